@@ -1,0 +1,43 @@
+# A newcomer needs `make train` and `make test`; both set .venv up first. Choose an interpreter with PYTHON=python3.11.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+PYTHON ?=
+READY := $(VENV)/.ready
+
+.PHONY: help setup train test check format lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+
+setup: $(READY)  ## make .venv from requirements.lock; nothing to do when it is up to date
+
+train: setup  ## set up, then train; pass overrides as ARGS="stage=line lr=1e-4"
+	$(PY) train.py $(ARGS)
+
+test: setup check  ## set up, then check format, lint, types and run the tests; pytest's options as ARGS=
+	$(PY) -m pytest $(ARGS)
+
+check: setup  ## set up, then check format, lint and types
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: setup  ## format the code and mend what lint can mend
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+lock: setup  ## resolve pyproject.toml anew into requirements.lock
+	$(PY) -m pip install -qq uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m uv pip compile pyproject.toml --extra dev --quiet --upgrade \
+	  --universal --python-version 3.10 --fork-strategy fewest --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --output-file requirements.lock
+
+clean:  ## remove .venv and the tools' caches; outputs stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+
+$(READY): requirements.lock pyproject.toml .ci/setup
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" .ci/setup
+	@touch $@

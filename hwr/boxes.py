@@ -1,0 +1,48 @@
+"""Box geometry in pure NumPy: boxes are x1 y1 x2 y2, as fractions of the image they lie on."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+FloatArray = NDArray[np.float64]
+
+
+def around(points: Iterable[Point]) -> Box:
+    """Return the smallest box that holds all `points` (at least one)."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def union(boxes: Iterable[Box]) -> Box:
+    """Return the smallest box that holds all `boxes` (at least one)."""
+    return around(point for x1, y1, x2, y2 in boxes for point in ((x1, y1), (x2, y2)))
+
+
+def clip(box: Box) -> Box:
+    """Cut a box to the image, [0, 1] on both axes."""
+    x1, y1, x2, y2 = (min(max(value, 0.0), 1.0) for value in box)
+    return x1, y1, x2, y2
+
+
+def to_px(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the pixel slice bounds x1 y1 x2 y2 that cover `box` on an image of `size` (height, width)."""
+    height, width = size
+    x1, y1, x2, y2 = clip(box)
+    return int(x1 * width), int(y1 * height), int(np.ceil(x2 * width)), int(np.ceil(y2 * height))
+
+
+def iou(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return the intersection over union of every pair: (N, 4) and (M, 4) give (N, M); empty boxes give 0."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.prod(np.clip(high - low, 0.0, None), axis=2)  # (N, M)
+    total = _areas(first)[:, None] + _areas(second)[None, :] - shared
+    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+
+
+def _areas(boxes: FloatArray) -> FloatArray:
+    sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
+    return np.asarray(sides[:, 0] * sides[:, 1])

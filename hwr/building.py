@@ -1,0 +1,203 @@
+"""From plain configuration values to the objects of a training: pages, line images, network, stage, phases.
+
+Here alone the parts of the library meet; each of them gets plain values.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr import data, optimizers, pictures, weights
+from hwr.config import ROOT, TrainConfig, make, target
+from hwr.data import inspection
+from hwr.data.augment import Augmentation
+from hwr.data.cache import LineImages, line_images
+from hwr.data.fingerprint import fingerprint
+from hwr.data.records import Line, Page
+from hwr.data.samples import LineSet, rounded
+from hwr.errors import InputError
+from hwr.images import LineCrop
+from hwr.networks.crnn import STRIDE
+from hwr.scoring import edit_distance
+from hwr.stages.line import LineReader, LineStage, LineTask, initialise
+from hwr.text import Alphabet
+from hwr.tracking import Store, download
+from hwr.trainer import Phase
+
+SAMPLES = 24  # augmented line images in a run's picture
+IN_MEMORY = 2 << 30  # bytes of line images a split may take; more stay on the disk, memory-mapped
+
+
+@dataclass(frozen=True)
+class Training:
+    """A built training: what the trainer needs, and what is logged about it."""
+
+    stage: LineStage
+    phases: Sequence[Phase]
+    alphabet: Alphabet
+    report: inspection.Report
+    fingerprint: str
+    took: str
+
+    def augmented(self, seed: int) -> NDArray[np.uint8]:
+        """Draw augmented training lines with their texts."""
+        lines, augment = self.stage.task.train, self.stage.task.augmentations[self.phases[0].name]
+        chosen = np.random.default_rng(seed).choice(len(lines.ids), min(SAMPLES, len(lines.ids)), replace=False)
+        images = [augment(lines.images[i], seed, 0, int(i)) for i in chosen]
+        return pictures.sheet(images, [lines.texts[i] for i in chosen], columns=3)
+
+    def readings(self, count: int) -> NDArray[np.uint8]:
+        """Draw validation lines with what was written and what was read."""
+        lines = self.stage.task.valid
+        chosen = np.linspace(0, len(lines.ids) - 1, min(count, len(lines.ids))).astype(int)
+        images = [lines.images[i] for i in chosen]
+        return pictures.readings({"validation lines": [
+            reading_item(image, lines.ids[i], lines.texts[i], read.text)
+            for i, image, read in zip(chosen, images, self.stage.read(images), strict=True)
+        ]})  # fmt: skip
+
+
+def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> pictures.Reading:
+    """Return a line for `pictures.readings`."""
+    return pictures.Reading(image, name, reference, hypothesis, edit_distance.characters(reference, hypothesis).errors)
+
+
+def load_pages(settings: Mapping[str, Any], cache: Path) -> list[Page]:
+    """Read the data node; sources that draw their pages keep them under `cache`."""
+    settings = dict(settings)
+    if settings.get("folder", "") is None:
+        settings["folder"] = str(cache)
+    return data.load(**settings)
+
+
+def line_training(config: TrainConfig, store: Store, *, progress: bool) -> Training:
+    """Build a training of stage `line`."""
+    folder = Path(config.folder)
+    crop = make(LineCrop, config.stage["crop"], "stage.crop")
+    start = find_weights(config.init, store, folder) if config.init else None
+    pages = load_pages(config.data, folder / "cache")
+    report = inspected(pages, config)
+    pages = inspection.apply(pages, report, config.inspect["policy"])
+    images = line_images(pages, crop, folder=folder / "cache", max_pixels=config.max_pixels, progress=progress)
+    refuse_problems(images)
+    alphabet = Alphabet.of(line.text for line in lines_of(pages, "train"))
+    check_characters(lines_of(pages, "valid"), alphabet, config.unknown)
+    task = LineTask(
+        alphabet, line_set(pages, images, "train"), line_set(pages, images, "valid"), *_phase_parts(config)
+    )
+    context = device(config.device)
+    network = make(target(config.network, "network"), config.network, "network", classes=len(alphabet))
+    initialise(network, height=crop.height, seed=config.seed, context=context)
+    took = "" if start is None else str(weights.transfer(network, start, alphabet, heads=("output", "shortcut")))
+    decoder = make(target(config.decoder, "decoder"), config.decoder, "decoder", alphabet=alphabet)
+    reader = LineReader(network, batch_size=config.batch_size, context=context)
+    stage = LineStage(reader, task, decoder, batch_size=config.batch_size, seed=config.seed)
+    return Training(stage, _phases(config), alphabet, report, fingerprint(pages), took)
+
+
+def optimizer_of(config: TrainConfig) -> Any:
+    """Return a function that makes a fresh optimizer from a learning rate."""
+    return lambda lr: make(optimizers.create, config.optimizer, "optimizer", lr=lr)
+
+
+def lines_of(pages: Sequence[Page], split: str) -> list[Line]:
+    """Return the lines of a split; raise InputError where it has none."""
+    lines = [line for page in pages if page.split == split for line in page.lines]
+    if not lines:
+        raise InputError(f"the split {split} has no lines; see data.splits, data.shares and data.exclude")
+    return lines
+
+
+def inspected(pages: Sequence[Page], config: TrainConfig, *, full: bool = False) -> inspection.Report:
+    """Look through pages as a training of stage `line` would see them."""
+    crop = make(LineCrop, config.stage["crop"], "stage.crop")
+    return inspection.inspect(
+        pages, inspection.Limits(crop=crop, steps=steps_of, max_pixels=config.max_pixels), full=full
+    )
+
+
+def line_set(pages: Sequence[Page], images: LineImages, split: str) -> LineSet:
+    """Return the lines of a split with their images."""
+    places = {name: place for place, name in enumerate(images.ids)}
+    lines = lines_of(pages, split)
+    found = in_memory([images.images[places[line.id]] for line in lines])
+    return LineSet([line.id for line in lines], found, [line.text for line in lines])
+
+
+def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) -> None:
+    """Raise InputError for a line with characters outside the alphabet where `unknown` is error; keep counts them as errors."""
+    if unknown not in ("keep", "error"):
+        raise InputError(f"unknown={unknown}: use keep or error")
+    for line in lines:
+        if unknown == "error" and alphabet.unknown(line.text):
+            missing = alphabet.unknown(line.text)
+            raise InputError(f"line {line.id}: {missing!r} is not in the alphabet; train with it or set unknown=keep")
+
+
+def in_memory(images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Copy memory-mapped images of less than IN_MEMORY bytes in all, so that no epoch waits for the disk."""
+    return [np.array(image) for image in images] if sum(image.size for image in images) < IN_MEMORY else images
+
+
+def refuse_problems(images: LineImages) -> None:
+    """Raise InputError for the first line that has no image."""
+    if images.problems:
+        name, reason = images.problems[0]
+        more = f" (and {len(images.problems) - 1} more)" if len(images.problems) > 1 else ""
+        raise InputError(f"line {name}: {reason}{more}")
+
+
+def find_weights(name: str, store: Store, folder: Path) -> weights.Weights:
+    """Load weights from a folder, a published name (line/copiste), runs:/ID or models:/NAME@ALIAS."""
+    if name.startswith(("runs:/", "models:/")):
+        uri = name if name.startswith("models:/") or name.count("/") > 1 else name + "/weights/best"
+        return weights.load(download(uri, store, folder / "cache" / "weights"))
+    published = ROOT / "experiments" / name / "weights"
+    return weights.load(published if published.is_dir() and not Path(name).is_dir() else Path(name))
+
+
+def device(name: str) -> Any:
+    """Return the MXNet context for `cpu` or `gpu:N`; raise InputError where it is not there."""
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "gpu") or not (number or "0").isdigit():
+        raise InputError(f"device={name}: use cpu, gpu or gpu:N")
+    if kind == "gpu" and mx.context.num_gpus() <= int(number or 0):
+        raise InputError(f"device={name}: this MXNet sees {mx.context.num_gpus()} GPUs; use device=cpu")
+    return mx.cpu() if kind == "cpu" else mx.gpu(int(number or 0))
+
+
+def steps_of(width: int) -> int:
+    """Return the time steps T of a line image `width` px wide."""
+    return rounded(width) // STRIDE
+
+
+def _phases(config: TrainConfig) -> list[Phase]:
+    if not config.phases:
+        raise InputError("phases is empty; a training needs at least one")
+    return [make(_phase, node, f"phases.{name}", name=name, lr=config.lr) for name, node in config.phases.items()]
+
+
+def _phase(
+    *, name: str, lr: float, epochs: int, lr_scale: float, schedule: str, warmup: float,
+    augmentation: dict[str, Any] | None = None, loss: dict[str, Any] | None = None,
+) -> Phase:  # fmt: skip
+    return Phase(name, epochs, lr * lr_scale, schedule, warmup, {"augmentation": augmentation or {}, "loss": loss or {}})
+
+
+def _phase_parts(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    losses, augmentations = {}, {}
+    for phase in _phases(config):
+        node = {**config.loss, **phase.settings["loss"]}
+        losses[phase.name] = make(target(node, "loss"), node, "loss")
+        settings = {**config.augmentation, **phase.settings["augmentation"]}
+        augmentations[phase.name] = _positional(make(Augmentation, settings, "augmentation"))
+    return losses, augmentations
+
+
+def _positional(augmentation: Augmentation) -> Any:
+    return lambda image, seed, epoch, index: augmentation(image, seed=seed, epoch=epoch, index=index)

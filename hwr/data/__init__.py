@@ -1,0 +1,53 @@
+"""Data sources that yield the same records: pages with lines and words, and the way to load one by name."""
+
+import inspect
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from hwr.data import selection, splits
+from hwr.data.records import Page
+from hwr.errors import InputError
+
+SOURCES = {
+    "synthetic": "hwr.data.synthetic",
+    "alto": "hwr.data.alto",
+    "pagexml": "hwr.data.pagexml",
+    "iam": "hwr.data.iam",
+    "line_list": "hwr.data.line_list",
+}
+
+
+def load(source: str, exclude: Mapping[str, Any] | None = None, **settings: Any) -> list[Page]:
+    """Return the pages of a source, a name in SOURCES, read with its own `settings`, without excluded lines.
+
+    `exclude` holds the arguments of `selection.exclude`. Raise InputError for an unknown source or setting,
+    for an id that occurs twice, and for whatever the source itself refuses.
+    """
+    if source not in SOURCES:
+        raise InputError(f"data source {source!r} is unknown; use one of {', '.join(SOURCES)}")
+    read = import_module(SOURCES[source]).read
+    _check_arguments(read, settings, f"data={source}")
+    _check_arguments(selection.exclude, {"pages": (), **(exclude or {})}, "data.exclude")
+    pages: list[Page] = read(**settings)
+    _check_ids(pages)
+    for page in pages:
+        splits.check(page.split, f"page {page.id}")
+    return selection.exclude(pages, **(exclude or {}))
+
+
+def _check_arguments(function: Any, arguments: Mapping[str, Any], name: str) -> None:
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        known = ", ".join(inspect.signature(function).parameters)
+        raise InputError(f"{name}: {error}; its settings are {known}") from None
+
+
+def _check_ids(pages: Sequence[Page]) -> None:
+    names = {"page": [p.id for p in pages], "line": [line.id for p in pages for line in p.lines]}
+    for what, ids in names.items():
+        twice = [entry for entry, count in Counter(ids).items() if count > 1]
+        if twice:
+            raise InputError(f"{what} id {twice[0]} occurs twice; give every {what} an id of its own")

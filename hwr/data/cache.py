@@ -1,0 +1,200 @@
+"""Line images cut once and kept as plain arrays, named by the data's fingerprint and the crop's settings.
+
+A cache is a folder `KEY/` of `pixels.npy` (all images, flat uint8), `offsets.npy`, `widths.npy` and
+`lines.json`. It is built beside its place as `KEY.building/` under a lock and renamed when complete: `KEY/`
+is whole or absent.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from hwr.data.fingerprint import fingerprint
+from hwr.data.records import Page
+from hwr.errors import InputError
+from hwr.images import GreyImage, LineCrop, crop_line, load
+
+_VERSION = 1  # raise it whenever hwr.images cuts lines differently
+_BUILDING = ".building"
+
+
+@dataclass(frozen=True)
+class LineImages:
+    """Line images in the order of their pages; `problems` are the (id, reason) of lines that have none.
+
+    `images[i]` is a read-only view (height, widths[i]) of a memory map, and belongs to line `ids[i]`.
+    """
+
+    ids: tuple[str, ...]
+    images: Sequence[GreyImage]
+    widths: NDArray[np.int64]  # (N,) px
+    problems: tuple[tuple[str, str], ...]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.ids)
+
+
+def line_images(
+    pages: Sequence[Page], settings: LineCrop, *, folder: Path, max_pixels: int, progress: bool
+) -> LineImages:
+    """Return the images of all lines of `pages` from the cache under `folder`, built when not there yet.
+
+    Lines that cannot be cut and pages that cannot be read are reported in `problems`. Raise InputError when
+    a line id occurs twice, or the cache cannot be written or is damaged. Processes that ask for one cache at
+    once build it once.
+    """
+    _check_ids(pages)
+    key = _key(pages, settings, max_pixels)
+    if not (folder / key).is_dir():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(folder, key):
+                _clear_abandoned(folder, key)
+                if not (folder / key).is_dir():  # another process may have built it while this one waited
+                    _build(folder, key, _Work(pages, settings, max_pixels, progress))
+        except OSError as error:
+            raise InputError(
+                f"{folder}: the line images cannot be cached there ({error}); choose another folder"
+            ) from None
+    return _opened(folder / key, settings.height)
+
+
+def _check_ids(pages: Sequence[Page]) -> None:
+    seen: set[str] = set()
+    for page in pages:
+        for line in page.lines:
+            if line.id in seen:
+                raise InputError(
+                    f"page {page.id}: line id {line.id!r} occurs twice in the data; make ids unique"
+                )
+            seen.add(line.id)
+
+
+def _key(pages: Sequence[Page], settings: LineCrop, max_pixels: int) -> str:
+    said = json.dumps([_VERSION, fingerprint(pages), asdict(settings), max_pixels], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _locked(folder: Path, key: str) -> Iterator[None]:
+    """Hold the lock of `key`, waiting for it; the system lets go of it when a process is killed."""
+    with (folder / f"{key}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _clear_abandoned(folder: Path, own: str) -> None:
+    """Remove what killed builders left: folders whose lock nobody holds; that of `own` is held by us."""
+    for left in folder.glob(f"*{_BUILDING}"):
+        key = left.name.removesuffix(_BUILDING)
+        with (folder / f"{key}.lock").open("w") as file:
+            if key != own:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+            shutil.rmtree(left)
+
+
+@dataclass(frozen=True)
+class _Work:
+    pages: Sequence[Page]
+    settings: LineCrop
+    max_pixels: int
+    progress: bool
+
+
+_Cut = tuple[str, GreyImage | str]  # line id, and its image or the reason why it has none
+
+
+def _build(folder: Path, key: str, work: _Work) -> None:
+    building = folder / f"{key}{_BUILDING}"
+    building.mkdir()
+    ids: list[str] = []
+    widths: list[int] = []
+    problems: list[tuple[str, str]] = []
+    with (building / "pixels.npy").open("wb") as file:
+        room = _write_header(file, 0)
+        for line_id, cut in _cuts(work):
+            if isinstance(cut, str):
+                problems.append((line_id, cut))
+            else:
+                ids.append(line_id)
+                widths.append(cut.shape[1])
+                file.write(np.ascontiguousarray(cut).tobytes())
+        file.seek(0)
+        if _write_header(file, sum(widths) * work.settings.height) != room:
+            raise RuntimeError("the header of pixels.npy changed its length")
+    ends = np.cumsum(np.array(widths, dtype=np.int64)) * work.settings.height
+    np.save(building / "widths.npy", np.array(widths, dtype=np.int64))
+    np.save(building / "offsets.npy", np.concatenate([np.zeros(1, dtype=np.int64), ends]))
+    said = {"version": _VERSION, "settings": asdict(work.settings), "ids": ids, "problems": problems}
+    (building / "lines.json").write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
+    building.rename(folder / key)
+
+
+def _write_header(file: BinaryIO, length: int) -> int:
+    """Write the header of a flat uint8 array, with NumPy's room for any length; return where it ends."""
+    said = {"descr": "|u1", "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, said)  # type: ignore[no-untyped-call]
+    return file.tell()
+
+
+def _cuts(work: _Work) -> Iterator[_Cut]:
+    """Yield every line in order; pages are cut in threads, as decoding and resampling release the GIL."""
+    threads = len(os.sched_getaffinity(0))
+    bar = tqdm(
+        total=len(work.pages), desc="line images", unit="page", disable=None if work.progress else True
+    )
+    with ThreadPoolExecutor(threads) as pool, bar:
+        for start in range(
+            0, len(work.pages), 8 * threads
+        ):  # a few pages at a time: their crops wait in memory
+            for cuts in pool.map(lambda page: _cut_page(page, work), work.pages[start : start + 8 * threads]):
+                bar.update()
+                yield from cuts
+
+
+def _cut_page(page: Page, work: _Work) -> list[_Cut]:
+    if not page.lines:
+        return []
+    try:
+        image = load(page.image, max_pixels=work.max_pixels)
+    except InputError as error:
+        return [(line.id, str(error)) for line in page.lines]
+    cuts: list[_Cut] = []
+    for line in page.lines:
+        try:
+            cuts.append((line.id, crop_line(image, line, work.settings)))
+        except InputError as error:
+            cuts.append((line.id, f"line {line.id} of {page.image}: {error}"))
+    return cuts
+
+
+def _opened(place: Path, height: int) -> LineImages:
+    try:
+        widths = np.load(place / "widths.npy", allow_pickle=False)
+        offsets = np.load(place / "offsets.npy", allow_pickle=False)
+        pixels = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        said = json.loads((place / "lines.json").read_text(encoding="utf-8"))
+        ids, problems = tuple(said["ids"]), tuple((line_id, reason) for line_id, reason in said["problems"])
+        if not len(ids) == len(widths) == len(offsets) - 1 or len(pixels) != offsets[-1]:
+            raise ValueError("its parts do not fit together")
+        images = [pixels[start:end].reshape(height, -1) for start, end in pairwise(offsets.tolist())]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{place}: damaged cache ({error}); delete this folder, it is built again") from None
+    return LineImages(ids, images, widths, problems)

@@ -1,0 +1,48 @@
+"""What every source yields: pages, their lines and words; coordinates are fractions of the page in [0, 1]."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwr.boxes import Box, Point
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A written word: `text` in NFC inside `box`."""
+
+    id: str
+    text: str
+    box: Box
+
+
+@dataclass(frozen=True)
+class Line:
+    """A written line.
+
+    `id` is unique in the data set; `text` is NFC; `polygon` and `baseline` are empty where the source has none; `kind` is
+    the source's line type; `segmented` is False where the source itself doubts its segmentation (IAM's `err`).
+    """
+
+    id: str
+    text: str
+    box: Box
+    polygon: tuple[Point, ...] = ()
+    baseline: tuple[Point, ...] = ()
+    kind: str = ""
+    words: tuple[Word, ...] = ()
+    segmented: bool = True
+
+
+@dataclass(frozen=True)
+class Page:
+    """A scanned page (IAM: form) of `size` (height, width) pixels; `split` is train, valid, test or empty."""
+
+    id: str
+    writer: str
+    split: str
+    image: Path
+    size: tuple[int, int]
+    lines: tuple[Line, ...]
+    area: Box | None = None

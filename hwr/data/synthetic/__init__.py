@@ -1,0 +1,287 @@
+"""Synthetic handwriting: whole IAM-like forms written by pseudo-writers (a font family in a drawn style).
+
+Splits share no writer and no sentence. Families in `held_out` write in the test split only, and their lines
+have `kind` "held-out", so that scores can be told apart; all other lines have an empty `kind`. A writer is
+named after its family: `caveat-0012`.
+"""
+
+import hashlib
+import json
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import cycle, islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from hwr import boxes
+from hwr.data.records import SPLITS, Page
+from hwr.data.synthetic import fonts, texts
+from hwr.data.synthetic.forms import Form, Layout, draw_form
+from hwr.data.synthetic.store import built_once
+from hwr.data.synthetic.writers import draw_hand
+from hwr.errors import InputError
+
+HELD_OUT = "held-out"
+_VERSION = 1  # of the drawing: raise it when the same settings give other pages
+_LATIN = string.ascii_letters + string.digits
+_QUALITY = 90  # of the JPEG files
+
+_Number = TypeVar("_Number", int, float)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    seed: int
+    pages: Mapping[str, int]
+    writers: Mapping[str, int]
+    lines: tuple[int, int]
+    size: tuple[int, int]
+    body: tuple[float, float]
+    families: tuple[str, ...]
+    held_out: tuple[str, ...]
+    printed: str
+    fonts: Path | None
+    text: Path | None
+    accents: float
+    variation: float
+    ruled: float
+
+
+@dataclass(frozen=True)
+class _Task:
+    page: str
+    split: str
+    writer: str
+    writer_number: int
+    family: fonts.Family
+    sentences: tuple[str, ...]
+
+
+def read(
+    *,
+    folder: str | Path | None,
+    processes: int,
+    seed: int,
+    pages: Mapping[str, int],
+    writers: Mapping[str, int],
+    lines: Sequence[int],
+    size: Sequence[int],
+    body: Sequence[float],
+    families: Sequence[str],
+    held_out: Sequence[str],
+    printed: str,
+    fonts: str | Path | None,
+    text: str | Path | None,
+    accents: float,
+    variation: float,
+    ruled: float,
+) -> list[Page]:
+    """Return the pages that the settings describe, drawing them into `folder` the first time.
+
+    `pages` and `writers` count per split; `lines` are the fewest and most lines a page, `size` its height and
+    width px, `body` the least and greatest height of an x in px. `families` and `printed` name installed
+    fontpkg families, `fonts` a folder with further ones, `text` a UTF-8 file to write in place of bigram
+    chains. `accents` is the share of words that get a diacritic, `ruled` the share of ruled pages,
+    `variation` how far styles depart from their fonts. `folder` and `processes` do not change the pages.
+    Raises InputError.
+    """
+    settings = _Settings(
+        seed=seed,
+        pages=dict(pages),
+        writers=dict(writers),
+        lines=_pair("lines", lines),
+        size=_pair("size", size),
+        body=_pair("body", body),
+        families=tuple(families),
+        held_out=tuple(held_out),
+        printed=printed,
+        fonts=Path(fonts) if fonts else None,
+        text=Path(text) if text else None,
+        accents=accents,
+        variation=variation,
+        ruled=ruled,
+    )
+    if folder is None:
+        raise InputError("data.folder is not set: name a folder in which synthetic pages can be kept")
+    _check(settings)
+    known = _families(settings)
+    return built_once(Path(folder), _key(settings, known), partial(_build, settings, known, processes))
+
+
+def _pair(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
+    if len(values) != 2 or min(values) <= 0:
+        raise InputError(f"data.{name} takes two positive numbers, not {list(values)}")
+    return values[0], values[1]
+
+
+def _check(settings: _Settings) -> None:
+    for name, counts in (("pages", settings.pages), ("writers", settings.writers)):
+        if set(counts) - set(SPLITS) or any(count < 0 for count in counts.values()):
+            raise InputError(
+                f"data.{name} takes counts of 0 or more for {', '.join(SPLITS)}, not {dict(counts)}"
+            )
+    for split, count in settings.pages.items():
+        if count and not settings.writers.get(split):
+            raise InputError(
+                f"data.pages.{split} is {count} but data.writers.{split} is 0: pages need a writer"
+            )
+    for name, (low, high) in (("lines", settings.lines), ("body", settings.body)):
+        if low > high:
+            raise InputError(f"data.{name} takes the smaller number first, not [{low}, {high}]")
+    for name, share in (("accents", settings.accents), ("ruled", settings.ruled)):
+        if not 0 <= share <= 1:
+            raise InputError(f"data.{name} is a share between 0 and 1, not {share}")
+    for name, value in (("variation", settings.variation), ("seed", settings.seed)):
+        if value < 0:
+            raise InputError(f"data.{name} is 0 or more, not {value}")
+
+
+def _families(settings: _Settings) -> dict[str, fonts.Family]:
+    found = [fonts.packaged(slug) for slug in settings.families]
+    found += fonts.in_folder(settings.fonts) if settings.fonts else []
+    known = {family.name: family for family in found}
+    unknown = [name for name in settings.held_out if name not in known]
+    if unknown:
+        raise InputError(
+            f"data.held_out names {unknown[0]!r}, which is not among the families {', '.join(known)}"
+        )
+    if set(known) <= set(settings.held_out):
+        raise InputError(
+            "data.held_out leaves no font family to train on: add families, or a folder with data.fonts"
+        )
+    return known
+
+
+def _key(settings: _Settings, known: Mapping[str, fonts.Family]) -> str:
+    """Return what names the pages: a hash of the settings, and of the bytes of fonts and text."""
+    files = [file for family in known.values() for file in family.files]
+    files += fonts.packaged(settings.printed).files[:1] + ((settings.text,) if settings.text else ())
+    try:
+        contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from None
+    named = {**asdict(settings), "fonts": None, "text": None}
+    described = json.dumps([_VERSION, named, list(known), contents], sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def _build(
+    settings: _Settings, known: Mapping[str, fonts.Family], processes: int, folder: Path
+) -> list[Page]:
+    tasks = list(_tasks(settings, known))
+    draw = partial(_draw, settings, folder)
+    bar = partial(tqdm, total=len(tasks), desc="drawing synthetic pages", unit="page", disable=None)
+    if processes < 2 or len(tasks) < 2 * processes:
+        return list(bar(map(draw, tasks)))
+    with ProcessPoolExecutor(processes, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+        return list(bar(pool.map(draw, tasks, chunksize=4)))
+
+
+def _tasks(settings: _Settings, known: Mapping[str, fonts.Family]) -> Iterator[_Task]:
+    rng = np.random.default_rng(settings.seed)
+    sentences = _sentences(settings, rng)
+    usable = _usable(settings, known)
+    first_writer = first_page = 0
+    for split in SPLITS:
+        count, hands = settings.pages.get(split, 0), settings.writers.get(split, 0)
+        order = list(islice(cycle(_order(usable, settings.held_out, split, rng)), hands))
+        for index in range(count):
+            number = first_writer + index % hands
+            family = order[index % hands]
+            enough = tuple(_take(sentences[split], settings))
+            yield _Task(
+                f"s{first_page + index:05d}", split, f"{family.name}-{number:04d}", number, family, enough
+            )
+        first_writer, first_page = first_writer + hands, first_page + count
+
+
+def _order(
+    usable: Sequence[fonts.Family], held_out: Sequence[str], split: str, rng: np.random.Generator
+) -> list[fonts.Family]:
+    """Return the families of a split in the order in which its writers take them."""
+    shuffled = [usable[index] for index in rng.permutation(len(usable))]
+    shared = [family for family in shuffled if family.name not in held_out]
+    if split != "test":
+        return shared
+    apart = [family for family in shuffled if family.name in held_out]
+    order = [
+        family for pair in zip(apart, shared, strict=False) for family in pair
+    ]  # few writers show both kinds
+    return order + [family for family in apart + shared if family not in order]
+
+
+def _usable(settings: _Settings, known: Mapping[str, fonts.Family]) -> list[fonts.Family]:
+    """Return the families that can write nearly all of the text."""
+    text = settings.text.read_text(encoding="utf-8-sig") if settings.text else _LATIN
+    letters = [character for character in text[:20_000] if not character.isspace()]
+    usable = []
+    for family in known.values():
+        share = sum(fonts.can_write(family.files[0], letter) for letter in letters) / max(len(letters), 1)
+        usable += [family] if share > 0.9 else []
+    if not any(family.name not in settings.held_out for family in usable):
+        raise InputError(
+            "no font family has the characters of the text: give a folder of fonts with data.fonts"
+        )
+    return usable
+
+
+def _sentences(settings: _Settings, rng: np.random.Generator) -> dict[str, Iterator[str]]:
+    """Return every split's own sentences; a text file's are repeated where they do not suffice."""
+    if not settings.text:
+        endless = texts.unseen(texts.Bigrams().sentences(rng))
+        return dict.fromkeys(SPLITS, endless)
+    found = texts.in_file(settings.text, rng)
+    splits = [split for split in SPLITS if settings.pages.get(split)]
+    if len(found) < len(splits):
+        raise InputError(
+            f"text file {settings.text} holds {len(found)} sentences, too few for {len(splits)} splits"
+        )
+    total = sum(settings.pages[split] for split in splits)
+    parts: dict[str, Iterator[str]] = {}
+    start = 0
+    for index, split in enumerate(splits):
+        share = max(1, len(found) * settings.pages[split] // total)
+        stop = (
+            len(found) if split == splits[-1] else min(start + share, len(found) - (len(splits) - 1 - index))
+        )
+        parts[split] = cycle(found[start:stop])
+        start = stop
+    return parts
+
+
+def _take(sentences: Iterator[str], settings: _Settings) -> Iterator[str]:
+    """Yield enough sentences for the fullest page."""
+    missing = (
+        settings.lines[1] * settings.size[1] / (0.7 * settings.body[0])
+    )  # a letter is at least 0.7 body wide
+    while missing > 0:
+        sentence = next(sentences)
+        missing -= len(sentence) + 1
+        yield sentence
+
+
+def _draw(settings: _Settings, folder: Path, task: _Task) -> Page:
+    habits = np.random.default_rng([settings.seed, 1, task.writer_number])
+    hand = draw_hand(task.family, settings.body, settings.variation, habits)
+    printed = fonts.packaged(settings.printed).files[0]
+    layout = Layout(settings.size, settings.lines, settings.ruled, settings.accents, printed)
+    kind = HELD_OUT if task.family.name in settings.held_out else ""
+    rng = np.random.default_rng([settings.seed, 2, int(task.page[1:])])
+    image, lines = draw_form(Form(task.page, kind, hand, task.sentences), layout, rng)
+    if not lines:
+        raise InputError(
+            f"no word fits on page {task.page} ({task.family.name}): raise data.size, or change data.text"
+        )
+    path = folder / f"{task.page}.jpg"
+    if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+        raise OSError(f"writing {path.name} failed")
+    area = boxes.union(line.box for line in lines)
+    return Page(task.page, task.writer, task.split, path, settings.size, lines, area)

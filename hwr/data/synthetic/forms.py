@@ -1,0 +1,203 @@
+"""IAM-like forms: a printed text, rules, and the same text by hand below, with the box of every word."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr import boxes
+from hwr.boxes import Box, Point
+from hwr.data.records import Line, Word
+from hwr.data.synthetic import fonts, paper, texts
+from hwr.data.synthetic.paper import Sheet
+from hwr.data.synthetic.writers import Floats, Hand, Ink, field, lay, write_word
+
+_VISIBLE = 50  # ink fainter than a fifth does not widen a box
+_PRINT_SHARE = 0.0165  # size of the printed face, as a share of the page's width
+_PRINT_LEADING = 1.35
+_MARGIN = 0.08  # of the page's width
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all forms share: `size` (height, width) px, fewest and most `lines`, shares, printed face."""
+
+    size: tuple[int, int]
+    lines: tuple[int, int]
+    ruled: float
+    accents: float
+    printed: Path
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form to fill in: what is written on it, by which hand; `kind` goes to its lines."""
+
+    id: str
+    kind: str
+    hand: Hand
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Placed:
+    text: str
+    ink: Ink
+    left: float
+
+
+@dataclass(frozen=True)
+class _Desk:
+    canvas: NDArray[np.uint8]
+    sheet: Sheet
+    hand: Hand
+    rng: np.random.Generator
+
+
+def draw_form(
+    form: Form, layout: Layout, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], tuple[Line, ...]]:
+    """Return the image (H, W) of a form and its lines.
+
+    Words with a character that the hand's face lacks are left out, and so is what does not fit on the page; a
+    page on which nothing could be written has no lines.
+    """
+    rows = _wrap(_writable(form, layout, rng), form.hand, layout, rng)
+    first, pitch = _first_baseline(rows, form.hand, layout), form.hand.pitch * form.hand.body_px
+    rows = rows[: max(0, 1 + math.floor((0.9 * layout.size[0] - first) / pitch))]
+    sheet = paper.draw_sheet(layout.size, layout.ruled, rng)
+    desk = _Desk(paper.blank(sheet, rng), sheet, form.hand, rng)
+    _print_header(desk, form.id, rows, layout)
+    lines = [_write_line(desk, row, first + pitch * index) for index, row in enumerate(rows)]
+    return paper.scan(desk.canvas, sheet, rng), tuple(
+        _named(line, f"{form.id}-{i:02d}", form.kind) for i, line in enumerate(lines)
+    )
+
+
+def outline(found: Sequence[Box]) -> tuple[Point, ...]:
+    """Return the polygon that runs along the tops of boxes, left to right, and back along their bottoms."""
+    edges = sorted({x for x1, _, x2, _ in found for x in (x1, x2)})
+    above: list[Point] = []
+    below: list[Point] = []
+    for left, right in pairwise(edges):
+        here = [box for box in found if box[0] < right and box[2] > left]
+        if here:
+            above += [(left, min(box[1] for box in here)), (right, min(box[1] for box in here))]
+            below += [(left, max(box[3] for box in here)), (right, max(box[3] for box in here))]
+    return tuple(above + below[::-1])
+
+
+def _writable(form: Form, layout: Layout, rng: np.random.Generator) -> list[str]:
+    def known(character: str) -> bool:
+        return fonts.can_write(form.hand.file, character) and fonts.can_write(layout.printed, character)
+
+    words = " ".join(form.sentences).split()
+    words = [texts.accented(word, known, rng) if rng.random() < layout.accents else word for word in words]
+    return [word for word in words if all(known(character) for character in word)]
+
+
+def _wrap(words: Sequence[str], hand: Hand, layout: Layout, rng: np.random.Generator) -> list[list[_Placed]]:
+    """Write words until the page's lines are full; a word wider than the page is left out."""
+    width = layout.size[1]
+    left, right = (_MARGIN + 0.02 * rng.random()) * width, (1.0 - _MARGIN - 0.05 * rng.random()) * width
+    most = int(rng.integers(layout.lines[0], layout.lines[1], endpoint=True))
+    rows: list[list[_Placed]] = [[]]
+    x = left
+    for word in words:
+        ink = write_word(word, hand, rng)
+        advance = ink.advance * hand.stretch
+        if advance > right - left or not ink.mask.any():
+            continue
+        if x + advance > right:
+            if len(rows) == most:
+                break
+            rows.append([])
+            x = left + float(rng.normal(0, 0.15)) * hand.body_px
+        rows[-1].append(_Placed(word, ink, x))
+        x += advance + max(0.6, hand.word_gap + float(rng.normal(0, 0.12))) * hand.body_px
+    return [row for row in rows if row]
+
+
+def _print_size(layout: Layout) -> float:
+    return max(8.0, _PRINT_SHARE * layout.size[1])
+
+
+def _printed_rows(rows: list[list[_Placed]], layout: Layout) -> list[str]:
+    words = [placed.text for row in rows for placed in row]
+    return paper.wrap_print(words, layout.printed, _print_size(layout), (1 - 2 * _MARGIN) * layout.size[1])
+
+
+def _header_top(layout: Layout) -> float:
+    return 0.045 * layout.size[0]
+
+
+def _first_baseline(rows: list[list[_Placed]], hand: Hand, layout: Layout) -> float:
+    leading = _PRINT_LEADING * _print_size(layout)
+    return (
+        _header_top(layout) + leading * (3.2 + len(_printed_rows(rows, layout))) + hand.pitch * hand.body_px
+    )
+
+
+def _print_header(desk: _Desk, title: str, rows: list[list[_Placed]], layout: Layout) -> None:
+    """Print title, rule, the text, and a second rule, as on an IAM form."""
+    size, left, top = _print_size(layout), _MARGIN * layout.size[1], _header_top(layout)
+    leading = _PRINT_LEADING * size
+    printed = [("Sentence Database", left, top, size), (title, 0.6 * layout.size[1], top, size)]
+    for index, text in enumerate(_printed_rows(rows, layout)):
+        printed.append((text, left, top + leading * (2.2 + index), size))
+    paper.print_rows(desk.canvas, desk.sheet, layout.printed, printed)
+    foot = 0.965 * layout.size[0]
+    paper.print_rows(desk.canvas, desk.sheet, layout.printed, [("Name:", left, foot, size)])
+    for y in (top + 0.8 * leading, printed[-1][2] + 0.9 * leading, foot - 1.2 * leading):
+        paper.rule(desk.canvas, desk.sheet, y, paper.PRINT_INK)
+
+
+def _write_line(desk: _Desk, row: list[_Placed], height: float) -> Line:
+    """Write a row along a drifting, wavy baseline that starts at `height`."""
+    hand, rng = desk.hand, desk.rng
+    if desk.sheet.ruled:
+        paper.rule(desk.canvas, desk.sheet, height + 0.15 * hand.body_px, 0.85 * desk.sheet.paper)
+    slope = hand.slope * (1.0 + float(rng.normal(0, 0.25)))
+    wave, length = hand.wave * hand.body_px, float(rng.uniform(12, 30)) * hand.body_px
+    phase = float(rng.uniform(0, 2 * np.pi))
+    words: list[Word] = []
+    baseline: list[Point] = []
+    for placed in row:
+        angle = placed.left / length + phase
+        y = height + slope * (placed.left - row[0].left) + wave * float(np.sin(angle))
+        tilt = slope + wave / length * float(np.cos(angle)) + 0.2 * hand.lift_jitter * float(rng.normal())
+        upright = np.array([[1.0, -tilt, placed.left], [tilt, 1.0, y], [0.0, 0.0, 1.0]])
+        to_scan = (desk.sheet.to_scan @ upright).astype(np.float32)
+        words.append(Word("", placed.text, _write(desk, placed.ink, to_scan)))
+        ends = np.array([[0.0, 0.0, 1.0], [placed.ink.advance * hand.stretch, 0.0, 1.0]]) @ to_scan.T
+        baseline += [(float(x), float(y)) for x, y in ends / desk.sheet.size[::-1]]
+    found = [word.box for word in words]
+    text = " ".join(word.text for word in words)
+    return Line("", text, boxes.union(found), outline(found), tuple(baseline), words=tuple(words))
+
+
+def _write(desk: _Desk, ink: Ink, to_scan: Floats) -> Box:
+    """Put a word on the sheet and return the box of what can be seen of it."""
+    hand, rng = desk.hand, desk.rng
+    mask, (left, top) = lay(ink, hand, to_scan, rng)
+    pressure = 1.0 - hand.pressure * np.clip(
+        0.5 + 0.5 * field((mask.shape[0], mask.shape[1]), 2.0 * hand.body_px, rng), 0.0, 1.0
+    )
+    speckle = 1.0 - 0.4 * hand.pressure * rng.random(mask.shape, np.float32)
+    cover = mask.astype(np.float32) / 255.0 * pressure * speckle
+    paper.stain(desk.canvas, cover, (left, top), (1.0 - hand.darkness) * desk.sheet.paper)
+    seen = mask > min(_VISIBLE, int(mask.max()) // 2)
+    columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
+    height, width = desk.sheet.size
+    x1, x2 = (left + columns[0]) / width, (left + columns[-1] + 1) / width
+    y1, y2 = (top + rows[0]) / height, (top + rows[-1] + 1) / height
+    return boxes.clip((float(x1), float(y1), float(x2), float(y2)))
+
+
+def _named(line: Line, name: str, kind: str) -> Line:
+    words = tuple(replace(word, id=f"{name}-{index:02d}") for index, word in enumerate(line.words))
+    return replace(line, id=name, kind=kind, words=words)

@@ -1,0 +1,1 @@
+"""Decoders: class probabilities of a line become text."""

@@ -1,0 +1,1 @@
+"""Gluon networks; they know nothing of data, configuration or tracking."""

@@ -1,0 +1,34 @@
+"""Convolutional blocks that the networks share."""
+
+from typing import Any
+
+from mxnet.gluon import nn
+
+
+class ConvBlock(nn.HybridSequential):
+    """Convolution, batch normalisation, ReLU: (N, C, H, W) to (N, channels, H/s, W/s')."""
+
+    def __init__(self, channels: int, kernel: int = 3, strides: tuple[int, int] = (1, 1), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.add(nn.Conv2D(channels, kernel, strides, padding=kernel // 2, use_bias=False))
+            self.add(nn.BatchNorm())
+            self.add(nn.Activation("relu"))
+
+
+class ResidualBlock(nn.HybridBlock):
+    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016, figure 5 left): (N, C, H, W) to (N, channels, H, W)."""
+
+    def __init__(self, channels: int, project: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.body = nn.HybridSequential()
+            self.body.add(ConvBlock(channels))
+            self.body.add(nn.Conv2D(channels, 3, padding=1, use_bias=False))
+            self.body.add(nn.BatchNorm())
+            self.shortcut = nn.Conv2D(channels, 1, use_bias=False) if project else None
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        """Return relu(body(x) + shortcut(x))."""
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        return F.relu(self.body(x) + shortcut)

@@ -1,0 +1,60 @@
+"""The default line network: compact residual CNN, maximum over the height, bidirectional LSTM, CTC heads.
+
+The recipe follows Retsinas et al., "Best Practices for a Handwritten Text Recognition System" (DAS 2022): keep the
+aspect ratio, take the maximum over the height so that one feature column is one time step, and train with a second CTC
+head right on the columns (the shortcut), which the reading path never uses.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mxnet.gluon import nn, rnn
+
+from hwr.networks.backbone import ConvBlock, ResidualBlock
+
+STRIDE = 4  # image columns a time step
+
+
+class Crnn(nn.HybridBlock):
+    """Read line images: (N, 1, H, W), ink 1 on paper 0, W a multiple of 4, to logits (T, N, C) with T = W / 4.
+
+    Args:
+        classes: C, characters and blank.
+        stem: channels of the first convolution, which halves both axes.
+        channels: channels of each stage of residual blocks; a pooling stands before each stage: the first halves both
+            axes, the later ones the height alone.
+        blocks: residual blocks in each stage, as many entries as `channels`.
+        hidden: units of the LSTM in each direction.
+        layers: stacked LSTM layers.
+        dropout: share of column features and of LSTM outputs dropped in training.
+    """
+
+    def __init__(
+        self, classes: int, *, stem: int, channels: Sequence[int], blocks: Sequence[int], hidden: int, layers: int,
+        dropout: float, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.trunk = nn.HybridSequential(prefix="trunk_")
+            with self.trunk.name_scope():
+                self.trunk.add(ConvBlock(stem, 5, (2, 2)))
+                width = stem
+                for stage, (depth, count) in enumerate(zip(channels, blocks, strict=True)):
+                    self.trunk.add(nn.MaxPool2D((2, 2) if stage == 0 else (2, 1)))
+                    for _ in range(count):
+                        self.trunk.add(ResidualBlock(depth, project=width != depth))
+                        width = depth
+            self.drop = nn.Dropout(dropout)
+            self.lstm = rnn.LSTM(
+                hidden, layers, layout="TNC", dropout=dropout, bidirectional=True, input_size=width, prefix="lstm_"
+            )
+            self.output = nn.Dense(classes, flatten=False, in_units=2 * hidden, prefix="output_")
+            self.shortcut = nn.Dense(classes, flatten=False, in_units=width, prefix="shortcut_")
+
+    def hybrid_forward(self, F: Any, images: Any) -> tuple[Any, Any]:
+        """Return the logits and the shortcut's logits, both (T, N, C)."""
+        features = self.trunk(images)  # (N, D, h, T)
+        columns = F.max(features, axis=2)  # (N, D, T)
+        columns = F.transpose(columns, axes=(2, 0, 1))  # (T, N, D)
+        hidden = self.lstm(self.drop(columns))  # (T, N, 2 * hidden)
+        return self.output(self.drop(hidden)), self.shortcut(columns)

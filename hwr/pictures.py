@@ -1,0 +1,191 @@
+"""Pictures for people, uint8 RGB (H, W, 3): sheets of line images, lines with what was read from them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from hwr.errors import InputError
+
+WIDTH_PX = 1600  # no picture is wider: a browser shows this much without scaling
+GAP_PX, PADDING_PX, LABEL_PX, ROW_PX = 12, 14, 84, 32
+TITLE, TEXT, SMALL = 26, 22, 15  # font sizes in pixels
+GROUND, CARD, BORDER, INK, MUTED = "#eef0f3", "#ffffff", "#d5d9e0", "#1f2430", "#6b7280"
+MISSED = ("#7a4d00", "#ffe9b0")  # (ink, ground) of reference characters that were not read
+WRONG = ("#b42318", "#fcd5d1")  # of hypothesis characters that are not written; an empty stretch: missing
+
+Picture = NDArray[np.uint8]
+Block = tuple[str, str]  # a stretch of the reference and what was read there
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A grey line image (h, w), its id, the texts written and read, and the number of wrong characters."""
+
+    image: NDArray[np.uint8]
+    id: str
+    reference: str
+    hypothesis: str
+    errors: int
+
+
+def sheet(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, columns: int) -> Picture:
+    """Return grey images (h, w) set row by row, each scaled down to its column, with captions beneath."""
+    width = (WIDTH_PX - GAP_PX * (columns + 1)) // columns
+    cards = [_captioned(image, text, width) for image, text in zip(images, captions, strict=True)]
+    return _joined([_beside(cards[first : first + columns]) for first in range(0, len(cards), columns)])
+
+
+def readings(groups: Mapping[str, Sequence[Reading]]) -> Picture:
+    """Return titled groups of cards: line image, reference and hypothesis, their differences coloured."""
+    items = [item for group in groups.values() for item in group]
+    widest = max((max(item.image.shape[1], _advance(_aligned(item), TEXT)) for item in items), default=0)
+    width = min(max(widest, WIDTH_PX // 3), WIDTH_PX - 2 * (GAP_PX + PADDING_PX) - LABEL_PX)
+    rows = []
+    for title, group in groups.items():
+        rows += [_heading(title), *(_read(item, width) for item in group)]
+    return _joined(rows)
+
+
+def save(path: Path, picture: Picture) -> None:
+    """Write `picture` in the format the suffix names; raise InputError where that cannot be done."""
+    try:
+        Image.fromarray(picture).save(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans as matplotlib ships it; Pillow's own font has neither accents nor Greek."""
+    spec = find_spec("matplotlib")  # found, not imported: that would take time and write a cache
+    if spec is None or spec.origin is None:
+        raise InputError("pictures are lettered in a font that matplotlib ships: pip install matplotlib")
+    return ImageFont.truetype(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
+
+
+def _aligned(item: Reading) -> list[Block]:
+    steps = SequenceMatcher(None, item.reference, item.hypothesis, autojunk=False).get_opcodes()
+    return [(item.reference[a:b], item.hypothesis[c:d]) for _, a, b, c, d in steps]
+
+
+def _advance(row: Sequence[Block], size: int) -> int:
+    """Return the width in pixels of both texts of `row`, set one above the other."""
+    return sum(_block_width(block, size) for block in row)
+
+
+def _block_width(block: Block, size: int) -> int:
+    return round(max(font(size).getlength(text) for text in block))
+
+
+def _captioned(image: NDArray[np.uint8], caption: str, width: int) -> Image.Image:
+    inside = width - 2 * PADDING_PX
+    shown = _fitted(image, inside)
+    card, draw = _card(width, 2 * PADDING_PX + shown.height + ROW_PX - 8)
+    card.paste(shown, (PADDING_PX, PADDING_PX))
+    draw.text((PADDING_PX, shown.height + PADDING_PX + 10), _cut(caption, inside), MUTED, font(SMALL))
+    return card
+
+
+def _read(item: Reading, width: int) -> Image.Image:
+    shown = _fitted(item.image, width)
+    left, right = PADDING_PX + LABEL_PX, PADDING_PX + LABEL_PX + width
+    card, draw = _card(right + PADDING_PX, 2 * PADDING_PX + 3 * ROW_PX + shown.height)
+    score = _score(item)
+    room = width - round(font(SMALL).getlength(score)) - GAP_PX
+    draw.text((left, PADDING_PX), _cut(item.id, room), MUTED, font(SMALL))
+    draw.text((right, PADDING_PX), score, WRONG[0] if item.errors else MUTED, font(SMALL), anchor="ra")
+    card.paste(shown, (left, PADDING_PX + ROW_PX - 4))
+    top = PADDING_PX + ROW_PX + shown.height + 4
+    for column, label in enumerate(("written", "read")):
+        middle = top + ROW_PX * column + ROW_PX // 2
+        draw.text((PADDING_PX, middle), label, MUTED, font(SMALL), anchor="lm")
+        _write(draw, (left, middle), _aligned(item), column=column, width=width)
+    return card
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], row: Sequence[Block], *, column: int, width: int
+) -> None:
+    """Set one side of `row` (0 reference, 1 hypothesis) from the left end `at`, small enough for `width`."""
+    x, middle = at
+    size = max(1, min(TEXT, int(TEXT * width / max(_advance(row, TEXT), 1))))
+    ink, ground = (MISSED, WRONG)[column]
+    for block in row:
+        end = x + _block_width(block, size)
+        wrong = block[0] != block[1]
+        if wrong and (block[0] or column == 1):  # nothing is missed where something was inserted
+            draw.rectangle((x, middle - size * 2 // 3, end - 1, middle + size * 2 // 3), ground)
+        draw.text((x, middle), block[column], ink if wrong else INK, font(size), anchor="lm")
+        x = end
+
+
+def _score(item: Reading) -> str:
+    if not item.errors:
+        return "no error"
+    share = f" · CER {100 * item.errors / len(item.reference):.1f} %" if item.reference else ""
+    return f"{item.errors} error{'s' if item.errors > 1 else ''}{share}"
+
+
+def _heading(title: str) -> Image.Image:
+    size = round(font(TITLE).getlength(title)) + PADDING_PX, TITLE + GAP_PX
+    image = _canvas(*size, GROUND)
+    ImageDraw.Draw(image).text((2, size[1] // 2), title, INK, font(TITLE), anchor="lm")
+    return image
+
+
+def _fitted(image: NDArray[np.uint8], width: int) -> Image.Image:
+    """Scale a grey image down, never up, to at most `width`."""
+    shown = Image.fromarray(image)
+    if shown.width <= width:
+        return shown
+    return shown.resize((width, max(1, round(shown.height * width / shown.width))), Image.Resampling.LANCZOS)
+
+
+def _cut(text: str, width: int) -> str:
+    """Shorten small `text` to one line of at most `width` pixels."""
+    text = " ".join(text.split())
+    if font(SMALL).getlength(text) <= width:
+        return text
+    while text and font(SMALL).getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _canvas(width: int, height: int, colour: str) -> Image.Image:
+    return Image.new("RGB", (width, height), colour)
+
+
+def _card(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    card = _canvas(width, height, GROUND)
+    draw = ImageDraw.Draw(card)
+    draw.rounded_rectangle((0, 0, width - 1, height - 1), 6, CARD, BORDER)
+    return card, draw
+
+
+def _beside(cards: Sequence[Image.Image]) -> Image.Image:
+    row = _canvas(
+        sum(card.width + GAP_PX for card in cards) - GAP_PX, max(card.height for card in cards), GROUND
+    )
+    left = 0
+    for card in cards:
+        row.paste(card, (left, 0))
+        left += card.width + GAP_PX
+    return row
+
+
+def _joined(rows: Sequence[Image.Image]) -> Picture:
+    """Set rows below each other with a gap around each."""
+    width = max((row.width for row in rows), default=0) + 2 * GAP_PX
+    canvas = _canvas(width, sum(row.height + GAP_PX for row in rows) + GAP_PX, GROUND)
+    top = GAP_PX
+    for row in rows:
+        canvas.paste(row, (GAP_PX, top))
+        top += row.height + GAP_PX
+    return np.asarray(canvas)

@@ -1,0 +1,98 @@
+"""Prepare the process before MXNet is imported: engine, threads, allocator, NumPy alias, quiet start-up.
+
+Every value set here is a default: a variable that is already in the environment wins (`HWR_ALLOCATOR=system` keeps the C
+library's own allocator settings). The measured effect of each is in `docs/decisions/0002-process.md`.
+"""
+
+import ctypes
+import os
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+
+DEFAULTS = {
+    "MXNET_ENGINE_TYPE": "NaiveEngine",  # operators run where they are called: no scheduler between two cores
+    "OPENCV_FOR_THREADS_NUM": "1",  # a second team of threads would wait for MXNet's
+    "NO_ALBUMENTATIONS_UPDATE": "1",  # or it asks the network for its newest version at import
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+# mallopt(3) of glibc: keep freed pages instead of handing them back and faulting them in again at every batch
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_ALLOCATOR = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2_000_000_000), (_M_TOP_PAD, 100_000_000))
+
+
+def prepare() -> None:
+    """Set what MXNet and the other libraries read once, at their import; call before any of them is imported."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+    if "bool" not in np.__dict__:
+        np.bool = np.bool_  # type: ignore[attr-defined]  # MXNet 1.9 reads the alias that NumPy 1.24 removed
+    if os.environ.get("HWR_ALLOCATOR", "pages") == "pages" and "MALLOC_MMAP_MAX_" not in os.environ:
+        _keep_pages()
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe() -> dict[str, str]:
+    """Return what the bits of a result depend on: versions, processor, instruction set, threads, engine."""
+    import mxnet
+
+    return {
+        "python": platform.python_version(),
+        "mxnet": mxnet.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "instruction_set": instruction_set(),
+        "threads": os.environ["OMP_NUM_THREADS"],
+        "engine": os.environ["MXNET_ENGINE_TYPE"],
+        "allocator": os.environ.get("HWR_ALLOCATOR", "pages"),
+    }
+
+
+def instruction_set() -> str:
+    """Name the widest vector instructions that oneDNN uses here: `DNNL_MAX_CPU_ISA` where set, else the processor's."""
+    limit = os.environ.get("DNNL_MAX_CPU_ISA")
+    if limit:
+        return limit.upper()
+    flags = set(_cpuinfo("flags").split())
+    for name, flag in (("AVX512_CORE_BF16", "avx512_bf16"), ("AVX512_CORE_VNNI", "avx512_vnni"),
+                       ("AVX512_CORE", "avx512bw"), ("AVX2", "avx2"), ("AVX", "avx")):  # fmt: skip
+        if flag in flags:
+            return name
+    return platform.machine()
+
+
+def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(field: str) -> str:
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return ""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == field:
+            return value.strip()
+    return ""
+
+
+def _keep_pages() -> None:
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in _ALLOCATOR:
+            mallopt(option, value)

@@ -1,0 +1,1 @@
+"""Scores as integer counts, and how certain they are."""

@@ -1,0 +1,1 @@
+"""Stages: what each step of the pipeline does with a batch."""

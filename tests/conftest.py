@@ -1,0 +1,27 @@
+"""Prepares the tests' process before anything heavy is imported, and hands out the shared data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ |= {
+    "CUDA_VISIBLE_DEVICES": "",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MPLBACKEND": "Agg",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+}
+for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"):
+    os.environ.pop(name, None)  # a test's runs never land in the caller's store
+
+import hwr  # noqa: E402, F401  (sets engine, allocator and threads, which MXNet reads once)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder `shared` beside the checkout: real handwriting and the IAM's split lists."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("no folder 'shared' beside the checkout: nothing here is tested on real handwriting")
+    return folder

@@ -1,0 +1,299 @@
+import hashlib
+import json
+import shutil
+import string
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from hwr import boxes
+from hwr.data import synthetic
+from hwr.data.records import Page
+from hwr.data.synthetic import fonts, texts
+from hwr.data.synthetic.forms import outline
+from hwr.errors import InputError
+
+CONF = Path(__file__).parents[2] / "conf" / "data" / "synthetic.yaml"
+TINY: dict[str, Any] = {
+    "processes": 1,
+    "seed": 3,
+    "pages": {"train": 3, "valid": 1, "test": 3},
+    "writers": {"train": 3, "valid": 1, "test": 2},
+    "lines": [2, 3],
+    "size": [500, 520],
+    "body": [12, 14],
+    "families": ["caveat", "delius", "pacifico", "indie-flower"],
+    "held_out": ["indie-flower"],
+    "ruled": 0.0,
+}
+
+
+def settings(where: Path, **changed: Any) -> dict[str, Any]:
+    default = yaml.safe_load(CONF.read_text())
+    wanted = {key: value for key, value in default.items() if key not in ("source", "exclude")}
+    return wanted | TINY | {"folder": where} | changed
+
+
+def corpus(folder: Path, sentence: str = "Zebra number {} ran. ") -> Path:
+    """Write a text file of 60 sentences; it loads sooner than the bigrams."""
+    path = folder / "text.txt"
+    path.write_text("".join(sentence.format(n) for n in range(60)), encoding="utf-8")
+    return path
+
+
+def images(pages: list[Page]) -> list[str]:
+    return [hashlib.sha256(page.image.read_bytes()).hexdigest() for page in pages]
+
+
+def of(pages: list[Page], split: str) -> list[Page]:
+    return [page for page in pages if page.split == split]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Page]:
+    return synthetic.read(**settings(tmp_path_factory.mktemp("synthetic")))
+
+
+def test_read_draws_the_pages_asked_for(pages: list[Page]) -> None:
+    assert [page.split for page in pages] == ["train"] * 3 + ["valid"] + ["test"] * 3
+    assert all(1 <= len(page.lines) <= 3 for page in pages)
+    assert all(cv2.imread(str(page.image), cv2.IMREAD_GRAYSCALE).shape == page.size for page in pages)
+    assert all(page.image.is_absolute() for page in pages)
+
+
+def test_same_seed_gives_same_bytes_and_another_seed_others(pages: list[Page], tmp_path: Path) -> None:
+    again = synthetic.read(**settings(tmp_path))
+    other = synthetic.read(**settings(tmp_path, seed=4, text=corpus(tmp_path)))
+    assert images(again) == images(pages)
+    assert [page.lines for page in again] == [page.lines for page in pages]
+    assert not set(images(other)) & set(images(pages))
+
+
+def test_two_processes_draw_the_same_bytes_as_one(pages: list[Page], tmp_path: Path) -> None:
+    assert images(synthetic.read(**settings(tmp_path, processes=2))) == images(pages)
+
+
+def test_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = settings(tmp_path, pages={"train": 1}, text=corpus(tmp_path))
+    first = synthetic.read(**wanted)
+    monkeypatch.setattr(synthetic, "draw_form", None)
+    assert synthetic.read(**wanted) == first
+
+
+def test_killed_build_is_done_again(tmp_path: Path) -> None:
+    wanted = settings(tmp_path, pages={"train": 1}, text=corpus(tmp_path))
+    home = synthetic.read(**wanted)[0].image.parent
+    half = home.with_name(f"{home.name}.x.part")
+    home.rename(half)
+    (half / "records.json").unlink()
+    assert len(synthetic.read(**wanted)) == 1
+    assert not half.exists()
+
+
+def test_two_builders_at_once_share_one_build(tmp_path: Path) -> None:
+    code = (
+        "import sys, json; from hwr.data import synthetic; "
+        "print(synthetic.read(**json.loads(sys.argv[1]))[0].image)"
+    )
+    wanted = settings(tmp_path, pages={"train": 2}, text=corpus(tmp_path))
+    command = [sys.executable, "-c", code, json.dumps(wanted, default=str)]
+    root = Path(__file__).parents[2]
+    running = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = {process.communicate()[0] for process in running}
+    assert len(printed) == 1
+    assert [process.returncode for process in running] == [0, 0]
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+
+
+def test_splits_share_no_writer_and_no_sentence(pages: list[Page]) -> None:
+    writers = [{page.writer for page in of(pages, split)} for split in ("train", "valid", "test")]
+    assert sum(map(len, writers)) == len(set().union(*writers)) == 6
+    lines = [
+        {line.text for page in of(pages, split) for line in page.lines}
+        for split in ("train", "valid", "test")
+    ]
+    assert not lines[0] & lines[1] and not lines[0] & lines[2] and not lines[1] & lines[2]
+
+
+def test_held_out_family_writes_in_test_only_and_says_so(pages: list[Page]) -> None:
+    apart = [page for page in pages if page.writer.startswith("indie-flower-")]
+    assert apart and {page.split for page in apart} == {"test"}
+    for page in pages:
+        assert {line.kind for line in page.lines} == {"held-out" if page in apart else ""}
+
+
+def test_ids_are_unique(pages: list[Page]) -> None:
+    ids = [line.id for page in pages for line in page.lines]
+    ids += [word.id for page in pages for line in page.lines for word in line.words]
+    assert len(set(ids)) == len(ids)
+
+
+def test_boxes_hold_the_ink_and_nothing_else_does(pages: list[Page]) -> None:
+    for page in pages:
+        ink = cv2.imread(str(page.image), cv2.IMREAD_GRAYSCALE) < 150
+        assert page.area is not None and min(page.area) > 0 and max(page.area) < 1
+        inside = np.zeros_like(ink)
+        for word in (word for line in page.lines for word in line.words):
+            x1, y1, x2, y2 = boxes.to_px(word.box, page.size)
+            assert ink[y1:y2, x1:x2].any(), word
+            inside[max(y1 - 1, 0) : y2 + 1, max(x1 - 1, 0) : x2 + 1] = True
+        x1, y1, x2, y2 = boxes.to_px(page.area, page.size)
+        around = np.zeros_like(ink)
+        around[y1 - 3 : y2 + 4, x1 - 4 : x2 + 4] = True
+        assert not (ink & around & ~inside).any(), page.id
+
+
+def test_line_is_its_words_in_order(pages: list[Page]) -> None:
+    for line in (line for page in pages for line in page.lines):
+        assert line.text == " ".join(word.text for word in line.words)
+        assert line.box == boxes.union(word.box for word in line.words) == boxes.around(line.polygon)
+        starts = [word.box[0] for word in line.words]
+        assert starts == sorted(starts)
+        assert [x for x, _ in line.baseline] == sorted(x for x, _ in line.baseline)
+        assert all(line.box[1] < y < line.box[3] + 0.05 for _, y in line.baseline)
+
+
+def test_lines_of_a_page_run_downwards_below_the_printed_text(pages: list[Page]) -> None:
+    for page in pages:
+        baselines = [np.mean([y for _, y in line.baseline]) for line in page.lines]
+        assert baselines == sorted(baselines)
+        grey = cv2.imread(str(page.image), cv2.IMREAD_GRAYSCALE)
+        above = grey[: boxes.to_px(page.lines[0].box, page.size)[1]]
+        dark = (above < 140).mean(axis=1)
+        assert (dark > 0.5).sum() >= 2  # the rules around the printed text
+
+
+def test_outline_follows_the_boxes() -> None:
+    found = [(0.1, 0.2, 0.3, 0.4), (0.5, 0.1, 0.6, 0.5)]
+    assert outline(found) == (
+        *((0.1, 0.2), (0.3, 0.2), (0.5, 0.1), (0.6, 0.1)),
+        *((0.6, 0.5), (0.5, 0.5), (0.3, 0.4), (0.1, 0.4)),
+    )
+
+
+def test_outline_of_overlapping_boxes_holds_both() -> None:
+    found = [(0.1, 0.2, 0.4, 0.4), (0.3, 0.1, 0.6, 0.5)]
+    assert outline(found)[:6] == ((0.1, 0.2), (0.3, 0.2), (0.3, 0.1), (0.4, 0.1), (0.4, 0.1), (0.6, 0.1))
+
+
+def test_text_file_is_what_is_written(tmp_path: Path) -> None:
+    text = corpus(tmp_path)
+    found = synthetic.read(**settings(tmp_path, text=text))
+    lines = [[line for page in of(found, split) for line in page.lines] for split in TINY["pages"]]
+    words = [{word.text for line in part for word in line.words} for part in lines]
+    assert {"Zebra", "number", "ran."} <= words[0]
+    assert set().union(*words) <= set(text.read_text().split())
+    numbers = [{word for word in split if word.isdigit()} for split in words]
+    assert not numbers[0] & numbers[1] and not numbers[0] & numbers[2] and not numbers[1] & numbers[2]
+
+
+def test_words_with_missing_glyphs_are_left_out(tmp_path: Path) -> None:
+    text = corpus(tmp_path, "He only said 漢字 and went on to talk {}. ")
+    found = synthetic.read(**settings(tmp_path, text=text))
+    written = " ".join(line.text for page in found for line in page.lines)
+    assert "said and" in written and "漢" not in written
+
+
+def test_text_no_font_can_write_is_an_error(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("漢字。 漢字漢. 字漢! 漢?", encoding="utf-8")
+    with pytest.raises(InputError, match="no font family has the characters"):
+        synthetic.read(**settings(tmp_path, text=text))
+
+
+def test_accents_are_put_on_letters(tmp_path: Path) -> None:
+    text = corpus(tmp_path, "Many old lions once ate {} oranges. ")
+    found = synthetic.read(**settings(tmp_path, pages={"train": 2}, accents=1.0, text=text))
+    words = [word.text for page in found for line in page.lines for word in line.words]
+    known = set("".join(texts.ACCENTED.values()))
+    assert sum(len(known & set(word)) == 1 for word in words) > 0.6 * len(words)
+
+
+def test_font_folder_adds_a_family(tmp_path: Path) -> None:
+    folder = tmp_path / "fonts"
+    folder.mkdir()
+    shutil.copy(fonts.packaged("zeyada").files[0], folder / "mine.TTF")
+    text = corpus(tmp_path)
+    found = synthetic.read(
+        **settings(tmp_path, families=["caveat"], held_out=["zeyada"], fonts=folder, text=text)
+    )
+    assert {page.writer[:-5] for page in of(found, "test")} == {"caveat", "zeyada"}
+
+
+def test_faces_of_a_family_are_one_family(tmp_path: Path) -> None:
+    for file in fonts.packaged("kalam").files:
+        shutil.copy(file, tmp_path)
+    (family,) = fonts.in_folder(tmp_path)
+    assert family.name == "kalam"
+    assert [file.stem for file in family.files] == ["Kalam-Light", "Kalam-Regular", "Kalam-Bold"]
+
+
+def test_joined_faces_are_told_from_unjoined_ones() -> None:
+    joined = {
+        s: fonts.measure(fonts.packaged(s).files[0]).joined
+        for s in ("pacifico", "satisfy", "delius", "kalam")
+    }
+    assert joined == {"pacifico": True, "satisfy": True, "delius": False, "kalam": False}
+
+
+def test_bigram_sentences_have_every_letter_digit_and_mark() -> None:
+    sentences = texts.unseen(texts.Bigrams().sentences(np.random.default_rng(0)))
+    written = " ".join(islice(sentences, 3000))
+    assert set(string.ascii_letters + string.digits + " .,;:!?'\"-()&") == set(written)
+
+
+def test_unseen_drops_what_came_before() -> None:
+    assert list(texts.unseen(iter(["A.", "B.", "A."]))) == ["A.", "B."]
+
+
+def test_accented_word_keeps_letters_the_font_lacks_plain() -> None:
+    rng = np.random.default_rng(0)
+    assert texts.accented("era", lambda letter: letter == "é", rng) == "éra"
+    assert texts.accented("xyz", lambda letter: False, rng) == "xyz"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"families": ["no-such-face"]}, "fontpkg-no-such-face"),
+        ({"held_out": ["zeyada"]}, "'zeyada', which is not among"),
+        ({"families": ["caveat"], "held_out": ["caveat"]}, "no font family to train on"),
+        ({"pages": {"training": 1}}, "data.pages"),
+        ({"writers": {"train": 0, "valid": 1, "test": 1}}, "data.writers.train is 0"),
+        ({"lines": [3, 2]}, "data.lines"),
+        ({"size": [500]}, "data.size"),
+        ({"accents": 2.0}, "data.accents"),
+        ({"variation": -1.0}, "data.variation"),
+        ({"seed": -1}, "data.seed"),
+        ({"fonts": "/no/such/folder"}, "does not exist"),
+        ({"text": "/no/such/file"}, "cannot read /no/such/file"),
+        ({"folder": None}, "data.folder"),
+    ],
+)
+def test_wrong_setting_is_named(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        synthetic.read(**settings(tmp_path, **changed))
+
+
+def test_page_too_small_to_write_on_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no word fits on page s00000 .* data\.size"):
+        synthetic.read(**settings(tmp_path, size=[100, 520], text=corpus(tmp_path)))
+
+
+def test_damaged_font_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.ttf").write_bytes(b"not a font")
+    with pytest.raises(InputError, match=r"bad\.ttf is not a readable font"):
+        synthetic.read(**settings(tmp_path, fonts=tmp_path))
+
+
+def test_unwritable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write synthetic pages"):
+        synthetic.read(**settings(tmp_path / "file"))

@@ -1,0 +1,152 @@
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwr.errors import InputError
+from hwr.scoring import report, sclite
+from hwr.scoring.bootstrap import Resampling
+from hwr.scoring.counts import Counts
+from hwr.scoring.report import Scorer, Texts
+from tests.scoring.test_sclite import needs_sclite
+
+IN_PROCESS = Scorer(name="edit_distance", command=None, timeout_s=60)
+SCLITE = Scorer(name="sclite", command=None, timeout_s=60)
+HOW = Resampling(resamples=200, seed=0)
+TEXTS = Texts(
+    references={"p1/l1": "the cat", "p1/l2": "a (b)", "p2/l1": "Été 1890"},
+    hypotheses={"p1/l1": "the  cap ", "p1/l2": "a (b)", "p2/l1": "Eté 189"},
+    writers={"p1/l1": "W1", "p1/l2": "W1", "p2/l1": "W2"},
+    groups={"p2/l1": "held-out"},
+)
+
+
+def _compare(output: Path, texts: Texts = TEXTS, scorer: Scorer = IN_PROCESS) -> report.Scores:
+    return report.compare(
+        texts, scorer, HOW, output=output, about={"data_fingerprint": "f0", "weights_sha256": "a1"}
+    )
+
+
+def _written(output: Path) -> dict[str, Any]:
+    return dict(json.loads((output / "scores.json").read_text(encoding="utf-8")))
+
+
+def test_compare_pools_the_counts_of_all_lines(tmp_path: Path) -> None:
+    scores = _compare(tmp_path)
+    assert scores.characters == {"p1/l1": Counts(7, 1), "p1/l2": Counts(5), "p2/l1": Counts(8, 1, 1)}
+    assert scores.words == {"p1/l1": Counts(2, 1), "p1/l2": Counts(2), "p2/l1": Counts(2, 2)}
+    assert scores.cer == 3 / 20
+    assert scores.wer == 3 / 6
+
+
+def test_compare_writes_the_scores_under_their_names(tmp_path: Path) -> None:
+    summary = _compare(tmp_path / "new" / "out").summary
+    written = _written(tmp_path / "new" / "out")
+    assert written == json.loads(json.dumps(summary))
+    assert written["cer"] == 0.15
+    assert written["characters"] == {"reference": 20, "substitutions": 2, "deletions": 1, "insertions": 0}
+    assert written["words"] == {"reference": 6, "substitutions": 3, "deletions": 0, "insertions": 0}
+    assert (written["lines"], written["exact_lines"], written["scorer"]) == (3, 1, "edit_distance")
+    assert (written["data_fingerprint"], written["weights_sha256"]) == ("f0", "a1")
+    assert written["levenshtein"] == {"characters": 3, "words": 3}
+    assert "SClite" in written["convention"]
+
+
+def test_compare_names_macro_figures_apart(tmp_path: Path) -> None:
+    summary = _compare(tmp_path).summary
+    assert summary["macro_cer_lines"] == pytest.approx((1 / 7 + 0 + 2 / 8) / 3)
+    assert summary["macro_cer_writers"] == pytest.approx((1 / 12 + 2 / 8) / 2)
+    assert summary["macro_wer_lines"] == pytest.approx((1 / 2 + 0 + 2 / 2) / 3)
+    assert summary["macro_wer_writers"] == pytest.approx((1 / 4 + 2 / 2) / 2)
+
+
+def test_compare_scores_groups_apart(tmp_path: Path) -> None:
+    groups = _compare(tmp_path).summary["groups"]
+    assert list(groups) == ["held-out"]
+    assert (groups["held-out"]["cer"], groups["held-out"]["lines"]) == (2 / 8, 1)
+
+
+def test_compare_draws_writers_where_known_and_lines_otherwise(tmp_path: Path) -> None:
+    intervals = _compare(tmp_path).summary["intervals"]
+    assert (intervals["over"], intervals["units"], intervals["confidence"]) == ("writers", 2, 0.95)
+    assert intervals["cer"] == (1 / 12, 2 / 8)  # two writers: the interval spans both
+    unknown = Texts(TEXTS.references, TEXTS.hypotheses, dict.fromkeys(TEXTS.references, ""), {})
+    summary = _compare(tmp_path, unknown).summary
+    assert (summary["intervals"]["over"], summary["intervals"]["units"]) == ("lines", 3)
+    assert "macro_cer_writers" not in summary
+
+
+def test_compare_writes_every_line_and_confusion(tmp_path: Path) -> None:
+    _compare(tmp_path)
+    lines = (tmp_path / "lines.tsv").read_text(encoding="utf-8").splitlines()
+    assert lines[0].split("\t")[:5] == [
+        "id",
+        "reference",
+        "hypothesis",
+        "characters_reference",
+        "characters_substitutions",
+    ]
+    assert lines[1].split("\t") == ["p1/l1", "the cat", "the cap", "7", "1", "0", "0", "2", "1", "0", "0"]
+    assert len(lines) == 4
+    assert len((tmp_path / "confusions.tsv").read_text(encoding="utf-8").splitlines()) == 4
+
+
+def test_compare_normalises_both_sides(tmp_path: Path) -> None:
+    texts = Texts({"a": "e\u0301te\u0301  x"}, {"a": " \u00e9t\u00e9 x"}, {}, {})
+    assert _compare(tmp_path, texts).cer == 0
+
+
+@needs_sclite
+def test_compare_takes_the_counts_from_sclite_and_checks_them(tmp_path: Path) -> None:
+    summary = _compare(tmp_path, scorer=SCLITE).summary
+    assert summary["characters"] == {"reference": 20, "substitutions": 2, "deletions": 1, "insertions": 0}
+    assert summary["in_process"] == {
+        "characters": summary["characters"],
+        "words": summary["words"],
+        "agrees_with_sclite": True,
+        "differing_lines": [],
+    }
+    assert {"characters.pra", "characters.raw", "words.pra"} <= {
+        path.name for path in (tmp_path / "sclite").iterdir()
+    }
+
+
+def test_compare_names_the_lines_where_sclite_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def differing(references: dict[str, str], *_: object, **__: object) -> sclite.Result:
+        lines = {line: Counts(len(text), 1) for line, text in references.items()}
+        return sclite.Result(lines, Counts.total(lines.values()), ())
+
+    monkeypatch.setattr(sclite, "find", str)
+    monkeypatch.setattr(sclite, "score", differing)
+    texts = Texts({"p1/l1": "a", "p1/l2": "b"}, {"p1/l1": "x", "p1/l2": "b"}, {}, {})
+    with caplog.at_level(logging.WARNING):
+        summary = _compare(tmp_path, texts, SCLITE).summary
+    assert summary["in_process"]["differing_lines"] == ["p1/l2"]
+    assert summary["in_process"]["agrees_with_sclite"] is False
+    assert summary["characters"]["substitutions"] == 2
+    assert "differ in 1 lines: p1/l2" in caplog.text
+
+
+def test_compare_does_not_claim_agreement_when_sclite_was_not_asked(tmp_path: Path) -> None:
+    assert _compare(tmp_path).summary["in_process"]["agrees_with_sclite"] is None
+
+
+def test_compare_refuses_what_it_cannot_score(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="have no hypothesis"):
+        _compare(tmp_path, Texts({"a": "x"}, {}, {}, {}))
+    with pytest.raises(InputError, match="no line has a reference text"):
+        _compare(tmp_path, Texts({"a": " "}, {"a": "x"}, {}, {}))
+    with pytest.raises(InputError, match="scorer 'wer' is none of sclite, edit_distance"):
+        _compare(tmp_path, TEXTS, Scorer(name="wer", command=None, timeout_s=60))
+    with pytest.raises(InputError, match=r"nowhere.*apt-get install sctk"):
+        _compare(tmp_path, TEXTS, Scorer(name="sclite", command="/nowhere/sclite", timeout_s=60))
+
+
+def test_compare_says_that_the_output_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write scores to .*file"):
+        _compare(tmp_path / "file")

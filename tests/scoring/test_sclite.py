@@ -1,0 +1,230 @@
+import random
+from pathlib import Path
+
+import pytest
+
+from hwr.errors import InputError
+from hwr.scoring import edit_distance, sclite
+from hwr.scoring.counts import Counts
+
+try:
+    sclite.find(None)
+    INSTALLED = True
+except InputError:
+    INSTALLED = False
+needs_sclite = pytest.mark.skipif(
+    not INSTALLED, reason="SClite IS NOT INSTALLED: apt-get install sctk, then run again"
+)
+
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+LATIN_1 = "".join(map(chr, range(0xA0, 0x100)))
+OTHERS = "’‘“”«»–—…€œŒŸ␣\u0301\u0308\u200d\ufb01\ufeff😀👩‍🚀漢字ßıſΩЖא"
+MARKUP = [
+    "{a/b}",
+    "{ a / @ }",
+    "@",
+    "(x)",
+    ";;",
+    "**",
+    "* a",
+    "a*",
+    "a;b",
+    "\\a",
+    "a\\:b",
+    "<a",
+    "%hes",
+    "#",
+    "-a",
+    "a-",
+    "^_",
+]
+
+
+def _score(
+    references: dict[str, str], hypotheses: dict[str, str], unit: sclite.Unit = "characters"
+) -> sclite.Result:
+    return sclite.score(references, hypotheses, unit=unit, command=None, timeout_s=60)
+
+
+def _in_process(
+    references: dict[str, str], hypotheses: dict[str, str], unit: sclite.Unit
+) -> dict[str, Counts]:
+    count = edit_distance.characters if unit == "characters" else edit_distance.words
+    return {line: count(text, hypotheses[line]) for line, text in references.items()}
+
+
+@needs_sclite
+def test_score_counts_each_kind_of_edit() -> None:
+    result = _score({"a": "the cat", "b": "été"}, {"a": "thecap!", "b": "été"})
+    assert result.lines == {"a": Counts(7, 1, 1, 1), "b": Counts(3, 0, 0, 0)}
+    assert result.total == Counts(10, 1, 1, 1)
+    assert result.files == ()
+
+
+@needs_sclite
+def test_score_minimises_cost_and_not_edits() -> None:
+    assert _score({"a": "xyzab", "b": "aab"}, {"a": "abuvw", "b": "bcc"}).lines == {
+        "a": Counts(5, 0, 3, 3),  # five substitutions would cost 20, these 18
+        "b": Counts(3, 3, 0, 0),  # a tie: two deletions and two insertions cost 12 as well
+    }
+
+
+@needs_sclite
+def test_score_counts_words_with_case_and_punctuation() -> None:
+    result = _score({"a": "The old house, (1890)"}, {"a": "the old house (1890)"}, "words")
+    assert result.total == Counts(4, 2, 0, 0)
+
+
+@needs_sclite
+def test_score_takes_empty_texts() -> None:
+    sides = (
+        {"both": "", "reference": "", "hypothesis": "ab"},
+        {"both": "", "reference": "abc", "hypothesis": ""},
+    )
+    expected = {"both": Counts(), "reference": Counts(insertions=3), "hypothesis": Counts(2, deletions=2)}
+    assert _score(*sides).lines == expected
+    assert _score({}, {}).total == Counts()
+
+
+@needs_sclite
+def test_score_takes_every_character_alone_replaced_dropped_and_added() -> None:
+    references, hypotheses = {}, {}
+    for character in PRINTABLE + LATIN_1 + OTHERS:
+        for kind, (reference, hypothesis) in {
+            "same": (character, character),
+            "replaced": (character + "k", "kk" if character != "k" else "xk"),
+            "read for another": ("kk" if character != "k" else "xk", character + "k"),
+            "dropped": ("z" + character, "z"),
+            "added": ("z", "z" + character),
+            "between": ("a" + character + "b", "a" + character + "b"),
+        }.items():
+            references[f"U+{ord(character):04X} {kind}"] = reference
+            hypotheses[f"U+{ord(character):04X} {kind}"] = hypothesis
+    result = _score(references, hypotheses)
+    expected = {
+        "same": Counts(1),
+        "replaced": Counts(2, substitutions=1),
+        "read for another": Counts(2, substitutions=1),
+        "dropped": Counts(2, deletions=1),
+        "added": Counts(1, insertions=1),
+        "between": Counts(3),
+    }
+    assert {
+        line: counts for line, counts in result.lines.items() if counts != expected[line.split(" ", 1)[1]]
+    } == {}
+
+
+@needs_sclite
+@pytest.mark.parametrize("unit", ["characters", "words"])
+def test_score_takes_markup_as_text(unit: sclite.Unit) -> None:
+    references = {f"line {n}": f"a {text} b" for n, text in enumerate(MARKUP)}
+    assert _score(references, references, unit).total.errors == 0
+    without = dict.fromkeys(references, "a b")
+    assert _score(references, without, unit).lines == _in_process(references, without, unit)
+    whole = {f"line {n}": text for n, text in enumerate(MARKUP)}
+    shifted = {f"line {n}": MARKUP[n - 1] for n in range(len(MARKUP))}
+    assert _score(whole, shifted, unit).lines == _in_process(whole, shifted, unit)
+
+
+@needs_sclite
+def test_score_tells_a_space_from_its_token_and_a_text_from_its_escape() -> None:
+    assert _score({"a": "a b"}, {"a": "a␣b"}).total == Counts(3, substitutions=1)
+    assert _score({"a": "a_b", "b": "(x"}, {"a": "a_5f_b", "b": "_28_x"}, "words").total == Counts(
+        2, substitutions=2
+    )
+
+
+@needs_sclite
+def test_score_takes_words_longer_than_its_report_is_wide() -> None:
+    long = "(" * 1000  # as it is, such a word makes SClite write without end
+    result = _score({"a": f"{long} k", "b": long + "é"}, {"a": f"{long} k", "b": long + "è"}, "words")
+    assert result.lines == {"a": Counts(2), "b": Counts(1, substitutions=1)}
+
+
+@needs_sclite
+def test_score_takes_any_id_and_keeps_case_in_it() -> None:
+    ids = ["p 1/l 2", "(x)", "A-1", "a-1", "é;;", "", "\t{}"]
+    references = dict.fromkeys(ids, "ab")
+    hypotheses = dict(reversed([(line, "ab"[: n % 3]) for n, line in enumerate(ids)]))
+    result = _score(references, hypotheses)
+    assert [counts.deletions for counts in result.lines.values()] == [2 - n % 3 for n in range(len(ids))]
+    assert list(result.lines) == ids
+
+
+@needs_sclite
+@pytest.mark.parametrize("unit", ["characters", "words"])
+def test_score_and_edit_distance_agree_to_the_integer_at_any_error_rate(unit: sclite.Unit) -> None:
+    generator = random.Random(7)
+    references, hypotheses = {}, {}
+    for n in range(1500):
+        alphabet = "abc {("[: generator.randint(2, 6)]
+        for side in (references, hypotheses):
+            side[str(n)] = "".join(generator.choices(alphabet, k=generator.randint(0, 30)))
+        if n % 2:
+            kept = (c for c in references[str(n)] if generator.random() < 0.8)
+            hypotheses[str(n)] = "".join(
+                c if generator.random() < 0.8 else generator.choice(alphabet) for c in kept
+            )
+    assert _score(references, hypotheses, unit).lines == _in_process(references, hypotheses, unit)
+
+
+@needs_sclite
+def test_score_keeps_the_reports_in_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "reports"
+    result = sclite.score({"a": "x y"}, {"a": "x"}, unit="words", command=None, timeout_s=60, folder=folder)
+    names = ["words.dtl", "words.hyp.trn", "words.pra", "words.raw", "words.ref.trn"]
+    assert [path.name for path in result.files] == names
+    assert (folder / "words.ref.trn").read_text(encoding="utf-8") == "x y (line-000001)\n"
+
+
+@needs_sclite
+def test_score_says_that_a_report_folder_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write SClite's reports"):
+        sclite.score(
+            {"a": "x"}, {"a": "x"}, unit="words", command=None, timeout_s=60, folder=tmp_path / "file"
+        )
+
+
+def test_score_names_the_lines_one_side_lacks() -> None:
+    with pytest.raises(InputError, match=r"1 lines have no hypothesis \('p1/l2'\)"):
+        _score({"p1/l1": "a", "p1/l2": "b"}, {"p1/l1": "a"})
+    with pytest.raises(InputError, match=r"7 lines have no reference .*…"):
+        _score({}, {str(n): "a" for n in range(7)})
+
+
+def test_find_without_sclite_names_the_package_and_the_other_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sclite, "_DEBIAN", Path("/nowhere/sclite"))
+    with pytest.raises(InputError, match=r"apt-get install sctk.*scorer=edit_distance") as caught:
+        sclite.find(None)
+    assert "\n" not in str(caught.value)
+
+
+def _program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("exit 0", "wrote no report"),
+        ("echo no such option >&2; exit 1", "failed with status 1: no such option"),
+        ("exec sleep 20", r"took more than 0\.2 s; raise scorer\.timeout_s"),
+    ],
+)
+def test_score_says_when_the_command_is_not_sclite(tmp_path: Path, text: str, message: str) -> None:
+    program = _program(tmp_path / "program", text)
+    with pytest.raises(InputError, match=message):
+        sclite.score({"a": "x"}, {"a": "x"}, unit="words", command=program, timeout_s=0.2)
+
+
+@needs_sclite
+def test_score_refuses_a_report_that_lacks_lines(tmp_path: Path) -> None:
+    program = _program(
+        tmp_path / "program", f'sed -i 1d words.ref.trn words.hyp.trn; exec {sclite.find(None)} "$@"'
+    )
+    with pytest.raises(InputError, match="SClite read 1 of 2 lines"):
+        sclite.score({"a": "x", "b": "y"}, {"a": "x", "b": "y"}, unit="words", command=program, timeout_s=60)
