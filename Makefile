@@ -14,8 +14,9 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv from requirements.lock; nothing to do when it is up to date
 
-train: setup  ## set up, then train; pass overrides as ARGS="stage=line lr=1e-4"
-	$(PY) train.py $(ARGS)
+train: setup  ## set up, then the main job: learn to read drawn forms and score it; overrides as ARGS="lr=1e-3"
+	$(PY) train.py experiments=line/synthetic $(ARGS)
+	$(PY) evaluate.py weights.line=outputs/latest/weights/best
 
 test: setup check  ## set up, then check format, lint, types and run the tests; pytest's options as ARGS=
 	$(PY) -m pytest $(ARGS)

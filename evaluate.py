@@ -1,23 +1,24 @@
-"""Score weights on data: python evaluate.py target=line weights.line=WEIGHTS data=alto data.root=DIR output=OUT."""
+"""Score weights on data: python evaluate.py weights.line=WEIGHTS data=alto data.root=DIR output=OUT."""
 
 import os
 from pathlib import Path
 
 os.environ["HWR_ROOT"] = str(Path(__file__).resolve().parent)
 
-import hydra  # noqa: E402
-from omegaconf import DictConfig  # noqa: E402
+import hydra
+from omegaconf import DictConfig
 
-from hwr.config import EvaluateConfig, clear_errors, typed  # noqa: E402
+from hwr.config import EvaluateConfig, clear_errors, typed
 
 
 @hydra.main(config_path="conf", config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """Compose, read, score; return the character error rate, for sweepers."""
-    composed = typed(cfg, EvaluateConfig)
-    from hwr import evaluation  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
+    with clear_errors():
+        composed = typed(cfg, EvaluateConfig)
+        from hwr import evaluation  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
 
-    return evaluation.run(composed)
+        return evaluation.run(composed)
 
 
 if __name__ == "__main__":

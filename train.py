@@ -5,19 +5,20 @@ from pathlib import Path
 
 os.environ["HWR_ROOT"] = str(Path(__file__).resolve().parent)
 
-import hydra  # noqa: E402
-from omegaconf import DictConfig  # noqa: E402
+import hydra
+from omegaconf import DictConfig
 
-from hwr.config import TrainConfig, clear_errors, typed  # noqa: E402
+from hwr.config import TrainConfig, clear_errors, typed
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """Compose, build, fit; return the best monitored error, for sweepers."""
-    composed = typed(cfg, TrainConfig)
-    from hwr import training  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
+    with clear_errors():
+        composed = typed(cfg, TrainConfig)
+        from hwr import training  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
 
-    return training.run(composed)
+        return training.run(composed)
 
 
 if __name__ == "__main__":

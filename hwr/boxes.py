@@ -40,7 +40,7 @@ def iou(first: FloatArray, second: FloatArray) -> FloatArray:
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0.0, None), axis=2)  # (N, M)
     total = _areas(first)[:, None] + _areas(second)[None, :] - shared
-    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+    return np.asarray(np.divide(shared, total, out=np.zeros_like(shared), where=total > 0))
 
 
 def _areas(boxes: FloatArray) -> FloatArray:

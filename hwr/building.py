@@ -13,21 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr import data, optimizers, pictures, weights
-from hwr.config import ROOT, TrainConfig, make, target
-from hwr.data import inspection
+from hwr.config import ROOT, TrainConfig, bind, make, target
+from hwr.data import inspection, selection
 from hwr.data.augment import Augmentation
 from hwr.data.cache import LineImages, line_images
 from hwr.data.fingerprint import fingerprint
+from hwr.data.inspection_report import Report
 from hwr.data.records import Line, Page
 from hwr.data.samples import LineSet, rounded
 from hwr.errors import InputError
 from hwr.images import LineCrop
 from hwr.networks.crnn import STRIDE
+from hwr.plan import Phase, Plan
 from hwr.scoring import edit_distance
-from hwr.stages.line import LineReader, LineStage, LineTask, initialise
+from hwr.stages.line import METRICS, LineReader, LineStage, LineTask, initialise
 from hwr.text import Alphabet
 from hwr.tracking import Store, download
-from hwr.trainer import Phase
 
 SAMPLES = 24  # augmented line images in a run's picture
 IN_MEMORY = 2 << 30  # bytes of line images a split may take; more stay on the disk, memory-mapped
@@ -38,16 +39,17 @@ class Training:
     """A built training: what the trainer needs, and what is logged about it."""
 
     stage: LineStage
-    phases: Sequence[Phase]
+    plan: Plan
     alphabet: Alphabet
-    report: inspection.Report
+    report: Report
     fingerprint: str
     took: str
 
     def augmented(self, seed: int) -> NDArray[np.uint8]:
         """Draw augmented training lines with their texts."""
-        lines, augment = self.stage.task.train, self.stage.task.augmentations[self.phases[0].name]
-        chosen = np.random.default_rng(seed).choice(len(lines.ids), min(SAMPLES, len(lines.ids)), replace=False)
+        lines, augment = self.stage.task.train, self.stage.task.augmentations[self.plan.phases[0].name]
+        count = len(lines.ids)
+        chosen = np.random.default_rng(seed).choice(count, min(SAMPLES, count), replace=False)
         images = [augment(lines.images[i], seed, 0, int(i)) for i in chosen]
         return pictures.sheet(images, [lines.texts[i] for i in chosen], columns=3)
 
@@ -64,45 +66,80 @@ class Training:
 
 def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> pictures.Reading:
     """Return a line for `pictures.readings`."""
-    return pictures.Reading(image, name, reference, hypothesis, edit_distance.characters(reference, hypothesis).errors)
+    errors = edit_distance.characters(reference, hypothesis).errors
+    return pictures.Reading(image, name, reference, hypothesis, errors)
 
 
 def load_pages(settings: Mapping[str, Any], cache: Path) -> list[Page]:
     """Read the data node; sources that draw their pages keep them under `cache`."""
-    settings = dict(settings)
-    if settings.get("folder", "") is None:
-        settings["folder"] = str(cache)
-    return data.load(**settings)
+    check_data(settings)
+    kept = {"folder": str(cache)} if settings.get("folder", "") is None else {}
+    return data.load(**{**settings, **kept})
+
+
+def check_data(settings: Mapping[str, Any]) -> None:
+    """Raise InputError for a key of the data node that its source does not take, or one it lacks."""
+    own = {name: value for name, value in settings.items() if name not in ("source", "exclude")}
+    bind(data.reader(str(settings.get("source"))), own, "data")
+    bind(selection.exclude, settings.get("exclude") or {}, "data.exclude", ["pages"])
+
+
+def check(config: TrainConfig) -> None:
+    """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
+    if config.stage.kind != "line":
+        raise InputError(f"stage.kind={config.stage.kind}: unknown; use line")
+    if config.monitor not in METRICS:
+        raise InputError(f"monitor={config.monitor}: no such metric; use one of {', '.join(METRICS)}")
+    device(config.device)
+    check_data(config.data)
+    inspection.check_policy(config.inspect.policy)
+    make(LineCrop, config.stage.crop, "stage.crop")
+    bind(target(config.network, "network"), config.network, "network", ["classes"])
+    bind(target(config.decoder, "decoder"), config.decoder, "decoder", ["alphabet"])
+    plan_of(config).optimizer(config.lr)
+    _phase_parts(config)
 
 
 def line_training(config: TrainConfig, store: Store, *, progress: bool) -> Training:
     """Build a training of stage `line`."""
     folder = Path(config.folder)
-    crop = make(LineCrop, config.stage["crop"], "stage.crop")
     start = find_weights(config.init, store, folder) if config.init else None
     pages = load_pages(config.data, folder / "cache")
     report = inspected(pages, config)
-    pages = inspection.apply(pages, report, config.inspect["policy"])
-    images = line_images(pages, crop, folder=folder / "cache", max_pixels=config.max_pixels, progress=progress)
-    refuse_problems(images)
-    alphabet = Alphabet.of(line.text for line in lines_of(pages, "train"))
-    check_characters(lines_of(pages, "valid"), alphabet, config.unknown)
-    task = LineTask(
-        alphabet, line_set(pages, images, "train"), line_set(pages, images, "valid"), *_phase_parts(config)
-    )
-    context = device(config.device)
-    network = make(target(config.network, "network"), config.network, "network", classes=len(alphabet))
-    initialise(network, height=crop.height, seed=config.seed, context=context)
-    took = "" if start is None else str(weights.transfer(network, start, alphabet, heads=("output", "shortcut")))
+    pages = inspection.apply(pages, report, config.inspect.policy)
+    task = _line_task(pages, config, progress=progress)
+    context, alphabet = device(config.device), task.alphabet
+    network = line_network(config, alphabet, context)
+    took = start and weights.transfer(network, start, alphabet, heads=("output", "shortcut"))
     decoder = make(target(config.decoder, "decoder"), config.decoder, "decoder", alphabet=alphabet)
     reader = LineReader(network, batch_size=config.batch_size, context=context)
     stage = LineStage(reader, task, decoder, batch_size=config.batch_size, seed=config.seed)
-    return Training(stage, _phases(config), alphabet, report, fingerprint(pages), took)
+    return Training(stage, plan_of(config), alphabet, report, fingerprint(pages), str(took or ""))
 
 
-def optimizer_of(config: TrainConfig) -> Any:
-    """Return a function that makes a fresh optimizer from a learning rate."""
-    return lambda lr: make(optimizers.create, config.optimizer, "optimizer", lr=lr)
+def line_network(config: TrainConfig, alphabet: Alphabet, context: Any) -> Any:
+    """Return the initialised network of stage `line`."""
+    network = make(target(config.network, "network"), config.network, "network", classes=len(alphabet))
+    initialise(network, height=config.stage.crop["height"], seed=config.seed, context=context)
+    return network
+
+
+def plan_of(config: TrainConfig) -> Plan:
+    """Return what a training goes through; raise InputError for a phase that cannot be."""
+    if not config.phases:
+        raise InputError("phases is empty; a training needs at least one")
+    nodes = config.phases.items()
+    return Plan(
+        phases=[make(_phase, node, f"phases.{name}", name=name, lr=config.lr) for name, node in nodes],
+        optimizer=lambda lr: make(optimizers.create, config.optimizer, "optimizer", lr=lr),
+        monitor=config.monitor,
+        seed=config.seed,
+        max_epochs=config.max_epochs,
+        max_minutes=config.max_minutes,
+        patience=config.patience,
+        clip=config.clip,
+        average=config.average,
+    )
 
 
 def lines_of(pages: Sequence[Page], split: str) -> list[Line]:
@@ -113,9 +150,9 @@ def lines_of(pages: Sequence[Page], split: str) -> list[Line]:
     return lines
 
 
-def inspected(pages: Sequence[Page], config: TrainConfig, *, full: bool = False) -> inspection.Report:
+def inspected(pages: Sequence[Page], config: TrainConfig, *, full: bool = False) -> Report:
     """Look through pages as a training of stage `line` would see them."""
-    crop = make(LineCrop, config.stage["crop"], "stage.crop")
+    crop = make(LineCrop, config.stage.crop, "stage.crop")
     return inspection.inspect(
         pages, inspection.Limits(crop=crop, steps=steps_of, max_pixels=config.max_pixels), full=full
     )
@@ -130,18 +167,19 @@ def line_set(pages: Sequence[Page], images: LineImages, split: str) -> LineSet:
 
 
 def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) -> None:
-    """Raise InputError for a line with characters outside the alphabet where `unknown` is error; keep counts them as errors."""
-    if unknown not in ("keep", "error"):
-        raise InputError(f"unknown={unknown}: use keep or error")
+    """Raise InputError for a line with characters outside the alphabet where `unknown` is error."""
     for line in lines:
-        if unknown == "error" and alphabet.unknown(line.text):
-            missing = alphabet.unknown(line.text)
-            raise InputError(f"line {line.id}: {missing!r} is not in the alphabet; train with it or set unknown=keep")
+        missing = alphabet.unknown(line.text)
+        if missing and unknown == "error":
+            raise InputError(
+                f"line {line.id}: {missing!r} is not in the alphabet; train with it or set unknown=keep"
+            )
 
 
 def in_memory(images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
     """Copy memory-mapped images of less than IN_MEMORY bytes in all, so that no epoch waits for the disk."""
-    return [np.array(image) for image in images] if sum(image.size for image in images) < IN_MEMORY else images
+    fits = sum(image.size for image in images) < IN_MEMORY
+    return [np.array(image) for image in images] if fits else images
 
 
 def refuse_problems(images: LineImages) -> None:
@@ -176,27 +214,41 @@ def steps_of(width: int) -> int:
     return rounded(width) // STRIDE
 
 
-def _phases(config: TrainConfig) -> list[Phase]:
-    if not config.phases:
-        raise InputError("phases is empty; a training needs at least one")
-    return [make(_phase, node, f"phases.{name}", name=name, lr=config.lr) for name, node in config.phases.items()]
-
-
 def _phase(
     *, name: str, lr: float, epochs: int, lr_scale: float, schedule: str, warmup: float,
     augmentation: dict[str, Any] | None = None, loss: dict[str, Any] | None = None,
 ) -> Phase:  # fmt: skip
-    return Phase(name, epochs, lr * lr_scale, schedule, warmup, {"augmentation": augmentation or {}, "loss": loss or {}})
+    if epochs < 1 or not lr_scale > 0:
+        raise InputError(f"phases.{name}: epochs={epochs}, lr_scale={lr_scale}; both must be above 0")
+    peak, settings = lr * lr_scale, {"augmentation": augmentation or {}, "loss": loss or {}}
+    optimizers.schedule(schedule, lr=peak, steps=epochs, warmup=warmup)  # refuses what it does not know
+    return Phase(name, epochs, peak, schedule, warmup, settings)
+
+
+def _line_task(pages: Sequence[Page], config: TrainConfig, *, progress: bool) -> LineTask:
+    alphabet = Alphabet.of(line.text for line in lines_of(pages, "train"))
+    check_characters(lines_of(pages, "valid"), alphabet, config.unknown)
+    crop, cache = make(LineCrop, config.stage.crop, "stage.crop"), Path(config.folder) / "cache"
+    images = line_images(pages, crop, folder=cache, max_pixels=config.max_pixels, progress=progress)
+    refuse_problems(images)
+    train, valid = (line_set(pages, images, split) for split in ("train", "valid"))
+    return LineTask(alphabet, train, valid, *_phase_parts(config))
 
 
 def _phase_parts(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     losses, augmentations = {}, {}
-    for phase in _phases(config):
-        node = {**config.loss, **phase.settings["loss"]}
-        losses[phase.name] = make(target(node, "loss"), node, "loss")
-        settings = {**config.augmentation, **phase.settings["augmentation"]}
-        augmentations[phase.name] = _positional(make(Augmentation, settings, "augmentation"))
+    for phase in plan_of(config).phases:
+        node, where = _overlaid("loss", config.loss, phase)
+        losses[phase.name] = make(target(node, where), node, where)
+        settings, where = _overlaid("augmentation", config.augmentation, phase)
+        augmentations[phase.name] = _positional(make(Augmentation, settings, where))
     return losses, augmentations
+
+
+def _overlaid(part: str, common: Mapping[str, Any], phase: Phase) -> tuple[dict[str, Any], str]:
+    """Return the settings of a part in `phase`, and the node to name in messages."""
+    own = phase.settings[part]
+    return {**common, **own}, f"phases.{phase.name}.{part}" if own else part
 
 
 def _positional(augmentation: Augmentation) -> Any:

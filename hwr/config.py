@@ -3,14 +3,18 @@
 Beside the two scripts this is the only importer of Hydra and OmegaConf.
 """
 
+import atexit
 import difflib
 import inspect
+import math
+import operator
 import os
+import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +22,16 @@ from typing import Any, TypeVar
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.experimental.callback import Callback
 from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from hwr.errors import InputError
 
@@ -29,35 +39,71 @@ ROOT = Path(__file__).parent.parent
 Made = TypeVar("Made")
 
 
+def _ranged(**limits: Any) -> Any:
+    """Declare a key whose values keep to `limits`, names of _LIMITS."""
+    return field(default=MISSING, metadata=limits)
+
+
+@dataclass
+class StageConfig:
+    """The step of the pipeline that is trained, and how its images are made."""
+
+    kind: str = MISSING
+    crop: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class InspectionConfig:
+    """What is done about findings in the data."""
+
+    examples: int = MISSING
+    policy: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class TrackingConfig:
+    """Where runs are recorded."""
+
+    uri: str | None = MISSING
+    experiment: str = MISSING
+
+
+@dataclass
+class WeightsConfig:
+    """The weights of each stage that an evaluation needs."""
+
+    line: str = MISSING
+
+
 @dataclass
 class TrainConfig:
-    """A training, as conf/train.yaml and a stage file give it; the nodes are checked against what they construct."""
+    """A training, as conf/train.yaml and a stage file give it; its nodes are bound to what they construct."""
 
     name: str = MISSING
-    lr: float = MISSING
-    batch_size: int = MISSING
+    lr: float = _ranged(above=0)
+    batch_size: int = _ranged(least=1)
     monitor: str = MISSING
-    seed: int = MISSING
+    seed: int = _ranged(least=0, below=2**31)
     device: str = MISSING
-    unknown: str = MISSING
+    unknown: str = _ranged(one_of=("keep", "error"))
     init: str | None = MISSING
     resume: str | None = MISSING
-    max_epochs: int | None = MISSING
-    max_minutes: float | None = MISSING
-    patience: int | None = MISSING
-    clip: float | None = MISSING
-    average: float | None = MISSING
+    max_epochs: int | None = _ranged(least=1)
+    max_minutes: float | None = _ranged(above=0)
+    patience: int | None = _ranged(least=1)
+    clip: float | None = _ranged(above=0)
+    average: float | None = _ranged(least=0, below=1)
     folder: str = MISSING
-    max_pixels: int = MISSING
-    stage: dict[str, Any] = field(default_factory=dict)
+    max_pixels: int = _ranged(least=1)
+    stage: StageConfig = field(default_factory=StageConfig)
     network: dict[str, Any] = field(default_factory=dict)
     augmentation: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, Any] = field(default_factory=dict)
     decoder: dict[str, Any] = field(default_factory=dict)
-    inspect: dict[str, Any] = field(default_factory=dict)
+    inspect: InspectionConfig = field(default_factory=InspectionConfig)
     data: dict[str, Any] = field(default_factory=dict)
-    tracking: dict[str, Any] = field(default_factory=dict)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     phases: dict[str, Any] = field(default_factory=dict)
 
 
@@ -65,21 +111,22 @@ class TrainConfig:
 class EvaluateConfig:
     """An evaluation, as conf/evaluate.yaml gives it."""
 
-    target: str = MISSING
-    weights: dict[str, Any] = field(default_factory=dict)
-    split: str = MISSING
+    target: str = _ranged(one_of=("line",))
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    split: str = _ranged(one_of=("train", "valid", "test"))
     output: str = MISSING
-    batch_size: int = MISSING
+    batch_size: int = _ranged(least=1)
     device: str = MISSING
-    unknown: str = MISSING
-    pictures: int = MISSING
+    unknown: str = _ranged(one_of=("keep", "error"))
+    pictures: int = _ranged(least=0)
+    publish: str | None = MISSING
     folder: str = MISSING
-    max_pixels: int = MISSING
+    max_pixels: int = _ranged(least=1)
     data: dict[str, Any] = field(default_factory=dict)
     decoder: dict[str, Any] = field(default_factory=dict)
     scorer: dict[str, Any] = field(default_factory=dict)
     resampling: dict[str, Any] = field(default_factory=dict)
-    tracking: dict[str, Any] = field(default_factory=dict)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
 @dataclass
@@ -92,7 +139,7 @@ class InspectConfig(TrainConfig):
 
 @dataclass(frozen=True)
 class Composed:
-    """A composed configuration: the typed root, its YAML, its plain nested values, and what the user overrode."""
+    """A composed configuration: typed root, YAML text, plain nested values, and what the user overrode."""
 
     root: Any
     yaml: str
@@ -100,23 +147,26 @@ class Composed:
     overrides: tuple[str, ...]
 
 
-def typed(cfg: DictConfig, root: type) -> Composed:
-    """Check a composed configuration against a typed root and convert it once; raise InputError for what is wrong."""
+def typed(cfg: DictConfig, root: type, overrides: Sequence[str] = ()) -> Composed:
+    """Check a composed configuration against a typed root and convert it once; InputError for a flaw."""
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         merged = OmegaConf.merge(OmegaConf.structured(root), plain)
         values = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
+        made = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise InputError(_plain(error)) from None
-    assert isinstance(values, dict)
-    overrides = tuple(HydraConfig.get().overrides.task) if HydraConfig.initialized() else ()
-    return Composed(root(**values), OmegaConf.to_yaml(OmegaConf.create(values)), typing.cast("dict[str, Any]", values), overrides)
+    _check_ranges(made)
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else overrides
+    text = OmegaConf.to_yaml(OmegaConf.create(values))
+    return Composed(made, text, typing.cast("dict[str, Any]", values), tuple(given))
 
 
 def composed(name: str, overrides: Sequence[str], root: type) -> Composed:
     """Compose conf/NAME.yaml with overrides, outside of Hydra's own entry point."""
+    os.environ.setdefault("HWR_ROOT", str(ROOT))
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return typed(compose(name, list(overrides)), root)
+        return typed(compose(name, list(overrides)), root, overrides)
 
 
 def stored(text: str, overrides: Sequence[str], root: type) -> Composed:
@@ -126,26 +176,50 @@ def stored(text: str, overrides: Sequence[str], root: type) -> Composed:
         OmegaConf.set_struct(cfg, True)
         for override in overrides:
             key, _, value = override.lstrip("+").partition("=")
-            OmegaConf.update(cfg, key, yaml.safe_load(value), merge=True)
+            OmegaConf.update(cfg, key, OmegaConf.create(f"value: {value}").value, merge=True)
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise InputError(_plain(error)) from None
-    return typed(typing.cast(DictConfig, cfg), root)
+    return typed(typing.cast(DictConfig, cfg), root, overrides)
+
+
+def portable(text: str) -> str:
+    """Return a stored configuration without the folders of the machine it ran on."""
+    cfg = typing.cast(DictConfig, OmegaConf.create(text))
+    for key, value in (("data.root", "DIR"), ("folder", "outputs"), ("tracking.uri", None), ("init", None)):
+        if OmegaConf.select(cfg, key) is not None:
+            OmegaConf.update(cfg, key, value)
+    return OmegaConf.to_yaml(cfg)
 
 
 def make(maker: Callable[..., Made], settings: Mapping[str, Any], where: str, **given: Any) -> Made:
-    """Call `maker` with the settings of the node `where` and what the code gives; unknown, missing or ill-typed keys raise InputError."""
+    """Call `maker` with the settings of the node `where` and what the code gives; InputError if it refuses."""
+    bound = bind(maker, settings, where, given)
+    try:
+        return maker(**bound, **given)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def bind(
+    maker: Callable[..., Any], settings: Mapping[str, Any], where: str, given: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the settings of the node `where` as arguments of `maker`, which the code also hands `given`.
+
+    Raises InputError for a key that is unknown, missing or of another type.
+    """
     settings = {key: value for key, value in settings.items() if key != "_target_"}
     parameters = inspect.signature(maker).parameters
-    known = [n for n, p in parameters.items() if n not in given and p.kind is not p.VAR_KEYWORD and n != "self"]
+    known = [n for n, p in parameters.items() if n not in given and p.kind is not p.VAR_KEYWORD]
     for key in settings:
         if key not in known:
-            raise InputError(f"{where}.{key}: no such key{_suggestion(key, known)}; known are {', '.join(known)}")
+            raise InputError(_no_such_key(f"{where}.{key}", known))
     for key in known:
         if key not in settings and parameters[key].default is inspect.Parameter.empty:
             raise InputError(f"{where}.{key} is not set; give it on the command line or in its YAML")
     hints = _hints(maker)
-    checked = {key: _checked(value, hints.get(key, Any), f"{where}.{key}") for key, value in settings.items()}
-    return maker(**checked, **given)
+    return {key: _checked(value, hints.get(key, Any), f"{where}.{key}") for key, value in settings.items()}
 
 
 def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
@@ -161,34 +235,108 @@ def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn bad input into one line on standard error and exit status 2; interrupts into their usual status."""
+    """Turn bad input into one line on standard error and exit status 2; interrupts into their usual status.
+
+    In a job of a sweep bad input stays an exception, so that the other jobs go on.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     try:
         yield
     except (InputError, HydraException, OmegaConfBaseException) as error:
+        if _in_sweep():
+            raise
         print(f"error: {_plain(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
 
+class SweepRun(Callback):
+    """Keep one run around the jobs of a sweep, for conf/train.yaml; a single training has none."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Start the run, or say why that is not possible and end."""
+        from hwr import sweep  # MLflow takes seconds, and a single training does not come here
+
+        with clear_errors():  # what Hydra catches here it only warns of
+            node = OmegaConf.masked_copy(config, ["name", "monitor", "folder", "tracking"])
+            settings = typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
+            self._open.enter_context(sweep.parent(settings, list(config.hydra.overrides.task)))
+            atexit.register(self._fail)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """End the run as finished."""
+        self._open.close()
+
+    def _fail(self) -> None:
+        """End the run as failed at the end of the process, as Hydra calls nothing where a job failed."""
+        with suppress(RuntimeError), self._open:
+            raise RuntimeError("a job failed")
+
+
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
+
+
+_LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "above": (operator.gt, "greater than {}"),
+    "least": (operator.ge, "{} or more"),
+    "below": (operator.lt, "less than {}"),
+    "one_of": (lambda value, choices: value in choices, "one of {}"),
+}
+
+
+def _check_ranges(root: Any) -> None:
+    """Raise InputError for the first value outside what its key declares; null is inside."""
+    for key in fields(root):
+        value = getattr(root, key.name)
+        wrong = [
+            name
+            for name, limit in key.metadata.items()
+            if value is not None and not _LIMITS[name][0](value, limit)
+        ]
+        if wrong or (isinstance(value, float) and not math.isfinite(value)):
+            shown = {n: ", ".join(limit) if n == "one_of" else limit for n, limit in key.metadata.items()}
+            wanted = " and ".join(_LIMITS[name][1].format(limit) for name, limit in shown.items())
+            raise InputError(f"{key.name}={value} is not possible; it must be {wanted}")
+
+
 def _plain(error: BaseException) -> str:
-    """Return the message of a Hydra or OmegaConf error as one line that names the key."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """Return the message of a Hydra or OmegaConf error as one line that names the key and the remedy."""
     key = getattr(error, "full_key", None) or ""
-    text = lines[0] if lines else type(error).__name__
-    if "Could not override" in text:
-        name = text.split("'")[1]
-        known = [f.name for root in (TrainConfig, EvaluateConfig, InspectConfig) for f in fields(root)]
-        return f"{name}: no such key{_suggestion(name.rpartition('.')[2], known)}; see --cfg job for all keys"
-    if "not in" in text and key:
-        known = [f.name for root in (TrainConfig, EvaluateConfig, InspectConfig) for f in fields(root)]
-        return f"{key}: no such key{_suggestion(key.rpartition('.')[2], known)}; see --cfg job for all keys"
-    if key and "MISSING" in type(error).__name__.upper():
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if isinstance(error, MissingConfigException) and isinstance(error.missing_cfg_file, str):
+        return _no_such_choice(error.missing_cfg_file, error.options or ())
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not understood; write KEY=VALUE, a value with special characters in quotes"
+    if isinstance(error, MissingMandatoryValue):
         return f"{key} is not set; give {key}=… on the command line"
-    if "Could not find" in text or "In '" in text:
-        return " ".join(lines[:2] + [", ".join(line for line in lines[2:] if "file" not in line and "://" not in line)])
+    for cause in (error, error.__cause__):  # Hydra wraps what OmegaConf says
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(
+            cause.parent_node, DictConfig
+        ):
+            return _no_such_key(str(cause.full_key), [str(name) for name in cause.parent_node])
+    if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
+        return f"{key}={converted[1]} is not {_CONVERTED.get(converted[2], converted[2])}"
     return f"{key}: {text}" if key and key not in text else text
+
+
+def _no_such_key(key: str, known: Sequence[str]) -> str:
+    parent, _, name = key.rpartition(".")
+    remedy = f"known are {', '.join(known)}" if parent else "see --cfg job for all keys"
+    return f"{key}: no such key{_suggestion(name, known)}; {remedy}"
+
+
+def _no_such_choice(file: str, options: Sequence[str]) -> str:
+    group, _, name = file.partition("/")
+    folder = ROOT / group  # experiments; for a group in conf/ Hydra gives the options
+    known = options or sorted(
+        p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")
+    )
+    return f"{group}={name}: no such choice{_suggestion(name, known)}; use one of {', '.join(known)}"
 
 
 def _suggestion(key: str, known: Sequence[str]) -> str:
@@ -204,16 +352,57 @@ def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+_CONVERTED = {
+    "Float": "a number",
+    "Integer": "a whole number",
+    "Boolean": "true or false",
+}  # names of OmegaConf's
+_NAMES = {
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a text",
+    types.NoneType: "null",
+}
+
+
 def _checked(value: Any, hint: Any, name: str) -> Any:
-    """Return `value` as the plain type that `hint` asks for; containers and objects pass as they are."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    plain = [option for option in options if option in (int, float, bool, str, type(None))]
-    if len(plain) < len(options):
-        return value
-    for kind in plain:
-        if type(value) is kind:
-            return value
-    if float in plain and type(value) is int:
-        return float(value)
-    wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in plain)
-    raise InputError(f"{name}={value!r} is not of type {wanted}")
+    """Return `value` as the type that `hint` asks for; raise InputError where it is of another."""
+    if not _fits(value, hint):
+        raise InputError(f"{name}={value!r} is not {_named(hint)}")
+    options = _options(hint)
+    return float(value) if type(value) is int and float in options and int not in options else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Tell whether a value of a YAML file is of the type `hint`; what no YAML file can hold fits anything."""
+    kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in inner)
+    if kind in _NAMES:
+        return type(value) is kind or (kind is float and type(value) is int)
+    if not inspect.isclass(kind) or not inner:
+        return True
+    if issubclass(kind, Mapping):
+        return isinstance(value, Mapping) and all(_fits(v, inner[1]) for v in value.values())
+    if issubclass(kind, Collection):
+        return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
+    return True
+
+
+def _named(hint: Any) -> str:
+    """Return how a user would call a type."""
+    inner = typing.get_args(hint)
+    if len(_options(hint)) > 1:
+        return " or ".join(_named(option) for option in inner)
+    if inner and issubclass(typing.get_origin(hint), Mapping):
+        return f"a mapping to {_named(inner[1])} each"
+    return (
+        f"a list with {_named(inner[0])} each"
+        if inner
+        else _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
+    )
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)

@@ -1,4 +1,4 @@
-"""The one exception for what a user typed or gave: its message is a single line that names the thing and the remedy."""
+"""The one exception for what a user gave wrong: its message is one line that names thing and remedy."""
 
 
 class InputError(ValueError):

@@ -1,5 +1,6 @@
-"""Optimizers by name: MXNet's own, and AdamW on MXNet's fused operator."""
+"""Optimizers and learning rate schedules by name: MXNet's own, and AdamW on MXNet's fused operator."""
 
+from collections.abc import Callable
 from typing import Any
 
 import mxnet as mx
@@ -7,13 +8,14 @@ from mxnet import optimizer
 
 from hwr.errors import InputError
 
-NAMES = ("adam", "adamw")
 
-
-class AdamW(optimizer.Adam):  # type: ignore[misc]
+class AdamW(optimizer.Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019, algorithm 2).
 
-    w -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon) + lr * wd * w
+    In step t = 1, 2, … with gradient g:
+    m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g^2
+    w -= lr * (sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon) + wd * w)
+    with epsilon inside of the correction, as in MXNet's Adam and in section 2 of Kingma and Ba (ICLR 2015).
     """
 
     def update(self, index: int, weight: Any, grad: Any, state: Any) -> None:
@@ -21,33 +23,49 @@ class AdamW(optimizer.Adam):  # type: ignore[misc]
         self._update_count(index)
         step = self._index_update_count[index]
         lr, decay = self._get_lr(index), self._get_wd(index)
-        correction = ((1.0 - self.beta2**step) ** 0.5) / (1.0 - self.beta1**step)
+        correction = (1.0 - self.beta2**step) ** 0.5 / (1.0 - self.beta1**step)
         mean, var = state
+        scale = mx.nd.array([self.rescale_grad], ctx=weight.context)
         mx.nd.contrib.adamw_update(
-            weight, grad, mean, var, mx.nd.array([self.rescale_grad], ctx=weight.context),
-            out=weight, lr=lr * correction, eta=1.0, wd=lr * decay,
-            beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon,
-        )  # fmt: skip
+            *(weight, grad, mean, var, scale),
+            out=weight,
+            lr=lr * correction,
+            eta=1.0,
+            wd=lr * decay,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+        )
+
+
+OPTIMIZERS = {"adam": optimizer.Adam, "adamw": AdamW}
 
 
 def create(name: str, *, lr: float, beta1: float, beta2: float, weight_decay: float) -> Any:
-    """Return the optimizer `name` (adam or adamw) with a constant learning rate `lr`, which schedules change later."""
-    if name not in NAMES:
-        raise InputError(f"optimizer.name={name}: unknown; use one of {', '.join(NAMES)}")
-    kind = AdamW if name == "adamw" else optimizer.Adam
-    return kind(learning_rate=lr, beta1=beta1, beta2=beta2, wd=weight_decay)
+    """Return the optimizer `name`, adam or adamw, with a learning rate that schedules change later.
 
-
-def schedule(name: str, *, lr: float, steps: int, warmup: float) -> Any:
-    """Return the learning rate as a function of the step, 0-based: constant or cosine, after a linear warm-up.
-
-    `warmup` is the share of `steps` that the rate climbs from 0 to `lr`; cosine falls to 0 at `steps`.
+    Raises InputError for another name. `weight_decay` of adam joins the gradient, that of adamw does not.
     """
-    warmup_steps = int(round(warmup * steps))
+    if name not in OPTIMIZERS:
+        raise InputError(f"optimizer.name={name}: unknown; use one of {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name](learning_rate=lr, beta1=beta1, beta2=beta2, wd=weight_decay)
+
+
+def schedule(name: str, *, lr: float, steps: int, warmup: float) -> Callable[[int], float]:
+    """Return the learning rate of each step, 0-based: constant or cosine, after a linear warm-up.
+
+    `warmup` is the share of `steps` in which the rate climbs from 0 to `lr`; cosine falls to 0 at `steps`.
+    Raises InputError for another name or share.
+    """
+    if not 0 <= warmup <= 1:
+        raise InputError(f"warmup={warmup}: not a share of the phase's steps; use 0 to 1")
+    climb = round(warmup * steps)
     if name == "cosine":
-        return mx.lr_scheduler.CosineScheduler(max(steps, warmup_steps + 1), lr, 0.0, warmup_steps=warmup_steps)
+        return _plain(mx.lr_scheduler.CosineScheduler(max(steps, climb + 1), lr, warmup_steps=climb))
     if name == "constant":
-        return mx.lr_scheduler.FactorScheduler(
-            step=max(steps, 1), factor=1.0, base_lr=lr, warmup_steps=warmup_steps
-        )
+        return _plain(mx.lr_scheduler.FactorScheduler(max(steps, 1), 1.0, warmup_steps=climb, base_lr=lr))
     raise InputError(f"schedule={name}: unknown; use constant or cosine")
+
+
+def _plain(scheduler: Any) -> Callable[[int], float]:
+    return lambda step: float(scheduler(step))

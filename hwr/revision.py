@@ -15,9 +15,12 @@ class Revision:
 
     @classmethod
     def of(cls, folder: Path) -> "Revision | None":
-        """Return the revision of a checkout; None where there is no git or no commit."""
+        """Return the revision of a checkout; None where `folder` is not the top of one with a commit."""
+        top = _git(folder, "rev-parse", "--show-toplevel")
         commit = _git(folder, "rev-parse", "--verify", "HEAD")
-        return None if not commit else cls(commit.strip(), _git(folder, "diff", "HEAD") or "")
+        if not top or not commit or Path(top.strip()).resolve() != folder.resolve():
+            return None  # installed inside of another project's checkout, say
+        return cls(commit.strip(), _git(folder, "diff", "--no-color", "--no-ext-diff", "HEAD") or "")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -1,13 +1,16 @@
 """Prepare the process before MXNet is imported: engine, threads, allocator, NumPy alias, quiet start-up.
 
-Every value set here is a default: a variable that is already in the environment wins (`HWR_ALLOCATOR=system` keeps the C
-library's own allocator settings). The measured effect of each is in `docs/decisions/0002-process.md`.
+Every value set here is a default: a variable that is already in the environment wins (`HWR_ALLOCATOR=system`
+keeps the C library's own allocator settings). What each brings is in `docs/decisions/0003-process.md`.
 """
 
+import contextlib
 import ctypes
 import os
 import platform
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +24,15 @@ DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
-# mallopt(3) of glibc: keep freed pages instead of handing them back and faulting them in again at every batch
+GREETING = "MXNet start using engine"
+
+# mallopt(3) of glibc: keep freed pages; handed back, they would be faulted in again at every batch
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _ALLOCATOR = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2_000_000_000), (_M_TOP_PAD, 100_000_000))
 
 
 def prepare() -> None:
-    """Set what MXNet and the other libraries read once, at their import; call before any of them is imported."""
+    """Set what MXNet and other libraries read once, at their import; call before any of them is imported."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
@@ -35,6 +40,14 @@ def prepare() -> None:
         np.bool = np.bool_  # type: ignore[attr-defined]  # MXNet 1.9 reads the alias that NumPy 1.24 removed
     if os.environ.get("HWR_ALLOCATOR", "pages") == "pages" and "MALLOC_MMAP_MAX_" not in os.environ:
         _keep_pages()
+
+
+def start() -> None:
+    """Start MXNet's engine without the line that it writes; call before anything is computed."""
+    with _without(GREETING):
+        import mxnet
+
+        mxnet.nd.zeros(1).wait_to_read()
 
 
 def available_cores() -> int:
@@ -62,7 +75,7 @@ def describe() -> dict[str, str]:
 
 
 def instruction_set() -> str:
-    """Name the widest vector instructions that oneDNN uses here: `DNNL_MAX_CPU_ISA` where set, else the processor's."""
+    """Name the vector instructions that oneDNN uses here: `DNNL_MAX_CPU_ISA`, else the processor's widest."""
     limit = os.environ.get("DNNL_MAX_CPU_ISA")
     if limit:
         return limit.upper()
@@ -72,6 +85,25 @@ def instruction_set() -> str:
         if flag in flags:
             return name
     return platform.machine()
+
+
+@contextlib.contextmanager
+def _without(words: str) -> Iterator[None]:
+    """Leave out the lines with `words` of what is written to standard error meanwhile, by C code as well."""
+    with tempfile.TemporaryFile() as said:
+        sys.stderr.flush()
+        shown = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(shown, 2)
+            os.close(shown)
+            said.seek(0)
+            for line in said:
+                if words.encode() not in line:
+                    os.write(2, line)
 
 
 def _processor() -> str:

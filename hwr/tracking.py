@@ -1,13 +1,16 @@
-"""The only importer of MLflow: runs, parameters, buffered metrics, pictures and files; it knows no stage and no data."""
+"""The only importer of MLflow: runs, parameters, buffered metrics, pictures, files; it knows no stage."""
 
 import contextlib
+import fcntl
+import http.client
 import json
+import logging
 import os
+import re
 import signal
 import tempfile
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,26 +25,31 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
 from hwr.errors import InputError
 
 FLUSH_S = 5.0  # metrics wait this long for company: one call for many is a hundred times faster on sqlite
+ANSWER_S = 5.0  # a tracking server that takes longer to say that it is there is not there
 LONGEST_VALUE = 6000  # MLflow cuts longer parameter values without a word
+LONGEST_TAG = 5000
 PARENT = "mlflow.parentRunId"
 PARENT_VARIABLE = "HWR_PARENT_RUN"
+SQLITE = "sqlite:///"
+
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # it tells of every table it creates
 
 
-class Terminated(BaseException):
-    """The process was asked to end (SIGTERM)."""
+class Terminated(SystemExit):
+    """The process was asked to end (SIGTERM); its exit status says so."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where runs go: a tracking `uri` and the name of the experiment; `artifacts` is set for the embedded store only."""
+    """Where runs go: a tracking `uri`, and the id of the `experiment` there."""
 
     uri: str
     experiment: str
-    artifacts: str | None
 
     @property
     def client(self) -> MlflowClient:
@@ -49,24 +57,37 @@ class Store:
         return MlflowClient(tracking_uri=self.uri)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: FINISHED, FAILED or KILLED, its last metrics and its parameters."""
+
+    id: str
+    status: str
+    metrics: Mapping[str, float]
+    parameters: Mapping[str, str]
+
+
 def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
     """Return a store that answers: `uri`, or an embedded sqlite database in `folder` where it is None.
 
-    Raises InputError when the server does not answer or the folder cannot be written.
+    Raises InputError when the server does not answer, or the folder cannot be written.
     """
-    artifacts = None
-    if uri is None:
-        make_folder(folder)
-        uri, artifacts = f"sqlite:///{folder.resolve()}/mlflow.db", (folder.resolve() / "artifacts").as_uri()
+    uri = uri or f"{SQLITE}{folder.resolve()}/mlflow.db"
+    if uri.startswith(SQLITE):
+        database = Path(uri.removeprefix(SQLITE)).resolve()
+        make_folder(database.parent)
+        uri, artifacts = f"{SQLITE}{database}", (database.parent / "artifacts").as_uri()
+        with _alone(database.with_name(database.name + ".lock")):  # two would create the same tables
+            return Store(uri, _experiment(uri, experiment, artifacts))
     if uri.startswith(("http://", "https://")):
         _check_server(uri)
-    elif not uri.startswith("sqlite:") and "://" not in uri:
-        raise InputError(f"tracking.uri={uri}: not a tracking server; use http(s)://…, sqlite:////path/mlflow.db or null")
-    return Store(uri, experiment, artifacts)
+    elif "://" not in uri:
+        raise InputError(f"tracking.uri={uri}: not a tracking server; use http://…, sqlite:////path or null")
+    return Store(uri, _experiment(uri, experiment, None))
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder for output and check that it takes files; raise InputError naming it where it does not."""
+    """Create a folder for output and check that it takes files; raise InputError where it does not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -85,27 +106,28 @@ class Run:
 
     @property
     def url(self) -> str:
-        """The command or address that shows the run."""
+        """The address that shows the run, or the command that serves it."""
         if self.store.uri.startswith("http"):
             experiment = self._client.get_run(self.id).info.experiment_id
             return f"{self.store.uri.rstrip('/')}/#/experiments/{experiment}/runs/{self.id}"
         return f"mlflow server --backend-store-uri {self.store.uri}   (run {self.id})"
 
     def parameters(self, values: Mapping[str, Any]) -> None:
-        """Log nested settings as flat parameters; those already logged stay as they are (MLflow's are immutable)."""
+        """Log nested settings as flat parameters; those already logged stay, as MLflow's are immutable."""
         known = self._client.get_run(self.id).data.params
-        fresh = [Param(k, v) for k, v in flatten(values).items() if k not in known]
+        fresh = [Param(key, value) for key, value in flatten(values).items() if key not in known]
         for start in range(0, len(fresh), 100):
             self._client.log_batch(self.id, params=fresh[start : start + 100])
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        self._client.log_batch(self.id, tags=[RunTag(k, str(v)[:5000]) for k, v in values.items()])
+        tags = [RunTag(key, _cut(value, LONGEST_TAG)) for key, value in values.items()]
+        self._client.log_batch(self.id, tags=tags)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Take metrics; they are sent together every few seconds."""
         now = int(time.time() * 1000)
-        self._metrics += [Metric(k, float(v), now, step) for k, v in values.items()]
+        self._metrics += [Metric(_safe(key), float(value), now, step) for key, value in values.items()]
         if time.monotonic() - self._flushed >= FLUSH_S:
             self.flush()
 
@@ -125,14 +147,21 @@ class Run:
 
     def picture(self, name: str, picture: NDArray[np.uint8]) -> None:
         """Log a picture (H, W) or (H, W, 3) uint8 as PNG."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name).name
-            Image.fromarray(picture).save(path)
-            self._client.log_artifact(self.id, str(path), str(Path(name).parent))
+        folder, _, file = name.rpartition("/")
+        with tempfile.TemporaryDirectory() as place:
+            Image.fromarray(picture).save(Path(place) / file)
+            self._client.log_artifact(self.id, str(Path(place) / file), folder or None)
 
     def folder(self, name: str, folder: Path) -> None:
         """Log all files of a folder under `name`."""
         self._client.log_artifacts(self.id, str(folder), name)
+
+    def end(self, status: str) -> None:
+        """Send what waits and end the run as FINISHED, FAILED or KILLED."""
+        try:
+            self.flush()
+        finally:
+            self._client.set_terminated(self.id, status)
 
 
 @contextlib.contextmanager
@@ -141,21 +170,17 @@ def run(store: Store, name: str, *, run_id: str | None, tags: Mapping[str, str])
 
     SIGTERM raises Terminated inside the block, so that the run does not stay RUNNING.
     """
-    try:
-        started = _start(store, name, run_id, tags)
-    except MlflowException as error:
-        raise InputError(f"tracking.uri={store.uri}: {_first_line(error)}") from None
     status = "FAILED"
-    try:
-        with _sigterm_raises():
+    with _sigterm_raises():
+        started = _start(store, name, run_id, tags)
+        try:
             yield started
             status = "FINISHED"
-    except (KeyboardInterrupt, Terminated, GeneratorExit):
-        status = "KILLED"
-        raise
-    finally:
-        started.flush()
-        store.client.set_terminated(started.id, status)
+        except (KeyboardInterrupt, Terminated):
+            status = "KILLED"
+            raise
+        finally:
+            started.end(status)
 
 
 def attach(store: Store, run_id: str) -> Run | None:
@@ -172,45 +197,75 @@ def parent_run() -> str | None:
     return os.environ.get(PARENT_VARIABLE)
 
 
+def children(run: Run) -> list[Outcome]:
+    """Return how the runs ended that name `run` as their parent, the latest first."""
+    chosen = f"tags.`{PARENT}` = '{run.id}'"
+    found = run.store.client.search_runs([run.store.experiment], chosen, max_results=1000)
+    return [Outcome(one.info.run_id, one.info.status, one.data.metrics, one.data.params) for one in found]
+
+
 def download(uri: str, store: Store, folder: Path) -> Path:
-    """Fetch the artifacts at `runs:/ID/path` or `models:/NAME@ALIAS` into `folder`; raise InputError where there are none."""
+    """Fetch the artifacts at `runs:/ID/path` or `models:/NAME@ALIAS` to a place of their own in `folder`.
+
+    Raises InputError where there are none.
+    """
+    place = folder / re.sub(r"[^\w.-]+", "_", uri)
     try:
-        return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=store.uri))
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(place), tracking_uri=store.uri))
     except (MlflowException, OSError) as error:
         raise InputError(f"{uri}: cannot be fetched from {store.uri} ({_first_line(error)})") from None
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested settings as `a.b.c` names with values MLflow takes; lists become JSON, long values are cut visibly."""
+    """Return nested settings as `a.b.c` names with texts: lists as JSON, too long ones cut visibly."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         name = prefix + _safe(str(key))
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, name + "."))
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, name + ".")
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            flat[name] = text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+            flat[name] = _cut(text, LONGEST_VALUE)
     return flat
 
 
 def _start(store: Store, name: str, run_id: str | None, tags: Mapping[str, str]) -> Run:
-    client = store.client
-    if run_id is not None:
-        client.update_run(run_id, status="RUNNING")
-        return Run(store, run_id)
-    experiment = client.get_experiment_by_name(store.experiment)
-    number = (
-        experiment.experiment_id
-        if experiment is not None
-        else client.create_experiment(store.experiment, artifact_location=store.artifacts)
-    )
-    return Run(store, client.create_run(number, tags=dict(tags), run_name=name).info.run_id)
+    try:
+        if run_id is None:
+            cut = {key: _cut(value, LONGEST_TAG) for key, value in tags.items()}
+            run_id = store.client.create_run(store.experiment, tags=cut, run_name=name).info.run_id
+        else:
+            store.client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        raise InputError(f"tracking.uri={store.uri}: {_first_line(error)}") from None
+    return Run(store, run_id)
+
+
+def _experiment(uri: str, name: str, artifacts: str | None) -> str:
+    """Return the id of an experiment, created where there is none, with its files in `artifacts`."""
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        known = client.get_experiment_by_name(name)
+        return str(
+            known.experiment_id if known else client.create_experiment(name, artifact_location=artifacts)
+        )
+    except (MlflowException, SQLAlchemyError) as error:
+        raise InputError(f"tracking.uri={uri}: {_first_line(error)}") from None
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let one process at a time through; the lock falls with the process that holds it."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
 def _sigterm_raises() -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would cut short what the first one began
+        raise Terminated(128 + number)
 
     try:
         before = signal.signal(signal.SIGTERM, handle)
@@ -224,19 +279,26 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def _check_server(uri: str) -> None:
-    address = uri.rstrip("/") + "/health"
     try:
-        with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310  the scheme was checked
+        with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=ANSWER_S) as answer:
             answer.read(16)
-    except urllib.error.HTTPError:
-        return  # it answers; managed servers have no /health
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise InputError(f"tracking.uri={uri}: no tracking server answers there ({reason}); start it or use null") from None
+    except urllib.error.HTTPError as error:
+        if error.code < 500:  # it answers; managed servers have no /health
+            return
+        reason: object = f"status {error.code}"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+    else:
+        return
+    raise InputError(f"tracking.uri={uri}: no tracking server answers there ({reason}); start it or use null")
 
 
 def _safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,43 +12,44 @@ from typing import Any
 from tqdm import tqdm
 
 from hwr import checkpoint, runtime, tracking, weights
-from hwr.building import Training, line_training, optimizer_of
+from hwr.building import Training, check, line_training
 from hwr.config import ROOT, Composed, TrainConfig, stored
 from hwr.errors import InputError
+from hwr.plan import Step
 from hwr.revision import Revision
-from hwr.tracking import Store
-from hwr.trainer import Limits, Step, fit
-
-BUILDERS = {"line": line_training}
+from hwr.trainer import fit
 
 
 def run(composed: Composed) -> float:
     """Train as configured, and return the best monitored error."""
-    folder = Path(composed.root.folder)
-    tracking.make_folder(folder)
-    run_id = composed.root.resume
+    folder, run_id = Path(composed.root.folder), composed.root.resume
     if run_id:
         composed = _resumed(folder / "runs" / run_id, composed)
     config: TrainConfig = composed.root
-    store = tracking.open_store(config.tracking["uri"], folder, config.tracking["experiment"])
-    training = _build(config, store)
-    limits = Limits(config.monitor, config.max_epochs, config.max_minutes, config.patience, config.clip, config.average, config.seed)
+    check(config)
+    runtime.start()
+    tracking.make_folder(folder)
+    store = tracking.open_store(config.tracking.uri, folder, config.tracking.experiment)
+    training = line_training(config, store, progress=True)
+    if run_id:
+        _refuse_other_data(folder / "runs" / run_id, training.fingerprint)
     with tracking.run(store, config.name, run_id=run_id, tags=_tags(composed, training)) as current:
         place = folder / "runs" / current.id
         _describe(current, composed, training, place)
         state = checkpoint.Checkpoint(training.stage.network, place / "state")
+        state.restore()
         try:
             with Bar() as bar:
-                best = fit(training.stage, training.phases, limits, optimizer=optimizer_of(config), tracker=current,
-                           checkpoint=state, report=bar)  # fmt: skip
+                best = fit(training.stage, training.plan, checkpoint=state, tracker=current, report=bar)
         finally:
             _keep(current, composed, training, state, place)
-        print(f"best {config.monitor} {best:.4f}\nweights {place / 'weights' / 'best'}\nrun {current.id}\nlook: {current.url}")
+        print(f"best {config.monitor} {best:.4f}\nweights {place / 'weights' / 'best'}")
+        print(f"run {current.id}\nlook: {current.url}")
     return best
 
 
 class Bar:
-    """A progress bar for a training: loss, samples a second and the time left of the phase; lines where there is no terminal."""
+    """A training's progress bar: loss, lines a second, time left of the phase."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -67,31 +68,45 @@ class Bar:
         """Show a step."""
         if self._bar is None or self._phase != step.phase:
             self.__exit__()
-            plain = not sys.stderr.isatty()
-            self._bar = tqdm(total=step.total, initial=step.step - 1, desc=step.phase, unit="batch", mininterval=30 if plain else 0.5)
+            seldom = 0.5 if sys.stderr.isatty() else 30.0  # s
+            where = {"total": step.total, "initial": step.step - 1}
+            self._bar = tqdm(**where, desc=step.phase, unit="batch", mininterval=seldom)
             self._phase = step.phase
-        self._bar.set_postfix_str(f"epoch {step.epoch + 1}, loss {step.loss:.3f}, {step.samples / step.seconds:.1f} lines/s", refresh=False)
+        rate = step.samples / step.seconds
+        said = f"epoch {step.epoch + 1}, loss {step.loss:.3f}, {rate:.1f} lines/s"
+        self._bar.set_postfix_str(said, refresh=False)
         self._bar.update()
 
 
-def _build(config: TrainConfig, store: Store) -> Training:
-    kind = config.stage.get("kind")
-    if kind not in BUILDERS:
-        raise InputError(f"stage.kind={kind}: unknown; use one of {', '.join(BUILDERS)}")
-    return BUILDERS[kind](config, store, progress=True)
-
-
-def _resumed(place: Path, composed: Composed) -> Composed:
+def _resumed(place: Path, now: Composed) -> Composed:
+    """Return the configuration of the run in `place`; single keys of the command line still win."""
     path = place / "config.yaml"
     if not path.is_file():
-        raise InputError(f"resume={place.name}: {place} holds no training; give the id of a run made in this folder")
-    overrides = [o for o in composed.overrides if o.partition("=")[0] not in ("resume", "folder")]
-    return stored(path.read_text(encoding="utf-8"), overrides, TrainConfig)
+        raise InputError(
+            f"resume={place.name}: no training in {place}; give the id of a run made in this folder"
+        )
+    text = path.read_text(encoding="utf-8")
+    own = stored(text, (), TrainConfig)
+    single = []
+    for override in now.overrides:
+        key = override.lstrip("+").partition("=")[0]
+        if not _chooses_parts(key, now):
+            single += [override] * (key != "resume")
+        elif own.values.get(key, own.root.name) != now.values.get(key, now.root.name):
+            raise InputError(
+                f"resume={place.name}: the run has another {key} than {override}; leave that out"
+            )
+    return stored(text, single, TrainConfig)
+
+
+def _chooses_parts(key: str, composed: Composed) -> bool:
+    """Tell whether a key picks whole files, as in data=alto or experiments=line/copiste."""
+    return "." not in key and isinstance(composed.values.get(key, {}), Mapping)
 
 
 def _tags(composed: Composed, training: Training) -> dict[str, str]:
     revision = Revision.of(ROOT)
-    tags = {"stage": composed.root.stage["kind"], "data_fingerprint": training.fingerprint,
+    tags = {"stage": composed.root.stage.kind, "data_fingerprint": training.fingerprint,
             "overrides": " ".join(composed.overrides), "alphabet": training.alphabet.hash}  # fmt: skip
     if revision is not None:
         tags |= {"mlflow.source.git.commit": revision.commit, "changed": str(bool(revision.diff)).lower()}
@@ -100,9 +115,6 @@ def _tags(composed: Composed, training: Training) -> dict[str, str]:
 
 def _describe(current: tracking.Run, composed: Composed, training: Training, place: Path) -> None:
     tracking.make_folder(place)
-    earlier = _fingerprint_before(place)
-    if earlier not in (None, training.fingerprint):
-        raise InputError(f"resume={current.id}: the data changed since (fingerprint {earlier}, now {training.fingerprint})")
     (place / "config.yaml").write_text(composed.yaml, encoding="utf-8")
     (place / "data.json").write_text(json.dumps({"fingerprint": training.fingerprint}), encoding="utf-8")
     current.parameters(composed.values)
@@ -117,27 +129,48 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, pla
         current.tags({"init": training.took})
         print(f"init: {training.took}")
     current.picture("pictures/augmented.png", training.augmented(composed.root.seed))
-    print(f"run {current.id}: {len(training.stage.task.train.ids)} training and {len(training.stage.task.valid.ids)} validation lines")
+    task = training.stage.task
+    print(f"run {current.id}: {len(task.train.ids)} training and {len(task.valid.ids)} validation lines")
 
 
-def _keep(current: tracking.Run, composed: Composed, training: Training, state: checkpoint.Checkpoint, place: Path) -> None:
+def _keep(
+    current: tracking.Run, composed: Composed, training: Training, state: checkpoint.Checkpoint, place: Path
+) -> None:
     """Write and log the last and the best weights that there are, whatever ended the training."""
-    about = {"run": current.id, "data_fingerprint": training.fingerprint, "written": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-    for name, values in (("last", state.averaged_arrays()), ("best", state.best)):
+    about = {
+        "run": current.id,
+        "data_fingerprint": training.fingerprint,
+        "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    network, folder = training.stage.network, place / "weights"
+    for name, values in (("last", state.last()), ("best", state.best)):
         if values:
-            checkpoint.set_arrays(training.stage.network, values)
-            folder = place / "weights" / name
-            weights.save(folder, training.stage.network, composed.yaml, training.alphabet, about=about)
-            current.folder(f"weights/{name}", folder)
+            checkpoint.set_arrays(network, values)
+            weights.save(folder / name, network, composed.yaml, training.alphabet, about=about)
+    current.folder("weights", folder)
     if state.best:
         current.picture("pictures/readings.png", training.readings(12))
+        _point(place.parent.parent / "latest", place)
 
 
-def _fingerprint_before(place: Path) -> str | None:
+def _point(link: Path, place: Path) -> None:
+    """Let `link` lead to the run that ended last, in one move."""
+    fresh = link.with_name(f".{link.name}-{place.name}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(place.relative_to(link.parent))
+    fresh.replace(link)
+
+
+def _refuse_other_data(place: Path, fingerprint: str) -> None:
     path = place / "data.json"
-    return json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else None
+    earlier = json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else fingerprint
+    if earlier != fingerprint:
+        raise InputError(
+            f"resume={place.name}: the data changed since ({earlier[:12]}, now {fingerprint[:12]})"
+        )
 
 
 def _packages() -> Mapping[str, str]:
-    return dict(sorted((d.metadata["Name"], d.version) for d in metadata.distributions() if d.metadata["Name"]))
-
+    return dict(
+        sorted((d.metadata["Name"], d.version) for d in metadata.distributions() if d.metadata["Name"])
+    )

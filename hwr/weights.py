@@ -3,28 +3,27 @@
 Loading refuses a folder whose files changed; nothing in it is ever unpickled.
 """
 
-import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mxnet as mx
 
-from hwr.checkpoint import parameters
+from hwr.checkpoint import parameters, sha256
 from hwr.errors import InputError
 from hwr.text import Alphabet
 
 PARAMS, CONFIG, ALPHABET, MANIFEST = "network.params", "config.yaml", "alphabet.json", "manifest.json"
+FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A checked weights folder: the configuration that made it (YAML text), its alphabet, and the digest of its params."""
+    """A checked weights folder: the configuration (YAML) that made it, alphabet, and digest of params."""
 
     folder: Path
     config: str
@@ -35,7 +34,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What fine-tuning took: whole layers, the characters whose output rows were shared, and what it could not take."""
+    """What fine-tuning took: layers, characters whose output rows are shared, and what it could not take."""
 
     layers: tuple[str, ...]
     characters: str
@@ -44,24 +43,21 @@ class Transfer:
     def __str__(self) -> str:
         """Say it in one line."""
         left = f"; not taken: {', '.join(self.left)}" if self.left else ""
-        return f"took {len(self.layers)} parameters and the output rows of {len(self.characters)} characters{left}"
+        return f"took {len(self.layers)} layers, output rows of {len(self.characters)} characters{left}"
 
 
 def save(folder: Path, network: Any, config: str, alphabet: Alphabet, *, about: Mapping[str, Any]) -> Weights:
-    """Write a weights folder in one move; an older one at the same place is replaced only when the new one is complete."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    network.save_parameters(str(fresh / PARAMS))
-    (fresh / CONFIG).write_text(config, encoding="utf-8")
-    (fresh / ALPHABET).write_text(alphabet.to_json(), encoding="utf-8")
-    digests = {name: sha256(fresh / name) for name in (PARAMS, CONFIG, ALPHABET)}
-    manifest = {"format": 1, "sha256": digests, "about": dict(about)}
-    (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    fresh.chmod(0o755)
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(fresh, folder)
-    return load(folder)
+    """Write a weights folder beside its place, then move it there; an older one is replaced as a whole."""
+    return _write(folder, network.save_parameters, config, alphabet, about)
+
+
+def copy(weights: Weights, folder: Path, config: str) -> Weights:
+    """Write the parameters and alphabet of `weights` to another folder, with another configuration."""
+
+    def save_parameters(path: str) -> None:
+        shutil.copyfile(weights.folder / PARAMS, path)
+
+    return _write(folder, save_parameters, config, weights.alphabet, weights.about)
 
 
 def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
@@ -71,73 +67,89 @@ def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
     """
     manifest = _manifest(folder)
     for name in (PARAMS, CONFIG, ALPHABET):
-        path, expected = folder / name, manifest["sha256"].get(name)
+        path = folder / name
         if not path.is_file():
-            raise InputError(f"weights {folder}: {name} is missing; fetch or train the weights again")
-        if sha256(path) != expected:
-            raise InputError(f"weights {folder}: {name} has changed since it was written; fetch or train the weights again")
+            raise InputError(f"weights {folder}: {name} is missing; fetch or train them again")
+        if sha256(path) != manifest["sha256"].get(name):
+            raise InputError(f"weights {folder}: {name} was changed since; fetch or train them again")
     own = Alphabet.from_json((folder / ALPHABET).read_text(encoding="utf-8"))
     if alphabet is not None and alphabet != own:
-        raise InputError(f"weights {folder}: {_difference(own, alphabet)}; use init= to fine-tune to another alphabet")
+        raise InputError(f"weights {folder}: {_difference(own, alphabet)}; fine-tune to yours with init=")
     config = (folder / CONFIG).read_text(encoding="utf-8")
     return Weights(folder, config, own, manifest["sha256"][PARAMS], manifest.get("about", {}))
 
 
 def fill(network: Any, weights: Weights) -> None:
-    """Load every parameter of the initialised `network` from `weights`; raise InputError where a name or a shape does not fit."""
-    stored = _stored(weights)
-    for name, parameter in parameters(network).items():
-        if name not in stored:
-            raise InputError(f"weights {weights.folder}: no parameter {name}; they were made by another network")
-        if stored[name].shape != parameter.shape:
-            raise InputError(
-                f"weights {weights.folder}: {name} has shape {stored[name].shape}, the network wants {parameter.shape}"
-            )
+    """Load every parameter of the initialised `network`; raise InputError where a name or shape differs."""
+    stored, own = _stored(weights), parameters(network)
+    for name in {**own, **stored}:
+        if name not in own or name not in stored:
+            where = "the network" if name in stored else "the file"
+            raise InputError(f"weights {weights.folder}: of another network, {where} has no {name}")
+        if stored[name].shape != own[name].shape:
+            shapes = f"{stored[name].shape}, the network wants {own[name].shape}"
+            raise InputError(f"weights {weights.folder}: of another network, {name} has shape {shapes}")
+    for name, parameter in own.items():
         parameter.set_data(stored[name])
 
 
 def transfer(network: Any, weights: Weights, alphabet: Alphabet, *, heads: Sequence[str]) -> Transfer:
     """Start the initialised `network`, which reads `alphabet`, from `weights` that may read another one.
 
-    Every parameter of the same name and shape is taken; of the `heads`, layers with one row a class, the rows of the
-    characters that both alphabets share, and of blank.
+    Every layer of the same name and shapes is taken; of the `heads`, layers with one row a class, the rows of
+    the characters that both alphabets share, and of blank.
     """
-    stored, shared = _stored(weights), [s for s in alphabet.symbols if s in weights.alphabet.symbols]
-    into = [*alphabet.encode("".join(shared)), alphabet.blank]
-    out_of = [*weights.alphabet.encode("".join(shared)), weights.alphabet.blank]
-    layers, left = [], []
-    for name, parameter in parameters(network).items():
-        source = stored.get(name)
-        head = name.partition(".")[0] in heads
-        if source is None or source.shape[head:] != parameter.shape[head:]:
-            left.append(name)
-            continue
-        if head:
-            value = parameter.data().asnumpy()
-            value[into] = source.asnumpy()[out_of]
-            source = mx.nd.array(value)
-        parameter.set_data(source)
-        layers.append(name)
-    missing = [s for s in alphabet.symbols if s not in shared]
-    left += [f"characters {''.join(missing)!r}"] if missing else []
-    return Transfer(tuple(layers), "".join(shared), tuple(left))
+    stored, own = _stored(weights), parameters(network)
+    classes = {name: int(name.partition(".")[0] in heads) for name in own}  # leading axes that may differ
+    unfit = {
+        _layer(name) for name, first in classes.items() if not _alike(stored.get(name), own[name], first)
+    }
+    shared = "".join(s for s in alphabet.symbols if s in weights.alphabet.symbols)
+    rows = [*alphabet.encode(shared), alphabet.blank]
+    stored_rows = [*weights.alphabet.encode(shared), weights.alphabet.blank]
+    taken = [name for name in own if _layer(name) not in unfit]
+    for name in taken:
+        value = own[name].data().asnumpy()
+        value[rows if classes[name] else ...] = stored[name].asnumpy()[stored_rows if classes[name] else ...]
+        own[name].set_data(mx.nd.array(value, dtype=value.dtype))
+    read = shared if any(classes[name] for name in taken) else ""
+    missing = "".join(s for s in alphabet.symbols if s not in read)
+    left = [*sorted(unfit), *([f"characters {missing!r}"] if missing else [])]
+    return Transfer(tuple(dict.fromkeys(map(_layer, taken))), read, tuple(left))
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _write(
+    folder: Path, params: Callable[[str], None], config: str, alphabet: Alphabet, about: Mapping[str, Any]
+) -> Weights:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
+        fresh, old = Path(place) / "new", Path(place) / "old"
+        fresh.mkdir()
+        params(str(fresh / PARAMS))
+        (fresh / CONFIG).write_text(config, encoding="utf-8")
+        (fresh / ALPHABET).write_text(alphabet.to_json(), encoding="utf-8")
+        digests = {name: sha256(fresh / name) for name in (PARAMS, CONFIG, ALPHABET)}
+        manifest = {"format": FORMAT, "sha256": digests, "about": dict(about)}
+        said = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+        (fresh / MANIFEST).write_text(said, encoding="utf-8")
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    return load(folder)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise InputError(f"weights {folder}: no such folder; give a weights folder, a published name or runs:/ID")
+        raise InputError(
+            f"weights {folder}: no such folder; use a weights folder, a published name or runs:/ID"
+        )
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if isinstance(manifest["sha256"], dict):
+        if manifest["format"] == FORMAT and isinstance(manifest["sha256"], dict):
             return dict(manifest)
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise InputError(f"weights {folder}: {MANIFEST} is missing or damaged; this is not a whole weights folder")
+    raise InputError(f"weights {folder}: {MANIFEST} is missing or damaged; fetch or train them again")
 
 
 def _difference(own: Alphabet, other: Alphabet) -> str:
@@ -148,8 +160,24 @@ def _difference(own: Alphabet, other: Alphabet) -> str:
     return "its alphabet " + " and ".join(parts)
 
 
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _alike(stored: Any, own: Any, first: int) -> bool:
+    """Tell whether two parameters have the same shape from axis `first` on."""
+    return (
+        stored is not None
+        and len(stored.shape) == len(own.shape)
+        and stored.shape[first:] == own.shape[first:]
+    )
+
+
 def _stored(weights: Weights) -> dict[str, Any]:
-    stored = mx.nd.load(str(weights.folder / PARAMS))
+    try:
+        stored = mx.nd.load(str(weights.folder / PARAMS))
+    except mx.MXNetError:
+        stored = None
     if not isinstance(stored, dict):
-        raise InputError(f"weights {weights.folder}: {PARAMS} holds no named parameters")
-    return dict(stored)
+        raise InputError(f"weights {weights.folder}: {PARAMS} holds no parameters; fetch or train them again")
+    return stored

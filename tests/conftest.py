@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", 
 
 import hwr  # noqa: E402, F401  (sets engine, allocator and threads, which MXNet reads once)
 
+if TYPE_CHECKING:
+    from tests.smoke import Smoke
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -25,3 +29,21 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder 'shared' beside the checkout: nothing here is tested on real handwriting")
     return folder
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> "Smoke":
+    """Return the smoke experiment, trained once for all tests in a process of its own."""
+    from tests.smoke import train  # imports MLflow, which takes seconds
+
+    return train(tmp_path_factory.mktemp("smoke") / "outputs")
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an embedded tracking database, made once: its tables take seconds, a copy of it takes none."""
+    from hwr.tracking import open_store
+
+    folder = tmp_path_factory.mktemp("database")
+    open_store(None, folder, "empty")
+    return folder / "mlflow.db"

@@ -14,6 +14,7 @@ LAYERS = {
     "hwr.errors": 0,
     "hwr.boxes": 0,
     "hwr.images": 0,
+    "hwr.plan": 0,
     "hwr.revision": 0,
     "hwr.text": 0,
     "hwr.checkpoint": 1,
@@ -30,10 +31,12 @@ LAYERS = {
     "hwr.stages": 3,
     "hwr.tracking": 3,
     "hwr.pages": 4,
+    "hwr.sweep": 4,
     "hwr.trainer": 4,
     "hwr.building": 5,
     "hwr.config": 5,
     "hwr.evaluation": 5,
+    "hwr.published": 5,
     "hwr.training": 5,
     "hwr.__main__": 5,
     "evaluate": 5,
@@ -46,16 +49,19 @@ ONLY_PROJECT = {
     "hwr": set[str](),
     "hwr.runtime": set[str](),
     "hwr.losses": set[str](),
+    "hwr.plan": set[str](),
     "hwr.optimizers": {"hwr.errors"},
     "hwr.networks": {"hwr.errors"},
     "hwr.checkpoint": {"hwr.errors"},
-    "hwr.trainer": {"hwr.checkpoint", "hwr.errors", "hwr.optimizers"},  # no stage, no data, no tracking
+    # no stage, no data, no tracking
+    "hwr.trainer": {"hwr.checkpoint", "hwr.errors", "hwr.optimizers", "hwr.plan"},
 }
 # What these import of other packages.
 ONLY_PACKAGES = {
     "hwr.errors": set[str](),
     "hwr.boxes": {"numpy"},
     "hwr.images": {"numpy", "cv2", "PIL"},
+    "hwr.plan": set[str](),
     "hwr.revision": set[str](),
     "hwr.text": {"numpy"},
     "hwr.losses": {"mxnet", "numpy"},

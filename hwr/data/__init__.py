@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -25,9 +25,7 @@ def load(source: str, exclude: Mapping[str, Any] | None = None, **settings: Any)
     `exclude` holds the arguments of `selection.exclude`. Raise InputError for an unknown source or setting,
     for an id that occurs twice, and for whatever the source itself refuses.
     """
-    if source not in SOURCES:
-        raise InputError(f"data source {source!r} is unknown; use one of {', '.join(SOURCES)}")
-    read = import_module(SOURCES[source]).read
+    read = reader(source)
     _check_arguments(read, settings, f"data={source}")
     _check_arguments(selection.exclude, {"pages": (), **(exclude or {})}, "data.exclude")
     pages: list[Page] = read(**settings)
@@ -35,6 +33,14 @@ def load(source: str, exclude: Mapping[str, Any] | None = None, **settings: Any)
     for page in pages:
         splits.check(page.split, f"page {page.id}")
     return selection.exclude(pages, **(exclude or {}))
+
+
+def reader(source: str) -> Callable[..., list[Page]]:
+    """Return the function that reads a source; raise InputError for one that is not in SOURCES."""
+    if source not in SOURCES:
+        raise InputError(f"data source {source!r} is unknown; use one of {', '.join(SOURCES)}")
+    read: Callable[..., list[Page]] = import_module(SOURCES[source]).read
+    return read
 
 
 def _check_arguments(function: Any, arguments: Mapping[str, Any], name: str) -> None:

@@ -75,7 +75,7 @@ def apply(pages: Sequence[Page], report: Report, policy: Mapping[str, str]) -> l
     a score still counts the others; `refuse`. Of what splits share, the copy in the last of them stays. Raise
     InputError for findings to refuse, and for a policy that is not known.
     """
-    _check_policy(policy)
+    check_policy(policy)
     for name, notes in report.findings.items():
         if notes and policy[name] == "refuse":
             raise InputError(report.refusal(name))
@@ -85,6 +85,16 @@ def apply(pages: Sequence[Page], report: Report, policy: Mapping[str, str]) -> l
             _LOG.info("%s=%s leaves out %d pages and %d lines", name, policy[name], *lost)
             pages = kept
     return list(pages)
+
+
+def check_policy(policy: Mapping[str, str]) -> None:
+    """Raise InputError unless `policy` gives each name of KINDS one of POLICIES."""
+    for name in KINDS.keys() ^ policy.keys():
+        state = "is not set" if name in KINDS else f"is no finding; these are {', '.join(KINDS)}"
+        raise InputError(f"inspect.policy.{name} {state}")
+    for name, choice in policy.items():
+        if choice not in POLICIES:
+            raise InputError(f"inspect.policy.{name}={choice} is unknown; use one of {', '.join(POLICIES)}")
 
 
 def needed_steps(text: str) -> int:
@@ -193,15 +203,6 @@ def _shared_texts(pages: Sequence[Page]) -> _Notes:
         splits[line.text].add(split)
     last = {text: max(own, key=_rank) for text, own in splits.items()}
     return {line.id: f"also in {last[line.text]}" for split, line in lines if split != last[line.text]}
-
-
-def _check_policy(policy: Mapping[str, str]) -> None:
-    for name in KINDS.keys() ^ policy.keys():
-        state = "is not set" if name in KINDS else f"is no finding; these are {', '.join(KINDS)}"
-        raise InputError(f"inspect.policy.{name} {state}")
-    for name, choice in policy.items():
-        if choice not in POLICIES:
-            raise InputError(f"inspect.policy.{name}={choice} is unknown; use one of {', '.join(POLICIES)}")
 
 
 def _without(pages: Sequence[Page], unit: str, ids: Mapping[str, str], *, train_only: bool) -> list[Page]:

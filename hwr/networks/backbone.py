@@ -8,7 +8,9 @@ from mxnet.gluon import nn
 class ConvBlock(nn.HybridSequential):
     """Convolution, batch normalisation, ReLU: (N, C, H, W) to (N, channels, H/s, W/s')."""
 
-    def __init__(self, channels: int, kernel: int = 3, strides: tuple[int, int] = (1, 1), **kwargs: Any) -> None:
+    def __init__(
+        self, channels: int, kernel: int = 3, strides: tuple[int, int] = (1, 1), **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.add(nn.Conv2D(channels, kernel, strides, padding=kernel // 2, use_bias=False))
@@ -17,7 +19,10 @@ class ConvBlock(nn.HybridSequential):
 
 
 class ResidualBlock(nn.HybridBlock):
-    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016, figure 5 left): (N, C, H, W) to (N, channels, H, W)."""
+    """Two 3 x 3 convolutions beside a shortcut: (N, C, H, W) to (N, channels, H, W).
+
+    He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figure 5 left.
+    """
 
     def __init__(self, channels: int, project: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)

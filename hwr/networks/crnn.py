@@ -1,8 +1,8 @@
 """The default line network: compact residual CNN, maximum over the height, bidirectional LSTM, CTC heads.
 
-The recipe follows Retsinas et al., "Best Practices for a Handwritten Text Recognition System" (DAS 2022): keep the
-aspect ratio, take the maximum over the height so that one feature column is one time step, and train with a second CTC
-head right on the columns (the shortcut), which the reading path never uses.
+The recipe follows Retsinas et al., "Best Practices for a Handwritten Text Recognition System" (DAS 2022):
+keep the aspect ratio, take the maximum over the height so that one feature column is one time step, and train
+with a second CTC head right on the columns (the shortcut), which the reading path never uses.
 """
 
 from collections.abc import Sequence
@@ -10,30 +10,37 @@ from typing import Any
 
 from mxnet.gluon import nn, rnn
 
+from hwr.errors import InputError
 from hwr.networks.backbone import ConvBlock, ResidualBlock
 
 STRIDE = 4  # image columns a time step
 
 
 class Crnn(nn.HybridBlock):
-    """Read line images: (N, 1, H, W), ink 1 on paper 0, W a multiple of 4, to logits (T, N, C) with T = W / 4.
+    """Read line images (N, 1, H, W), ink 1 on paper 0, W a multiple of 4, to logits (T, N, C) with T = W / 4.
 
     Args:
         classes: C, characters and blank.
         stem: channels of the first convolution, which halves both axes.
-        channels: channels of each stage of residual blocks; a pooling stands before each stage: the first halves both
-            axes, the later ones the height alone.
+        channels: channels of each stage of residual blocks; a pooling stands before each stage: the first
+            halves both axes, the later ones the height alone.
         blocks: residual blocks in each stage, as many entries as `channels`.
         hidden: units of the LSTM in each direction.
         layers: stacked LSTM layers.
         dropout: share of column features and of LSTM outputs dropped in training.
+
+    Raises InputError where `channels` and `blocks` differ in length.
     """
 
     def __init__(
-        self, classes: int, *, stem: int, channels: Sequence[int], blocks: Sequence[int], hidden: int, layers: int,
-        dropout: float, **kwargs: Any,
+        self, classes: int, *, stem: int, channels: Sequence[int], blocks: Sequence[int], hidden: int,
+        layers: int, dropout: float, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
+        if len(channels) != len(blocks):
+            raise InputError(
+                f"network.channels names {len(channels)} stages, network.blocks {len(blocks)}; give as many"
+            )
         with self.name_scope():
             self.trunk = nn.HybridSequential(prefix="trunk_")
             with self.trunk.name_scope():
@@ -46,7 +53,13 @@ class Crnn(nn.HybridBlock):
                         width = depth
             self.drop = nn.Dropout(dropout)
             self.lstm = rnn.LSTM(
-                hidden, layers, layout="TNC", dropout=dropout, bidirectional=True, input_size=width, prefix="lstm_"
+                hidden,
+                layers,
+                layout="TNC",
+                dropout=dropout,
+                bidirectional=True,
+                input_size=width,
+                prefix="lstm_",
             )
             self.output = nn.Dense(classes, flatten=False, in_units=2 * hidden, prefix="output_")
             self.shortcut = nn.Dense(classes, flatten=False, in_units=width, prefix="shortcut_")

@@ -1,4 +1,4 @@
-"""Stage `line`: line images become class probabilities, trained with CTC and scored by character error rate."""
+"""Stage `line`: line images to class probabilities, trained with CTC, scored by character error rate."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,11 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.samples import Image, LineBatch, LineSet, reading_batches, training_batches
+from hwr.data.samples import Image, LineBatch, LineSet, reading_batches, rounded, training_batches
 from hwr.decoding.greedy import Reading
 from hwr.text import Alphabet
+
+METRICS = ("valid/cer", "valid/wer")  # what `validate` returns, errors all
 
 Decoder = Callable[[NDArray[np.float32]], Reading]
 Augment = Callable[[Image, int, int, int], Image]
@@ -35,7 +37,7 @@ class LineReader:
 
 @dataclass(frozen=True)
 class LineTask:
-    """What a line is trained for: its alphabet, training and validation lines, and the loss of each phase by name."""
+    """What is trained: alphabet, lines to train and validate on, losses and augmentations by phase name."""
 
     alphabet: Alphabet
     train: LineSet
@@ -47,7 +49,11 @@ class LineTask:
 class LineStage:
     """Train and validate a line network; `phase.name` picks loss and augmentation."""
 
-    def __init__(self, reader: LineReader, task: LineTask, decoder: Decoder, *, batch_size: int, seed: int) -> None:
+    metrics: Sequence[str] = METRICS
+
+    def __init__(
+        self, reader: LineReader, task: LineTask, decoder: Decoder, *, batch_size: int, seed: int
+    ) -> None:
         self.network, self.reader, self.task, self.decoder = reader.network, reader, task, decoder
         self.batch_size, self.seed = batch_size, seed
 
@@ -91,7 +97,7 @@ def initialise(network: Any, *, height: int, seed: int, context: Any) -> None:
     """Draw the parameters of a line network from `seed` and let every layer learn its shape."""
     mx.random.seed(seed)
     network.initialize(mx.init.Xavier(magnitude=2.24), ctx=context)
-    network(mx.nd.zeros((1, 1, height, 2 * height), ctx=context))
+    network(mx.nd.zeros((1, 1, height, rounded(height)), ctx=context))
     network.collect_params(".*(bias|gamma|beta)$").setattr("wd_mult", 0.0)
     network.hybridize()
 

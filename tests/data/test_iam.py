@@ -1,21 +1,15 @@
 """The IAM reader on folders of the database's shape, with its real ids and made-up words."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from hwr.data import iam
 from hwr.data.records import Page
 from hwr.errors import InputError
+from tests.iam_folder import LISTS, first_of, write_form, write_lists
 
-LISTS = {
-    "official": {"train": ["trainset"], "valid": ["validationset1", "validationset2"], "test": ["testset"]},
-    "aachen": {"train": ["lines_tr"], "valid": ["lines_va"], "test": ["lines_te"]},
-    "forms": {"train": ["forms_tr"], "valid": ["forms_va"], "test": ["forms_te"]},
-}
 DEFAULTS: dict[str, Any] = {
     "images": "forms",
     "splits": "splits",
@@ -23,47 +17,6 @@ DEFAULTS: dict[str, Any] = {
     "segmentation": "all",
     "whole_forms": False,
 }
-LINES = [("ok", "&amp;quot;I&apos;m here&amp;quot; &amp;amp; there"), ("err", "second line"), ("ok", "third")]
-
-
-def write_form(root: Path, name: str, *, forms: str = "forms", writer: str = "000") -> None:
-    """Write one form of 2479 x 3542: line n lies at y = 700 + 100 n, two words of two parts each."""
-    lines = []
-    for n, (segmentation, text) in enumerate(LINES):
-        line, y = f"{name}-{n:02}", 700 + 100 * n
-        words = "".join(
-            f'<word id="{line}-{w:02}" tag="AT" text="w{w}">'
-            f'<cmp x="{x}" y="{y}" width="50" height="40"/>'
-            f'<cmp x="{x + 60}" y="{y + 10}" width="40" height="40"/></word>'
-            for w, x in enumerate((400, 600))
-        )
-        empty = f'<word id="{line}-02" tag="." text="."/>'
-        lines.append(f'<line id="{line}" segmentation="{segmentation}" text="{text}">{words}{empty}</line>')
-        for kind, ids in (("lines", [line]), ("words", [f"{line}-00", f"{line}-01"])):
-            for image in ids:
-                picture(root / kind / name[:3] / name / f"{image}.png", (60, 20))
-    picture(root / forms / f"{name}.png", (24, 35))
-    (root / "xml").mkdir(parents=True, exist_ok=True)
-    (root / "xml" / f"{name}.xml").write_text(
-        f"""<?xml version="1.0" encoding="ISO-8859-1"?>
-<form created="2002-01-14" height="3542" id="{name}" version="3.0_beta" width="2479" writer-id="{writer}">
-  <machine-printed-part><machine-print-line text="A MOVE to stop"/></machine-printed-part>
-  <handwritten-part>{"".join(lines)}</handwritten-part>
-</form>""",
-        encoding="latin-1",
-    )
-
-
-def picture(path: Path, size: tuple[int, int]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("1", size).save(path)
-
-
-def write_lists(root: Path, **lists: str) -> None:
-    names = [name for sets in LISTS["official"].values() for name in sets]
-    (root / "splits").mkdir(exist_ok=True)
-    for name in names:
-        (root / "splits" / f"{name}.txt").write_text(lists.get(name, f"{name}-unused") + "\n")
 
 
 def read(root: Path, **settings: Any) -> list[Page]:
@@ -198,12 +151,6 @@ def real_lists(shared: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}: the real split lists are not tested")
     return folder
-
-
-def first_of(lists: Path, names: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
-    for split, (name, *_) in names.items():
-        path = next(lists.glob(f"{name}.*"))
-        yield path.read_text().split("\n", 1)[0], split
 
 
 @pytest.mark.parametrize("task", ["official", "aachen"])

@@ -1,0 +1,202 @@
+"""Measure lines a second of the line recogniser: loading alone, training, reading; beside the same network in PyTorch.
+
+    .venv/bin/python benchmarks/line.py [--rounds 5] [--network crnn] [--output FILE.json]
+
+Each side runs in a process of its own, the sides take turns, and the medians over the rounds are printed. All sides
+get the same batches: drawn lines of the widths that real pages give. PyTorch is measured where it is installed
+(`pip install torch`), once as it comes and once with the allocator settings that `hwr` gives itself.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BATCH = 16
+BATCHES = 24  # a round; three more warm up
+CLASSES = 137
+HEIGHT = 48
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2000000000", "MALLOC_TOP_PAD_": "100000000"}
+SIDES = {
+    "loading": {},
+    "mxnet": {},
+    "torch": {},
+    "torch, same allocator": ALLOCATOR,
+}
+
+
+def main() -> None:
+    """Run the sides in turns and print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--network", default="crnn", help="a name in conf/network")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.side:
+        print(json.dumps(_measure(asked.side, asked.network)))
+        return
+    sides = [side for side in SIDES if not side.startswith("torch") or importlib.util.find_spec("torch")]
+    rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    for _ in range(asked.rounds):
+        for side in sides:
+            rounds[side].append(_in_process(side, asked.network))
+    medians = {
+        side: {what: statistics.median(one[what] for one in found) for what in found[0]}
+        for side, found in rounds.items()
+    }
+    print(_table(medians))
+    if asked.output:
+        asked.output.write_text(json.dumps({"medians": medians, "rounds": rounds}, indent=1) + "\n", encoding="utf-8")
+
+
+def _in_process(side: str, network: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--side", side, "--network", network]
+    environment = {**os.environ, **SIDES[side], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _table(medians: dict[str, dict[str, float]]) -> str:
+    rows = ["lines/s (medians)        " + "".join(f"{what:>12}" for what in ("load", "train", "read"))]
+    for side, found in medians.items():
+        cells = "".join(f"{found[what]:12.1f}" if what in found else " " * 12 for what in ("load", "train", "read"))
+        rows.append(f"{side:25}{cells}")
+    own = medians["mxnet"]
+    rows.append(f"loading / training: {medians['loading']['load'] / own['train']:.1f}")
+    for side in (side for side in medians if side.startswith("torch")):
+        found = medians[side]
+        rows.append(f"mxnet / {side}: training {own['train'] / found['train']:.2f}, reading {own['read'] / found['read']:.2f}")
+    return "\n".join(rows)
+
+
+def _measure(side: str, network: str) -> dict[str, float]:
+    if side == "loading":
+        return _loading()
+    train, read = (_mxnet if side == "mxnet" else _torch)(network)
+    batches = list(_batches())
+    return {"train": _rate(train, batches), "read": _rate(read, batches)}
+
+
+def _rate(step: Callable[[Any], None], batches: list[Any]) -> float:
+    for batch in batches[:3]:
+        step(batch)
+    start, lines = time.perf_counter(), 0
+    for batch in batches[3:]:
+        step(batch)
+        lines += len(batch.ids)
+    return lines / (time.perf_counter() - start)
+
+
+def _loading() -> dict[str, float]:
+    list(_batches(3))  # imports, first use of each transform
+    start = time.perf_counter()
+    lines = sum(len(batch.ids) for batch in _batches())
+    return {"load": lines / (time.perf_counter() - start)}
+
+
+def _batches(count: int = BATCHES + 3) -> Iterator[Any]:
+    """Yield augmented training batches of drawn lines, 400 to 1,100 px wide, as the default augmentation makes them."""
+    import numpy as np
+    from omegaconf import OmegaConf
+
+    import hwr  # noqa: F401  (prepares the process)
+    from hwr.data.augment import Augmentation
+    from hwr.data.samples import LineSet, training_batches
+
+    draw = np.random.default_rng(0)
+    widths = draw.integers(400, 1100, count * BATCH)
+    images = [_drawn_line(draw, int(width)) for width in widths]
+    texts = ["".join(chr(33 + c) for c in draw.integers(0, 90, width // 17)) for width in widths]
+    settings: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/augmentation/line.yaml"))
+    augment = Augmentation(**settings)
+    return training_batches(
+        LineSet([str(i) for i in range(len(images))], images, texts),
+        batch_size=BATCH,
+        seed=(0, 0),
+        change=lambda image, index: augment(image, seed=0, epoch=0, index=index),
+        encode=lambda text: [ord(c) - 33 for c in text],
+    )
+
+
+def _drawn_line(draw: Any, width: int) -> Any:
+    import cv2
+    import numpy as np
+
+    image = np.full((HEIGHT, width), 255, np.uint8)
+    for x in range(8, width - 16, 17):
+        points = np.stack([x + draw.integers(0, 14, 4), draw.integers(10, HEIGHT - 8, 4)], axis=1).astype(np.int32)
+        cv2.polylines(image, [points], False, int(draw.integers(0, 90)), 2, cv2.LINE_AA)
+    return image
+
+
+def _settings(network: str) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    settings: Any = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/network/{network}.yaml"))
+    settings.pop("_target_")
+    return dict(settings)
+
+
+def _mxnet(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
+    import mxnet as mx
+    from mxnet import autograd, gluon
+
+    from hwr.losses import CtcLoss
+    from hwr.networks.crnn import Crnn
+    from hwr.stages.line import initialise
+
+    network = Crnn(CLASSES, **_settings(name))
+    initialise(network, height=HEIGHT, seed=0, context=mx.cpu())
+    loss = CtcLoss(shortcut_weight=0.1)
+    trainer = gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 1e-3}, kvstore=None)
+
+    def train(batch: Any) -> None:
+        with autograd.record():
+            values = loss(*network(mx.nd.array(batch.images)), mx.nd.array(batch.labels))
+        values.backward()
+        trainer.step(len(batch.ids))
+        values.asnumpy()
+
+    def read(batch: Any) -> None:
+        network(mx.nd.array(batch.images))[0].asnumpy()
+
+    return train, read
+
+
+def _torch(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
+    import torch
+    from torch_crnn import Crnn, ctc
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))))
+    network = Crnn(CLASSES, **_settings(name))
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+    def train(batch: Any) -> None:
+        network.train()
+        logits, shortcut = network(torch.from_numpy(batch.images))
+        labels = torch.from_numpy(batch.labels)
+        loss = ctc(logits, labels) + 0.1 * ctc(shortcut, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def read(batch: Any) -> None:
+        network.eval()
+        with torch.inference_mode():
+            network(torch.from_numpy(batch.images))
+
+    return train, read
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The default line network: a step for every four columns, and every part trained."""
+
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet import autograd
+
+from hwr.errors import InputError
+from hwr.networks.crnn import STRIDE, Crnn
+
+CLASSES = 7
+SMALL: dict[str, Any] = {
+    "stem": 4, "channels": [6, 8], "blocks": [1, 2], "hidden": 5, "layers": 2, "dropout": 0.0,
+}  # fmt: skip
+
+
+def network(**changes: Any) -> Crnn:
+    made = Crnn(CLASSES, **(SMALL | changes))
+    mx.random.seed(0)
+    made.initialize(mx.init.Xavier(magnitude=2.24))
+    return made
+
+
+def lines(count: int, width: int, *, height: int = 16) -> mx.nd.NDArray:
+    return mx.nd.array(np.random.default_rng(width).random((count, 1, height, width)))
+
+
+@pytest.mark.parametrize("width", [32, 64, 160])
+def test_logits_have_a_step_for_every_four_columns(width: int) -> None:
+    logits, shortcut = network()(lines(3, width))
+    assert logits.shape == shortcut.shape == (width // STRIDE, 3, CLASSES)
+
+
+def test_logits_are_the_same_when_hybridized() -> None:
+    made, x = network(), lines(2, 64)
+    plain = [head.asnumpy() for head in made(x)]
+    made.hybridize()
+    for head, expected in zip(made(x), plain, strict=True):
+        np.testing.assert_allclose(head.asnumpy(), expected, atol=1e-6)
+
+
+def test_one_network_reads_several_widths_when_hybridized() -> None:
+    made = network()
+    made.hybridize()
+    first = made(lines(2, 64))[0].asnumpy()
+    assert made(lines(3, 96))[0].shape == (24, 3, CLASSES)
+    np.testing.assert_array_equal(made(lines(2, 64))[0].asnumpy(), first)
+
+
+def test_shortcut_sees_only_its_surroundings_and_the_output_the_whole_line() -> None:
+    made, blank = network(), mx.nd.zeros((1, 1, 16, 160))
+    marked = blank.copy()
+    marked[:, :, :, 152:] = 1.0
+    (output, shortcut), (output_marked, shortcut_marked) = made(blank), made(marked)
+    assert np.abs((output - output_marked)[0].asnumpy()).max() > 0
+    np.testing.assert_array_equal(shortcut[0].asnumpy(), shortcut_marked[0].asnumpy())
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    made = network()
+    with autograd.record():
+        logits, shortcut = made(lines(2, 64))
+        total = (logits**2).sum() + (shortcut**2).sum()
+    total.backward()
+    still = [
+        name
+        for name, parameter in made.collect_params().items()
+        if parameter.grad_req != "null" and not parameter.grad().asnumpy().any()
+    ]
+    assert still == []
+
+
+def test_uneven_stages_are_refused() -> None:
+    with pytest.raises(InputError, match=r"network\.channels names 2 stages, network\.blocks 1"):
+        network(blocks=[1])

@@ -1,0 +1,134 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwr import runtime
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh process that knows nothing of this one's preparation."""
+    prepared = {*runtime.DEFAULTS, "OMP_NUM_THREADS", "HWR_ALLOCATOR", "MALLOC_MMAP_MAX_", "DNNL_MAX_CPU_ISA"}
+    inherited = {name: value for name, value in os.environ.items() if name not in prepared}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**inherited, "CUDA_VISIBLE_DEVICES": "", **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+SHOW = "import os, hwr; print(os.environ['MXNET_ENGINE_TYPE'], os.environ['OMP_NUM_THREADS'])"
+
+
+def test_defaults_are_set_when_the_package_is_imported() -> None:
+    assert python(SHOW).stdout == f"NaiveEngine {runtime.available_cores()}\n"
+
+
+def test_environment_wins_over_the_defaults() -> None:
+    said = python(SHOW, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice", OMP_NUM_THREADS="7").stdout
+    assert said == "ThreadedEnginePerDevice 7\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "kept"),
+    [({}, True), ({"HWR_ALLOCATOR": "system"}, False), ({"MALLOC_MMAP_MAX_": "9"}, False)],
+)
+def test_allocator_keeps_its_pages_unless_told_otherwise(
+    environment: dict[str, str], kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bool] = []
+    for name in ("HWR_ALLOCATOR", "MALLOC_MMAP_MAX_"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(runtime, "_keep_pages", lambda: calls.append(True))
+    runtime.prepare()
+    assert calls == [True] * kept
+
+
+def test_nothing_heavy_is_imported_with_the_package() -> None:
+    heavy = ("mxnet", "mlflow", "cv2", "albumentations", "hydra")
+    code = f"import sys, hwr; print([name for name in {heavy} if name in sys.modules])"
+    assert python(code).stdout == "[]\n"
+
+
+def test_numpy_has_the_alias_that_mxnet_reads() -> None:
+    assert np.__dict__["bool"] is np.bool_
+
+
+def test_engine_starts_without_a_word() -> None:
+    done = python(
+        "from hwr import runtime; runtime.start(); import mxnet as mx; print(mx.nd.ones(1).asscalar())"
+    )
+    assert (done.stdout, done.stderr) == ("1.0\n", "")
+
+
+def test_engine_greets_when_it_is_not_started_so() -> None:
+    done = python("import hwr, mxnet as mx; mx.nd.ones(1).wait_to_read()")
+    assert runtime.GREETING in done.stderr  # else there is nothing to leave out, and `start` can go
+
+
+def test_other_words_on_standard_error_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    with runtime._without("hello"):
+        os.write(2, b"hello engine\nout of memory\n")
+        print("from Python", file=sys.__stderr__)
+    assert capfd.readouterr().err == "out of memory\nfrom Python\n"
+
+
+def test_standard_error_is_given_back_when_the_block_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), runtime._without("hello"):
+        os.write(2, b"before\n")
+        raise ZeroDivisionError
+    os.write(2, b"hello after\n")
+    assert capfd.readouterr().err == "before\nhello after\n"
+
+
+def test_instruction_set_is_the_limit_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "avx2")
+    assert runtime.instruction_set() == "AVX2"
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ("fpu sse2 avx avx2 avx512f avx512bw avx512_vnni avx512_bf16", "AVX512_CORE_BF16"),
+        ("fpu sse2 avx avx2 avx512f avx512bw avx512_vnni", "AVX512_CORE_VNNI"),
+        ("fpu sse2 avx avx2 avx512f avx512bw", "AVX512_CORE"),
+        ("fpu sse2 avx avx2 avx512f", "AVX2"),  # Knights Landing lacks what oneDNN asks for
+        ("fpu sse2 avx", "AVX"),
+    ],
+)
+def test_instruction_set_is_the_widest_of_the_processor(
+    flags: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(runtime, "_cpuinfo", lambda field: flags if field == "flags" else "")
+    assert runtime.instruction_set() == name
+
+
+def test_instruction_set_is_the_architecture_when_the_flags_are_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(runtime, "_cpuinfo", lambda field: "")
+    monkeypatch.setattr(runtime.platform, "machine", lambda: "riscv64")
+    assert runtime.instruction_set() == "riscv64"
+
+
+def test_description_names_what_the_bits_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    said = runtime.describe()
+    assert {
+        "mxnet": "1.9.1",
+        "threads": "2",
+        "engine": os.environ["MXNET_ENGINE_TYPE"],
+    }.items() <= said.items()
+    assert all(isinstance(value, str) and value for value in said.values())

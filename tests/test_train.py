@@ -1,0 +1,340 @@
+"""train.py as a user starts it: what it refuses, that it repeats itself and goes on where it was ended."""
+
+import itertools
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hwr import tracking, training
+from hwr.config import TrainConfig, composed
+from tests.alto_folder import write_folder, write_page
+from tests.refusal import refused
+from tests.smoke import Smoke, script
+
+SHORT = ("experiments=line/smoke", "phases.ctc.epochs=2", "phases.plain.epochs=1")
+STEPS = 17  # batches in an epoch of the smoke experiment
+TEXTS = {"train": "tea and toast", "valid": "toast", "test": "tea"}
+
+Run = Callable[..., Path]
+
+
+def run(folder: Path, *overrides: str) -> float:
+    return training.run(composed("train", [f"folder={folder}", *overrides], TrainConfig))
+
+
+@pytest.fixture
+def started(smoke: Smoke) -> Iterator[Run]:
+    """Return a function that trains beside the smoke run, on its pages, and gives the new run's folder."""
+    runs = smoke.folder / "runs"
+
+    def start(*overrides: str, ends: type[BaseException] | None = None) -> Path:
+        before = set(runs.iterdir())
+        if ends is None:
+            run(smoke.folder, *SHORT, *overrides)
+        else:
+            with pytest.raises(ends):
+                run(smoke.folder, *SHORT, *overrides)
+        (fresh,) = set(runs.iterdir()) - before
+        return fresh
+
+    yield start
+
+
+# the scripts themselves, in a process of their own
+
+
+def test_configuration_is_shown_at_once_and_without_heavy_imports() -> None:
+    start = time.monotonic()
+    done = script("train.py", "--cfg", "job", environment={"PYTHONPROFILEIMPORTTIME": "1"})
+    seconds = time.monotonic() - start
+    assert done.returncode == 0
+    assert "batch_size: 16" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"mxnet", "mlflow", "cv2", "albumentations", "PIL"}
+    assert seconds < 3  # under one on an idle machine
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "said"),
+    [
+        ("train.py", "lrr=1", "error: lrr: no such key (did you mean lr?); see --cfg job for all keys\n"),
+        ("train.py", "+lrr=1", "error: lrr: no such key (did you mean lr?); see --cfg job for all keys\n"),
+        ("train.py", "lr=fast", "error: lr=fast is not a number\n"),
+        (
+            "train.py",
+            "stage=lien",
+            "error: stage=lien: no such choice (did you mean line?); use one of line\n",
+        ),
+        (
+            "evaluate.py",
+            "split=test",
+            "error: weights.line is not set; give weights.line=… on the command line\n",
+        ),
+    ],
+)
+def test_script_refuses_in_one_line_with_status_2(name: str, override: str, said: str) -> None:
+    done = script(name, override)
+    assert (done.returncode, done.stderr, done.stdout) == (2, said, "")
+
+
+# what is refused once parts or data are looked at
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "+augmentation.shiftx=1",
+            "augmentation.shiftx: no such key (did you mean shift_x?); known are probability,",
+        ),
+        ("device=gpu:7", "device=gpu:7: this MXNet sees 0 GPUs; use device=cpu"),
+        ("monitor=valid/cre", "monitor=valid/cre: no such metric; use one of valid/cer, valid/wer"),
+        ("resume=nonsense", "resume=nonsense: no training in"),
+        ("tracking.uri=ftp:/nowhere", "tracking.uri=ftp:/nowhere: not a tracking server; use http"),
+    ],
+)
+def test_setting_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, said: str
+) -> None:
+    assert said in refused(capsys, lambda: run(tmp_path / "outputs", override))
+    assert not list((tmp_path / "outputs").glob("*/*"))
+
+
+def test_output_folder_is_refused_when_it_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()  # root may write anywhere, but not below a file
+    said = refused(capsys, lambda: run(file / "outputs"))
+    assert said == f"{file / 'outputs'}: cannot write there (Not a directory); choose another folder"
+
+
+def test_tracking_server_is_refused_in_seconds_when_nothing_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{free.getsockname()[1]}"
+    start = time.monotonic()
+    said = refused(capsys, lambda: run(tmp_path / "outputs", f"tracking.uri={uri}"))
+    assert said.startswith(f"tracking.uri={uri}: no tracking server answers there")
+    assert time.monotonic() - start < 15
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        (
+            "line/nothing",
+            "weights line/nothing: no such folder; ",
+        ),
+        ("runs:/0123", "runs:/0123/weights/best: cannot be fetched from sqlite"),
+        ("models:/name@alias", "models:/name@alias: cannot be fetched from sqlite"),
+    ],
+)
+def test_weights_to_start_from_are_refused_when_there_are_none(
+    smoke: Smoke, capsys: pytest.CaptureFixture[str], init: str, said: str
+) -> None:
+    assert refused(capsys, lambda: run(smoke.folder, f"init={init}")).startswith(said)
+
+
+def _missing(root: Path) -> str:
+    for path in root.iterdir():
+        path.unlink()
+    root.rmdir()
+    return f"data folder {root} does not exist; set data.root to a folder that does"
+
+
+def _empty_split(root: Path) -> str:
+    (root / "pages.csv").write_text(
+        "page,writer,split\np-train,w,train\np-valid,w,train\np-test,w,test\n", encoding="utf-8"
+    )
+    return "the split valid has no lines; see data.splits, data.shares and data.exclude"
+
+
+def _truncated(root: Path) -> str:
+    image = root / "p-train.jpg"
+    image.write_bytes(image.read_bytes()[:3000])
+    return f"line p-train/l: {image}: "
+
+
+def _bomb(root: Path) -> str:
+    path = root / "p-train.xml"
+    entities = '<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">'
+    path.write_text(f"<!DOCTYPE alto [{entities}]><alto>&b;</alto>", encoding="utf-8")
+    return f"{path}: refused, it carries a DTD or entities; remove its <!DOCTYPE …>"
+
+
+def _external(root: Path) -> str:
+    path = root / "p-train.xml"
+    path.write_text(
+        '<!DOCTYPE alto [<!ENTITY x SYSTEM "file:///etc/hostname">]><alto>&x;</alto>', encoding="utf-8"
+    )
+    return f"{path}: refused, it carries a DTD or entities; remove its <!DOCTYPE …>"
+
+
+def _outside(root: Path) -> str:
+    (root / "p-train.jpg").rename(root.parent / "secret.jpg")
+    write_page(root / "p-train.xml", "tea", image="../secret.jpg")
+    (root / "p-train.jpg").unlink()
+    return f"{root / 'p-train.xml'}: path "
+
+
+def _gigapixel(root: Path) -> str:
+    image = root / "p-train.jpg"
+    data = bytearray(image.read_bytes())
+    start = data.index(b"\xff\xc0") + 5  # of height and width in the frame header
+    data[start : start + 4] = (60_000).to_bytes(2, "big") * 2
+    image.write_bytes(bytes(data))
+    return "1 page without a readable image: p-train"
+
+
+def _other_letters(root: Path) -> str:
+    write_page(root / "p-valid.xml", "thé")
+    return "line p-valid/l: 'hé' is not in the alphabet; train with it or set unknown=keep"
+
+
+@pytest.mark.parametrize(
+    "spoil", [_missing, _empty_split, _truncated, _bomb, _external, _outside, _gigapixel, _other_letters]
+)
+def test_data_are_refused_without_a_run(
+    smoke: Smoke, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], str]
+) -> None:
+    root = write_folder(tmp_path / "data", TEXTS)
+    begins = spoil(root)
+    before = set((smoke.folder / "runs").iterdir())
+    said = refused(capsys, lambda: run(smoke.folder, "data=alto", f"data.root={root}", "unknown=error"))
+    assert said.startswith(begins), said
+    assert set((smoke.folder / "runs").iterdir()) == before
+
+
+# runs
+
+
+def test_same_command_gives_the_same_bits(started: Run) -> None:
+    one, other = started("~phases.plain"), started("~phases.plain")
+    assert _bits(one, "last") == _bits(other, "last")
+    assert _bits(one, "best") == _bits(other, "best")
+
+
+def test_other_seed_gives_other_bits(started: Run) -> None:
+    one, other = (started("max_epochs=1", f"seed={seed}") for seed in (1, 2))
+    assert _bits(one, "last") != _bits(other, "last")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(smoke: Smoke) -> Path:
+    before = set((smoke.folder / "runs").iterdir())
+    run(smoke.folder, *SHORT)
+    (fresh,) = set((smoke.folder / "runs").iterdir()) - before
+    return fresh
+
+
+@pytest.mark.parametrize("step", [STEPS + 3, 2 * STEPS], ids=["within an epoch", "at the end of one"])
+def test_killed_run_keeps_its_best_weights_and_ends_at_the_same_bits_when_resumed(
+    smoke: Smoke, started: Run, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    with monkeypatch.context() as patched:
+        counter = itertools.count(1)
+        patched.setattr(training.Bar, "__call__", lambda bar, at: _kill_at(step, next(counter)))
+        killed = started(ends=tracking.Terminated)
+    assert _status(smoke, killed) == "KILLED"
+    assert (killed / "weights" / "best" / "network.params").exists()
+    assert _bits(killed, "last") != _bits(uninterrupted, "last")
+
+    run(smoke.folder, f"resume={killed.name}")
+    assert _status(smoke, killed) == "FINISHED"
+    assert _bits(killed, "last") == _bits(uninterrupted, "last")
+    assert _bits(killed, "best") == _bits(uninterrupted, "best")
+    assert _history(smoke, killed) == _history(smoke, uninterrupted)
+
+
+def test_finished_run_goes_on_when_a_limit_is_lifted(smoke: Smoke, started: Run, uninterrupted: Path) -> None:
+    short = started("max_epochs=1")
+    run(smoke.folder, f"resume={short.name}", "max_epochs=null")
+    assert _bits(short, "last") == _bits(uninterrupted, "last")
+
+
+def test_resumed_run_keeps_to_its_data(
+    smoke: Smoke, started: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = started("max_epochs=1")
+    said = refused(capsys, lambda: run(smoke.folder, f"resume={short.name}", "data.pages.train=11"))
+    assert said.startswith(f"resume={short.name}: ")
+    assert "data" in said
+
+
+def test_training_that_diverges_says_so_and_fails(
+    smoke: Smoke, started: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hwr.stages.line.LineStage.loss", _broken_loss)
+    failed: list[Path] = []
+    said = refused(capsys, lambda: failed.append(started("max_epochs=1")))
+    assert said.startswith("phase ctc, epoch 1: loss not finite for s0")
+    latest = max((smoke.folder / "runs").iterdir(), key=lambda path: path.stat().st_mtime)
+    assert _status(smoke, latest) == "FAILED"
+
+
+def test_weights_of_a_run_are_a_start(smoke: Smoke, started: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    started("max_epochs=1", f"init=runs:/{smoke.run}")
+    assert "output rows of" in capsys.readouterr().out
+
+
+def test_run_holds_what_it_was_made_from(smoke: Smoke) -> None:
+    run_info = smoke.store.client.get_run(smoke.run)
+    assert run_info.info.status == "FINISHED"
+    assert run_info.data.params["phases.plain.augmentation.probability"] == "0.0"
+    assert run_info.data.tags["overrides"].startswith("experiments=line/smoke folder=")
+    artifacts = smoke.folder / "artifacts" / smoke.run / "artifacts"
+    kept = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml", "overrides.txt", "environment.json", "data/inspection.json", "pictures/augmented.png",
+        "pictures/readings.png", "weights/best/network.params", "weights/last/network.params",
+    } <= kept  # fmt: skip
+    with Image.open(artifacts / "pictures" / "augmented.png") as picture:
+        assert np.ptp(np.asarray(picture)) > 100
+
+
+def test_latest_leads_to_the_run_that_ended_last(smoke: Smoke, started: Run) -> None:
+    fresh = started("max_epochs=1")
+    assert (smoke.folder / "latest").resolve() == fresh.resolve()
+
+
+def _kill_at(step: int, now: int) -> None:
+    if now == step:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _broken_loss(stage: Any, phase: Any, batch: Any) -> Any:
+    logits, _ = stage.network(_array(batch.images))
+    return logits.sum(axis=(0, 2)) * float("nan")
+
+
+def _array(images: Any) -> Any:
+    import mxnet as mx
+
+    return mx.nd.array(images)
+
+
+def _bits(place: Path, weights: str) -> str:
+    manifest = json.loads((place / "weights" / weights / "manifest.json").read_text(encoding="utf-8"))
+    return str(manifest["sha256"]["network.params"])
+
+
+def _status(smoke: Smoke, place: Path) -> str:
+    return str(smoke.store.client.get_run(place.name).info.status)
+
+
+def _history(smoke: Smoke, place: Path) -> dict[str, list[float]]:
+    of_run = Smoke(smoke.folder, place.name, "")
+    return {metric: of_run.history(metric) for metric in ("train/loss", "valid/cer", "train/lr")}

@@ -1,0 +1,203 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+
+from hwr import weights
+from hwr.checkpoint import arrays, sha256
+from hwr.errors import InputError
+from hwr.text import Alphabet
+
+AB = Alphabet("ab")
+
+
+class Reader(nn.HybridBlock):
+    """A trunk and two heads with a row for every class."""
+
+    def __init__(self, alphabet: Alphabet, units: int = 4) -> None:
+        super().__init__()
+        with self.name_scope():
+            self.trunk = nn.Dense(units, in_units=3)
+            self.output = nn.Dense(len(alphabet), in_units=units)
+            self.shortcut = nn.Dense(len(alphabet), in_units=units, use_bias=False)
+
+
+def reader(alphabet: Alphabet = AB, *, units: int = 4, seed: int = 1) -> Any:
+    mx.random.seed(seed)
+    network = Reader(alphabet, units)
+    network.initialize(mx.init.Normal(1))
+    for parameter in network.collect_params(".*bias").values():
+        parameter.set_data(mx.nd.arange(parameter.shape[0]) + 10 * seed)
+    return network
+
+
+def saved(folder: Path, alphabet: Alphabet = AB, **made: Any) -> weights.Weights:
+    return weights.save(folder, reader(alphabet, **made), "name: test\n", alphabet, about={"run": "r1"})
+
+
+def as_lists(network: Any) -> dict[str, Any]:
+    return {name: value.tolist() for name, value in arrays(network).items()}
+
+
+def test_weights_come_back_when_a_folder_is_filled_in(tmp_path: Path) -> None:
+    saved(tmp_path / "w")
+    network = reader(seed=2)
+    weights.fill(network, weights.load(tmp_path / "w"))
+    assert as_lists(network) == as_lists(reader(seed=1))
+
+
+def test_folder_tells_what_made_it(tmp_path: Path) -> None:
+    saved(tmp_path / "w")
+    found = weights.load(tmp_path / "w", alphabet=AB)
+    assert (found.config, found.alphabet, found.about) == ("name: test\n", AB, {"run": "r1"})
+    assert found.sha256 == sha256(tmp_path / "w" / weights.PARAMS)
+    names = sorted(path.name for path in (tmp_path / "w").iterdir())
+    assert names == [weights.ALPHABET, weights.CONFIG, weights.MANIFEST, weights.PARAMS]
+
+
+@pytest.mark.parametrize("name", [weights.PARAMS, weights.CONFIG, weights.ALPHABET])
+def test_changed_byte_is_refused(name: str, tmp_path: Path) -> None:
+    saved(tmp_path / "w")
+    path = tmp_path / "w" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(
+        InputError, match=rf"weights {tmp_path}/w: {name} was changed since; fetch or train them again"
+    ):
+        weights.load(tmp_path / "w")
+
+
+@pytest.mark.parametrize("name", [weights.PARAMS, weights.CONFIG, weights.ALPHABET, weights.MANIFEST])
+def test_missing_file_is_refused(name: str, tmp_path: Path) -> None:
+    saved(tmp_path / "w")
+    (tmp_path / "w" / name).unlink()
+    with pytest.raises(InputError, match=f"{name} is missing"):
+        weights.load(tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": 1, "sha256": []}', '{"format": 2, "sha256": {}}']
+)
+def test_damaged_manifest_is_refused(text: str, tmp_path: Path) -> None:
+    saved(tmp_path / "w")
+    (tmp_path / "w" / weights.MANIFEST).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"manifest.json is missing or damaged"):
+        weights.load(tmp_path / "w")
+
+
+def test_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match="no such folder; use a weights folder, a published name or runs:/ID"
+    ):
+        weights.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("content", [b"", b"no parameters", b"\x80\x04K\x01."])
+def test_parameters_that_mxnet_cannot_read_are_refused(content: bytes, tmp_path: Path) -> None:
+    saved(tmp_path / "w")
+    (tmp_path / "w" / weights.PARAMS).write_bytes(content)
+    manifest = json.loads((tmp_path / "w" / weights.MANIFEST).read_text(encoding="utf-8"))
+    manifest["sha256"][weights.PARAMS] = sha256(tmp_path / "w" / weights.PARAMS)
+    (tmp_path / "w" / weights.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(InputError, match=r"network.params holds no parameters"):
+        weights.fill(reader(), weights.load(tmp_path / "w"))
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("abc", "its alphabet lacks 'c'; fine-tune to yours with init="),
+        ("a", "its alphabet has 'b' besides;"),
+        ("bé", "its alphabet lacks 'é' and has 'a' besides;"),
+        ("ba", "its alphabet has the same characters in another order;"),
+    ],
+)
+def test_other_alphabet_is_refused_with_what_differs(other: str, said: str, tmp_path: Path) -> None:
+    saved(tmp_path / "w")
+    with pytest.raises(InputError) as refused:
+        weights.load(tmp_path / "w", alphabet=Alphabet(other))
+    assert f"weights {tmp_path / 'w'}: {said}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_network_of_other_shapes_is_refused_and_left_alone(tmp_path: Path) -> None:
+    network = reader(units=5, seed=2)
+    before = as_lists(network)
+    with pytest.raises(InputError, match=r"trunk.weight has shape \(4, 3\), the network wants \(5, 3\)"):
+        weights.fill(network, saved(tmp_path / "w"))
+    assert as_lists(network) == before
+
+
+def test_network_without_a_stored_parameter_is_refused(tmp_path: Path) -> None:
+    class Trunk(nn.HybridBlock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = nn.Dense(4, in_units=3)
+
+    trunk = Trunk()
+    trunk.initialize()
+    with pytest.raises(InputError, match=r"of another network, the network has no (output|shortcut)\."):
+        weights.fill(trunk, saved(tmp_path / "w"))
+    stored = weights.save(tmp_path / "t", trunk, "", AB, about={})
+    with pytest.raises(InputError, match=r"of another network, the file has no (output|shortcut)\."):
+        weights.fill(reader(), stored)
+
+
+def test_transfer_takes_the_rows_of_shared_characters(tmp_path: Path) -> None:
+    found, wanted = saved(tmp_path / "w", Alphabet("abc"), seed=1), Alphabet("bxa")
+    network = reader(wanted, seed=2)
+    old, fresh = arrays(reader(Alphabet("abc"), seed=1)), arrays(network)
+    said = weights.transfer(network, found, wanted, heads=("output", "shortcut"))
+    now = arrays(network)
+    assert now["trunk.weight"].tolist() == old["trunk.weight"].tolist()
+    for name in (
+        "output.weight",
+        "output.bias",
+        "shortcut.weight",
+    ):  # rows b, x, a, blank from a, b, c, blank
+        rows = [old[name][1], fresh[name][1], old[name][0], old[name][3]]
+        assert now[name].tolist() == np.array(rows).tolist()
+    assert (said.characters, said.left) == ("ba", ("characters 'x'",))
+    assert str(said) == "took 3 layers, output rows of 2 characters; not taken: characters 'x'"
+
+
+def test_transfer_says_what_has_another_shape(tmp_path: Path) -> None:
+    network = reader(units=5, seed=2)
+    before = as_lists(network)
+    said = weights.transfer(network, saved(tmp_path / "w"), AB, heads=("output", "shortcut"))
+    assert said == weights.Transfer((), "", ("output", "shortcut", "trunk", "characters 'ab'"))
+    assert as_lists(network) == before
+
+
+def test_transfer_takes_everything_when_nothing_differs(tmp_path: Path) -> None:
+    network = reader(seed=2)
+    said = weights.transfer(network, saved(tmp_path / "w"), AB, heads=("output", "shortcut"))
+    assert as_lists(network) == as_lists(reader(seed=1))
+    assert said == weights.Transfer(("trunk", "output", "shortcut"), "ab", ())
+
+
+def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    saved(tmp_path / "w", seed=1)
+    (tmp_path / "w" / "stray").write_text("", encoding="utf-8")
+    saved(tmp_path / "w", Alphabet("xyz"), seed=2)
+    assert weights.load(tmp_path / "w").alphabet == Alphabet("xyz")
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+    assert not (tmp_path / "w" / "stray").exists()
+
+
+def test_older_folder_stays_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved(tmp_path / "w", seed=1)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(weights.Alphabet, "to_json", full)
+    with pytest.raises(OSError, match="No space"):
+        saved(tmp_path / "w", seed=2)
+    assert weights.load(tmp_path / "w") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
