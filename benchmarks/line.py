@@ -1,10 +1,10 @@
-"""Measure lines a second of the line recogniser: loading alone, training, reading; beside the same network in PyTorch.
+"""Measure lines a second of the line recogniser: loading, training, reading; beside it PyTorch.
 
     .venv/bin/python benchmarks/line.py [--rounds 5] [--network crnn] [--output FILE.json]
 
-Each side runs in a process of its own, the sides take turns, and the medians over the rounds are printed. All sides
-get the same batches: drawn lines of the widths that real pages give. PyTorch is measured where it is installed
-(`pip install torch`), once as it comes and once with the allocator settings that `hwr` gives itself.
+Each side runs in a process of its own, the sides take turns, and the medians over the rounds are printed.
+All get the same batches: drawn lines of the widths that real pages give. PyTorch is measured where it is
+installed (`pip install torch`), once as it comes, once with the allocator settings of `hwr`.
 """
 
 import argparse
@@ -35,7 +35,9 @@ SIDES = {
 
 def main() -> None:
     """Run the sides in turns and print the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--network", default="crnn", help="a name in conf/network")
     parser.add_argument("--output", type=Path)
@@ -55,7 +57,9 @@ def main() -> None:
     }
     print(_table(medians))
     if asked.output:
-        asked.output.write_text(json.dumps({"medians": medians, "rounds": rounds}, indent=1) + "\n", encoding="utf-8")
+        asked.output.write_text(
+            json.dumps({"medians": medians, "rounds": rounds}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def _in_process(side: str, network: str) -> dict[str, float]:
@@ -69,13 +73,16 @@ def _in_process(side: str, network: str) -> dict[str, float]:
 def _table(medians: dict[str, dict[str, float]]) -> str:
     rows = ["lines/s (medians)        " + "".join(f"{what:>12}" for what in ("load", "train", "read"))]
     for side, found in medians.items():
-        cells = "".join(f"{found[what]:12.1f}" if what in found else " " * 12 for what in ("load", "train", "read"))
+        cells = "".join(
+            f"{found[what]:12.1f}" if what in found else " " * 12 for what in ("load", "train", "read")
+        )
         rows.append(f"{side:25}{cells}")
     own = medians["mxnet"]
     rows.append(f"loading / training: {medians['loading']['load'] / own['train']:.1f}")
     for side in (side for side in medians if side.startswith("torch")):
         found = medians[side]
-        rows.append(f"mxnet / {side}: training {own['train'] / found['train']:.2f}, reading {own['read'] / found['read']:.2f}")
+        train, read = own["train"] / found["train"], own["read"] / found["read"]
+        rows.append(f"mxnet / {side}: training {train:.2f}, reading {read:.2f}")
     return "\n".join(rows)
 
 
@@ -105,7 +112,7 @@ def _loading() -> dict[str, float]:
 
 
 def _batches(count: int = BATCHES + 3) -> Iterator[Any]:
-    """Yield augmented training batches of drawn lines, 400 to 1,100 px wide, as the default augmentation makes them."""
+    """Yield training batches of drawn lines, 400 to 1,100 px wide before the default augmentation."""
     import numpy as np
     from omegaconf import OmegaConf
 
@@ -134,7 +141,9 @@ def _drawn_line(draw: Any, width: int) -> Any:
 
     image = np.full((HEIGHT, width), 255, np.uint8)
     for x in range(8, width - 16, 17):
-        points = np.stack([x + draw.integers(0, 14, 4), draw.integers(10, HEIGHT - 8, 4)], axis=1).astype(np.int32)
+        points = np.stack([x + draw.integers(0, 14, 4), draw.integers(10, HEIGHT - 8, 4)], axis=1).astype(
+            np.int32
+        )
         cv2.polylines(image, [points], False, int(draw.integers(0, 90)), 2, cv2.LINE_AA)
     return image
 

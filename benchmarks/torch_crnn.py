@@ -10,8 +10,8 @@ class Crnn(nn.Module):
     """Read line images (N, 1, H, W) to logits and shortcut logits, (T, N, C) each, with T = W / 4."""
 
     def __init__(
-        self, classes: int, *, stem: int, channels: Sequence[int], blocks: Sequence[int], hidden: int, layers: int,
-        dropout: float,
+        self, classes: int, *, stem: int, channels: Sequence[int], blocks: Sequence[int], hidden: int,
+        layers: int, dropout: float,
     ) -> None:  # fmt: skip
         super().__init__()
         parts: list[nn.Module] = [_convolution(1, stem, 5, 2)]
@@ -35,7 +35,7 @@ class Crnn(nn.Module):
 
 
 def ctc(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean CTC loss of logits (T, N, C) for labels (N, L) padded with -1; blank is the last class."""
+    """Return the mean CTC loss of logits (T, N, C) for labels (N, L) padded with -1; blank comes last."""
     steps, lines, classes = logits.shape
     lengths = (labels >= 0).sum(dim=1)
     inputs = torch.full((lines,), steps, dtype=torch.long)
@@ -59,5 +59,7 @@ class _Residual(nn.Module):
 
 def _convolution(width: int, depth: int, kernel: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(width, depth, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(depth), nn.ReLU()
+        nn.Conv2d(width, depth, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(depth),
+        nn.ReLU(),
     )

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr import data, optimizers, pictures, weights
-from hwr.config import ROOT, TrainConfig, bind, make, target
+from hwr.binding import bind, make, target
+from hwr.config import ROOT, TrainConfig
 from hwr.data import inspection, selection
 from hwr.data.augment import Augmentation
 from hwr.data.cache import LineImages, line_images

@@ -63,14 +63,14 @@ class Checkpoint:
         """Go on from what the folder holds; raise InputError where it is damaged or of another network."""
         if not (self.folder / STATE).exists():
             return
-        state, stored = _read(self.folder)
+        progress, decay, stored = _read(self.folder)
         self._refuse_other_network(_under(stored, "weights/"))
         set_arrays(self.network, _under(stored, "weights/"))
         context = next(iter(parameters(self.network).values())).list_ctx()[0]
         average = _under(stored, "average/").items()
         self._average = {name: mx.nd.array(value, context, dtype=value.dtype) for name, value in average}
-        self._moments, self._decay = _under(stored, "moments/"), state["average"]
-        self.best, self.progress = _under(stored, "best/"), Progress(**state["progress"])
+        self._moments, self._decay = _under(stored, "moments/"), decay
+        self.best, self.progress = _under(stored, "best/"), progress
 
     def begin(self, phase: int, *, average: float | None) -> None:
         """Begin a phase from the best weights so far, with a fresh average of decay `average`, or none."""
@@ -201,14 +201,15 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], Arrays]:
-    """Return the content of state.json and the arrays it names."""
+def _read(folder: Path) -> tuple[Progress, float | None, Arrays]:
+    """Return the progress, the decay of the average, and the arrays."""
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         path = folder / Path(state["arrays"]).name
         if sha256(path) == state["sha256"]:
             with np.load(path, allow_pickle=False) as stored:
-                return state, {name: stored[name] for name in stored.files}
+                arrays = {name: stored[name] for name in stored.files}
+            return Progress(**state["progress"]), state["average"], arrays
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         pass
     raise InputError(f"{folder}: the state of this training is damaged or not whole; it cannot be resumed")

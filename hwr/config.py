@@ -4,27 +4,23 @@ Beside the two scripts this is the only importer of Hydra and OmegaConf.
 """
 
 import atexit
-import difflib
-import inspect
 import math
 import operator
 import os
 import re
 import sys
-import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
-from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -33,10 +29,10 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from hwr.binding import no_such_key, suggestion
 from hwr.errors import InputError
 
 ROOT = Path(__file__).parent.parent
-Made = TypeVar("Made")
 
 
 def _ranged(**limits: Any) -> Any:
@@ -191,48 +187,6 @@ def portable(text: str) -> str:
     return OmegaConf.to_yaml(cfg)
 
 
-def make(maker: Callable[..., Made], settings: Mapping[str, Any], where: str, **given: Any) -> Made:
-    """Call `maker` with the settings of the node `where` and what the code gives; InputError if it refuses."""
-    bound = bind(maker, settings, where, given)
-    try:
-        return maker(**bound, **given)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from error
-
-
-def bind(
-    maker: Callable[..., Any], settings: Mapping[str, Any], where: str, given: Collection[str] = ()
-) -> dict[str, Any]:
-    """Return the settings of the node `where` as arguments of `maker`, which the code also hands `given`.
-
-    Raises InputError for a key that is unknown, missing or of another type.
-    """
-    settings = {key: value for key, value in settings.items() if key != "_target_"}
-    parameters = inspect.signature(maker).parameters
-    known = [n for n, p in parameters.items() if n not in given and p.kind is not p.VAR_KEYWORD]
-    for key in settings:
-        if key not in known:
-            raise InputError(_no_such_key(f"{where}.{key}", known))
-    for key in known:
-        if key not in settings and parameters[key].default is inspect.Parameter.empty:
-            raise InputError(f"{where}.{key} is not set; give it on the command line or in its YAML")
-    hints = _hints(maker)
-    return {key: _checked(value, hints.get(key, Any), f"{where}.{key}") for key, value in settings.items()}
-
-
-def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
-    """Return the class or function that a node's `_target_` names, one of this project's."""
-    name = settings.get("_target_")
-    if not isinstance(name, str) or not name.startswith("hwr."):
-        raise InputError(f"{where}._target_={name}: not a part of hwr; use one of conf/{where}/*.yaml")
-    try:
-        return typing.cast("Callable[..., Any]", get_object(name))
-    except (ImportError, AttributeError, ValueError):
-        raise InputError(f"{where}._target_={name}: there is no such thing") from None
-
-
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Turn bad input into one line on standard error and exit status 2; interrupts into their usual status.
@@ -281,6 +235,11 @@ def _in_sweep() -> bool:
     return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
 
 
+_CONVERTED = {
+    "Float": "a number",
+    "Integer": "a whole number",
+    "Boolean": "true or false",
+}  # names of OmegaConf's
 _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "above": (operator.gt, "greater than {}"),
     "least": (operator.ge, "{} or more"),
@@ -318,16 +277,10 @@ def _plain(error: BaseException) -> str:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(
             cause.parent_node, DictConfig
         ):
-            return _no_such_key(str(cause.full_key), [str(name) for name in cause.parent_node])
+            return no_such_key(str(cause.full_key), [str(name) for name in cause.parent_node])
     if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
         return f"{key}={converted[1]} is not {_CONVERTED.get(converted[2], converted[2])}"
     return f"{key}: {text}" if key and key not in text else text
-
-
-def _no_such_key(key: str, known: Sequence[str]) -> str:
-    parent, _, name = key.rpartition(".")
-    remedy = f"known are {', '.join(known)}" if parent else "see --cfg job for all keys"
-    return f"{key}: no such key{_suggestion(name, known)}; {remedy}"
 
 
 def _no_such_choice(file: str, options: Sequence[str]) -> str:
@@ -336,73 +289,4 @@ def _no_such_choice(file: str, options: Sequence[str]) -> str:
     known = options or sorted(
         p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")
     )
-    return f"{group}={name}: no such choice{_suggestion(name, known)}; use one of {', '.join(known)}"
-
-
-def _suggestion(key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, list(dict.fromkeys(known)), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
-    function = maker if not inspect.isclass(maker) or is_dataclass(maker) else maker.__init__
-    try:
-        return typing.get_type_hints(function)
-    except NameError:
-        return {}
-
-
-_CONVERTED = {
-    "Float": "a number",
-    "Integer": "a whole number",
-    "Boolean": "true or false",
-}  # names of OmegaConf's
-_NAMES = {
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-    str: "a text",
-    types.NoneType: "null",
-}
-
-
-def _checked(value: Any, hint: Any, name: str) -> Any:
-    """Return `value` as the type that `hint` asks for; raise InputError where it is of another."""
-    if not _fits(value, hint):
-        raise InputError(f"{name}={value!r} is not {_named(hint)}")
-    options = _options(hint)
-    return float(value) if type(value) is int and float in options and int not in options else value
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Tell whether a value of a YAML file is of the type `hint`; what no YAML file can hold fits anything."""
-    kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if kind in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in inner)
-    if kind in _NAMES:
-        return type(value) is kind or (kind is float and type(value) is int)
-    if not inspect.isclass(kind) or not inner:
-        return True
-    if issubclass(kind, Mapping):
-        return isinstance(value, Mapping) and all(_fits(v, inner[1]) for v in value.values())
-    if issubclass(kind, Collection):
-        return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
-    return True
-
-
-def _named(hint: Any) -> str:
-    """Return how a user would call a type."""
-    inner = typing.get_args(hint)
-    if len(_options(hint)) > 1:
-        return " or ".join(_named(option) for option in inner)
-    if inner and issubclass(typing.get_origin(hint), Mapping):
-        return f"a mapping to {_named(inner[1])} each"
-    return (
-        f"a list with {_named(inner[0])} each"
-        if inner
-        else _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
-    )
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return f"{group}={name}: no such choice{suggestion(name, known)}; use one of {', '.join(known)}"

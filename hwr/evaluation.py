@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hwr import pictures, runtime, tracking, weights
+from hwr.binding import bind, make, target
 from hwr.building import (
     check_characters,
     check_data,
@@ -25,7 +26,7 @@ from hwr.building import (
     refuse_problems,
     steps_of,
 )  # fmt: skip
-from hwr.config import Composed, EvaluateConfig, TrainConfig, bind, make, stored, target
+from hwr.config import Composed, EvaluateConfig, TrainConfig, stored
 from hwr.data import inspection
 from hwr.data.cache import line_images
 from hwr.data.fingerprint import fingerprint

@@ -1,4 +1,4 @@
-"""Published experiments: weights and scores kept under experiments/, and the table that the README shows of them."""
+"""Published experiments: weights and scores kept under experiments/, and the README's table of them."""
 
 import json
 from collections.abc import Mapping
@@ -14,12 +14,14 @@ RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
 
 
 def publish(name: str, found: weights.Weights, summary: Mapping[str, Any]) -> Path:
-    """Keep weights and their scores as the published experiment `name` (line/copiste); an older one is replaced.
+    """Keep weights and scores as the published experiment `name` (line/copiste); an older one is replaced.
 
     Paths of this machine stay behind. Raises InputError where no overlay of that name says how it was made.
     """
     if not (EXPERIMENTS / f"{name}.yaml").is_file():
-        raise InputError(f"publish={name}: experiments/{name}.yaml is missing; write the overlay that makes it first")
+        raise InputError(
+            f"publish={name}: experiments/{name}.yaml is missing; write the overlay that makes it first"
+        )
     folder = EXPERIMENTS / name
     weights.copy(found, folder / WEIGHTS, portable(found.config))
     kept = {**summary, "weights": name}

@@ -149,6 +149,11 @@ def other_keys(folder: Path) -> None:
     (folder / STATE).write_text("[]", encoding="utf-8")
 
 
+def other_version(folder: Path) -> None:
+    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    (folder / STATE).write_text(json.dumps(state | {"progress": {"stop": 1}}), encoding="utf-8")
+
+
 def pickled(folder: Path) -> None:
     """Put an array in that only unpickling opens, with its right digest."""
     np.savez(archive(folder), **{"weights/0.weight": np.array([{"a": 1}], dtype=object)})
@@ -165,7 +170,9 @@ def renewed(folder: Path) -> None:
     (folder / STATE).write_text(json.dumps(state | {"sha256": sha256(archive(folder))}), encoding="utf-8")
 
 
-@pytest.mark.parametrize("damage", [truncated, missing, no_json, other_keys, pickled, no_archive])
+@pytest.mark.parametrize(
+    "damage", [truncated, missing, no_json, other_keys, other_version, pickled, no_archive]
+)
 def test_damaged_state_is_refused_in_one_line(damage: Any, tmp_path: Path) -> None:
     saved(tmp_path)
     damage(tmp_path)

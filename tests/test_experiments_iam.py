@@ -8,8 +8,9 @@ import pytest
 from mxnet import autograd, gluon
 
 from hwr import optimizers
+from hwr.binding import make, target
 from hwr.building import line_training
-from hwr.config import Composed, TrainConfig, composed, make, target
+from hwr.config import Composed, TrainConfig, composed
 from hwr.networks.cost import cost
 from tests.iam_folder import LISTS, first_of, write_form
 

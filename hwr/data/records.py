@@ -21,8 +21,9 @@ class Word:
 class Line:
     """A written line.
 
-    `id` is unique in the data set; `text` is NFC; `polygon` and `baseline` are empty where the source has none; `kind` is
-    the source's line type; `segmented` is False where the source itself doubts its segmentation (IAM's `err`).
+    `id` is unique in the data set; `text` is NFC; `polygon` and `baseline` are empty where there is none;
+    `kind` is the source's line type; `segmented` is False where the source doubts its own segmentation (IAM's
+    `err`).
     """
 
     id: str

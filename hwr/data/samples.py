@@ -1,4 +1,4 @@
-"""Line images and texts as batches of like width: shuffled and augmented for training, in order for reading."""
+"""Line images and texts as batches of like width: shuffled and changed for training, in order for reading."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class LineSet:
 
 @dataclass(frozen=True)
 class LineBatch:
-    """Lines of one width: images (N, 1, H, W) float32, ink 1 on paper 0; labels (N, L) float32 padded with -1."""
+    """Lines of one width: images (N, 1, H, W), ink 1 on paper 0; labels (N, L) padded with -1; float32."""
 
     ids: Sequence[str]
     images: NDArray[np.float32]
@@ -34,9 +34,14 @@ class LineBatch:
 
 
 def training_batches(
-    lines: LineSet, *, batch_size: int, seed: Sequence[int], change: Callable[[Image, int], Image], encode: Encode
+    lines: LineSet,
+    *,
+    batch_size: int,
+    seed: Sequence[int],
+    change: Callable[[Image, int], Image],
+    encode: Encode,
 ) -> Iterator[LineBatch]:
-    """Yield every line of `lines` once, in an order drawn from `seed`; `change` gets the image and its index."""
+    """Yield every line once, in an order drawn from `seed`; `change` gets the image and its index."""
     generator = np.random.default_rng(list(seed))
     order = generator.permutation(len(lines.ids))
     for start in range(0, len(order), POOL * batch_size):
@@ -58,7 +63,7 @@ def training_batches(
 def reading_batches(
     images: Sequence[Image], batch_size: int
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """Yield (indices, images (N, 1, H, W)) so that each image has its own rounded width: neighbours change nothing."""
+    """Yield (indices, images (N, 1, H, W)), each image at its own rounded width: neighbours change nothing."""
     by_width: dict[int, list[int]] = {}
     for index, image in enumerate(images):
         by_width.setdefault(rounded(image.shape[1]), []).append(index)
@@ -75,7 +80,7 @@ def rounded(width: int) -> int:
 
 
 def stack(images: Sequence[Image], width: int) -> NDArray[np.float32]:
-    """Return images of one height as (N, 1, H, width) float32, ink 1 on paper 0, padded with paper on the right."""
+    """Return images of one height as (N, 1, H, width) float32, ink 1 on paper 0, paper added on the right."""
     height = images[0].shape[0]
     stacked = np.zeros((len(images), 1, height, width), np.float32)
     for row, image in zip(stacked, images, strict=True):

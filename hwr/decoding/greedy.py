@@ -1,4 +1,4 @@
-"""Greedy decoding: the best class of every time step, repeats collapsed, blanks dropped (best path decoding)."""
+"""Greedy decoding: the best class of every time step, repeats collapsed, blanks dropped (best path)."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from hwr.text import Alphabet
 
 @dataclass(frozen=True)
 class Reading:
-    """A text and how sure the decoder is of it: the geometric mean of its characters' best probabilities, in [0, 1]."""
+    """A text, and as confidence the geometric mean of its characters' best probabilities, in [0, 1]."""
 
     text: str
     confidence: float

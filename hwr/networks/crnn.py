@@ -52,15 +52,7 @@ class Crnn(nn.HybridBlock):
                         self.trunk.add(ResidualBlock(depth, project=width != depth))
                         width = depth
             self.drop = nn.Dropout(dropout)
-            self.lstm = rnn.LSTM(
-                hidden,
-                layers,
-                layout="TNC",
-                dropout=dropout,
-                bidirectional=True,
-                input_size=width,
-                prefix="lstm_",
-            )
+            self.lstm = _lstm(width, hidden, layers, dropout)
             self.output = nn.Dense(classes, flatten=False, in_units=2 * hidden, prefix="output_")
             self.shortcut = nn.Dense(classes, flatten=False, in_units=width, prefix="shortcut_")
 
@@ -71,3 +63,19 @@ class Crnn(nn.HybridBlock):
         columns = F.transpose(columns, axes=(2, 0, 1))  # (T, N, D)
         hidden = self.lstm(self.drop(columns))  # (T, N, 2 * hidden)
         return self.output(self.drop(hidden)), self.shortcut(columns)
+
+
+def _lstm(width: int, hidden: int, layers: int, dropout: float) -> Any:
+    """Return stacked bidirectional LSTMs (T, N, width) to (T, N, 2 * hidden), each a block of its own.
+
+    On a CPU MXNet's fused stack takes `dropout` and ignores it; between blocks it is a layer like any other.
+    """
+    stack = nn.HybridSequential(prefix="lstm_")
+    with stack.name_scope():
+        for layer in range(layers):
+            if layer:
+                stack.add(nn.Dropout(dropout))
+            stack.add(
+                rnn.LSTM(hidden, layout="TNC", bidirectional=True, input_size=2 * hidden if layer else width)
+            )
+    return stack
