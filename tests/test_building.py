@@ -105,7 +105,7 @@ def test_steps_are_the_columns_of_the_padded_width(width: int, steps: int) -> No
 
 def test_rate_of_a_phase_follows_the_one_flat_rate() -> None:
     plan = building.plan_of(config("lr=2e-3"))
-    assert [(phase.name, phase.epochs) for phase in plan.phases] == [("ctc", 13), ("plain", 2)]
+    assert [(phase.name, phase.epochs) for phase in plan.phases] == [("ctc", 20), ("plain", 2)]
     assert [phase.lr for phase in plan.phases] == pytest.approx([2e-3, 2e-4])
     assert plan.optimizer(5e-4).learning_rate == 5e-4
 

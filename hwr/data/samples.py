@@ -63,7 +63,7 @@ def training_batches(
 def reading_batches(
     images: Sequence[Image], batch_size: int
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """Yield (indices, images (N, 1, H, W)), each image at its own rounded width: neighbours change nothing."""
+    """Yield (indices, images (N, 1, H, W)), each at its own rounded width: neighbours change nothing."""
     by_width: dict[int, list[int]] = {}
     for index, image in enumerate(images):
         by_width.setdefault(rounded(image.shape[1]), []).append(index)
