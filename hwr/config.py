@@ -287,6 +287,6 @@ def _no_such_choice(file: str, options: Sequence[str]) -> str:
     group, _, name = file.partition("/")
     folder = ROOT / group  # experiments; for a group in conf/ Hydra gives the options
     known = options or sorted(
-        p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")
+        p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob("*/*.yaml")
     )
     return f"{group}={name}: no such choice{suggestion(name, known)}; use one of {', '.join(known)}"

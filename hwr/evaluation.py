@@ -152,8 +152,9 @@ def _run_of(found: weights.Weights, store: Store, composed: Composed) -> Iterato
 
 
 def _metrics(split: str, summary: dict[str, Any]) -> dict[str, float]:
-    plain = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, float)}
-    groups = {f"{split}/{group}/cer": scores["cer"] for group, scores in summary["groups"].items()}
+    place = "test" if split == "test" else f"evaluation/{split}"  # valid/cer is a curve of the training
+    plain = {f"{place}/{name}": value for name, value in summary.items() if isinstance(value, float)}
+    groups = {f"{place}/{group}/cer": scores["cer"] for group, scores in summary["groups"].items()}
     return plain | (groups if len(groups) > 1 else {})
 
 

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from hwr import building, evaluation
-from hwr.config import ROOT, Composed, EvaluateConfig, InspectConfig, TrainConfig, composed
+from hwr.config import ROOT, Composed, EvaluateConfig, InspectConfig, TrainConfig, composed, stored
 from hwr.errors import InputError
 
 Check = Callable[[Any], None]
@@ -20,7 +20,8 @@ ROOTS: dict[str, tuple[type, Check]] = {
 }
 OF_EVALUATION = ("scorer",)  # groups that no training has
 
-FILES = sorted([*(ROOT / "conf").rglob("*.yaml"), *(ROOT / "experiments").rglob("*.yaml")])
+FILES = sorted([*(ROOT / "conf").rglob("*.yaml"), *(ROOT / "experiments").glob("*/*.yaml")])
+PUBLISHED = sorted((ROOT / "experiments").glob("*/*/weights/config.yaml"))
 NODES = [
     ("train", node)
     for node in (
@@ -53,6 +54,11 @@ def test_file_binds_to_what_it_configures(file: Path) -> None:
 def test_file_opens_with_its_purpose(file: Path) -> None:
     first, second, *_ = file.read_text(encoding="utf-8").splitlines()
     assert (second if first == "# @package _global_" else first).startswith("# ")
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: str(file.relative_to(ROOT)))
+def test_configuration_of_published_weights_still_binds(file: Path) -> None:
+    building.check(stored(file.read_text(encoding="utf-8"), (), TrainConfig).root)
 
 
 @pytest.mark.parametrize(("root", "node"), NODES)

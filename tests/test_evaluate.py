@@ -112,6 +112,7 @@ def test_weights_are_found_by_their_run(smoke: Smoke, tmp_path: Path) -> None:
     cer = run(smoke, tmp_path, f"weights.line=runs:/{smoke.run}", "split=valid")
     assert cer == scores(tmp_path)["cer"]
     assert scores(tmp_path)["run"] == smoke.run
+    assert smoke.history("evaluation/valid/cer")[-1] == cer
     best = min(smoke.history("valid/cer"))
     assert cer == pytest.approx(best, abs=0.02)  # read on another instruction set than it was trained on
 
