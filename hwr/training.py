@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
@@ -53,7 +52,7 @@ class Bar:
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._phase, self._said = "", time.monotonic()
+        self._phase = ""
 
     def __enter__(self) -> "Bar":
         """Open nothing yet: the first step tells how many there are."""
@@ -69,8 +68,9 @@ class Bar:
         if self._bar is None or self._phase != step.phase:
             self.__exit__()
             seldom = 0.5 if sys.stderr.isatty() else 30.0  # s
-            where = {"total": step.total, "initial": step.step - 1}
-            self._bar = tqdm(**where, desc=step.phase, unit="batch", mininterval=seldom)
+            self._bar = tqdm(
+                total=step.total, initial=step.step - 1, desc=step.phase, unit="batch", mininterval=seldom
+            )
             self._phase = step.phase
         rate = step.samples / step.seconds
         said = f"epoch {step.epoch + 1}, loss {step.loss:.3f}, {rate:.1f} lines/s"
