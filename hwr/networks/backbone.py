@@ -36,4 +36,4 @@ class ResidualBlock(nn.HybridBlock):
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         """Return relu(body(x) + shortcut(x))."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        return F.relu(self.body(x) + shortcut)
+        return F.Activation(self.body(x) + shortcut, act_type="relu")  # oneDNN's; F.relu is not

@@ -8,7 +8,7 @@ import pytest
 from mxnet import autograd
 
 from hwr.errors import InputError
-from hwr.networks.crnn import STRIDE, Crnn
+from hwr.networks.crnn import ROWS, STRIDE, Crnn, _highest
 
 CLASSES = 7
 SMALL: dict[str, Any] = {
@@ -75,3 +75,13 @@ def test_every_parameter_gets_a_gradient() -> None:
 def test_uneven_stages_are_refused() -> None:
     with pytest.raises(InputError, match=r"network\.channels names 2 stages, network\.blocks 1"):
         network(blocks=[1])
+
+
+def test_columns_hold_the_highest_of_all_rows() -> None:
+    features = np.random.default_rng(0).normal(size=(2, 3, ROWS, 5)).astype(np.float32)
+    np.testing.assert_array_equal(_highest(mx.nd, mx.nd.array(features)).asnumpy(), features.max(axis=2))
+
+
+def test_lines_of_too_many_rows_are_refused() -> None:
+    with pytest.raises(InputError, match=r"leave 17 feature rows, more than 16; lower stage\.crop\.height"):
+        network()(lines(1, 32, height=17 * 8))
