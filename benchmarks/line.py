@@ -160,12 +160,11 @@ def _mxnet(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
     import mxnet as mx  # isort: skip
     from mxnet import autograd, gluon  # isort: skip
 
+    from hwr.assembly import drawn
     from hwr.losses import CtcLoss
     from hwr.networks.crnn import Crnn
-    from hwr.stages.line import initialise
 
-    network = Crnn(CLASSES, **_settings(name))
-    initialise(network, height=HEIGHT, seed=0, context=mx.cpu())
+    network = drawn(Crnn(CLASSES, **_settings(name)), (HEIGHT, HEIGHT), seed=0, context=mx.cpu())
     loss = CtcLoss(shortcut_weight=0.1)
     trainer = gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 1e-3}, kvstore=None)
 

@@ -41,14 +41,6 @@ def _ranged(**limits: Any) -> Any:
 
 
 @dataclass
-class StageConfig:
-    """The step of the pipeline that is trained, and how its images are made."""
-
-    kind: str = MISSING
-    crop: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
 class InspectionConfig:
     """What is done about findings in the data."""
 
@@ -66,8 +58,10 @@ class TrackingConfig:
 
 @dataclass
 class WeightsConfig:
-    """The weights of each stage that an evaluation needs."""
+    """The weights of each stage."""
 
+    paragraph: str = MISSING
+    segmentation: str = MISSING
     line: str = MISSING
 
 
@@ -81,7 +75,7 @@ class TrainConfig:
     monitor: str = MISSING
     seed: int = _ranged(least=0, below=2**31)
     device: str = MISSING
-    unknown: str = _ranged(one_of=("keep", "error"))
+    unknown: str = field(default="keep", metadata={"one_of": ("keep", "error")})  # of stages that read text
     init: str | None = MISSING
     resume: str | None = MISSING
     max_epochs: int | None = _ranged(least=1)
@@ -91,7 +85,7 @@ class TrainConfig:
     average: float | None = _ranged(least=0, below=1)
     folder: str = MISSING
     max_pixels: int = _ranged(least=1)
-    stage: StageConfig = field(default_factory=StageConfig)
+    stage: dict[str, Any] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)
     augmentation: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
@@ -107,13 +101,16 @@ class TrainConfig:
 class EvaluateConfig:
     """An evaluation, as conf/evaluate.yaml gives it."""
 
-    target: str = _ranged(one_of=("line",))
+    target: str = _ranged(one_of=("paragraph", "segmentation", "line", "page"))
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     split: str = _ranged(one_of=("train", "valid", "test"))
     output: str = MISSING
     batch_size: int = _ranged(least=1)
     device: str = MISSING
     unknown: str = _ranged(one_of=("keep", "error"))
+    seams: bool = MISSING
+    working_pixels: int = _ranged(least=1)
+    pdf_dpi: int = _ranged(least=1)
     pictures: int = _ranged(least=0)
     publish: str | None = MISSING
     folder: str = MISSING
@@ -131,6 +128,21 @@ class InspectConfig(TrainConfig):
 
     full: bool = MISSING
     output: str | None = MISSING
+
+
+@dataclass
+class TranscribeConfig:
+    """How pages are read from the command line, as conf/transcribe.yaml gives it."""
+
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    decoder: dict[str, Any] = field(default_factory=dict)
+    seams: bool = MISSING
+    batch_size: int = _ranged(least=1)
+    device: str = MISSING
+    max_pixels: int = _ranged(least=1)
+    working_pixels: int = _ranged(least=1)
+    pdf_dpi: int = _ranged(least=1)
+    overlay_width: int = _ranged(least=100)
 
 
 @dataclass(frozen=True)
@@ -238,7 +250,7 @@ def _in_sweep() -> bool:
 _CONVERTED = {
     "Float": "a number",
     "Integer": "a whole number",
-    "Boolean": "true or false",
+    "bool": "true or false",
 }  # names of OmegaConf's
 _LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "above": (operator.gt, "greater than {}"),
@@ -278,7 +290,8 @@ def _plain(error: BaseException) -> str:
             cause.parent_node, DictConfig
         ):
             return no_such_key(str(cause.full_key), [str(name) for name in cause.parent_node])
-    if converted := re.match(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
+    refusal = r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)"
+    if converted := re.match(refusal, text):
         return f"{key}={converted[1]} is not {_CONVERTED.get(converted[2], converted[2])}"
     return f"{key}: {text}" if key and key not in text else text
 

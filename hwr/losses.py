@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from mxnet import gluon, nd
+from mxnet import autograd, gluon, nd
+
+# units of the MultiBox offsets, of centre x y and of log width, height; as in Caffe's SSD
+VARIANCES = (0.1, 0.1, 0.2, 0.2)
 
 
 class CtcLoss(gluon.Block):
@@ -34,6 +37,85 @@ class CtcLoss(gluon.Block):
         return value * fits
 
 
+class MseLoss(gluon.HybridBlock):
+    """Mean squared error of box edges, one value a box: mean over x1 y1 x2 y2 of (predicted - true)^2.
+
+    Inputs: predicted and true (N, 4). Output: (N,).
+    """
+
+    def hybrid_forward(self, F: Any, predicted: Any, true: Any) -> Any:
+        """Return the loss of every box."""
+        return F.mean(F.square(predicted - true), axis=1)
+
+
+class IouLoss(gluon.HybridBlock):
+    """One minus the intersection over union, one value a box ("UnitBox", Yu et al. 2016, without the log).
+
+    loss = 1 - I / U, I = w h of the shared part, U = A + A' - I; sides below 0 count as 0, and `epsilon`
+    keeps U above 0. Where the boxes are disjoint, or the predicted one is turned inside out, I is 0
+    whatever small step is taken, so the loss is 1 and its gradient **zero**: train with MSE first, until
+    boxes overlap.
+
+    Inputs: predicted and true (N, 4). Output: (N,), in [0, 1].
+    """
+
+    def __init__(self, *, epsilon: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._epsilon = epsilon
+
+    def hybrid_forward(self, F: Any, predicted: Any, true: Any) -> Any:
+        """Return the loss of every box."""
+        low = F.maximum(_half(F, predicted, 0), _half(F, true, 0))  # (N, 2)
+        high = F.minimum(_half(F, predicted, 2), _half(F, true, 2))
+        shared = _area(F, low, high)  # (N,)
+        own = _area(F, _half(F, predicted, 0), _half(F, predicted, 2))
+        other = _area(F, _half(F, true, 0), _half(F, true, 2))
+        union = own + other - shared
+        overlap = shared / (union + self._epsilon)
+        return F.where(
+            shared > 0, 1 - overlap, F.ones_like(overlap)
+        )  # no gradient at all from a disjoint pair
+
+
+class MultiBoxLoss(gluon.Block):
+    """Softmax cross-entropy of anchors and smooth L1 of their offsets, one value an image.
+
+    loss = (sum over positives and mined negatives of -log p(class) + box_weight * sum over positives of
+    smooth_l1(offset - target)) / number of positives (Liu et al., "SSD", ECCV 2016, equations 1 to 3).
+    Targets are those of MXNet's MultiBoxTarget: an anchor is positive from IoU `overlap` on, and the best one
+    of every box always; of the others the hardest `negatives` for each positive are negatives. An image
+    without boxes costs 0 and teaches nothing.
+
+    Inputs: anchors (1, A, 4), scores (N, 2, A), offsets (N, 4 A), boxes (N, K, 4) padded with -1.
+    Output: (N,).
+    """
+
+    def __init__(self, *, overlap: float, negatives: float, box_weight: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._overlap, self._negatives, self._box_weight = overlap, negatives, box_weight
+
+    def forward(self, anchors: Any, scores: Any, offsets: Any, boxes: Any) -> Any:
+        """Return the loss of every image."""
+        with autograd.pause():
+            labels = nd.concat(-(boxes[:, :, :1] < 0), boxes, dim=2)  # (N, K, 5): class 0, or -1 for padding
+            targets, mask, classes = nd.contrib.MultiBoxTarget(
+                anchors,
+                labels,
+                scores,
+                overlap_threshold=self._overlap,
+                ignore_label=-1,
+                negative_mining_ratio=self._negatives,
+                negative_mining_thresh=self._overlap,
+                variances=VARIANCES,
+            )
+            counted = classes >= 0  # (N, A)
+            positives = nd.maximum(nd.sum(classes > 0, axis=1), 1)  # (N,)
+        chosen = nd.pick(nd.log_softmax(scores, axis=1), nd.maximum(classes, 0), axis=1)  # (N, A)
+        wrong = -nd.sum(chosen * counted, axis=1)
+        away = nd.sum(nd.smooth_l1((offsets - targets) * mask, scalar=1.0), axis=1)
+        return (wrong + self._box_weight * away) / positives
+
+
 def _ctc(logits: Any, labels: Any) -> Any:
     if labels.max().asscalar() < 0:  # MXNet computes nothing for a batch without any text, and returns it
         return -nd.sum(nd.log_softmax(logits, axis=2)[:, :, -1], axis=0)  # the one path of blanks alone
@@ -47,3 +129,15 @@ def _needed_steps(labels: Any) -> Any:
     if labels.shape[1] > 1:
         needed = needed + nd.sum(written[:, 1:] * (labels[:, 1:] == labels[:, :-1]), axis=1)
     return needed
+
+
+def _half(F: Any, boxes: Any, begin: int) -> Any:
+    """Return one corner of boxes (N, 4): (N, 2)."""
+    return F.slice_axis(boxes, axis=1, begin=begin, end=begin + 2)
+
+
+def _area(F: Any, low: Any, high: Any) -> Any:
+    """Return the area (N,) between corners (N, 2); 0 where a side is negative."""
+    sides = F.maximum(high - low, 0)
+    width, height = (F.sum(F.slice_axis(sides, axis=1, begin=i, end=i + 1), axis=1) for i in (0, 1))
+    return width * height

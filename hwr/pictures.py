@@ -36,10 +36,23 @@ class Reading:
 
 
 def sheet(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, columns: int) -> Picture:
-    """Return grey images (h, w) set row by row, each scaled down to its column, with captions beneath."""
+    """Return images, grey or RGB, set row by row, each scaled down to its column, with captions beneath."""
     width = (WIDTH_PX - GAP_PX * (columns + 1)) // columns
     cards = [_captioned(image, text, width) for image, text in zip(images, captions, strict=True)]
     return _joined([_beside(cards[first : first + columns]) for first in range(0, len(cards), columns)])
+
+
+def boxed(image: NDArray[np.uint8], boxes: Mapping[str, NDArray[np.float64]]) -> Picture:
+    """Return a grey image (h, w) with boxes (N, 4), fractions of it, outlined in the colour each is under."""
+    shown = Image.fromarray(image).convert("RGB")
+    draw = ImageDraw.Draw(shown)
+    line = max(1, round(shown.width / 250))
+    for colour, own in boxes.items():
+        for x1, y1, x2, y2 in (own * [*shown.size, *shown.size]).tolist():
+            left, top = min(x1, x2), min(y1, y2)
+            right, bottom = max(x1, x2, left + 1) - 1, max(y1, y2, top + 1) - 1  # their last pixels
+            draw.rectangle((left, top, right, bottom), outline=colour, width=line)
+    return np.asarray(shown)
 
 
 def readings(groups: Mapping[str, Sequence[Reading]]) -> Picture:
@@ -141,7 +154,7 @@ def _heading(title: str) -> Image.Image:
 
 
 def _fitted(image: NDArray[np.uint8], width: int) -> Image.Image:
-    """Scale a grey image down, never up, to at most `width`."""
+    """Scale an image down, never up, to at most `width`."""
     shown = Image.fromarray(image)
     if shown.width <= width:
         return shown

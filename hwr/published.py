@@ -1,7 +1,7 @@
-"""Published experiments: weights and scores kept under experiments/, and the README's table of them."""
+"""Published experiments: weights and scores kept under experiments/, and the README's tables of them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,20 @@ EXPERIMENTS = ROOT / "experiments"
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
 
 
-def publish(name: str, found: weights.Weights, summary: Mapping[str, Any]) -> Path:
+def publish(name: str, found: Sequence[weights.Weights], summary: Mapping[str, Any]) -> Path:
     """Keep weights and scores as the published experiment `name` (line/copiste); an older one is replaced.
 
-    Paths of this machine stay behind. Raises InputError where no overlay of that name says how it was made.
+    Paths of this machine stay behind. Raises InputError where no overlay of that name says how it was made,
+    and for the weights of several steps.
     """
+    if len(found) != 1:
+        raise InputError(f"publish={name}: one step's weights are published; evaluate each target by itself")
     if not (EXPERIMENTS / f"{name}.yaml").is_file():
         raise InputError(
             f"publish={name}: experiments/{name}.yaml is missing; write the overlay that makes it first"
         )
     folder = EXPERIMENTS / name
-    weights.copy(found, folder / WEIGHTS, portable(found.config))
+    weights.copy(found[0], folder / WEIGHTS, portable(found[0].config))
     kept = {**summary, "weights": name}
     (folder / RESULT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return folder
@@ -36,17 +39,44 @@ def results() -> dict[str, dict[str, Any]]:
 
 
 def table() -> str:
-    """Return the published experiments as a Markdown table."""
-    rows = [
-        "| weights | test lines | CER [95 %] | WER [95 %] | N / S / D / I of characters |",
-        "|---|---|---|---|---|",
-    ]
-    for name, result in results().items():
-        counts = " / ".join(str(n) for n in result["characters"].values())
-        cells = [f"[`{name}`](experiments/{name}/{CARD})", str(result["lines"])]
-        cells += [_rate(result, "cer"), _rate(result, "wer"), counts]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+    """Return the published experiments as Markdown tables, one a stage."""
+    found = results()
+    tables = []
+    for target, (heads, cells) in COLUMNS.items():
+        own = {name: result for name, result in found.items() if result["target"] == target}
+        rows = [
+            _row([f"[`{name}`](experiments/{name}/{CARD})", *cells(result)]) for name, result in own.items()
+        ]
+        if rows:
+            head = ["weights", *heads]
+            tables.append("\n".join([_row(head), "|" + "---|" * len(head), *rows]))
+    return "\n\n".join(tables)
+
+
+def _line(result: Mapping[str, Any]) -> list[str]:
+    counts = " / ".join(str(n) for n in result["characters"].values())
+    return [str(result["lines"]), _rate(result, "cer"), _rate(result, "wer"), counts]
+
+
+def _paragraph(result: Mapping[str, Any]) -> list[str]:
+    return [str(result["pages"]), f"{result['mean_iou']:.4f}", f"{result['worst_iou']:.4f}"]
+
+
+def _segmentation(result: Mapping[str, Any]) -> list[str]:
+    rates = (f"{result[name]:.4f}" for name in ("f1_50", "f1_75", "mean_iou"))
+    return [str(result["pages"]), f"{result['true']} {result['unit']}s", *rates]
+
+
+# target -> heads of a stage's columns, and what fills them
+COLUMNS: dict[str, tuple[list[str], Callable[[Mapping[str, Any]], list[str]]]] = {
+    "paragraph": (["test pages", "mean IoU of the area", "worst"], _paragraph),
+    "segmentation": (["test pages", "boxes", "F1 at IoU 0.5", "at 0.75", "mean IoU"], _segmentation),
+    "line": (["test lines", "CER [95 %]", "WER [95 %]", "N / S / D / I of characters"], _line),
+}
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _rate(result: Mapping[str, Any], name: str) -> str:

@@ -25,6 +25,10 @@ DEFAULTS = {
 }
 
 GREETING = "MXNet start using engine"
+_UNUSED = (
+    "scipy",
+    "sklearn",
+)  # MXNet imports them where it can, half of its own time, for nothing that is used here
 
 # mallopt(3) of glibc: keep freed pages; handed back, they would be faulted in again at every batch
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -43,8 +47,11 @@ def prepare() -> None:
 
 
 def start() -> None:
-    """Start MXNet's engine without the line that it writes; call before anything is computed."""
-    with _without(GREETING):
+    """Import MXNet, if it is not yet, and start its engine without the line that it writes.
+
+    Call before anything is computed.
+    """
+    with _without(GREETING), _hidden(*_UNUSED):
         import mxnet
 
         mxnet.nd.zeros(1).wait_to_read()
@@ -104,6 +111,19 @@ def _without(words: str) -> Iterator[None]:
             for line in said:
                 if words.encode() not in line:
                     os.write(2, line)
+
+
+@contextlib.contextmanager
+def _hidden(*packages: str) -> Iterator[None]:
+    """Let imports of packages that are not imported yet fail meanwhile."""
+    hidden = [name for name in packages if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _processor() -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hwr import checkpoint, runtime, tracking, weights
-from hwr.building import Training, check, line_training
+from hwr import building, checkpoint, runtime, tracking, weights
+from hwr.building.parts import Training
 from hwr.config import ROOT, Composed, TrainConfig, stored
 from hwr.errors import InputError
 from hwr.plan import Step
@@ -25,11 +25,11 @@ def run(composed: Composed) -> float:
     if run_id:
         composed = _resumed(folder / "runs" / run_id, composed)
     config: TrainConfig = composed.root
-    check(config)
+    building.check(config)
     runtime.start()
     tracking.make_folder(folder)
     store = tracking.open_store(config.tracking.uri, folder, config.tracking.experiment)
-    training = line_training(config, store, progress=True)
+    training = building.training(config, store, progress=True)
     if run_id:
         _refuse_other_data(folder / "runs" / run_id, training.fingerprint)
     with tracking.run(store, config.name, run_id=run_id, tags=_tags(composed, training)) as current:
@@ -48,7 +48,7 @@ def run(composed: Composed) -> float:
 
 
 class Bar:
-    """A training's progress bar: loss, lines a second, time left of the phase."""
+    """A training's progress bar: loss, samples a second, time left of the phase."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -73,7 +73,7 @@ class Bar:
             )
             self._phase = step.phase
         rate = step.samples / step.seconds
-        said = f"epoch {step.epoch + 1}, loss {step.loss:.3f}, {rate:.1f} lines/s"
+        said = f"epoch {step.epoch + 1}, loss {step.loss:.3f}, {rate:.1f} samples/s"
         self._bar.set_postfix_str(said, refresh=False)
         self._bar.update()
 
@@ -106,8 +106,10 @@ def _chooses_parts(key: str, composed: Composed) -> bool:
 
 def _tags(composed: Composed, training: Training) -> dict[str, str]:
     revision = Revision.of(ROOT)
-    tags = {"stage": composed.root.stage.kind, "data_fingerprint": training.fingerprint,
-            "overrides": " ".join(composed.overrides), "alphabet": training.alphabet.hash}  # fmt: skip
+    tags = {"stage": composed.root.stage["kind"], "data_fingerprint": training.fingerprint,
+            "overrides": " ".join(composed.overrides)}  # fmt: skip
+    if training.alphabet is not None:
+        tags["alphabet"] = training.alphabet.hash
     if revision is not None:
         tags |= {"mlflow.source.git.commit": revision.commit, "changed": str(bool(revision.diff)).lower()}
     return tags | ({tracking.PARENT: parent} if (parent := tracking.parent_run()) else {})
@@ -129,8 +131,7 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, pla
         current.tags({"init": training.took})
         print(f"init: {training.took}")
     current.picture("pictures/augmented.png", training.augmented(composed.root.seed))
-    task = training.stage.task
-    print(f"run {current.id}: {len(task.train.ids)} training and {len(task.valid.ids)} validation lines")
+    print(f"run {current.id}: {training.size}")
 
 
 def _keep(
@@ -149,7 +150,7 @@ def _keep(
             weights.save(folder / name, network, composed.yaml, training.alphabet, about=about)
     current.folder("weights", folder)
     if state.best:
-        current.picture("pictures/readings.png", training.readings(12))
+        current.picture("pictures/predictions.png", training.predicted(12))
         _point(place.parent.parent / "latest", place)
 
 

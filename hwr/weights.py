@@ -1,4 +1,4 @@
-"""A weights folder: network.params, config.yaml, alphabet.json and a manifest with the SHA-256 of each.
+"""A weights folder: network.params, config.yaml, alphabet.json where text is read, a manifest with SHA-256s.
 
 Loading refuses a folder whose files changed; nothing in it is ever unpickled.
 """
@@ -23,11 +23,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Weights:
-    """A checked weights folder: the configuration (YAML) that made it, alphabet, and digest of params."""
+    """A checked weights folder: the configuration (YAML) that made it, alphabet if any, digest of params."""
 
     folder: Path
     config: str
-    alphabet: Alphabet
+    alphabet: Alphabet | None
     sha256: str
     about: Mapping[str, Any]
 
@@ -42,11 +42,14 @@ class Transfer:
 
     def __str__(self) -> str:
         """Say it in one line."""
+        rows = f", output rows of {len(self.characters)} characters" if self.characters else ""
         left = f"; not taken: {', '.join(self.left)}" if self.left else ""
-        return f"took {len(self.layers)} layers, output rows of {len(self.characters)} characters{left}"
+        return f"took {len(self.layers)} layers{rows}{left}"
 
 
-def save(folder: Path, network: Any, config: str, alphabet: Alphabet, *, about: Mapping[str, Any]) -> Weights:
+def save(
+    folder: Path, network: Any, config: str, alphabet: Alphabet | None, *, about: Mapping[str, Any]
+) -> Weights:
     """Write a weights folder beside its place, then move it there; an older one is replaced as a whole."""
     return _write(folder, network.save_parameters, config, alphabet, about)
 
@@ -66,14 +69,18 @@ def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
     Raises InputError when a file is missing or changed, or when `alphabet` is given and differs.
     """
     manifest = _manifest(folder)
-    for name in (PARAMS, CONFIG, ALPHABET):
+    for name in {PARAMS: 0, CONFIG: 0, **manifest["sha256"]}:
         path = folder / name
         if not path.is_file():
             raise InputError(f"weights {folder}: {name} is missing; fetch or train them again")
         if sha256(path) != manifest["sha256"].get(name):
             raise InputError(f"weights {folder}: {name} was changed since; fetch or train them again")
-    own = Alphabet.from_json((folder / ALPHABET).read_text(encoding="utf-8"))
-    if alphabet is not None and alphabet != own:
+    own = None
+    if ALPHABET in manifest["sha256"]:
+        own = Alphabet.from_json((folder / ALPHABET).read_text(encoding="utf-8"))
+    if alphabet is not None and own is None:
+        raise InputError(f"weights {folder}: {ALPHABET} is missing, they read no text; choose others")
+    if alphabet is not None and own is not None and alphabet != own:
         raise InputError(f"weights {folder}: {_difference(own, alphabet)}; fine-tune to yours with init=")
     config = (folder / CONFIG).read_text(encoding="utf-8")
     return Weights(folder, config, own, manifest["sha256"][PARAMS], manifest.get("about", {}))
@@ -93,7 +100,7 @@ def fill(network: Any, weights: Weights) -> None:
         parameter.set_data(stored[name])
 
 
-def transfer(network: Any, weights: Weights, alphabet: Alphabet, *, heads: Sequence[str]) -> Transfer:
+def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads: Sequence[str]) -> Transfer:
     """Start the initialised `network`, which reads `alphabet`, from `weights` that may read another one.
 
     Every layer of the same name and shapes is taken; of the `heads`, layers with one row a class, the rows of
@@ -104,22 +111,24 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet, *, heads: Seque
     unfit = {
         _layer(name) for name, first in classes.items() if not _alike(stored.get(name), own[name], first)
     }
-    shared = "".join(s for s in alphabet.symbols if s in weights.alphabet.symbols)
-    rows = [*alphabet.encode(shared), alphabet.blank]
-    stored_rows = [*weights.alphabet.encode(shared), weights.alphabet.blank]
+    shared, rows, stored_rows = _shared(alphabet, weights.alphabet)
     taken = [name for name in own if _layer(name) not in unfit]
     for name in taken:
         value = own[name].data().asnumpy()
         value[rows if classes[name] else ...] = stored[name].asnumpy()[stored_rows if classes[name] else ...]
         own[name].set_data(mx.nd.array(value, dtype=value.dtype))
     read = shared if any(classes[name] for name in taken) else ""
-    missing = "".join(s for s in alphabet.symbols if s not in read)
+    missing = "".join(s for s in alphabet.symbols if s not in read) if alphabet else ""
     left = [*sorted(unfit), *([f"characters {missing!r}"] if missing else [])]
     return Transfer(tuple(dict.fromkeys(map(_layer, taken))), read, tuple(left))
 
 
 def _write(
-    folder: Path, params: Callable[[str], None], config: str, alphabet: Alphabet, about: Mapping[str, Any]
+    folder: Path,
+    params: Callable[[str], None],
+    config: str,
+    alphabet: Alphabet | None,
+    about: Mapping[str, Any],
 ) -> Weights:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
@@ -127,8 +136,9 @@ def _write(
         fresh.mkdir()
         params(str(fresh / PARAMS))
         (fresh / CONFIG).write_text(config, encoding="utf-8")
-        (fresh / ALPHABET).write_text(alphabet.to_json(), encoding="utf-8")
-        digests = {name: sha256(fresh / name) for name in (PARAMS, CONFIG, ALPHABET)}
+        if alphabet is not None:
+            (fresh / ALPHABET).write_text(alphabet.to_json(), encoding="utf-8")
+        digests = {path.name: sha256(path) for path in sorted(fresh.iterdir())}
         manifest = {"format": FORMAT, "sha256": digests, "about": dict(about)}
         said = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
         (fresh / MANIFEST).write_text(said, encoding="utf-8")
@@ -136,6 +146,14 @@ def _write(
             folder.rename(old)
         fresh.rename(folder)
     return load(folder)
+
+
+def _shared(own: Alphabet | None, other: Alphabet | None) -> tuple[str, list[int], list[int]]:
+    """Return the characters that two alphabets share, and their classes and blank in either."""
+    if own is None or other is None:
+        return "", [], []
+    shared = "".join(s for s in own.symbols if s in other.symbols)
+    return shared, [*own.encode(shared), own.blank], [*other.encode(shared), other.blank]
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def write_form(root: Path, name: str, *, forms: str = "forms", writer: str = "00
         for kind, ids in (("lines", [line]), ("words", [f"{line}-00", f"{line}-01"])):
             for image in ids:
                 picture(root / kind / name[:3] / name / f"{image}.png", (60, 20))
-    picture(root / forms / f"{name}.png", (24, 35))
+    picture(root / forms / f"{name}.png", (70, 100))  # a small scan of the same aspect
     (root / "xml").mkdir(parents=True, exist_ok=True)
     (root / "xml" / f"{name}.xml").write_text(
         f"""<?xml version="1.0" encoding="ISO-8859-1"?>

@@ -8,33 +8,68 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hwr import building, evaluation
-from hwr.config import ROOT, Composed, EvaluateConfig, InspectConfig, TrainConfig, composed, stored
+from hwr import assembly, building, evaluation
+from hwr.binding import bind, target
+from hwr.config import (
+    ROOT,
+    Composed,
+    EvaluateConfig,
+    InspectConfig,
+    TrainConfig,
+    TranscribeConfig,
+    composed,
+    stored,
+)
 from hwr.errors import InputError
+
+
+def check_transcription(config: TranscribeConfig) -> None:
+    """Bind what the weights leave open: nothing is read, and none are loaded."""
+    assembly.device(config.device)
+    bind(target(config.decoder, "decoder"), config.decoder, "decoder", ["alphabet"])
+
 
 Check = Callable[[Any], None]
 ROOTS: dict[str, tuple[type, Check]] = {
     "train": (TrainConfig, building.check),
     "inspect": (InspectConfig, building.check),
     "evaluate": (EvaluateConfig, evaluation.check),
+    "transcribe": (TranscribeConfig, check_transcription),
 }
 OF_EVALUATION = ("scorer",)  # groups that no training has
+# Choices that are made for another stage than `line`, the default one.
+OF_STAGE = {
+    "paragraph": {
+        "network=extent", "network=paragraph_resnet34", "augmentation=page", "augmentation=none_page",
+        "loss=mse", "loss=iou", "inspect=pages",
+    },
+    "segmentation": {
+        "network=ssd_line", "network=ssd_word", "network=ssd_resnet34", "augmentation=area",
+        "loss=multibox",
+    },
+}  # fmt: skip
 
 FILES = sorted([*(ROOT / "conf").rglob("*.yaml"), *(ROOT / "experiments").glob("*/*.yaml")])
 PUBLISHED = sorted((ROOT / "experiments").glob("*/*/weights/config.yaml"))
-NODES = [
-    ("train", node)
-    for node in (
-        "+", "+stage.", "+stage.crop.", "+network.", "+augmentation.", "+optimizer.", "+loss.", "+decoder.",
-        "+data.", "+data.exclude.", "+inspect.", "+inspect.policy.", "+tracking.", "+phases.ctc.",
-        "+phases.ctc.augmentation.", "+phases.ctc.loss.",
-    )
-] + [
-    ("evaluate", node)
-    for node in (
+PARTS = (
+    "+", "+stage.", "+network.", "+augmentation.", "+optimizer.", "+loss.", "+data.", "+data.exclude.",
+    "+inspect.", "+inspect.policy.", "+tracking.",
+)  # fmt: skip
+NODES = {
+    "train": (
+        *PARTS, "+stage.crop.", "+decoder.", "+phases.ctc.", "+phases.ctc.augmentation.", "+phases.ctc.loss.",
+    ),
+    "train stage=paragraph": (
+        *PARTS, "+phases.mse.", "+phases.mse.augmentation.", "+phases.mse.loss.", "+phases.iou.loss.",
+    ),
+    "train stage=segmentation": (
+        *PARTS, "+phases.multibox.", "+phases.multibox.augmentation.", "+phases.multibox.loss.",
+    ),
+    "evaluate": (
         "+", "+weights.", "+scorer.", "+resampling.", "+decoder.", "+data.", "+data.exclude.", "+tracking.",
-    )
-]  # fmt: skip
+    ),
+    "transcribe": ("+", "+weights.", "+decoder."),
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +96,7 @@ def test_configuration_of_published_weights_still_binds(file: Path) -> None:
     building.check(stored(file.read_text(encoding="utf-8"), (), TrainConfig).root)
 
 
-@pytest.mark.parametrize(("root", "node"), NODES)
+@pytest.mark.parametrize(("root", "node"), [(root, node) for root in NODES for node in NODES[root]])
 def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
     with pytest.raises(InputError, match="planted"):
         _bound(root, f"{node}planted=1")
@@ -78,7 +113,12 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train", "optimizer.beta1=no", "optimizer.beta1='no' is not a number"),
         ("train", "optimizer.name=sgd", "optimizer.name=sgd: unknown; use one of adam, adamw"),
         ("train", "loss.shortcut_weight=null", "loss.shortcut_weight=None is not a number"),
-        ("train", "stage.kind=paragraf", "stage.kind=paragraf: unknown; use line"),
+        (
+            "train", "stage.kind=paragraf",
+            "stage.kind=paragraf: unknown; use one of paragraph, segmentation, line",
+        ),
+        ("train", "network._target_=hwr.networks.ssd.compact", "not a network of stage line"),
+        ("train", "loss._target_=hwr.losses.MseLoss", "not a loss of stage line"),
         ("train", "stage.crop.height=tall", "stage.crop.height='tall' is not a whole number"),
         ("train", "stage.crop.height=2", "height 2 is too small"),
         ("train", "stage.crop.mask=1", "stage.crop.mask=1 is not true or false"),
@@ -93,6 +133,33 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train", "~phases", "phases is empty"),
         ("train", "monitor=valid/cre", "monitor=valid/cre: no such metric; use one of valid/cer, valid/wer"),
         ("train", "device=tpu", "device=tpu: use cpu, gpu or gpu:N"),
+        ("train stage=paragraph", "stage.size=[384]", r"page image size \[384\] does not fit"),
+        ("train stage=paragraph", "stage.size=[384,x]", "stage.size=.* is not a list with a whole"),
+        ("train stage=paragraph", "stage.normalise=1", "stage.normalise=1 is not true or false"),
+        ("train stage=paragraph", "stage.growth=2", "stage.growth=2 is not between 0 and 1"),
+        ("train stage=paragraph", "augmentation.erase=7", "augmentation.erase=7.0 is not between 0 and 1"),
+        ("train stage=paragraph", "augmentation=line", "augmentation.elastic: no such key"),
+        ("train stage=paragraph", "network.hidden=x", "network.hidden='x' is not a whole number"),
+        ("train stage=paragraph", "phases.iou.loss.epsilon=x", "phases.iou.loss.epsilon='x' is not a number"),
+        (
+            "train stage=paragraph", "monitor=valid/cer",
+            "monitor=valid/cer: no such metric; use one of valid/iou_error",
+        ),
+        ("train stage=segmentation", "stage.unit=page", "stage.unit=page: unknown; use one of line, word"),
+        ("train stage=segmentation", "stage.growth=-0.1", "stage.growth=-0.1 is not between 0 and 1"),
+        ("train stage=segmentation", "stage.min_c=high", "stage.min_c='high' is not a number"),
+        ("train stage=segmentation", "stage.topk=1.5", "stage.topk=1.5 is not a whole number"),
+        ("train stage=segmentation", "network.anchors=3", "network.anchors=3 is not a list"),
+        ("train stage=segmentation", "loss.negatives=x", "loss.negatives='x' is not a number"),
+        (
+            "train stage=segmentation", "monitor=valid/f1",
+            "no such metric; use one of valid/f1_error, valid/f1_75_error, valid/iou_error",
+        ),
+        ("evaluate", "target=words", "target=words is not possible; it must be one of paragraph, segmentat"),
+        ("transcribe", "device=tpu", "device=tpu: use cpu, gpu or gpu:N"),
+        ("transcribe", "seams=maybe", "seams=maybe is not true or false"),
+        ("transcribe", "overlay_width=10", "overlay_width=10 is not possible; it must be 100 or more"),
+        ("transcribe", "decoder._target_=os.system", "decoder._target_=os.system: not a part of hwr"),
         ("evaluate", "resampling.resamples=x", "resampling.resamples='x' is not a whole number"),
         ("evaluate", "scorer.timeout_s=soon", "scorer.timeout_s='soon' is not a number"),
     ],
@@ -108,6 +175,9 @@ def test_value_is_refused_when_its_part_cannot_take_it(root: str, override: str,
         ("train", "network.hidden"),
         ("train", "loss.shortcut_weight"),
         ("train", "data.seed"),
+        ("train", "stage.crop"),
+        ("train stage=paragraph", "stage.size"),
+        ("train stage=segmentation", "stage.min_c"),
         ("evaluate", "scorer.name"),
     ],
 )
@@ -117,20 +187,24 @@ def test_key_is_named_when_it_is_missing(root: str, key: str) -> None:
 
 
 def _bound(root: str, override: str) -> Composed:
-    kind, check = ROOTS[root]
-    made = composed(root, [override, *_dummies(root, [])], kind)
+    """Compose a root (`train stage=paragraph`: with what it chooses) and bind it."""
+    name, *choice = root.split()
+    kind, check = ROOTS[name]
+    made = composed(name, [*choice, override, *_dummies(name, choice)], kind)
     check(made.root)
     return made
 
 
 def _use_of(file: Path) -> tuple[str, list[str]]:
-    """Return the root that a file takes part in, and the override that chooses it."""
+    """Return the root that a file takes part in, and the overrides that choose it."""
     parts = file.relative_to(ROOT).with_suffix("").parts
     if parts[0] == "experiments":
         return "train", [f"experiments={'/'.join(parts[1:])}"]
     if len(parts) == 2:
         return parts[1], []
-    return "evaluate" if parts[1] in OF_EVALUATION else "train", [f"{parts[1]}={parts[2]}"]
+    choice = f"{parts[1]}={parts[2]}"
+    stage = [f"stage={name}" for name, choices in OF_STAGE.items() if choice in choices]
+    return "evaluate" if parts[1] in OF_EVALUATION else "train", [*stage, choice]
 
 
 def _dummies(root: str, choice: list[str]) -> list[str]:

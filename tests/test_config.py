@@ -70,10 +70,16 @@ def test_nested_key_is_refused_with_those_beside_it(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("target=lines", "target=lines is not possible; it must be one of line"),
+        (
+            "target=lines",
+            "target=lines is not possible; it must be one of paragraph, segmentation, line, page",
+        ),
         ("split=tset", "split=tset is not possible; it must be one of train, valid, test"),
         ("pictures=-1", "pictures=-1 is not possible; it must be 0 or more"),
-        ("weights.lin=x", "weights.lin: no such key (did you mean line?); known are line"),
+        (
+            "weights.lin=x",
+            "weights.lin: no such key (did you mean line?); known are paragraph, segmentation, line",
+        ),
     ],
 )
 def test_evaluation_is_refused_with_what_is_wrong(
@@ -83,11 +89,6 @@ def test_evaluation_is_refused_with_what_is_wrong(
     assert refused(capsys, lambda: composed("evaluate", overrides, EvaluateConfig)) == said
 
 
-def test_evaluation_asks_for_weights(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, lambda: composed("evaluate", [], EvaluateConfig))
-    assert said == "weights.line is not set; give weights.line=… on the command line"
-
-
 def test_inspection_takes_the_keys_of_a_training_and_its_own() -> None:
     root = composed("inspect", ["experiments=line/copiste", "data.root=DIR", "full=true"], InspectConfig).root
     assert (root.name, root.data["source"], root.full, root.output) == ("line-copiste", "alto", True, None)
@@ -95,7 +96,7 @@ def test_inspection_takes_the_keys_of_a_training_and_its_own() -> None:
 
 def test_composition_holds_typed_root_yaml_values_and_overrides() -> None:
     made = composed("train", ["lr=1e-4", "stage.crop.height=64"], TrainConfig)
-    assert (made.root.lr, made.root.stage.crop["height"]) == (1e-4, 64)
+    assert (made.root.lr, made.root.stage["crop"]["height"]) == (1e-4, 64)
     assert made.values["stage"]["crop"]["height"] == 64
     assert made.overrides == ("lr=1e-4", "stage.crop.height=64")
     assert stored(made.yaml, (), TrainConfig).root == made.root
@@ -110,8 +111,8 @@ def test_stored_configuration_yields_to_the_command_line() -> None:
     made = stored(
         text, ["lr=1e-5", "+name=other", "stage.crop={height: 64}", "patience=null"], TrainConfig
     ).root
-    assert (made.lr, made.name, made.stage.crop["height"], made.patience) == (1e-5, "other", 64, None)
-    assert made.stage.crop["margin"] == 0.05
+    assert (made.lr, made.name, made.stage["crop"]["height"], made.patience) == (1e-5, "other", 64, None)
+    assert made.stage["crop"]["margin"] == 0.05
 
 
 def test_stored_configuration_refuses_an_unknown_key() -> None:

@@ -193,11 +193,19 @@ def test_output_is_refused_when_it_cannot_be_written(
     )
 
 
-def test_split_without_lines_is_refused(
+def test_split_without_pages_is_refused(
     smoke: Smoke, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_folder(tmp_path / "data", {"train": "tea"})
     said = refused(capsys, lambda: run(smoke, tmp_path / "scores", data=root))
+    assert said.startswith("the split test has no pages")
+
+
+def test_split_without_lines_is_refused(
+    smoke: Smoke, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_folder(tmp_path / "data", {"test": "tea"})
+    said = refused(capsys, lambda: run(smoke, tmp_path / "scores", "data.exclude.pattern=t", data=root))
     assert said.startswith("the split test has no lines")
 
 

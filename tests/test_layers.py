@@ -12,13 +12,19 @@ ROOT = Path(__file__).resolve().parents[1]
 # A package stands for all its modules, which import each other freely.
 LAYERS = {
     "hwr.errors": 0,
+    "hwr.anchors": 0,
     "hwr.boxes": 0,
+    "hwr.fitting": 0,
     "hwr.images": 0,
+    "hwr.line_images": 0,
+    "hwr.page_images": 0,
     "hwr.plan": 0,
     "hwr.revision": 0,
     "hwr.text": 0,
+    "hwr.transcript": 0,
     "hwr.binding": 1,
     "hwr.checkpoint": 1,
+    "hwr.cutting": 1,
     "hwr.data": 1,
     "hwr.export": 1,
     "hwr.losses": 1,
@@ -34,11 +40,13 @@ LAYERS = {
     "hwr.pages": 4,
     "hwr.sweep": 4,
     "hwr.trainer": 4,
+    "hwr.assembly": 5,
     "hwr.building": 5,
     "hwr.config": 5,
     "hwr.evaluation": 5,
     "hwr.published": 5,
     "hwr.training": 5,
+    "hwr.transcribing": 5,
     "hwr.__main__": 5,
     "evaluate": 5,
     "train": 5,
@@ -61,8 +69,12 @@ ONLY_PROJECT = {
 # What these import of other packages.
 ONLY_PACKAGES = {
     "hwr.errors": set[str](),
+    "hwr.anchors": {"numpy"},
     "hwr.boxes": {"numpy"},
-    "hwr.images": {"numpy", "cv2", "PIL"},
+    "hwr.fitting": {"numpy", "cv2"},
+    "hwr.images": {"numpy", "PIL"},
+    "hwr.line_images": {"numpy", "cv2"},
+    "hwr.page_images": {"numpy", "cv2", "PIL"},
     "hwr.plan": set[str](),
     "hwr.revision": set[str](),
     "hwr.text": {"numpy"},
@@ -76,7 +88,7 @@ ONLY_IMPORTERS = {
     "hydra": {"hwr.config", "train", "evaluate"},
     "omegaconf": {"hwr.config", "train", "evaluate"},
     "mxnet": {
-        "hwr.building",
+        "hwr.assembly",
         "hwr.checkpoint",
         "hwr.losses",
         "hwr.networks",
@@ -87,6 +99,8 @@ ONLY_IMPORTERS = {
         "hwr.weights",
     },
     "albumentations": {"hwr.data"},
+    "pypdfium2": {"hwr.page_images"},
+    "scipy": {"hwr.scoring"},
     "torch": set[str](),
     # nothing is ever unpickled
     "pickle": set[str](),
@@ -129,6 +143,10 @@ def test_every_test_file_mirrors_a_module() -> None:
         ("hwr/stages/line.py", "def f():\n    import mlflow", "hwr.stages.line imports mlflow"),  # late
         ("hwr/pages.py", "from omegaconf import OmegaConf", "hwr.pages imports omegaconf"),
         ("hwr/weights.py", "import pickle", "hwr.weights imports pickle"),
+        ("hwr/images.py", "def f():\n    import pypdfium2", "hwr.images imports pypdfium2"),
+        ("hwr/fitting.py", "from PIL import Image", "hwr.fitting imports PIL"),
+        ("hwr/building/line.py", "import mxnet as mx", "hwr.building.line imports mxnet"),
+        ("hwr/cutting/seams.py", "from scipy import ndimage", "hwr.cutting.seams imports scipy"),
     ],
 )
 def test_violation_is_found_when_a_module_breaks_a_rule(
@@ -145,11 +163,42 @@ def test_violation_is_found_when_a_module_breaks_a_rule(
         ("hwr/stages/line.py", "import mxnet as mx\nfrom hwr import boxes, losses"),
         ("hwr/tracking.py", "import mlflow"),
         ("hwr/trainer.py", "from hwr.errors import InputError"),
+        ("hwr/building/line.py", "from hwr import assembly\nfrom hwr.building import parts"),
         ("train.py", "import hydra\nfrom hwr import config, tracking"),
     ],
 )
 def test_no_violation_is_found_when_imports_go_downwards(tmp_path: Path, module: str, line: str) -> None:
     assert _check(tmp_path, module, line) == []
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "test_boxes.py",  # a module
+        "test_train_resumed.py",  # a script, with something behind
+        "test_cutting.py",  # a package, from above
+        "export/test_export.py",  # and from within
+        "building/test_paragraph.py",  # a module of a package
+        "data/test_load.py",  # what a package's __init__ defines
+        "test_layers.py",  # no module's
+    ],
+)
+def test_test_file_mirrors_when_it_bears_the_name_of_what_it_tests(file: str) -> None:
+    assert _mirrors(ROOT / "tests" / file)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "test_box.py",  # a part of a name
+        "test_paragraph.py",  # in another package
+        "building/test_boxes.py",  # in no package
+        "building/test_layers.py",  # of the house, and not at its root
+        "nowhere/test_line.py",
+    ],
+)
+def test_test_file_is_stray_when_nothing_bears_its_name(file: str) -> None:
+    assert not _mirrors(ROOT / "tests" / file)
 
 
 def _check(folder: Path, module: str, source: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""CTC against paths summed by hand; classes 0 and 1 are characters, 2 is blank."""
+"""CTC against paths summed by hand, where classes 0 and 1 are characters and 2 is blank; losses of boxes."""
 
 import itertools
 import math
@@ -6,10 +6,20 @@ import math
 import mxnet as mx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mxnet import autograd
 from numpy.typing import NDArray
 
-from hwr.losses import CtcLoss
+from hwr import boxes
+from hwr.boxes import Box
+from hwr.losses import CtcLoss, IouLoss, MseLoss, MultiBoxLoss
+
+QUICK = settings(max_examples=50, deadline=None)
+PLACES = st.integers(0, 64).map(lambda place: place / 64)  # exact in float32
+POINTS = st.tuples(PLACES, PLACES)
+BOXES = st.tuples(POINTS, POINTS).map(boxes.around)
+PAIRS = st.lists(st.tuples(BOXES, BOXES), min_size=1, max_size=5)
 
 Logits = NDArray[np.float64]
 EVEN = np.zeros((3, 1, 3))  # every class 1/3 at each of three steps: every path 1/27
@@ -113,3 +123,216 @@ def test_batch_that_cannot_fit_at_all_costs_nothing_and_teaches_nothing() -> Non
     labels = [[0, 1, 0, 1, 0], [1, 1, 1, 1, 1]]
     assert value(drawn(3, 2, 3), labels) == [0.0, 0.0]
     np.testing.assert_array_equal(gradient(drawn(3, 2, 3), labels), np.zeros((3, 2, 3)))
+
+
+# MseLoss
+
+
+def test_mse_is_the_mean_over_the_edges_of_each_box() -> None:
+    predicted, true = [[0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5]], [[0.1, 0, 1, 0.8], [0.5, 0.5, 0.5, 0.5]]
+    found = MseLoss()(mx.nd.array(predicted), mx.nd.array(true)).asnumpy()
+    assert found == pytest.approx([(0.01 + 0.04) / 4, 0.0])
+
+
+def test_mse_is_the_same_when_hybridized() -> None:
+    loss = MseLoss()
+    loss.hybridize()
+    assert loss(mx.nd.zeros((2, 4)), mx.nd.ones((2, 4))).asnumpy().tolist() == [1, 1]
+
+
+# IouLoss
+
+DISJOINT = [  # predicted, true
+    ((0.0, 0.0, 0.2, 0.2), (0.5, 0.5, 1.0, 1.0)),
+    ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)),  # they touch
+    ((0.0, 0.0, 1.0, 0.4), (0.0, 0.5, 1.0, 1.0)),  # one above the other
+    ((0.9, 0.9, 0.1, 0.1), (0.0, 0.0, 1.0, 1.0)),  # inside out
+    ((0.9, 0.1, 0.1, 0.9), (0.0, 0.0, 1.0, 1.0)),  # inside out across alone
+    ((0.1, 0.9, 0.9, 0.1), (0.0, 0.0, 1.0, 1.0)),  # and down alone
+    ((0.5, 0.5, 0.5, 0.5), (0.0, 0.0, 1.0, 1.0)),  # without an area
+    ((0.2, 0.5, 0.8, 0.5), (0.0, 0.0, 1.0, 1.0)),  # without a height
+    ((0.0, 0.0, 1.0, 1.0), (0.5, 0.5, 0.5, 0.5)),
+    ((0.5, 0.5, 0.5, 0.5), (0.5, 0.5, 0.5, 0.5)),
+]
+MEETING = [
+    ((0.1, 0.1, 0.5, 0.6), (0.3, 0.2, 0.9, 0.8)),
+    ((0.3, 0.2, 0.9, 0.8), (0.1, 0.1, 0.5, 0.6)),
+    ((0.2, 0.3, 0.5, 0.6), (0.1, 0.1, 0.9, 0.8)),  # inside
+    ((0.1, 0.1, 0.9, 0.8), (0.2, 0.3, 0.5, 0.6)),  # around
+    ((0.1, 0.4, 0.9, 0.5), (0.4, 0.1, 0.5, 0.9)),  # crosswise
+]
+
+
+def iou_loss(predicted: list[Box], true: list[Box], epsilon: float = 1e-9) -> tuple[list[float], Logits]:
+    """Return the losses (N,), and their gradients with respect to the predicted boxes (N, 4)."""
+    x = mx.nd.array(predicted)
+    x.attach_grad()
+    with autograd.record():
+        loss = IouLoss(epsilon=epsilon)(x, mx.nd.array(true))
+    loss.backward()
+    return loss.asnumpy().tolist(), x.grad.asnumpy()
+
+
+@QUICK
+@given(PAIRS)
+def test_iou_loss_is_one_minus_the_iou(pairs: list[tuple[Box, Box]]) -> None:
+    predicted, true = ([pair[side] for pair in pairs] for side in (0, 1))
+    expected = 1 - np.diag(boxes.iou(np.array(predicted), np.array(true)))
+    assert iou_loss(predicted, true)[0] == pytest.approx(expected, abs=1e-5)
+
+
+@QUICK
+@given(PAIRS)
+def test_iou_loss_never_gives_a_gradient_that_is_no_number(pairs: list[tuple[Box, Box]]) -> None:
+    predicted, true = ([pair[side] for pair in pairs] for side in (0, 1))
+    assert np.isfinite(iou_loss(predicted, true)[1]).all()
+
+
+@pytest.mark.parametrize(("predicted", "true"), DISJOINT)
+def test_iou_loss_is_one_and_teaches_nothing_when_boxes_share_nothing(predicted: Box, true: Box) -> None:
+    values, gradients = iou_loss([predicted, MEETING[0][0]], [true, MEETING[0][1]])
+    assert values[0] == 1.0
+    assert gradients[0].tolist() == [0.0] * 4
+    assert gradients[1].all()  # what shares something beside it learns
+
+
+@pytest.mark.parametrize(("predicted", "true"), MEETING)
+def test_iou_loss_has_the_gradient_of_finite_differences_when_boxes_meet(predicted: Box, true: Box) -> None:
+    steps = 1e-6 * np.eye(4)
+    ends = [boxes.iou(np.array(predicted) + side * steps, np.array([true]))[:, 0] for side in (1, -1)]
+    _, gradients = iou_loss([predicted], [true])
+    np.testing.assert_allclose(gradients[0], (ends[1] - ends[0]) / 2e-6, atol=1e-4)
+
+
+def test_iou_loss_is_zero_when_boxes_are_the_same() -> None:
+    assert iou_loss([(0.1, 0.2, 0.7, 0.9)], [(0.1, 0.2, 0.7, 0.9)])[0] == pytest.approx([0.0], abs=1e-6)
+
+
+def test_iou_loss_is_the_same_when_hybridized() -> None:
+    predicted, true = ([pair[side] for pair in MEETING + DISJOINT] for side in (0, 1))
+    loss = IouLoss(epsilon=1e-9)
+    loss.hybridize()
+    found = loss(mx.nd.array(predicted), mx.nd.array(true)).asnumpy()
+    np.testing.assert_allclose(found, iou_loss(predicted, true)[0], atol=1e-6)
+
+
+# MultiBoxLoss: an image undecided everywhere costs log 2 for each anchor that counts
+
+LOG2 = math.log(2)
+LEFT, RIGHT, LOW_LEFT, LOW_RIGHT = ANCHORS = [
+    (0.1, 0.1, 0.3, 0.3), (0.6, 0.1, 0.8, 0.3), (0.1, 0.6, 0.3, 0.8), (0.6, 0.6, 0.8, 0.8),
+]  # fmt: skip
+NONE = (-1.0, -1.0, -1.0, -1.0)
+UNDECIDED, STILL = np.zeros((1, 2, 4)), np.zeros((1, 16))
+
+
+def multibox(
+    found: list[list[Box]], *, scores: Logits = UNDECIDED, offsets: Logits = STILL, negatives: float = 3.0,
+    box_weight: float = 1.0,
+) -> list[float]:  # fmt: skip
+    count = len(found)
+    loss = MultiBoxLoss(overlap=0.5, negatives=negatives, box_weight=box_weight)
+    predicted = [mx.nd.array(part.repeat(count // len(part), axis=0)) for part in (scores, offsets)]
+    values: list[float] = loss(mx.nd.array([ANCHORS]), *predicted, mx.nd.array(found)).asnumpy().tolist()
+    return values
+
+
+def scored(*towards_box: float) -> Logits:
+    """Return scores (1, 2, 4): 0 for the ground, and these for a box."""
+    return np.array([[[0.0] * 4, towards_box]])
+
+
+def moved(anchor: int, *values: float) -> Logits:
+    """Return offsets (1, 16), all 0 but those of an anchor."""
+    offsets = np.zeros((1, 4, 4))
+    offsets[0, anchor] = values
+    return offsets.reshape(1, 16)
+
+
+def test_multibox_costs_log_2_for_each_of_a_positive_and_its_negatives_when_undecided() -> None:
+    assert multibox([[LEFT]]) == pytest.approx([4 * LOG2])
+    assert multibox([[LEFT]], negatives=1.0) == pytest.approx([2 * LOG2])
+
+
+def test_multibox_costs_nothing_when_all_is_right() -> None:
+    assert multibox([[LEFT]], scores=scored(20, -20, -20, -20)) == pytest.approx([0], abs=1e-6)
+
+
+def test_multibox_costs_the_scores_when_all_is_wrong() -> None:
+    assert multibox([[LEFT]], scores=scored(-20, 20, 20, 20)) == pytest.approx([80], abs=1e-4)
+
+
+def test_multibox_mines_the_hardest_anchors() -> None:
+    found = multibox([[LEFT]], scores=scored(0, -9, 2, 1), negatives=1.0)
+    assert found == pytest.approx([LOG2 + math.log(1 + math.exp(2))], abs=1e-5)
+
+
+def test_multibox_is_a_mean_over_the_positives() -> None:
+    assert multibox([[LEFT, LOW_RIGHT]]) == pytest.approx([4 * LOG2 / 2])  # and two negatives, all there are
+
+
+def test_multibox_gives_a_box_its_best_anchor_when_none_overlaps_enough() -> None:
+    big = (0.1, 0.1, 0.5, 0.5)  # four times the area of the anchor in it: IoU 0.25
+    assert multibox([[big]], box_weight=0.0) == pytest.approx([4 * LOG2])
+
+
+def test_multibox_gives_a_box_all_anchors_that_overlap_enough() -> None:
+    anchors = [(0.1, 0.1, 0.3, 0.3), (0.1, 0.1, 0.3, 0.26), (0.1, 0.1, 0.3, 0.18), (0.6, 0.6, 0.8, 0.8)]
+    loss = MultiBoxLoss(overlap=0.5, negatives=0.5, box_weight=0.0)  # IoU 1, 0.8, 0.4, 0
+    still = mx.nd.zeros((1, 2, 4)), mx.nd.zeros((1, 16))
+    found = loss(mx.nd.array([anchors]), *still, mx.nd.array([[LEFT]])).asnumpy()
+    assert found == pytest.approx([3 * LOG2 / 2])  # two positives, one negative
+
+
+@pytest.mark.parametrize(("offset", "cost"), [(0.5, 0.125), (-0.5, 0.125), (2.0, 1.5), (-3.0, 2.5)])
+def test_multibox_costs_smooth_l1_of_the_offsets_times_their_weight(offset: float, cost: float) -> None:
+    found = multibox([[LEFT]], offsets=moved(0, 0, offset, 0, 0), box_weight=2.0)
+    assert found == pytest.approx([4 * LOG2 + 2 * cost], abs=1e-5)
+
+
+def test_multibox_wants_the_offsets_of_a_box_from_its_anchor() -> None:
+    # The anchor is 0.2 wide and high. Its middle goes by 1 * 0.1 * 0.2 right and -2 * 0.1 * 0.2 down, its
+    # width grows by exp(0.2 * 1), its height by exp(0.2 * -0.5).
+    wide, high = 0.2 * math.exp(0.2), 0.2 * math.exp(-0.1)
+    box = (0.22 - wide / 2, 0.16 - high / 2, 0.22 + wide / 2, 0.16 + high / 2)
+    found = multibox([[box]], offsets=moved(0, 1.0, -2.0, 1.0, -0.5))
+    assert found == pytest.approx([4 * LOG2], abs=1e-5)
+
+
+def test_multibox_leaves_offsets_alone_where_there_is_no_box() -> None:
+    assert multibox([[LEFT]], offsets=moved(3, 9, 9, 9, 9)) == pytest.approx([4 * LOG2])
+
+
+def test_multibox_ignores_padding() -> None:
+    one, two, none = [LEFT, NONE, NONE], [RIGHT, LOW_LEFT, NONE], [NONE, NONE, NONE]
+    alone = multibox([[LEFT]]) + multibox([[RIGHT, LOW_LEFT]]) + multibox([[NONE]])
+    assert multibox([one, two, none]) == pytest.approx(alone)
+
+
+def test_multibox_costs_and_teaches_nothing_when_an_image_has_no_box() -> None:
+    scores, offsets = mx.nd.array(scored(1, 2, 3, 4)), mx.nd.ones((1, 16))
+    for part in (scores, offsets):
+        part.attach_grad()
+    with autograd.record():
+        loss = MultiBoxLoss(overlap=0.5, negatives=3.0, box_weight=1.0)(
+            mx.nd.array([ANCHORS]), scores, offsets, mx.nd.array([[NONE]])
+        )
+    loss.backward()
+    assert loss.asnumpy().tolist() == [0.0]
+    assert not scores.grad.asnumpy().any()
+    assert not offsets.grad.asnumpy().any()
+
+
+def test_multibox_pulls_scores_and_offsets_towards_the_box() -> None:
+    scores, offsets = mx.nd.array(UNDECIDED), mx.nd.array(moved(0, 0.5, -3, 0, 0))
+    for part in (scores, offsets):
+        part.attach_grad()
+    with autograd.record():
+        loss = MultiBoxLoss(overlap=0.5, negatives=3.0, box_weight=1.0)(
+            mx.nd.array([ANCHORS]), scores, offsets, mx.nd.array([[LEFT]])
+        )
+    loss.backward()
+    # probability less target: 0.5 - 1 where it is right, 0.5 - 0 where it is wrong
+    assert scores.grad.asnumpy().tolist() == [[[0.5, -0.5, -0.5, -0.5], [-0.5, 0.5, 0.5, 0.5]]]
+    # smooth L1: the offset itself up to 1, then its sign
+    assert offsets.grad.asnumpy() == pytest.approx(moved(0, 0.5, -1, 0, 0))

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from hwr.__main__ import main
+from hwr import assembly
+from hwr.__main__ import COMMANDS, main
+from hwr.pages import Found
 from tests.alto_folder import write_folder
 from tests.refusal import refused
 
@@ -57,10 +60,20 @@ def test_usage_is_printed_where_nothing_is_asked(capsys: pytest.CaptureFixture[s
     assert bare.startswith("usage: python -m hwr COMMAND")
 
 
+def test_usage_tells_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    told = [
+        line.split()[0]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("  ") and line[2] != " "
+    ]
+    assert told == list(COMMANDS)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["inspekt"], "inspekt: no such command; use inspect, models"),
+        (["inspekt"], "inspekt: no such command; use transcribe, inspect, anchors, models"),
         (["inspect", "dataa=alto"], "dataa"),
         (["inspect", "data=alto"], "data.root is not set; give data.root=… on the command line"),
         (
@@ -69,6 +82,22 @@ def test_usage_is_printed_where_nothing_is_asked(capsys: pytest.CaptureFixture[s
         ),
         (["inspect", "+data.planted=1"], "data.planted: no such key"),
         (["inspect", "lr=fast"], "lr=fast is not a number"),
+        (["models", "now"], "models takes no keys, not now"),
+        (["anchors", "data=alto"], "data.root is not set; give data.root=… on the command line"),
+        (["anchors", "stage.unit=letter"], "stage.unit=letter: unknown; use one of line, word"),
+        (["transcribe", "nothing/*.png"], "nothing/*.png: no image or PDF there"),
+        (
+            ["transcribe", "a.png", "--format", "docx"],
+            "--format docx: unknown; use one of alto, page, txt, json",
+        ),
+        (
+            ["transcribe", "a.png", "--set", "weights.lines=x"],
+            "weights.lines: no such key (did you mean line?)",
+        ),
+        (
+            ["transcribe", "a.png", "--set", "batch_size=0"],
+            "batch_size=0 is not possible; it must be 1 or more",
+        ),
     ],
 )
 def test_bad_input_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
@@ -82,3 +111,97 @@ def test_report_is_refused_when_it_cannot_be_written(
     path = tmp_path / "file" / "report.json"
     said = refused(capsys, lambda: main(["inspect", *data, f"output={path}"]))
     assert said == f"output={path}: cannot be written (Not a directory); choose another file"
+
+
+# anchors
+
+TINY = ["stage.size=[64,64]", "network.stem=4", "network.channels=[4]", "network.strides=[[2,2]]",
+        "network.blocks=[1]", "network.reach=0"]  # fmt: skip
+
+
+def table(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_anchors_tell_how_many_boxes_they_match(data: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    # The area is 380 x 40 px, and with its growth 400 x 44: 64 x 7 px of a canvas, the line 61 x 6.4 px.
+    main(["anchors", *data, *TINY, "network.anchors=[[[0.95,0.1]]]"])
+    head, *rows, last = table(capsys)
+    assert head == ["split", "boxes", "IoU", "0.4", "0.5", "0.6", "0.7", "mean"]
+    assert [row[:2] for row in rows] == [["train", "1"], ["valid", "1"], ["test", "1"]]
+    assert all(row[2] == "100.0%" for row in rows)
+    assert last[:2] == ["256", "anchors;"]  # 16 x 16 cells
+
+
+def test_anchors_tell_of_sizes_that_match_nothing(
+    data: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["anchors", "stage=segmentation", *data, *TINY, "network.anchors=[[[0.1,0.1],[0.2,0.2]]]"])
+    _, *rows, last = table(capsys)
+    assert all(row[2:6] == ["0.0%"] * 4 for row in rows)
+    assert last[:2] == ["512", "anchors;"]
+
+
+def test_anchors_pass_over_splits_without_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_folder(tmp_path / "data", {"train": "tea"})
+    main(
+        [
+            "anchors",
+            "data=alto",
+            f"data.root={root}",
+            f"folder={tmp_path / 'outputs'}",
+            *TINY,
+            "network.anchors=[[[0.9,0.1]]]",
+        ]
+    )
+    assert [row[0] for row in table(capsys)[1:-1]] == ["train"]
+
+
+# transcribe
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a page on which nothing is found."""
+    monkeypatch.setattr(assembly, "page_reader", lambda config: lambda image: Found(None, ()))
+    write_folder(tmp_path, {"test": "tea"})
+    return tmp_path / "p-test.jpg"
+
+
+def transcribed(*arguments: str) -> int | str | None:
+    """Return the exit status of a transcription."""
+    with pytest.raises(SystemExit) as ended:
+        main(["transcribe", *arguments])
+    return ended.value.code
+
+
+def test_transcription_is_a_text_beside_the_page_where_nothing_else_is_asked(page: Path) -> None:
+    assert transcribed(str(page)) == 0
+    assert page.with_suffix(".txt").read_text(encoding="utf-8") == ""
+    assert {path.name for path in page.parent.glob("p-test.*")} == {"p-test.jpg", "p-test.xml", "p-test.txt"}
+
+
+def test_transcription_takes_several_formats_with_commas_and_by_repeating(page: Path, tmp_path: Path) -> None:
+    output = tmp_path / "texts"
+    assert transcribed(str(page), "--format", "txt,json", "--format", "alto", "--output", str(output)) == 0
+    assert {path.name for path in output.iterdir()} == {"p-test.txt", "p-test.json", "p-test.alto.xml"}
+
+
+def test_transcription_ends_with_one_when_a_page_fails(page: Path, tmp_path: Path) -> None:
+    assert transcribed(str(page), str(tmp_path / "none.png")) == 1
+    assert page.with_suffix(".txt").exists()
+
+
+def test_transcription_takes_the_keys_of_its_configuration(page: Path, tmp_path: Path) -> None:
+    arguments = [str(page), "--overlay", "--output", str(tmp_path / "texts"), "--set", "overlay_width=100"]
+    assert transcribed(*arguments) == 0
+    with Image.open(tmp_path / "texts" / "p-test.overlay.png") as drawn:
+        assert drawn.width == 100
+
+
+def test_transcription_skips_what_is_there_unless_forced(page: Path) -> None:
+    page.with_suffix(".txt").write_text("mine", encoding="utf-8")
+    assert transcribed(str(page)) == 0
+    assert page.with_suffix(".txt").read_text(encoding="utf-8") == "mine"
+    assert transcribed(str(page), "--force") == 0
+    assert page.with_suffix(".txt").read_text(encoding="utf-8") == ""

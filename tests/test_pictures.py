@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from hwr.errors import InputError
-from hwr.pictures import CARD, INK, MISSED, WIDTH_PX, WRONG, Reading, font, readings, save, sheet
+from hwr.pictures import CARD, INK, MISSED, WIDTH_PX, WRONG, Reading, boxed, font, readings, save, sheet
 
 
 def line(width: int = 300, height: int = 64) -> np.ndarray:
@@ -41,6 +41,41 @@ def test_sheet_shows_small_images_in_their_own_size() -> None:
 def test_sheet_refuses_a_caption_too_few() -> None:
     with pytest.raises(ValueError, match="shorter"):
         sheet([line(), line()], ["one"], columns=3)
+
+
+def test_sheet_shows_coloured_images_in_their_colours() -> None:
+    red = np.full((64, 100, 3), (255, 0, 0), np.uint8)
+    assert pixels(sheet([red], [""], columns=3), "#ff0000") == 100 * 64
+
+
+def test_boxed_outlines_boxes_in_their_colours() -> None:
+    true, found = np.array([[0.25, 0.25, 0.75, 0.75]]), np.array([[0.0, 0.0, 0.5, 0.5]])
+    picture = boxed(line(80, 40), {"#00ff00": true, "#ff0000": found})
+    assert picture.shape == (40, 80, 3)
+    assert pixels(picture[10:30, 20:60], "#00ff00") > 0 == pixels(picture[31:], "#00ff00")
+    assert pixels(picture, "#ff0000") == 2 * (40 + 20) - 4  # 40 x 20 px, their four corners once
+    assert tuple(picture[20, 50]) == (128, 128, 128)
+
+
+def test_boxed_shows_all_four_sides_of_a_box_as_large_as_the_image() -> None:
+    picture = boxed(line(80, 40), {"#ff0000": np.array([[0.0, 0.0, 1.0, 1.0]])})
+    assert pixels(picture, "#ff0000") == 2 * (80 + 40) - 4
+
+
+def test_boxed_outlines_a_box_turned_inside_out_as_if_it_were_not() -> None:
+    box = np.array([[0.25, 0.25, 0.75, 0.5]])
+    turned = boxed(line(), {"#ff0000": box[:, [2, 3, 0, 1]]})
+    assert np.array_equal(turned, boxed(line(), {"#ff0000": box}))
+
+
+@pytest.mark.parametrize("box", [[0.5, 0.5, 0.5, 0.5], [0.5, 0.2, 0.5, 0.8]])
+def test_boxed_shows_a_box_without_area(box: list[float]) -> None:
+    assert pixels(boxed(line(), {"#ff0000": np.array([box])}), "#ff0000") > 0
+
+
+def test_boxed_leaves_an_image_without_boxes_as_it_is() -> None:
+    picture = boxed(line(80, 40), {"#ff0000": np.zeros((0, 4))})
+    assert pixels(picture, "#808080") == 80 * 40
 
 
 def test_readings_colour_nothing_when_all_is_right() -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -74,6 +75,25 @@ def test_engine_starts_without_a_word() -> None:
 def test_engine_greets_when_it_is_not_started_so() -> None:
     done = python("import hwr, mxnet as mx; mx.nd.ones(1).wait_to_read()")
     assert runtime.GREETING in done.stderr  # else there is nothing to leave out, and `start` can go
+
+
+def test_engine_starts_without_packages_that_nothing_here_uses() -> None:
+    heavy = ("scipy", "sklearn", "pandas", "matplotlib")
+    code = "import sys; from hwr import runtime; runtime.start(); "
+    assert python(code + f"print([name for name in {heavy} if name in sys.modules])").stdout == "[]\n"
+
+
+def test_packages_are_hidden_from_the_engine_alone() -> None:
+    code = "from hwr import runtime; runtime.start(); import scipy.optimize; print(scipy.__name__)"
+    assert python(code).stdout == "scipy\n"
+
+
+def test_packages_in_use_stay_when_others_are_hidden() -> None:
+    with runtime._hidden("json", "nothing_of_this_name"):
+        assert sys.modules["json"] is json
+        with pytest.raises(ImportError):
+            import nothing_of_this_name  # noqa: F401
+    assert "nothing_of_this_name" not in sys.modules
 
 
 def test_other_words_on_standard_error_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hwr import tracking, training
+from hwr import assembly, tracking, training
 from hwr.config import TrainConfig, composed
 from tests.alto_folder import write_folder, write_page
 from tests.refusal import refused
@@ -73,12 +73,13 @@ def test_configuration_is_shown_at_once_and_without_heavy_imports() -> None:
         (
             "train.py",
             "stage=lien",
-            "error: stage=lien: no such choice (did you mean line?); use one of line\n",
+            "error: stage=lien: no such choice (did you mean line?); "
+            "use one of line, paragraph, segmentation\n",
         ),
         (
             "evaluate.py",
-            "split=test",
-            "error: weights.line is not set; give weights.line=… on the command line\n",
+            "data=alto",
+            "error: data.root is not set; give data.root=… on the command line\n",
         ),
     ],
 )
@@ -146,6 +147,14 @@ def test_weights_to_start_from_are_refused_when_there_are_none(
     smoke: Smoke, capsys: pytest.CaptureFixture[str], init: str, said: str
 ) -> None:
     assert refused(capsys, lambda: run(smoke.folder, f"init={init}")).startswith(said)
+
+
+@pytest.mark.parametrize("stage", ["paragraph", "segmentation"])
+def test_weights_of_another_stage_are_no_start(
+    smoke: Smoke, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    said = refused(capsys, lambda: run(smoke.folder, f"stage={stage}", f"init={smoke.weights}"))
+    assert said == f"weights {smoke.weights}: of stage line, not {stage}; choose weights of that stage"
 
 
 def _missing(root: Path) -> str:
@@ -299,10 +308,42 @@ def test_run_holds_what_it_was_made_from(smoke: Smoke) -> None:
     kept = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
     assert {
         "config.yaml", "overrides.txt", "environment.json", "data/inspection.json", "pictures/augmented.png",
-        "pictures/readings.png", "weights/best/network.params", "weights/last/network.params",
+        "pictures/predictions.png", "weights/best/network.params", "weights/last/network.params",
     } <= kept  # fmt: skip
-    with Image.open(artifacts / "pictures" / "augmented.png") as picture:
-        assert np.ptp(np.asarray(picture)) > 100
+    for name in ("augmented", "predictions"):
+        with Image.open(artifacts / "pictures" / f"{name}.png") as picture:
+            assert np.ptp(np.asarray(picture)) > 100
+
+
+BOXES = {
+    "paragraph": [
+        "stage.size=[32,64]", "network=paragraph_resnet34", "network.hidden=4", "phases.mse.epochs=1",
+        "phases.iou.epochs=1",
+    ],
+    "segmentation": [
+        "stage.size=[32,64]", "network.stem=4", "network.channels=[4,4,4,4]", "phases.multibox.epochs=2",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", BOXES)
+def test_run_of_a_stage_that_finds_boxes_keeps_weights_without_an_alphabet(
+    smoke: Smoke, tmp_path: Path, stage: str
+) -> None:
+    root = write_folder(tmp_path / "data", TEXTS)
+    before = set((smoke.folder / "runs").iterdir())
+    best = run(smoke.folder, f"stage={stage}", "data=alto", f"data.root={root}", *BOXES[stage])
+    (place,) = set((smoke.folder / "runs").iterdir()) - before
+    assert 0 <= best <= 1
+    found = assembly.find(str(place / "weights" / "best"), kind=stage)
+    assert found.alphabet is None
+    assert found.about["run"] == place.name
+    logged = smoke.store.client.get_run(place.name)
+    assert (logged.info.status, logged.data.tags["stage"]) == ("FINISHED", stage)
+    assert "alphabet" not in logged.data.tags
+    artifacts = smoke.folder / "artifacts" / place.name / "artifacts"
+    assert {path.name for path in (artifacts / "pictures").iterdir()} == {"augmented.png", "predictions.png"}
+    assert not list(artifacts.rglob("alphabet.json"))
 
 
 def test_latest_leads_to_the_run_that_ended_last(smoke: Smoke, started: Run) -> None:

@@ -1,4 +1,4 @@
-"""What a resumed training takes from its run and what from the command line."""
+"""What a resumed training takes from its run and what from the command line, and what is told of one."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pytest
 
 from hwr.config import Composed, TrainConfig, composed
 from hwr.errors import InputError
-from hwr.training import _resumed
+from hwr.plan import Step
+from hwr.training import Bar, _resumed
 
 RUN = (
     "stage=line",
@@ -73,3 +74,27 @@ def test_folder_without_a_training_is_refused(tmp_path: Path) -> None:
         InputError, match=f"resume={tmp_path.name}: no training in {tmp_path}; give the id of a run"
     ):
         resumed(tmp_path)
+
+
+def test_resumed_training_is_of_the_stage_of_its_run(tmp_path: Path) -> None:
+    run = ("stage=paragraph", "stage.growth=0.1", "phases.mse.epochs=3")
+    (tmp_path / "config.yaml").write_text(configured(*run).yaml, encoding="utf-8")
+    bare, again = resumed(tmp_path), resumed(tmp_path, *run, "phases.mse.epochs=4")
+    assert (bare.stage["kind"], bare.stage["growth"], bare.phases["mse"]["epochs"]) == ("paragraph", 0.1, 3)
+    assert (again.stage["kind"], again.stage["growth"], again.phases["mse"]["epochs"]) == (
+        "paragraph",
+        0.1,
+        4,
+    )
+    with pytest.raises(InputError, match="the run has another stage than stage=segmentation; leave that out"):
+        resumed(tmp_path, "stage=segmentation")
+
+
+def test_bar_tells_epoch_loss_and_speed_and_starts_anew_with_a_phase() -> None:
+    with Bar() as bar:
+        bar(Step("ctc", epoch=0, step=1, total=2, loss=0.5, samples=16, seconds=2.0))
+        assert bar._bar.postfix == "epoch 1, loss 0.500, 8.0 samples/s"
+        bar(Step("ctc", epoch=0, step=2, total=2, loss=0.5, samples=16, seconds=2.0))
+        assert (bar._bar.n, bar._bar.total) == (2, 2)
+        bar(Step("plain", epoch=1, step=1, total=3, loss=0.5, samples=16, seconds=2.0))
+        assert (bar._bar.desc.rstrip(": "), bar._bar.n, bar._bar.total) == ("plain", 1, 3)

@@ -39,6 +39,19 @@ def saved(folder: Path, alphabet: Alphabet = AB, **made: Any) -> weights.Weights
     return weights.save(folder, reader(alphabet, **made), "name: test\n", alphabet, about={"run": "r1"})
 
 
+def finder(*, units: int = 4, seed: int = 1) -> Any:
+    """Return a network that reads no text."""
+    network = nn.HybridSequential()
+    network.add(nn.Dense(units, in_units=3), nn.Dense(4, in_units=units))
+    mx.random.seed(seed)
+    network.initialize(mx.init.Normal(1))
+    return network
+
+
+def saved_finder(folder: Path, **made: Any) -> weights.Weights:
+    return weights.save(folder, finder(**made), "name: area\n", None, about={"run": "r2"})
+
+
 def as_lists(network: Any) -> dict[str, Any]:
     return {name: value.tolist() for name, value in arrays(network).items()}
 
@@ -57,6 +70,42 @@ def test_folder_tells_what_made_it(tmp_path: Path) -> None:
     assert found.sha256 == sha256(tmp_path / "w" / weights.PARAMS)
     names = sorted(path.name for path in (tmp_path / "w").iterdir())
     assert names == [weights.ALPHABET, weights.CONFIG, weights.MANIFEST, weights.PARAMS]
+
+
+def test_folder_of_weights_that_read_no_text_has_no_alphabet(tmp_path: Path) -> None:
+    saved_finder(tmp_path / "w")
+    found = weights.load(tmp_path / "w")
+    assert (found.config, found.alphabet, found.about) == ("name: area\n", None, {"run": "r2"})
+    names = sorted(path.name for path in (tmp_path / "w").iterdir())
+    assert names == [weights.CONFIG, weights.MANIFEST, weights.PARAMS]
+    network = finder(seed=2)
+    weights.fill(network, found)
+    assert as_lists(network) == as_lists(finder(seed=1))
+
+
+def test_weights_that_read_no_text_are_refused_where_an_alphabet_is_asked_for(tmp_path: Path) -> None:
+    saved_finder(tmp_path / "w")
+    with pytest.raises(InputError) as refused:
+        weights.load(tmp_path / "w", alphabet=AB)
+    said = f"weights {tmp_path / 'w'}: alphabet.json is missing, they read no text; choose others"
+    assert str(refused.value) == said
+
+
+def test_alphabet_beside_weights_that_read_no_text_counts_for_nothing(tmp_path: Path) -> None:
+    saved_finder(tmp_path / "w")
+    (tmp_path / "w" / weights.ALPHABET).write_text(AB.to_json(), encoding="utf-8")
+    assert weights.load(tmp_path / "w").alphabet is None  # the manifest does not vouch for it
+
+
+@pytest.mark.parametrize("alphabet", [AB, None])
+def test_copy_has_the_same_parameters_and_alphabet_and_its_own_configuration(
+    tmp_path: Path, alphabet: Alphabet | None
+) -> None:
+    found = saved(tmp_path / "w") if alphabet else saved_finder(tmp_path / "w")
+    copied = weights.copy(found, tmp_path / "copy", "name: other\n")
+    assert weights.load(tmp_path / "copy") == copied
+    assert (copied.config, copied.alphabet, copied.sha256) == ("name: other\n", alphabet, found.sha256)
+    assert copied.about == found.about
 
 
 @pytest.mark.parametrize("name", [weights.PARAMS, weights.CONFIG, weights.ALPHABET])
@@ -181,6 +230,22 @@ def test_transfer_takes_everything_when_nothing_differs(tmp_path: Path) -> None:
     assert said == weights.Transfer(("trunk", "output", "shortcut"), "ab", ())
 
 
+def test_transfer_between_networks_that_read_no_text_takes_whole_layers(tmp_path: Path) -> None:
+    network = finder(seed=2)
+    said = weights.transfer(network, saved_finder(tmp_path / "w"), None, heads=())
+    assert as_lists(network) == as_lists(finder(seed=1))
+    assert said == weights.Transfer(("0", "1"), "", ())
+    assert str(said) == "took 2 layers"
+
+
+def test_transfer_leaves_layers_of_another_shape_where_no_text_is_read(tmp_path: Path) -> None:
+    network = finder(units=5, seed=2)
+    before = as_lists(network)
+    said = weights.transfer(network, saved_finder(tmp_path / "w"), None, heads=())
+    assert str(said) == "took 0 layers; not taken: 0, 1"
+    assert as_lists(network) == before
+
+
 def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     saved(tmp_path / "w", seed=1)
     (tmp_path / "w" / "stray").write_text("", encoding="utf-8")
@@ -188,6 +253,8 @@ def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert weights.load(tmp_path / "w").alphabet == Alphabet("xyz")
     assert [path.name for path in tmp_path.iterdir()] == ["w"]
     assert not (tmp_path / "w" / "stray").exists()
+    saved_finder(tmp_path / "w")
+    assert not (tmp_path / "w" / weights.ALPHABET).exists()
 
 
 def test_older_folder_stays_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

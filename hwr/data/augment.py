@@ -1,23 +1,17 @@
 """Random changes to line images (paper 255) that keep their text legible; knows no data set and no network.
 
-Geometry is one resampling of our own, because the canvas must follow the text; the changes of shade are those
-of albumentations.
+Geometry is one resampling of our own, because the canvas must follow the text.
 """
 
-import hashlib
-import os
-import threading
-import warnings
-from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.errors import InputError
-from hwr.images import MIN_WIDTH, GreyImage
+from hwr.data.changes import Shade, check_ranges, linear, sample_seed
+from hwr.images import GreyImage
+from hwr.line_images import MIN_WIDTH
 
 _INK = 64  # ink darker than this must stay on the canvas; lighter is noise of the paper
 
@@ -55,38 +49,33 @@ class Augmentation:
     erase_size: float
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, most = getattr(self, field.name), _MOST.get(field.name, 1.0)
-            if not 0 <= value <= most:
-                raise InputError(
-                    f"augmentation.{field.name}={value} is not between 0 and {most:g}; 0 switches it off"
-                )
+        check_ranges(vars(self), _MOST)
 
     def __call__(self, image: GreyImage, *, seed: int, epoch: int, index: int) -> GreyImage:
         """Return a changed copy of `image` (h, w): (h, w'), the same bits for the same (seed, epoch, index).
 
         The width follows scale, shear and shift; the height stays, and text that would leave it is shrunk.
         """
-        key = _hash(seed, epoch, index)
+        key = sample_seed(seed, epoch, index)
         draw = np.random.default_rng(key)
         if draw.random() >= self.probability:
             return np.array(image)
         ink = _moved(~image, self, draw)  # paper 0: what resampling and erasing fill with
         ink = _penned(ink, self.stroke * image.shape[0] * draw.uniform(-1, 1))
-        shades = _shades(self, image.shape[0], threading.get_ident())
-        if shades is not None:
-            shades.set_random_seed(key)
-            ink = shades(image=ink)["image"]
-        return ~np.asarray(ink, dtype=np.uint8)
+        return ~self._shade(image.shape[0])(ink, key)
+
+    def _shade(self, height: int) -> Shade:
+        return Shade(
+            gamma=self.gamma,
+            contrast=self.contrast,
+            blur_px=self.blur * height,
+            noise=self.noise,
+            holes=self.erase if self.erase_size else 0,
+            hole_px=max(1, round(self.erase_size * height)),
+        )
 
 
 _MOST = {"jitter_x": 0.9, "jitter_y": 0.9, "gamma": 4.0, "contrast": 0.9, "erase": 100}
-
-
-def _hash(seed: int, epoch: int, index: int) -> int:
-    return int.from_bytes(
-        hashlib.blake2b(f"{seed} {epoch} {index}".encode(), digest_size=8).digest(), "little"
-    )
 
 
 def _moved(ink: GreyImage, by: Augmentation, draw: np.random.Generator) -> GreyImage:
@@ -99,7 +88,7 @@ def _moved(ink: GreyImage, by: Augmentation, draw: np.random.Generator) -> GreyI
         return ink
     shift_x, shift_y, jitter_x, jitter_y, shear, rotate = (sides * sizes).tolist()
     height, width = ink.shape
-    matrix = _turn(rotate) @ np.array([[1, -np.tan(shear)], [0, 1]]) @ np.diag([1 + jitter_x, 1 + jitter_y])
+    matrix = linear(jitter_x, jitter_y, shear, rotate)
     bend = by.elastic * height
     matrix, at, new_width = _placed(
         matrix, _bounds(ink), (height, width), shift=(shift_x * width, shift_y * height), bend=bend
@@ -117,10 +106,6 @@ def _moved(ink: GreyImage, by: Augmentation, draw: np.random.Generator) -> GreyI
         cv2.remap(ink, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0,)),
         dtype=np.uint8,
     )
-
-
-def _turn(angle: float) -> NDArray[np.float64]:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def _bounds(ink: GreyImage) -> tuple[int, int, int, int]:
@@ -173,40 +158,3 @@ def _penned(ink: GreyImage, change: float) -> GreyImage:
     full = cv2.dilate(ink, kernel) if change > 0 else cv2.erode(ink, kernel)
     share = abs(change) / (2 * reach)
     return np.asarray(cv2.addWeighted(full, share, ink, 1 - share, 0), dtype=np.uint8)
-
-
-@lru_cache(maxsize=64)
-def _shades(
-    by: Augmentation, height: int, thread: int
-) -> Any:  # albumentations.Compose; it keeps state, so one per thread
-    """Return the changes of shade for images of `height`, ink 255 on paper 0; None when all are off."""
-    if not any((by.gamma, by.contrast, by.blur, by.noise, by.erase and by.erase_size)):
-        return None
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it calls home on import otherwise
-    import albumentations as A  # noqa: N812 (takes a second: only when something is augmented)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a misspelt argument only warns, and the default takes its place
-        parts: list[Any] = []
-        if by.gamma:
-            parts.append(A.RandomGamma(gamma_limit=(100 / (1 + by.gamma), 100 * (1 + by.gamma)), p=1))
-        if by.contrast:
-            limit = (-by.contrast, by.contrast)
-            parts.append(A.RandomBrightnessContrast(brightness_limit=(0, 0), contrast_limit=limit, p=1))
-        if by.erase and by.erase_size:
-            side = (1, max(1, round(by.erase_size * height)))
-            some = by.erase / (by.erase + 1)  # makes 0 to `erase` boxes equally likely
-            parts.append(
-                A.CoarseDropout(
-                    num_holes_range=(1, by.erase),
-                    hole_height_range=side,
-                    hole_width_range=side,
-                    fill=0,
-                    p=some,
-                )
-            )
-        if by.blur:
-            parts.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0, by.blur * height), p=1))
-        if by.noise:
-            parts.append(A.GaussNoise(std_range=(0, by.noise), per_channel=False, p=1))
-        return A.Compose(parts, seed=0)

@@ -1,4 +1,4 @@
-"""Line images cut once and kept as plain arrays, named by the data's fingerprint and the crop's settings.
+"""Images cut out of pages once and kept as plain arrays, named by the data's fingerprint and the settings.
 
 A cache is a folder `KEY/` of `pixels.npy` (all images, flat uint8), `offsets.npy`, `widths.npy` and
 `lines.json`. It is built beside its place as `KEY.building/` under a lock and renamed when complete: `KEY/`
@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,41 @@ from tqdm import tqdm
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
 from hwr.errors import InputError
-from hwr.images import GreyImage, LineCrop, crop_line, load
+from hwr.images import GreyImage, load
+from hwr.line_images import LineCrop, crop_line
 
-_VERSION = 1  # raise it whenever hwr.images cuts lines differently
+_VERSION = 1  # raise it whenever hwr.line_images cuts lines differently
 _BUILDING = ".building"
+
+Cut = tuple[str, GreyImage | str]  # an id, and its image or the reason why it has none
+
+
+class Cutter(Protocol):
+    """What cuts images of one `height` in px out of pages.
+
+    `unit` is what a user calls that which has an image; `settings` are plain values, and with the page all
+    that an image depends on.
+    """
+
+    @property
+    def unit(self) -> str: ...  # noqa: D102
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def settings(self) -> Mapping[str, object]: ...  # noqa: D102
+
+    def ids(self, page: Page) -> Sequence[str]:
+        """Return the ids of all that has an image on `page`."""
+
+    def cut(self, page: Page, image: GreyImage) -> Sequence[Cut]:
+        """Cut them out of the page's `image` (h, w), in the same order."""
 
 
 @dataclass(frozen=True)
-class LineImages:
-    """Line images in the order of their pages; `problems` are the (id, reason) of lines that have none.
+class CutImages:
+    """Images in the order of their pages; `problems` are the (id, reason) of what has none.
 
-    `images[i]` is a read-only view (height, widths[i]) of a memory map, and belongs to line `ids[i]`.
+    `images[i]` is a read-only view (height, widths[i]) of a memory map, and belongs to `ids[i]`.
     """
 
     ids: tuple[str, ...]
@@ -48,44 +72,80 @@ class LineImages:
         return len(self.ids)
 
 
+LineImages = CutImages  # those that `line_images` returns
+
+
 def line_images(
     pages: Sequence[Page], settings: LineCrop, *, folder: Path, max_pixels: int, progress: bool
 ) -> LineImages:
-    """Return the images of all lines of `pages` from the cache under `folder`, built when not there yet.
+    """Return the images of all lines of `pages`, as `cached` does."""
+    return cached(pages, _LineCutter(settings), folder=folder, max_pixels=max_pixels, progress=progress)
 
-    Lines that cannot be cut and pages that cannot be read are reported in `problems`. Raise InputError when
-    a line id occurs twice, or the cache cannot be written or is damaged. Processes that ask for one cache at
-    once build it once.
+
+def cached(
+    pages: Sequence[Page], cutter: Cutter, *, folder: Path, max_pixels: int, progress: bool
+) -> CutImages:
+    """Return what `cutter` cuts out of `pages` from the cache under `folder`, built when not there yet.
+
+    What cannot be cut and pages that cannot be read are reported in `problems`. Raise InputError when an id
+    occurs twice, or the cache cannot be written or is damaged. Processes that ask for one cache at once build
+    it once.
     """
-    _check_ids(pages)
-    key = _key(pages, settings, max_pixels)
+    _check_ids(pages, cutter)
+    key = _key(pages, cutter, max_pixels)
     if not (folder / key).is_dir():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder, key):
                 _clear_abandoned(folder, key)
                 if not (folder / key).is_dir():  # another process may have built it while this one waited
-                    _build(folder, key, _Work(pages, settings, max_pixels, progress))
+                    _build(folder, key, _Work(pages, cutter, max_pixels, progress))
         except OSError as error:
             raise InputError(
-                f"{folder}: the line images cannot be cached there ({error}); choose another folder"
+                f"{folder}: the {cutter.unit} images cannot be cached there ({error}); choose another folder"
             ) from None
-    return _opened(folder / key, settings.height)
+    return _opened(folder / key, cutter.height)
 
 
-def _check_ids(pages: Sequence[Page]) -> None:
+@dataclass(frozen=True)
+class _LineCutter:
+    crop: LineCrop
+    unit: str = "line"
+
+    @property
+    def height(self) -> int:
+        return self.crop.height
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        return asdict(self.crop)
+
+    def ids(self, page: Page) -> Sequence[str]:
+        return [line.id for line in page.lines]
+
+    def cut(self, page: Page, image: GreyImage) -> Sequence[Cut]:
+        cuts: list[Cut] = []
+        for line in page.lines:
+            try:
+                cuts.append((line.id, crop_line(image, line, self.crop)))
+            except InputError as error:
+                cuts.append((line.id, f"line {line.id} of {page.image}: {error}"))
+        return cuts
+
+
+def _check_ids(pages: Sequence[Page], cutter: Cutter) -> None:
     seen: set[str] = set()
     for page in pages:
-        for line in page.lines:
-            if line.id in seen:
+        for name in cutter.ids(page):
+            if name in seen:
                 raise InputError(
-                    f"page {page.id}: line id {line.id!r} occurs twice in the data; make ids unique"
+                    f"page {page.id}: {cutter.unit} id {name!r} occurs twice in the data; make ids unique"
                 )
-            seen.add(line.id)
+            seen.add(name)
 
 
-def _key(pages: Sequence[Page], settings: LineCrop, max_pixels: int) -> str:
-    said = json.dumps([_VERSION, fingerprint(pages), asdict(settings), max_pixels], sort_keys=True)
+def _key(pages: Sequence[Page], cutter: Cutter, max_pixels: int) -> str:
+    said = json.dumps([_VERSION, fingerprint(pages), cutter.settings, max_pixels], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
@@ -113,12 +173,9 @@ def _clear_abandoned(folder: Path, own: str) -> None:
 @dataclass(frozen=True)
 class _Work:
     pages: Sequence[Page]
-    settings: LineCrop
+    cutter: Cutter
     max_pixels: int
     progress: bool
-
-
-_Cut = tuple[str, GreyImage | str]  # line id, and its image or the reason why it has none
 
 
 def _build(folder: Path, key: str, work: _Work) -> None:
@@ -129,20 +186,20 @@ def _build(folder: Path, key: str, work: _Work) -> None:
     problems: list[tuple[str, str]] = []
     with (building / "pixels.npy").open("wb") as file:
         room = _write_header(file, 0)
-        for line_id, cut in _cuts(work):
+        for name, cut in _cuts(work):
             if isinstance(cut, str):
-                problems.append((line_id, cut))
+                problems.append((name, cut))
             else:
-                ids.append(line_id)
+                ids.append(name)
                 widths.append(cut.shape[1])
                 file.write(np.ascontiguousarray(cut).tobytes())
         file.seek(0)
-        if _write_header(file, sum(widths) * work.settings.height) != room:
+        if _write_header(file, sum(widths) * work.cutter.height) != room:
             raise RuntimeError("the header of pixels.npy changed its length")
-    ends = np.cumsum(np.array(widths, dtype=np.int64)) * work.settings.height
+    ends = np.cumsum(np.array(widths, dtype=np.int64)) * work.cutter.height
     np.save(building / "widths.npy", np.array(widths, dtype=np.int64))
     np.save(building / "offsets.npy", np.concatenate([np.zeros(1, dtype=np.int64), ends]))
-    said = {"version": _VERSION, "settings": asdict(work.settings), "ids": ids, "problems": problems}
+    said = {"version": _VERSION, "settings": work.cutter.settings, "ids": ids, "problems": problems}
     (building / "lines.json").write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
     building.rename(folder / key)
 
@@ -154,11 +211,14 @@ def _write_header(file: BinaryIO, length: int) -> int:
     return file.tell()
 
 
-def _cuts(work: _Work) -> Iterator[_Cut]:
-    """Yield every line in order; pages are cut in threads, as decoding and resampling release the GIL."""
+def _cuts(work: _Work) -> Iterator[Cut]:
+    """Yield every image in order; pages are cut in threads, as decoding and resampling release the GIL."""
     threads = len(os.sched_getaffinity(0))
     bar = tqdm(
-        total=len(work.pages), desc="line images", unit="page", disable=None if work.progress else True
+        total=len(work.pages),
+        desc=f"{work.cutter.unit} images",
+        unit="page",
+        disable=None if work.progress else True,
     )
     with ThreadPoolExecutor(threads) as pool, bar:
         for start in range(
@@ -169,32 +229,27 @@ def _cuts(work: _Work) -> Iterator[_Cut]:
                 yield from cuts
 
 
-def _cut_page(page: Page, work: _Work) -> list[_Cut]:
-    if not page.lines:
+def _cut_page(page: Page, work: _Work) -> Sequence[Cut]:
+    ids = work.cutter.ids(page)
+    if not ids:
         return []
     try:
         image = load(page.image, max_pixels=work.max_pixels)
     except InputError as error:
-        return [(line.id, str(error)) for line in page.lines]
-    cuts: list[_Cut] = []
-    for line in page.lines:
-        try:
-            cuts.append((line.id, crop_line(image, line, work.settings)))
-        except InputError as error:
-            cuts.append((line.id, f"line {line.id} of {page.image}: {error}"))
-    return cuts
+        return [(name, str(error)) for name in ids]
+    return work.cutter.cut(page, image)
 
 
-def _opened(place: Path, height: int) -> LineImages:
+def _opened(place: Path, height: int) -> CutImages:
     try:
         widths = np.load(place / "widths.npy", allow_pickle=False)
         offsets = np.load(place / "offsets.npy", allow_pickle=False)
         pixels = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
         said = json.loads((place / "lines.json").read_text(encoding="utf-8"))
-        ids, problems = tuple(said["ids"]), tuple((line_id, reason) for line_id, reason in said["problems"])
+        ids, problems = tuple(said["ids"]), tuple((name, reason) for name, reason in said["problems"])
         if not len(ids) == len(widths) == len(offsets) - 1 or len(pixels) != offsets[-1]:
             raise ValueError("its parts do not fit together")
         images = [pixels[start:end].reshape(height, -1) for start, end in pairwise(offsets.tolist())]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{place}: damaged cache ({error}); delete this folder, it is built again") from None
-    return LineImages(ids, images, widths, problems)
+    return CutImages(ids, images, widths, problems)

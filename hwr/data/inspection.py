@@ -15,7 +15,8 @@ from hwr.data.files import image_size
 from hwr.data.inspection_report import KINDS, Counts, Report, split_name, visible
 from hwr.data.records import SPLITS, Line, Page
 from hwr.errors import InputError
-from hwr.images import MIN_WIDTH, LineCrop, load
+from hwr.images import load
+from hwr.line_images import MIN_WIDTH, LineCrop
 from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")

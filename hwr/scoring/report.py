@@ -45,7 +45,11 @@ class Scorer:
 
 @dataclass(frozen=True)
 class Texts:
-    """Line id -> reference, hypothesis, writer ("" = unknown) and group; a line may have no group."""
+    """Line id -> reference, hypothesis, writer ("" = unknown) and group; a line may have no group.
+
+    A line that was missed has hypothesis "": deletions. One that was read where none is has reference "":
+    insertions; give it its page's writer.
+    """
 
     references: Mapping[str, str]
     hypotheses: Mapping[str, str]
@@ -172,7 +176,9 @@ def _intervals(texts: Texts, how: Resampling, counts: dict[str, ByLine]) -> dict
 
 
 def _macro(texts: Texts, counts: dict[str, ByLine]) -> dict[str, float]:
-    means = {f"macro_{name}_lines": bootstrap.macro(counts[unit].values()) for name, unit in _RATES}
+    """Return the means; a line without reference, such as one read where none is, has no rate of its own."""
+    lines = {unit: [line for line in counts[unit].values() if line.reference] for unit in _UNITS}
+    means = {f"macro_{name}_lines": bootstrap.macro(lines[unit]) for name, unit in _RATES}
     writers = {f"macro_{name}_writers": _by_writer(texts, counts[unit]) for name, unit in _RATES}
     return means | {name: bootstrap.macro(units) for name, units in writers.items() if units}
 

@@ -9,14 +9,14 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.samples import Image, LineBatch, LineSet, reading_batches, rounded, training_batches
+from hwr.data.samples import Image, LineBatch, LineSet, reading_batches, training_batches
 from hwr.decoding.greedy import Reading
 from hwr.text import Alphabet
 
 METRICS = ("valid/cer", "valid/wer")  # what `validate` returns, errors all
 
 Decoder = Callable[[NDArray[np.float32]], Reading]
-Augment = Callable[[Image, int, int, int], Image]
+Augment = Callable[..., Image]  # image, *, seed, epoch, index
 
 
 class LineReader:
@@ -66,7 +66,7 @@ class LineStage:
         augmentation = self.task.augmentations[phase.name]
 
         def change(image: Image, index: int) -> Image:
-            return augmentation(image, self.seed, epoch, index)
+            return augmentation(image, seed=self.seed, epoch=epoch, index=index)
 
         encode = self.task.alphabet.encode
         return training_batches(
@@ -91,15 +91,6 @@ class LineStage:
     def read(self, images: Sequence[Image]) -> list[Reading]:
         """Return the text of every line image."""
         return [self.decoder(probs) for probs in self.reader.probs(images)]
-
-
-def initialise(network: Any, *, height: int, seed: int, context: Any) -> None:
-    """Draw the parameters of a line network from `seed` and let every layer learn its shape."""
-    mx.random.seed(seed)
-    network.initialize(mx.init.Xavier(magnitude=2.24), ctx=context)
-    network(mx.nd.zeros((1, 1, height, rounded(height)), ctx=context))
-    network.collect_params(".*(bias|gamma|beta)$").setattr("wd_mult", 0.0)
-    network.hybridize()
 
 
 def _rate(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:

@@ -11,7 +11,7 @@ from hwr.data.inspection import Limits, apply, inspect, line_width, needed_steps
 from hwr.data.inspection_report import KINDS
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
-from hwr.images import LineCrop, crop_line
+from hwr.line_images import LineCrop, crop_line
 from hwr.text import Alphabet
 
 CROP = LineCrop(height=40, max_width=1000, margin=0.0, mask=False, deskew=True, normalise=False)

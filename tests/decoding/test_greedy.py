@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hwr.decoding.greedy import GreedyDecoder
@@ -52,3 +54,32 @@ def test_confidence_is_none_when_nothing_is_read() -> None:
 def test_confidence_leaves_out_how_sure_blanks_are() -> None:
     rows = np.concatenate([probs("a", 0.9), probs("___", 0.4)])
     assert DECODE(rows).confidence == pytest.approx(0.9, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("path", "spans"),
+    [
+        ("aa_b", ((0.0, 0.5), (0.75, 1.0))),
+        ("ab", ((0.0, 0.5), (0.5, 1.0))),
+        ("a_a_", ((0.0, 0.25), (0.5, 0.75))),
+        (" _a ", ((0.5, 0.75),)),  # of the text alone, without the white space at its ends
+        ("____", ()),
+        ("    ", ()),
+    ],
+)
+def test_spans_tell_where_each_character_was_read(path: str, spans: tuple[tuple[float, float], ...]) -> None:
+    assert DECODE(probs(path)).spans == spans
+
+
+def test_confidences_are_the_best_steps_of_each_character() -> None:
+    rows = np.concatenate([probs(" ", 0.95), probs("a", 0.5), probs("a", 0.8), probs("_"), probs("b", 0.4)])
+    assert DECODE(rows).confidences == pytest.approx([0.8, 0.4], abs=1e-6)
+
+
+@given(st.text("ab _", min_size=1, max_size=20))
+def test_every_character_has_a_span_and_a_confidence(path: str) -> None:
+    read = DECODE(probs(path))
+    assert len(read.text) == len(read.spans) == len(read.confidences)
+    edges = [edge for span in read.spans for edge in span]
+    assert edges == sorted(edges)
+    assert all(0 <= edge <= 1 for edge in edges)

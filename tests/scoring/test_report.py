@@ -62,6 +62,33 @@ def test_compare_names_macro_figures_apart(tmp_path: Path) -> None:
     assert summary["macro_wer_writers"] == pytest.approx((1 / 4 + 2 / 2) / 2)
 
 
+PAGES = Texts(  # of page p1, line 2 is missed and a line is read where none is
+    references={"p1/l1": "the cat", "p1/l2": "on it", "p2/l1": "sat", "p1/extra1": ""},
+    hypotheses={"p1/l1": "the cat", "p1/l2": "", "p2/l1": "sat", "p1/extra1": "a (b"},
+    writers={"p1/l1": "W1", "p1/l2": "W1", "p2/l1": "W2", "p1/extra1": "W1"},
+    groups={},
+)
+
+
+@pytest.mark.parametrize("scorer", [IN_PROCESS, pytest.param(SCLITE, marks=needs_sclite)])
+def test_compare_counts_missed_lines_as_deletions_and_extra_ones_as_insertions(
+    tmp_path: Path, scorer: Scorer
+) -> None:
+    scores = _compare(tmp_path, PAGES, scorer)
+    assert scores.characters["p1/l2"] == Counts(5, deletions=5)
+    assert scores.characters["p1/extra1"] == Counts(insertions=4)
+    assert scores.words["p1/l2"] == Counts(2, deletions=2)
+    assert scores.words["p1/extra1"] == Counts(insertions=2)
+    assert (scores.cer, scores.wer) == (9 / 15, 4 / 5)
+    assert scores.summary["in_process"]["differing_lines"] == []
+
+
+def test_compare_gives_extra_lines_no_rate_of_their_own(tmp_path: Path) -> None:
+    summary = _compare(tmp_path, PAGES).summary
+    assert summary["macro_cer_lines"] == pytest.approx((0 + 1 + 0) / 3)
+    assert summary["macro_cer_writers"] == pytest.approx((9 / 12 + 0) / 2)
+
+
 def test_compare_scores_groups_apart(tmp_path: Path) -> None:
     groups = _compare(tmp_path).summary["groups"]
     assert list(groups) == ["held-out"]

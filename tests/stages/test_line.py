@@ -9,12 +9,13 @@ import pytest
 from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
+from hwr.assembly import drawn
 from hwr.data.samples import Image, LineSet, rounded, stack
 from hwr.decoding.greedy import GreedyDecoder, Reading
 from hwr.losses import CtcLoss
 from hwr.networks.crnn import STRIDE, Crnn
 from hwr.networks.resnet_bilstm import ResnetBilstm
-from hwr.stages.line import LineReader, LineStage, LineTask, initialise
+from hwr.stages.line import LineReader, LineStage, LineTask
 from hwr.text import Alphabet
 
 HEIGHT = 32
@@ -42,8 +43,7 @@ def line(width: int, seed: int) -> Image:
 
 def network(kind: str = "crnn") -> Any:
     made = NETWORKS[kind]()
-    initialise(made, height=HEIGHT, seed=3, context=mx.cpu())
-    return made
+    return drawn(made, (HEIGHT, HEIGHT), seed=3, context=mx.cpu())
 
 
 def reader(kind: str = "crnn", batch_size: int = 32) -> LineReader:
@@ -155,27 +155,3 @@ def test_validate_gives_ratios_of_counts_over_all_lines() -> None:
         "valid/cer": pytest.approx(3 / 7),
         "valid/wer": pytest.approx(2 / 3),
     }
-
-
-def test_initialise_draws_the_same_for_the_same_seed_and_height_does_not_matter() -> None:
-    values = []
-    for seed, height in ((3, 32), (3, 48), (4, 32)):
-        made = NETWORKS["crnn"]()
-        initialise(made, height=height, seed=seed, context=mx.cpu())
-        values.append(made.output.weight.data().asnumpy())
-    np.testing.assert_array_equal(values[0], values[1])
-    assert np.abs(values[0] - values[2]).max() > 0
-
-
-@pytest.mark.parametrize("height", [50, 60])
-def test_initialise_takes_any_height(height: int) -> None:
-    made = NETWORKS["resnet_bilstm"]()
-    initialise(made, height=height, seed=0, context=mx.cpu())
-    assert made(mx.nd.zeros((1, 1, height, 64)))[0].shape == (16, 1, 7)
-
-
-def test_initialise_spares_biases_and_normalisation_from_weight_decay() -> None:
-    decay = {name: parameter.wd_mult for name, parameter in network().collect_params().items()}
-    spared = {name for name, factor in decay.items() if factor == 0}
-    assert spared == {name for name in decay if name.endswith(("bias", "gamma", "beta"))}
-    assert len(spared) > 0

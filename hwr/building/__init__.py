@@ -1,0 +1,50 @@
+"""From plain configuration values to the objects of a training: pages, images, network, stage, phases.
+
+Here alone the parts of the library meet; each of them gets plain values.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from hwr.building import line, paragraph, parts, segmentation
+from hwr.building.parts import Training
+from hwr.config import TrainConfig
+from hwr.data import inspection
+from hwr.data.inspection_report import Report
+from hwr.data.records import Page
+from hwr.errors import InputError
+from hwr.tracking import Store
+
+STAGES: dict[str, ModuleType] = {"paragraph": paragraph, "segmentation": segmentation, "line": line}
+
+
+def check(config: TrainConfig) -> None:
+    """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
+    stage = _stage(config)
+    if config.monitor not in stage.METRICS:
+        raise InputError(f"monitor={config.monitor}: no such metric; use one of {', '.join(stage.METRICS)}")
+    stage.check(config)
+
+
+def training(config: TrainConfig, store: Store, *, progress: bool) -> Training:
+    """Build the training of a stage."""
+    built: Training = _stage(config).training(config, store, progress=progress)
+    return built
+
+
+def pages_of(config: TrainConfig) -> list[Page]:
+    """Read the pages as a training of the stage would: boxes are learnt of all lines, also unread ones."""
+    return parts.load_pages(config.data, Path(config.folder) / "cache", whole=config.stage["kind"] != "line")
+
+
+def inspected(pages: Sequence[Page], config: TrainConfig, *, full: bool = False) -> Report:
+    """Look through pages as a training of the stage would see them."""
+    return inspection.inspect(pages, _stage(config).limits(config), full=full)
+
+
+def _stage(config: TrainConfig) -> ModuleType:
+    kind = config.stage.get("kind")
+    if kind not in STAGES:
+        raise InputError(f"stage.kind={kind}: unknown; use one of {', '.join(STAGES)}")
+    return STAGES[kind]

@@ -1,0 +1,48 @@
+"""A whole evaluation: weights and data become readings or boxes, scores, pictures, and metrics of a run."""
+
+from pathlib import Path
+from types import ModuleType
+
+from hwr import assembly, runtime, tracking
+from hwr.building import parts
+from hwr.config import Composed, EvaluateConfig
+from hwr.errors import InputError
+from hwr.evaluation import boxes, common, line, page
+from hwr.evaluation.common import Task
+from hwr.published import publish
+
+TARGETS: dict[str, ModuleType] = {"paragraph": boxes, "segmentation": boxes, "line": line, "page": page}
+
+
+def run(composed: Composed) -> float:
+    """Evaluate as configured, print the scores, and return the error: CER, or one minus the mean IoU."""
+    config: EvaluateConfig = composed.root
+    check(config)
+    runtime.start()
+    kind, output = TARGETS[config.target], Path(config.output)
+    tracking.make_folder(output)
+    task = Task(
+        config, tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+    )
+    found = kind.prepare(task)
+    with common.run_of(found, task.store, composed) as current:
+        with common.fresh_in(output) as fresh:
+            outcome: common.Outcome = kind.run(task, found, current, fresh)
+            current.folder(f"evaluation/{config.split}", fresh)
+        current.flush()
+        print(outcome.table)
+        if config.publish is not None:
+            print(f"published in {publish(config.publish, found, outcome.summary)}")
+        print(f"written to {output}\nrun {current.id}\nlook: {current.url}")
+    return outcome.error
+
+
+def check(config: EvaluateConfig) -> None:
+    """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
+    if config.publish is not None and config.target == "page":
+        raise InputError(
+            f"publish={config.publish}: one step's weights are published; evaluate each target alone"
+        )
+    TARGETS[config.target].check(config)
+    parts.check_data(config.data)
+    assembly.device(config.device)

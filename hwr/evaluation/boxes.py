@@ -1,0 +1,102 @@
+"""Targets `paragraph` and `segmentation`: boxes found on pages against true ones."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwr import assembly, pictures
+from hwr.binding import make
+from hwr.boxes import FloatArray
+from hwr.building import box_parts, paragraph, segmentation
+from hwr.config import EvaluateConfig, TrainConfig
+from hwr.data.fingerprint import fingerprint
+from hwr.data.page_samples import BoxSet
+from hwr.evaluation import common
+from hwr.evaluation.common import Outcome, Task
+from hwr.scoring import detection
+from hwr.scoring.bootstrap import Resampling
+from hwr.stages.paragraph import overlaps
+from hwr.tracking import Run
+from hwr.weights import Weights
+
+NO_BOXES = np.zeros((0, 4))
+
+
+def check(config: EvaluateConfig) -> None:
+    """Raise InputError for settings that no part takes."""
+    make(Resampling, config.resampling, "resampling")
+
+
+def prepare(task: Task) -> list[Weights]:
+    """Return the weights that are evaluated."""
+    kind = task.config.target
+    return [task.weights(getattr(task.config.weights, kind), kind=kind)]
+
+
+def run(task: Task, found: Sequence[Weights], current: Run, output: Path) -> Outcome:
+    """Find the boxes, compare them with the true ones, and write scores and pictures to `output`."""
+    config, (own,) = task.config, found
+    trained = assembly.config_of(own)
+    trained.folder, trained.max_pixels = config.folder, config.max_pixels
+    pages = task.pages(whole=True)
+    find = _area if config.target == "paragraph" else _boxes
+    samples, boxes, values, quality = find(config, trained, own, pages)
+    summary = {
+        **values,
+        "pages": len(samples.ids),
+        **common.about(config, found, fingerprint(pages), current),
+    }
+    said = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
+    (output / "scores.json").write_text(said, encoding="utf-8")
+    pictures.save(output / "pages.png", _picture(config, samples, boxes, quality))
+    rates = {name: value for name, value in values.items() if isinstance(value, float)}
+    current.metrics(common.metrics(config.split, rates), 0)
+    rows = [f"{config.split}: {len(samples.ids)} pages, target {config.target}"]
+    rows += [f"{name:14}{value:8.4f}" for name, value in rates.items()]
+    return Outcome(summary, "\n".join(rows), 1.0 - summary["mean_iou"])
+
+
+def _area(
+    config: EvaluateConfig, trained: TrainConfig, found: Weights, pages: Any
+) -> tuple[BoxSet, list[FloatArray], dict[str, Any], list[float]]:
+    samples = paragraph.samples(pages, trained, config.split, progress=True)
+    context = assembly.device(config.device)
+    finder = assembly.area_finder(found, batch_size=config.batch_size, context=context)
+    boxes = finder.boxes(samples.images)
+    ious = overlaps(boxes, samples.boxes)
+    values = {
+        "mean_iou": float(ious.mean()),
+        "median_iou": float(np.median(ious)),
+        "worst_iou": float(ious.min()),
+        "iou_by_page": dict(zip(samples.ids, ious.round(4).tolist(), strict=True)),
+    }
+    return samples, [box[None] for box in boxes], values, ious.tolist()
+
+
+def _boxes(
+    config: EvaluateConfig, trained: TrainConfig, found: Weights, pages: Any
+) -> tuple[BoxSet, list[FloatArray], dict[str, Any], list[float]]:
+    samples = segmentation.samples(pages, trained, config.split, progress=True)
+    context = assembly.device(config.device)
+    detector = assembly.box_detector(found, batch_size=config.batch_size, context=context)
+    boxes = detector.boxes(samples.images)
+    counts = [detection.count(own, true, NO_BOXES) for own, true in zip(boxes, samples.boxes, strict=True)]
+    values = detection.Detection.total(counts).as_dict()
+    by_page = {name: count.as_dict() for name, count in zip(samples.ids, counts, strict=True)}
+    quality = [count.mean_iou for count in counts]
+    return samples, boxes, {**values, "unit": trained.stage["unit"], "by_page": by_page}, quality
+
+
+def _picture(
+    config: EvaluateConfig, samples: BoxSet, found: Sequence[FloatArray], quality: Sequence[float]
+) -> pictures.Picture:
+    """Draw the pages with the worst boxes: true ones green, found ones red."""
+    worst = np.argsort(quality, kind="stable")[: config.pictures]
+    drawn = [
+        pictures.boxed(samples.images[i], {box_parts.TRUE: samples.boxes[i], box_parts.FOUND: found[i]})
+        for i in worst
+    ]
+    return pictures.sheet(drawn, [f"{samples.ids[i]}: IoU {quality[i]:.3f}" for i in worst], columns=4)

@@ -1,0 +1,238 @@
+"""Target `page`: whole pages are read and scored, with a budget of what each step of the pipeline costs."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from hwr import assembly, page_images, pictures
+from hwr.binding import make
+from hwr.boxes import FloatArray
+from hwr.building import box_parts
+from hwr.config import EvaluateConfig
+from hwr.data.fingerprint import fingerprint
+from hwr.data.page_samples import area_of
+from hwr.data.records import Page
+from hwr.data.selection import exclude
+from hwr.errors import InputError
+from hwr.evaluation import common, line
+from hwr.evaluation.common import Outcome, Task
+from hwr.images import GreyImage
+from hwr.pages import Found, Given, PageReader
+from hwr.scoring import detection, edit_distance
+from hwr.scoring import page as page_scoring
+from hwr.scoring.bootstrap import Resampling
+from hwr.scoring.counts import Counts
+from hwr.scoring.page import Alignment, FoundLine, TrueLine
+from hwr.scoring.report import Scorer, Texts, compare
+from hwr.tracking import Run
+from hwr.weights import Weights
+
+AUTOMATIC = "nothing"
+GIVEN = (AUTOMATIC, "area", "line boxes", "line outlines")  # what is given, from nothing to everything
+PICTURE_PX = 900  # width of a page in the picture of the worst
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A page that was read: what was found by what was given, and the pairings with the true lines."""
+
+    page: Page
+    image: GreyImage
+    found: dict[str, Found]
+    alignments: dict[str, Alignment]
+    seconds: float
+
+
+def check(config: EvaluateConfig) -> None:
+    """Raise InputError for settings that no part takes."""
+    line.check(config)
+
+
+def prepare(task: Task) -> list[Weights]:
+    """Return the weights of the three steps."""
+    make(Scorer, task.config.scorer, "scorer").check()
+    kinds = ("paragraph", "segmentation", "line")
+    return [task.weights(getattr(task.config.weights, kind), kind=kind) for kind in kinds]
+
+
+def run(task: Task, found: Sequence[Weights], current: Run, output: Path) -> Outcome:
+    """Read the pages, score them, and write scores, tables and pictures to `output`."""
+    config = task.config
+    pages = task.pages(whole=True)
+    reader = assembly.page_reader(
+        config, partial(_load, dict(zip(("paragraph", "segmentation", "line"), found, strict=True)))
+    )
+    scored = {
+        own.id
+        for page in exclude(pages, **(config.data.get("exclude") or {}))
+        for own in page.lines
+        if own.text
+    }
+    results = [
+        _read(reader, page, scored, config)
+        for page in tqdm(pages, desc="pages", unit="page", disable=None)
+        if any(own.id in scored for own in page.lines)
+    ]
+    if not results:
+        raise InputError(f"the split {config.split} has no page with lines to score; see data.exclude")
+    about = common.about(config, found, fingerprint(pages), current) | _about(results)
+    resampling = make(Resampling, config.resampling, "resampling")
+    scores = compare(
+        _texts(results), make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about
+    )
+    (output / "pages.json").write_text(json.dumps(_by_page(results), indent=1) + "\n", encoding="utf-8")
+    pictures.save(output / "pages.png", _picture(results, config.pictures))
+    current.metrics(common.metrics(config.split, _values(scores.summary)), 0)
+    return Outcome(scores.summary, _table(config.split, scores.summary), scores.cer)
+
+
+def _load(found: dict[str, Weights], name: str, *, kind: str) -> Weights:
+    return found[kind]
+
+
+def _read(reader: PageReader, page: Page, scored: set[str], config: EvaluateConfig) -> _Result:
+    image = page_images.load_page(
+        page.image,
+        1,
+        max_pixels=config.max_pixels,
+        working_pixels=config.working_pixels,
+        pdf_dpi=config.pdf_dpi,
+    )
+    boxes = np.array([own.box for own in page.lines]).reshape(-1, 4)
+    given = {
+        "area": Given(area=area_of(page)),
+        "line boxes": Given(lines=reader.cut(image, boxes)),
+        "line outlines": Given(lines=page.lines),
+    }
+    start = time.perf_counter()
+    found = {AUTOMATIC: reader(image)}
+    seconds = time.perf_counter() - start
+    found |= {name: reader(image, known) for name, known in given.items()}
+    true = [TrueLine(own.id, own.text, own.box, own.id in scored) for own in page.lines]
+    alignments = {
+        name: page_scoring.align(page.id, true, [FoundLine(own.text, own.box) for own in read.lines])
+        for name, read in found.items()
+    }
+    return _Result(page, image, found, alignments, seconds)
+
+
+def _texts(results: Sequence[_Result]) -> Texts:
+    """Return the lines of the automatic reading, extra ones with their page's writer."""
+    rows = [(pair, own.page.writer) for own in results for pair in own.alignments[AUTOMATIC].pairs]
+    return Texts(
+        {name: reference for (name, reference, _), _ in rows},
+        {name: hypothesis for (name, _, hypothesis), _ in rows},
+        {name: writer for (name, _, _), writer in rows},
+        {},
+    )
+
+
+def _about(results: Sequence[_Result]) -> dict[str, Any]:
+    alignments = [own.alignments[AUTOMATIC] for own in results]
+    boxes = [
+        detection.count(_boxes(own.found[AUTOMATIC]), _true(own.page), np.zeros((0, 4))) for own in results
+    ]
+    texts = [_page_texts(own) for own in results]
+    words = Counts.total(page_scoring.bag_of_words(" ".join(true), " ".join(read)) for true, read in texts)
+    ordered = Counts.total(page_scoring.page_text_errors(true, read) for true, read in texts)
+    return {
+        "pages": len(results),
+        "lines": sum(reference != "" for own in alignments for _, reference, _ in own.pairs),
+        "missed_lines": sum(len(own.missed) for own in alignments),
+        "extra_lines": sum(len(own.extra) for own in alignments),
+        "ignored_lines": sum(len(own.ignored) for own in alignments),
+        "pairing": page_scoring.PAIRING,
+        "bag_of_words_wer": words.rate,
+        "bag_of_words": words.as_dict(),
+        "page_text_cer": ordered.rate,
+        "page_text": ordered.as_dict(),
+        "budget": {name: _budget(results, name) for name in GIVEN},
+        "line_boxes": detection.Detection.total(boxes).as_dict(),
+        "seconds_a_page": float(np.median([own.seconds for own in results])),
+    }
+
+
+def _budget(results: Sequence[_Result], given: str) -> dict[str, Any]:
+    """Return the character errors, counted in process, with so much given."""
+    own = [result.alignments[given] for result in results]
+    counts = Counts.total(
+        edit_distance.characters(reference, read) for found in own for _, reference, read in found.pairs
+    )
+    missed, extra = sum(len(found.missed) for found in own), sum(len(found.extra) for found in own)
+    return {"cer": counts.rate, **counts.as_dict(), "missed_lines": missed, "extra_lines": extra}
+
+
+def _page_texts(result: _Result) -> tuple[list[str], list[str]]:
+    """Return the scored lines of a page and what was read, both in reading order."""
+    alignment, lines = result.alignments[AUTOMATIC], result.found[AUTOMATIC].lines
+    ignored = set(alignment.ignored)
+    return (
+        [reference for _, reference, _ in alignment.pairs if reference],
+        [own.text for place, own in enumerate(lines) if place not in ignored],
+    )
+
+
+def _by_page(results: Sequence[_Result]) -> dict[str, Any]:
+    return {own.page.id: {"seconds": round(own.seconds, 3),
+                          **{name: _budget([own], name) for name in GIVEN}} for own in results}  # fmt: skip
+
+
+def _boxes(found: Found) -> FloatArray:
+    return np.array([own.box for own in found.lines]).reshape(-1, 4)
+
+
+def _true(page: Page) -> FloatArray:
+    return np.array([own.box for own in page.lines]).reshape(-1, 4)
+
+
+def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:
+    """Draw the pages with the highest error rates: true lines green, found ones red."""
+    rates = [_budget([own], AUTOMATIC)["cer"] for own in results]
+    worst = np.argsort(-np.array(rates), kind="stable")[:count]
+    drawn = []
+    for i in worst:
+        image = results[i].image
+        height = max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
+        small = np.asarray(
+            cv2.resize(image, (PICTURE_PX, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
+        )
+        boxes = {box_parts.TRUE: _true(results[i].page), box_parts.FOUND: _boxes(results[i].found[AUTOMATIC])}
+        drawn.append(pictures.boxed(small, boxes))
+    return pictures.sheet(
+        drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3
+    )
+
+
+def _values(summary: dict[str, Any]) -> dict[str, float]:
+    plain = {name: value for name, value in summary.items() if isinstance(value, float)}
+    budget = {f"given/{name.replace(' ', '_')}/cer": own["cer"] for name, own in summary["budget"].items()}
+    rates = {
+        f"boxes/{name}": value for name, value in summary["line_boxes"].items() if isinstance(value, float)
+    }
+    return plain | budget | rates
+
+
+def _table(split: str, summary: dict[str, Any]) -> str:
+    boxes = summary["line_boxes"]
+    rows = [line.table(split, summary)]
+    rows.append(
+        f"{summary['pages']} pages, {summary['seconds_a_page']:.2f} s each; lines missed "
+        f"{summary['missed_lines']}, extra {summary['extra_lines']}; boxes F1 {boxes['f1_50']:.4f} at IoU 0.5"
+    )
+    rows.append(
+        f"order-free: bag of words WER {100 * summary['bag_of_words_wer']:.2f} %; "
+        f"in reading order: page CER {100 * summary['page_text_cer']:.2f} %"
+    )
+    rows.append(f"{'given':16}{'CER':>9}{'missed':>8}{'extra':>7}")
+    for name, own in summary["budget"].items():
+        rows.append(f"{name:16}{100 * own['cer']:7.2f} %{own['missed_lines']:8}{own['extra_lines']:7}")
+    return "\n".join(rows)

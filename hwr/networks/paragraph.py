@@ -1,0 +1,89 @@
+"""Networks of stage `paragraph`: a page image to one box around its handwriting."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mxnet.gluon import nn
+from mxnet.gluon.model_zoo.vision import resnet34_v1
+
+from hwr.networks.backbone import ConvBlock, ResidualBlock
+
+
+class Extent(nn.HybridBlock):
+    """Find how far handwriting extends on page images (N, 1, H, W), ink 1 on paper 0: boxes (N, 4).
+
+    A map tells of every place how surely it is handwriting. A row is as sure as its surest place, and the box
+    begins where the first sure row does: with p_j the probability of row j of P, its upper edge is the
+    expected share of rows before the first written one, sum over i of prod over j <= i of (1 - p_j), over P.
+    The other edges likewise. So what has to be learnt is local, and two hundred pages show it ten thousand
+    times over, where a dense layer over all features would have to learn every place by itself.
+
+    Args:
+        stem: channels of the first convolution, which halves both axes.
+        channels: channels of each stage, a pooling and a residual block; what lies around a place is seen in
+            the later ones.
+        hidden: channels in which the stages are summed up, from the last to the first.
+
+    """
+
+    def __init__(self, *, stem: int, channels: Sequence[int], hidden: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.stem = ConvBlock(stem, 5, (2, 2))
+            self.stages = nn.HybridSequential(prefix="stages_")
+            self.laterals = nn.HybridSequential(prefix="laterals_")
+            width = stem
+            for depth in channels:
+                stage = nn.HybridSequential()
+                stage.add(nn.MaxPool2D(2, ceil_mode=True), ResidualBlock(depth, project=width != depth))
+                self.stages.add(stage)
+                self.laterals.add(nn.Conv2D(hidden, 1))
+                width = depth
+            self.head = nn.HybridSequential(prefix="head_")
+            self.head.add(ConvBlock(hidden), nn.Conv2D(1, 1))
+
+    def hybrid_forward(self, F: Any, images: Any) -> Any:
+        """Return the boxes x1 y1 x2 y2, fractions of the image, (N, 4)."""
+        sure = self.head(self._features(F, self.stem(images)))  # (N, 1, H/4, W/4), before the sigmoid
+        sure = F.reshape(sure, shape=(0, -3, -2))  # (N, H/4, W/4)
+        top, bottom = _ends(F, F.max(sure, axis=2))
+        left, right = _ends(F, F.max(sure, axis=1))
+        return F.concat(left, top, right, bottom, dim=1)
+
+    def _features(self, F: Any, features: Any) -> Any:
+        """Return the sum of all stages at the size of the first: (N, hidden, H/4, W/4)."""
+        laterals = []
+        for stage, lateral in zip(self.stages, self.laterals, strict=True):
+            features = stage(features)
+            laterals.append(lateral(features))
+        summed = laterals.pop()
+        while laterals:
+            lateral = laterals.pop()
+            larger = F.UpSampling(summed, scale=2, sample_type="nearest")
+            summed = lateral + F.slice_like(larger, lateral, axes=(2, 3))  # an odd side was rounded up
+        return F.Activation(summed, act_type="relu")
+
+
+def resnet34(*, hidden: int, dropout: float) -> Any:
+    """Return the published network: ResNet-34 to its second stage, two dense layers, four sigmoids; (N, 4).
+
+    "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021, with the trunk of He et al.,
+    "Deep Residual Learning for Image Recognition" (CVPR 2016) for grey images, built empty: nothing is
+    downloaded. H and W are fixed by the first images it sees.
+    """
+    network = nn.HybridSequential(prefix="paragraph_")
+    with network.name_scope():
+        network.add(nn.Conv2D(64, 7, 2, 3, in_channels=1, use_bias=False))
+        network.add(*resnet34_v1(pretrained=False).features[1:6])  # (N, 128, H/8, W/8)
+        for _ in range(2):
+            network.add(nn.Dense(hidden, activation="relu"), nn.Dropout(dropout))
+        network.add(nn.Dense(4, activation="sigmoid"))
+    return network
+
+
+def _ends(F: Any, sure: Any) -> tuple[Any, Any]:
+    """Return where a profile (N, P) of logits begins and ends to be sure, in [0, 1], (N, 1) each."""
+    nothing = -F.Activation(sure, act_type="softrelu")  # log of the probability that nothing is written there
+    before = F.mean(F.exp(F.cumsum(nothing, axis=1)), axis=1, keepdims=True)
+    after = F.mean(F.exp(F.cumsum(F.flip(nothing, axis=1), axis=1)), axis=1, keepdims=True)
+    return before, 1 - after

@@ -1,0 +1,135 @@
+"""Networks of stage `segmentation`: single-shot detectors of lines or words with wide anchors.
+
+Liu et al., "SSD: Single Shot MultiBox Detector" (ECCV 2016). Lines are many times as wide as high, so the
+compact detector shrinks its maps further across than down, and convolves along the lines before it predicts.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mxnet.gluon import nn
+from mxnet.gluon.model_zoo.vision import resnet34_v1
+
+from hwr.errors import InputError
+from hwr.networks.backbone import ConvBlock, ResidualBlock
+
+Sizes = Sequence[Sequence[float]]  # (width, height) each, fractions of the image
+
+
+class Ssd(nn.HybridBlock):
+    """Detect boxes in images (N, 1, H, W), ink 1 on paper 0: scores (N, 2, A) and offsets (N, 4 A).
+
+    Class 0 is the ground, class 1 a box; the offsets are those of MXNet's MultiBox operators. The anchors'
+    order is that of `hwr.anchors.grid`, with the maps of `shapes` and the given `anchors`.
+
+    Args:
+        scales: one block after the other; the features of each are predicted from.
+        anchors: widths and heights for each scale, fractions of the image.
+
+    """
+
+    def __init__(self, scales: Sequence[Any], anchors: Sequence[Sizes], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if len(anchors) != len(scales):
+            raise InputError(
+                f"network.anchors has {len(anchors)} scales, the network {len(scales)}; give as many"
+            )
+        self.anchors = anchors
+        with self.name_scope():
+            self.scales = nn.HybridSequential(prefix="scales_")
+            self.classes = nn.HybridSequential(prefix="classes_")
+            self.offsets = nn.HybridSequential(prefix="offsets_")
+            self.scales.add(*scales)
+            for sizes in anchors:
+                self.classes.add(nn.Conv2D(2 * len(sizes), 3, padding=1))
+                self.offsets.add(nn.Conv2D(4 * len(sizes), 3, padding=1))
+
+    def hybrid_forward(self, F: Any, images: Any) -> tuple[Any, Any]:
+        """Return the scores (N, 2, A), before softmax, and the offsets (N, 4 A)."""
+        scores, offsets, features = [], [], images
+        for scale, classes, places in zip(self.scales, self.classes, self.offsets, strict=True):
+            features = scale(features)  # (N, D, h, w)
+            scores.append(_by_anchor(F, classes(features), 2))
+            offsets.append(_by_anchor(F, places(features), 4))
+        scores, offsets = F.concat(*scores, dim=1), F.concat(*offsets, dim=1)  # (N, A, 2), (N, A, 4)
+        return F.transpose(scores, axes=(0, 2, 1)), F.reshape(offsets, shape=(0, -1))
+
+    def shapes(self, images: Any) -> list[tuple[int, int]]:
+        """Return rows and columns of each scale's map for images (N, 1, H, W)."""
+        found, features = [], images
+        for scale in self.scales:
+            features = scale(features)
+            found.append((features.shape[2], features.shape[3]))
+        return found
+
+
+def compact(
+    *, stem: int, channels: Sequence[int], strides: Sequence[Sequence[int]], blocks: Sequence[int],
+    reach: int, anchors: Sequence[Sizes],
+) -> Ssd:  # fmt: skip
+    """Return the default detector; its last stages, as many as `anchors` has scales, are predicted from.
+
+    `stem`: channels of the first convolution, which halves both axes. `channels`, `strides` (down, across)
+    and `blocks`: of each stage, a pooling and residual blocks. `reach`: columns that the convolutions along
+    the lines see to each side, two in each scale; 0 leaves them out. Raises InputError where the lists differ
+    in length.
+    """
+    if not len(channels) == len(strides) == len(blocks) >= len(anchors) > 0:
+        raise InputError(
+            "network.channels, .strides and .blocks differ in length, or are fewer than its anchors"
+        )
+    stages = []
+    width = stem
+    for depth, stride, count in zip(channels, strides, blocks, strict=True):
+        stage = nn.HybridSequential()
+        stage.add(nn.MaxPool2D(tuple(stride)))
+        for _ in range(count):
+            stage.add(ResidualBlock(depth, project=width != depth))
+            width = depth
+        stages.append(stage)
+    first = nn.HybridSequential()
+    first.add(ConvBlock(stem, 5, (2, 2)), *stages[: len(stages) - len(anchors) + 1])
+    scales = [first, *stages[len(stages) - len(anchors) + 1 :]]
+    for scale, depth in zip(scales, channels[-len(anchors) :], strict=True):
+        if reach:
+            scale.add(_Along(depth, reach), _Along(depth, reach))
+    return Ssd(scales, anchors)
+
+
+def resnet34(*, downsampled: int, anchors: Sequence[Sizes]) -> Ssd:
+    """Return the published detector: ResNet-34 to its second stage, and five smaller maps.
+
+    "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021; `downsampled` are the channels
+    of the next three maps, each half the size of the last; two of a single
+    cell follow. The trunk is built empty: nothing is downloaded.
+    """
+    trunk = nn.HybridSequential()
+    trunk.add(nn.Conv2D(64, 7, 2, 3, in_channels=1, use_bias=False))
+    trunk.add(*resnet34_v1(pretrained=False).features[1:6])  # (N, 128, H/8, W/8)
+    halved = [_halved(downsampled) for _ in range(3)]
+    return Ssd([trunk, *halved, nn.GlobalMaxPool2D(), nn.HybridSequential()], anchors)
+
+
+class _Along(nn.HybridBlock):
+    """A residual convolution along the rows: (N, D, H, W) to the same shape."""
+
+    def __init__(self, channels: int, reach: int) -> None:
+        super().__init__()
+        with self.name_scope():
+            self.body = nn.HybridSequential()
+            self.body.add(nn.Conv2D(channels, (1, 2 * reach + 1), padding=(0, reach), use_bias=False))
+            self.body.add(nn.BatchNorm())
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        return F.Activation(self.body(x) + x, act_type="relu")
+
+
+def _halved(channels: int) -> Any:
+    stage = nn.HybridSequential()
+    stage.add(ConvBlock(channels), ConvBlock(channels), nn.MaxPool2D(2))
+    return stage
+
+
+def _by_anchor(F: Any, predicted: Any, values: int) -> Any:
+    """Return predictions (N, S * values, h, w) as (N, h * w * S, values)."""
+    return F.reshape(F.transpose(predicted, axes=(0, 2, 3, 1)), shape=(0, -1, values))

@@ -1,0 +1,99 @@
+"""Two pages of two lines, the smallest networks with drawn parameters, and evaluations of them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from PIL import Image
+
+from hwr import assembly, evaluation, weights
+from hwr.config import EvaluateConfig, TrainConfig, composed
+from hwr.text import Alphabet
+
+SIZE = (160, 120)  # height, width px
+UPPER, LOWER = (20, 20, 100, 40), (20, 60, 100, 80)  # px; around them 80 x 60 px
+TEXTS = ("ab ba", "ba")
+ALPHABET = Alphabet(" ab")
+_PAGE = """<?xml version="1.0" encoding="UTF-8"?>
+<alto xmlns="http://www.loc.gov/standards/alto/ns-v4#">
+ <Description><MeasurementUnit>pixel</MeasurementUnit>
+  <sourceImageInformation><fileName>{name}.png</fileName></sourceImageInformation></Description>
+ <Layout><Page WIDTH="{width}" HEIGHT="{height}" ID="p" PHYSICAL_IMG_NR="1"><PrintSpace><TextBlock ID="b">
+{lines}</TextBlock></PrintSpace></Page></Layout></alto>
+"""
+_LINE = """<TextLine ID="l{n}" HPOS="{x1}" VPOS="{y1}" WIDTH="{width}" HEIGHT="{height}">
+ <String CONTENT="{text}"/></TextLine>
+"""
+PARAGRAPH = ["stage=paragraph", "network.stem=4", "network.channels=[4]", "network.hidden=4",
+             f"stage.size=[{SIZE[0]},{SIZE[1]}]", "stage.growth=0"]  # fmt: skip
+SEGMENTATION = ["stage=segmentation", "network.stem=4", "network.channels=[4]", "network.strides=[[2,2]]",
+                "network.blocks=[1]", "network.reach=0", "network.anchors=[[[0.9,0.3]]]",
+                "stage.size=[60,80]", "stage.growth=0", "stage.topk=5"]  # fmt: skip
+LINE = ["stage=line", "network.stem=4", "network.channels=[4,4]", "network.blocks=[1,1]", "network.hidden=4",
+        "network.layers=1", "stage.crop.height=16"]  # fmt: skip
+
+
+def write_pages(root: Path, *texts: tuple[str, str], split: str = "test") -> Path:
+    """Write a page for each pair of texts, p0, p1 and so on, its lines bars; return `root`."""
+    root.mkdir(parents=True)
+    rows = ["page,writer,split"]
+    for number, own in enumerate(texts or (TEXTS, TEXTS)):
+        image = np.full(SIZE, 255, np.uint8)
+        lines = ""
+        for n, (text, (x1, y1, x2, y2)) in enumerate(zip(own, (UPPER, LOWER), strict=True)):
+            image[y1 + 6 : y2 - 6, x1 + 4 : x2 - 4 - number] = 0
+            lines += _LINE.format(n=n, x1=x1, y1=y1, width=x2 - x1, height=y2 - y1, text=text)
+        Image.fromarray(image).save(root / f"p{number}.png")
+        page = _PAGE.format(name=f"p{number}", width=SIZE[1], height=SIZE[0], lines=lines)
+        (root / f"p{number}.xml").write_text(page, encoding="utf-8")
+        rows.append(f"p{number},ann,{split}")
+    (root / "pages.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return root
+
+
+def write_weights(root: Path) -> list[str]:
+    """Write weights of each stage, not trained; return them as overrides of an evaluation."""
+    for overrides in (PARAGRAPH, SEGMENTATION, LINE):
+        made = composed("train", overrides, TrainConfig)
+        kind, config = overrides[0].removeprefix("stage="), made.root
+        if kind == "line":
+            network = assembly.line_network(config, ALPHABET, mx.cpu())
+        elif kind == "paragraph":
+            network = assembly.paragraph_network(config, mx.cpu())
+        else:
+            network = assembly.detector(config, batch_size=1, context=mx.cpu()).network
+        alphabet = ALPHABET if kind == "line" else None
+        weights.save(root / kind, network, made.yaml, alphabet, about={})
+    return [f"weights.{kind}={root / kind}" for kind in ("paragraph", "segmentation", "line")]
+
+
+class Place:
+    """Where evaluations happen: pages, weights, a tracking database, and what was written."""
+
+    def __init__(self, folder: Path, database: Path, weights: list[str]) -> None:
+        self.folder, self.weights, self.output = folder, weights, folder / "scores"
+        shutil.copy(database, folder / "mlflow.db")
+
+    def evaluate(self, target: str, *overrides: str) -> float:
+        """Evaluate the pages in `data`, two as they come where there are none yet."""
+        data = self.folder / "data"
+        if not data.exists():
+            write_pages(data)
+        places = ["data=alto", f"data.root={data}", f"folder={self.folder}", f"output={self.output}"]
+        settings = [f"target={target}", "scorer=edit_distance", *self.weights, *places, *overrides]
+        return evaluation.run(composed("evaluate", settings, EvaluateConfig))
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """What scores.json holds."""
+        found: dict[str, Any] = json.loads((self.output / "scores.json").read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        """Width and height of the picture of pages."""
+        with Image.open(self.output / "pages.png") as drawn:
+            return drawn.size
