@@ -89,8 +89,10 @@ def models(arguments: Sequence[str]) -> None:
     """Print the table of published weights."""
     if arguments:
         raise InputError(f"models takes no keys, not {arguments[0]}")
-    from hwr.published import table  # imports MXNet: seconds
+    from hwr import runtime  # takes seconds: --help need not wait
+    from hwr.published import table
 
+    runtime.start()
     print(table())
 
 

@@ -29,8 +29,3 @@ def best(boxes: FloatArray, anchors: FloatArray) -> FloatArray:
     """Return the highest IoU that each box (N, 4) has with an anchor (A, 4): (N,)."""
     rows = [iou(boxes[start : start + 64], anchors).max(axis=1) for start in range(0, len(boxes), 64)]
     return np.concatenate(rows) if rows else np.zeros(0)
-
-
-def recall(boxes: FloatArray, anchors: FloatArray, threshold: float) -> float:
-    """Return the share of boxes (N, 4) that an anchor (A, 4) matches with this IoU or more; 1 without any."""
-    return float((best(boxes, anchors) >= threshold).mean()) if len(boxes) else 1.0

@@ -41,6 +41,8 @@ class Pipeline(Protocol):
 
 def find(name: str, *, kind: str) -> Weights:
     """Load weights of stage `kind` from a folder or by a published name (line/copiste)."""
+    if name.startswith(("runs:/", "models:/")):
+        raise InputError(f"weights {name}: runs are not looked up here; name outputs/runs/ID/weights/best")
     published = ROOT / "experiments" / name / "weights"
     found = weights.load(published if published.is_dir() and not Path(name).is_dir() else Path(name))
     return of_kind(found, name, kind)

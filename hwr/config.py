@@ -196,6 +196,9 @@ def portable(text: str) -> str:
     for key, value in (("data.root", "DIR"), ("folder", "outputs"), ("tracking.uri", None), ("init", None)):
         if OmegaConf.select(cfg, key) is not None:
             OmegaConf.update(cfg, key, value)
+    for key, value in (cfg.get("data") or {}).items():
+        if isinstance(value, str) and Path(value).is_absolute():
+            OmegaConf.update(cfg, f"data.{key}", "DIR")
     return OmegaConf.to_yaml(cfg)
 
 

@@ -43,6 +43,9 @@ _UPRIGHT = {
 }
 
 
+_TURNED = (5, 6, 7, 8)  # of them, those that exchange the sides
+
+
 def load(path: Path, *, max_pixels: int) -> GreyImage:
     """Read an image file as upright grey (H, W), alpha over white, 16 bits cut to 8.
 
@@ -88,6 +91,11 @@ def check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
+def is_turned(image: Image.Image) -> bool:
+    """Tell whether an opened image is shown with its sides exchanged."""
+    return _orientation(image) in _TURNED
+
+
 def decoded(path: Path, image: Image.Image, *, least: tuple[int, int] | None) -> GreyImage:
     """Return an opened image as upright grey (H, W), alpha over white, 16 bits cut to 8.
 
@@ -103,7 +111,7 @@ def decoded(path: Path, image: Image.Image, *, least: tuple[int, int] | None) ->
         raise InputError(
             f"{path}: truncated or damaged {kind}; restore the file or leave its page out"
         ) from None
-    turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    turn = _UPRIGHT.get(_orientation(image))
     grey = _grey(path, image)
     return np.ascontiguousarray(turn(grey) if turn else grey)
 
@@ -115,6 +123,10 @@ def pad(image: GreyImage, width: int) -> GreyImage:
     padded = np.full((image.shape[0], width), WHITE, dtype=np.uint8)
     padded[:, : image.shape[1]] = image
     return padded
+
+
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _grey(path: Path, image: Image.Image) -> GreyImage:

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from hwr.errors import InputError
-from hwr.images import WHITE, GreyImage, check_size, decoded, opened
+from hwr.images import WHITE, GreyImage, check_size, decoded, is_turned, opened
 
 _POINTS = 72  # of a PDF, to the inch
 _PDFIUM = Lock()  # PDFium bears one thread at a time
@@ -58,6 +58,21 @@ def load_page(path: Path, number: int, *, max_pixels: int, working_pixels: int, 
             check_size(path, image.size, max_pixels)
             page = decoded(path, image, least=_fitted(image.size, working_pixels))
     return _dark_on_light(_reduced(page, working_pixels))
+
+
+def upright_size(path: Path, number: int, *, pdf_dpi: int) -> tuple[int, int]:
+    """Return the (height, width) in px of page `number`, from 1, as shown, before it is reduced."""
+    if _is_pdf(path):
+        with _pdf(path) as document:
+            _check_number(path, number, len(document))
+            width, height = _pixels(document[number - 1], pdf_dpi)
+            return height, width
+    with _picture(path) as image:
+        frames = _frames(image)
+        _check_number(path, number, len(frames))
+        image.seek(frames[number - 1])
+        width, height = image.size
+        return (width, height) if is_turned(image) else (height, width)
 
 
 def _check_number(path: Path, number: int, pages: int) -> None:
@@ -141,7 +156,7 @@ def _pdf(path: Path) -> Iterator[Any]:
     try:
         import pypdfium2
     except ImportError:
-        raise InputError(f"{path}: reading PDF needs pypdfium2; pip install 'hwr[pdf]'") from None
+        raise InputError(f"{path}: reading PDF needs pypdfium2; pip install pypdfium2") from None
     try:
         with _PDFIUM, closing(pypdfium2.PdfDocument(path)) as document:
             yield document
@@ -156,8 +171,8 @@ def _drawn(path: Path, page: Any, dpi: int, limits: tuple[int, int]) -> GreyImag
 
     Drawn small, pictures are averaged and outlines smoothed: nothing larger than the result is held.
     """
-    points = [max(float(side), 1.0) for side in page.get_size()]  # (width, height), turned as shown
-    width, height = (math.ceil(side * dpi / _POINTS) for side in points)
+    points = _points(page)
+    width, height = _pixels(page, dpi)
     max_pixels, working_pixels = limits
     if width * height > max_pixels:
         raise InputError(
@@ -169,3 +184,15 @@ def _drawn(path: Path, page: Any, dpi: int, limits: tuple[int, int]) -> GreyImag
     scale = min(fitted[0] / points[0], fitted[1] / points[1]) * (1 - 1e-9)
     with closing(page.render(scale=scale, grayscale=True)) as bitmap:
         return np.array(bitmap.to_numpy(), dtype=np.uint8)  # a copy: the bitmap's memory goes with it
+
+
+def _points(page: Any) -> tuple[float, float]:
+    """Return width and height of a page of a PDF, turned as shown."""
+    width, height = page.get_size()
+    return max(float(width), 1.0), max(float(height), 1.0)
+
+
+def _pixels(page: Any, dpi: int) -> tuple[int, int]:
+    """Return width and height in px of a page of a PDF at `dpi`."""
+    width, height = (math.ceil(side * dpi / _POINTS) for side in _points(page))
+    return width, height

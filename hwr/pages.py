@@ -10,7 +10,6 @@ from hwr import cutting, reading_order
 from hwr.boxes import Box, FloatArray, clip, union
 from hwr.data.samples import rounded
 from hwr.decoding.greedy import Reading
-from hwr.errors import InputError
 from hwr.fitting import PageFit, fit, grown
 from hwr.images import GreyImage
 from hwr.line_images import LineCrop, Outline, crop_line, stretches
@@ -21,6 +20,7 @@ from hwr.text import nfc
 from hwr.transcript import ReadLine, ReadPage, ReadWord
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_LEAST_PX = 2.0  # sides of a box that is read: in less there is nothing to see
 
 Decoder = Callable[[NDArray[np.float32]], Reading]
 
@@ -84,10 +84,12 @@ class PageReader:
 
     def __call__(self, page: GreyImage, given: Given = Given()) -> Found:
         """Read a page (H, W): its lines in reading order; no area and no lines on an empty one."""
-        area = given.area or self.find_area(page)
-        outlines = given.lines if given.lines is not None else self.find_lines(page, area)
+        area, outlines = given.area, given.lines
+        if outlines is None:
+            area = area or self.find_area(page)
+            outlines = self.find_lines(page, area)
         lines = self.read(page, outlines)
-        return Found(area if lines else None, lines)
+        return Found((area or union(line.box for line in lines)) if lines else None, lines)
 
     def find_area(self, page: GreyImage) -> Box:
         """Return the box around the handwriting, grown as configured."""
@@ -99,7 +101,8 @@ class PageReader:
         """Return the boxes of the lines in `area`, in reading order, (N, 4)."""
         canvas, placement = fit(page, grown(area, self.lines.growth), self.lines.fit)
         boxes = np.clip(placement.to_page(self.lines.detector.boxes([canvas])[0]), 0.0, 1.0)
-        boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])]
+        sides_px = (boxes[:, 2:] - boxes[:, :2]) * page.shape[::-1]
+        boxes = boxes[(sides_px >= _LEAST_PX).all(axis=1)]
         aspect = page.shape[0] / page.shape[1]
         if self.lines.unit == "word":
             rows = reading_order.into_lines(boxes, aspect=aspect)
@@ -117,19 +120,16 @@ class PageReader:
         return [cutting.Cut((x1, y1, x2, y2), (), ()) for x1, y1, x2, y2 in boxes.tolist()]
 
     def read(self, page: GreyImage, outlines: Sequence[Outline]) -> tuple[ReadLine, ...]:
-        """Return what is written in each outline; outlines without area or without text are left out."""
+        """Return what is written in each outline; those without text are left out.
+
+        Raise InputError, as `crop_line` does, for an outline that cannot be cut out.
+        """
         size = (page.shape[0], page.shape[1])
-        cut: list[tuple[Outline, GreyImage]] = []
-        for outline in outlines:
-            try:
-                cut.append((outline, crop_line(page, outline, self.text.crop)))
-            except InputError:  # a detection of no height: there is nothing to read
-                continue
-        images = [image for _, image in cut]
+        images = [crop_line(page, outline, self.text.crop) for outline in outlines]
         readings = [self.text.decoder(probs) for probs in self.text.reader.probs(images)]
         lines = [
             self._line(outline, size, image.shape[1], reading)
-            for (outline, image), reading in zip(cut, readings, strict=True)
+            for outline, image, reading in zip(outlines, images, readings, strict=True)
         ]
         return tuple(line for line in lines if line.text)
 

@@ -13,20 +13,26 @@ EXPERIMENTS = ROOT / "experiments"
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
 
 
-def publish(name: str, found: Sequence[weights.Weights], summary: Mapping[str, Any]) -> Path:
-    """Keep weights and scores as the published experiment `name` (line/copiste); an older one is replaced.
-
-    Paths of this machine stay behind. Raises InputError where no overlay of that name says how it was made,
-    and for the weights of several steps.
-    """
-    if len(found) != 1:
-        raise InputError(f"publish={name}: one step's weights are published; evaluate each target by itself")
+def check(name: str, target: str) -> None:
+    """Raise InputError where `name` cannot be published by an evaluation of `target`."""
+    if name.partition("/")[0] != target or target == "page":
+        raise InputError(
+            f"publish={name}: not of stage {target}, whose weights are evaluated; name it {target}/…"
+        )
     if not (EXPERIMENTS / f"{name}.yaml").is_file():
         raise InputError(
             f"publish={name}: experiments/{name}.yaml is missing; write the overlay that makes it first"
         )
+
+
+def publish(name: str, found: weights.Weights, summary: Mapping[str, Any]) -> Path:
+    """Keep weights and scores as the published experiment `name` (line/copiste); an older one is replaced.
+
+    Paths of this machine stay behind. Raises InputError as `check` does.
+    """
+    check(name, str(summary["target"]))
     folder = EXPERIMENTS / name
-    weights.copy(found[0], folder / WEIGHTS, portable(found[0].config))
+    weights.copy(found, folder / WEIGHTS, portable(found.config))
     kept = {**summary, "weights": name}
     (folder / RESULT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return folder

@@ -92,11 +92,17 @@ def _resumed(place: Path, now: Composed) -> Composed:
         key = override.lstrip("+").partition("=")[0]
         if not _chooses_parts(key, now):
             single += [override] * (key != "resume")
-        elif own.values.get(key, own.root.name) != now.values.get(key, now.root.name):
+        elif _choice(own, key) != _choice(now, key):
             raise InputError(
                 f"resume={place.name}: the run has another {key} than {override}; leave that out"
             )
     return stored(text, single, TrainConfig)
+
+
+def _choice(composed: Composed, key: str) -> Any:
+    """Return what tells choices of `key` apart; single keys of a stage may differ, they are set anew."""
+    node = composed.values.get(key, composed.root.name)
+    return node["kind"] if key == "stage" else node
 
 
 def _chooses_parts(key: str, composed: Composed) -> bool:

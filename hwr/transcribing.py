@@ -54,6 +54,8 @@ def expand(arguments: Sequence[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise InputError(f"{path}: cannot be read; allow it or name its files")
             own = [file for file in _files(path.iterdir()) if file.suffix.lower() in SUFFIXES]
         elif has_magic(argument) and not path.exists():
             own = _files(map(Path, glob(argument, recursive=True)))  # noqa: PTH207
@@ -157,7 +159,7 @@ def _transcribe(
         working_pixels=config.working_pixels,
         pdf_dpi=config.pdf_dpi,
     )
-    size = (image.shape[0], image.shape[1])
+    size = page_images.upright_size(file, number, pdf_dpi=config.pdf_dpi)  # that of the file, not as reduced
     read = reader(image).page(page_name(file, number, pages), file.name, number, size)
     _write(image, read, targets, config.overlay_width)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwr.anchors import best, grid, recall
+from hwr.anchors import best, grid
 
 QUICK = settings(max_examples=50, deadline=None)
 SIDES = st.floats(0.01, 1.0)
@@ -63,13 +63,3 @@ def test_best_has_a_value_for_each_of_many_boxes() -> None:
 
 def test_best_is_empty_without_boxes() -> None:
     assert best(np.zeros((0, 4)), np.array([WHOLE])).shape == (0,)
-
-
-@pytest.mark.parametrize(("threshold", "share"), [(0.25, 1.0), (0.5, 2 / 3), (0.51, 1 / 3)])
-def test_recall_is_the_share_of_boxes_with_that_iou_or_more(threshold: float, share: float) -> None:
-    boxes = np.array([WHOLE, (0.0, 0.0, 0.5, 1.0), (0.0, 0.0, 0.5, 0.5)])  # IoU 1, 0.5 and 0.25
-    assert recall(boxes, np.array([WHOLE]), threshold) == pytest.approx(share)
-
-
-def test_recall_is_one_without_boxes() -> None:
-    assert recall(np.zeros((0, 4)), np.array([WHOLE]), 0.5) == 1.0

@@ -236,3 +236,10 @@ def test_weights_with_a_published_name_are_found_unless_a_folder_has_it(
     assert assembly.find("line/known", kind="line").folder == published
     saved(tmp_path / "line" / "known", "line")
     assert assembly.find("line/known", kind="line").folder == Path("line/known")
+
+
+def test_weights_of_a_run_are_not_looked_up_without_a_store() -> None:
+    with pytest.raises(
+        InputError, match="weights runs:/ID: runs are not looked up here; name outputs/runs/ID"
+    ):
+        assembly.find("runs:/ID", kind="line")

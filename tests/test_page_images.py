@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from hwr.errors import InputError
 from hwr.images import GreyImage
-from hwr.page_images import count, load_page
+from hwr.page_images import count, load_page, upright_size
 
 MANY = 10**8
 PAPER, INK = 220, 40
@@ -158,6 +158,21 @@ def test_load_page_finds_the_page_asked_for(tmp_path: Path, name: str) -> None:
     page = read(path, 3)
     assert page.shape == (32, 48)
     assert np.abs(page.astype(int) - 220).max() <= 2
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (60, 40)), (6, (40, 60))])
+def test_upright_size_is_that_of_the_page_as_shown(
+    tmp_path: Path, orientation: int, size: tuple[int, int]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("L", (40, 60)).save(tmp_path / "a.jpg", exif=exif)
+    assert upright_size(tmp_path / "a.jpg", 1, pdf_dpi=72) == size
+
+
+def test_upright_size_of_a_pdf_page_is_drawn_at_so_many_dots(tmp_path: Path) -> None:
+    Image.new("L", (72, 144)).save(tmp_path / "a.pdf", resolution=72)
+    assert upright_size(tmp_path / "a.pdf", 1, pdf_dpi=144) == (288, 144)
 
 
 def test_load_page_turns_a_jpeg_upright(tmp_path: Path) -> None:
@@ -349,4 +364,4 @@ def test_load_page_refuses_a_pdf_page_that_is_missing(tmp_path: Path) -> None:
 def test_pdf_is_refused_when_its_package_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pdf(tmp_path / "a.pdf", CATALOGUE, ONE_PAGE, PAGE)
     monkeypatch.setitem(sys.modules, "pypdfium2", None)  # importing it then fails
-    refused(path, r"reading PDF needs pypdfium2; pip install 'hwr\[pdf\]'")
+    refused(path, r"reading PDF needs pypdfium2; pip install pypdfium2")

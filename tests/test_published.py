@@ -92,7 +92,7 @@ def test_publish_keeps_weights_and_scores_without_paths(
     (experiments / stage).mkdir(parents=True)
     (experiments / stage / "mine.yaml").touch()
     monkeypatch.setattr(published, "EXPERIMENTS", experiments)
-    folder = published.publish(f"{stage}/mine", [found], {"target": stage, "weights": str(found.folder)})
+    folder = published.publish(f"{stage}/mine", found, {"target": stage, "weights": str(found.folder)})
     assert folder == experiments / stage / "mine"
     assert published.results() == {f"{stage}/mine": {"target": stage, "weights": f"{stage}/mine"}}
     kept = weights.load(folder / published.WEIGHTS)
@@ -104,13 +104,13 @@ def test_publish_keeps_weights_and_scores_without_paths(
 def test_publish_without_an_overlay_is_refused(tmp_path: Path) -> None:
     found = dummy(tmp_path / "w", "line", Alphabet("ab"))
     with pytest.raises(InputError, match=r"experiments/line/nowhere\.yaml is missing"):
-        published.publish("line/nowhere", [found], LINE)
+        published.publish("line/nowhere", found, LINE)
 
 
-def test_publish_of_several_steps_is_refused(tmp_path: Path) -> None:
-    found = dummy(tmp_path / "w", "line", Alphabet("ab"))
-    with pytest.raises(InputError, match="publish=line/copiste: one step's weights are published"):
-        published.publish("line/copiste", [found, found, found], LINE)
+@pytest.mark.parametrize(("name", "target"), [("line/copiste", "paragraph"), ("page/copiste", "page")])
+def test_publish_under_another_stage_is_refused(name: str, target: str) -> None:
+    with pytest.raises(InputError, match=f"publish={name}: not of stage {target}"):
+        published.check(name, target)
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,24 @@ def test_several_formats_are_written_at_once(tmp_path: Path, reader: Reader) -> 
     assert "shade" in (tmp_path / "texts" / "a-002.alto.xml").read_text(encoding="utf-8")
 
 
+def test_pixels_are_those_of_the_file_when_the_page_is_reduced(tmp_path: Path, reader: Reader) -> None:
+    file = written(tmp_path / "a.png")
+    config = composed("transcribe", ["working_pixels=600"], TranscribeConfig).root  # a quarter of 60 x 40
+    assert transcribing.run(Job([file], ["json"], False, None, False), config) == 0
+    read = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert (read["width_px"], read["height_px"]) == (40, 60)
+
+
+def test_page_that_would_be_written_over_another_fails(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = written(tmp_path / "a-001.png", 210), written(tmp_path / "a.tif", 200, 220)
+    assert run(*files) == 1
+    assert "a.tif: page 1 would be written over another; rename it" in capsys.readouterr().err
+    assert (tmp_path / "a-001.txt").read_text(encoding="utf-8") == "shade 210\n"
+    assert (tmp_path / "a-002.txt").read_text(encoding="utf-8") == "shade 220\n"
+
+
 def test_overlay_is_drawn_where_asked(tmp_path: Path, reader: Reader) -> None:
     assert run(written(tmp_path / "a.png"), overlay=True) == 0
     assert names(tmp_path) == ["a.overlay.png", "a.png", "a.txt"]

@@ -28,7 +28,7 @@ _CROP = LineCrop(height=48, max_width=100_000, margin=0.0, mask=False, deskew=Fa
 
 def limits(config: TrainConfig) -> inspection.Limits:
     """Return what pages are held to before they are trained on."""
-    return inspection.Limits(crop=_CROP, steps=lambda width: 1 << 30, max_pixels=config.max_pixels)
+    return inspection.Limits(crop=_CROP, steps=_any_text, max_pixels=config.max_pixels)
 
 
 def inspected_pages(config: TrainConfig) -> tuple[list[Page], Report]:
@@ -36,6 +36,12 @@ def inspected_pages(config: TrainConfig) -> tuple[list[Page], Report]:
     pages = parts.load_pages(config.data, Path(config.folder) / "cache", whole=True)
     report = inspection.inspect(pages, limits(config))
     return inspection.apply(pages, report, config.inspect.policy), report
+
+
+def without_problems(pages: Sequence[Page], trained: TrainConfig, max_pixels: int) -> list[Page]:
+    """Return pages as the policy of a training leaves them, which refuses those that it cannot use."""
+    seen = inspection.inspect(pages, inspection.Limits(crop=_CROP, steps=_any_text, max_pixels=max_pixels))
+    return inspection.apply(pages, seen, trained.inspect.policy)
 
 
 def ready(found: BoxSet, split: str) -> BoxSet:
@@ -68,3 +74,8 @@ def predicted(
         for i, boxes in zip(chosen, found, strict=True)
     ]
     return pictures.sheet(drawn, [samples.ids[i] for i in chosen], columns=4)
+
+
+def _any_text(width: int) -> int:
+    """Return time steps enough for any text: none is read."""
+    return 1 << 30

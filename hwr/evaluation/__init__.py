@@ -3,13 +3,11 @@
 from pathlib import Path
 from types import ModuleType
 
-from hwr import assembly, runtime, tracking
+from hwr import assembly, published, runtime, tracking
 from hwr.building import parts
 from hwr.config import Composed, EvaluateConfig
-from hwr.errors import InputError
 from hwr.evaluation import boxes, common, line, page
 from hwr.evaluation.common import Task
-from hwr.published import publish
 
 TARGETS: dict[str, ModuleType] = {"paragraph": boxes, "segmentation": boxes, "line": line, "page": page}
 
@@ -32,17 +30,15 @@ def run(composed: Composed) -> float:
         current.flush()
         print(outcome.table)
         if config.publish is not None:
-            print(f"published in {publish(config.publish, found, outcome.summary)}")
+            print(f"published in {published.publish(config.publish, found[0], outcome.summary)}")
         print(f"written to {output}\nrun {current.id}\nlook: {current.url}")
     return outcome.error
 
 
 def check(config: EvaluateConfig) -> None:
     """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
-    if config.publish is not None and config.target == "page":
-        raise InputError(
-            f"publish={config.publish}: one step's weights are published; evaluate each target alone"
-        )
+    if config.publish is not None:
+        published.check(config.publish, config.target)
     TARGETS[config.target].check(config)
     parts.check_data(config.data)
     assembly.device(config.device)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from hwr import assembly, pictures
-from hwr.binding import make
 from hwr.boxes import FloatArray
 from hwr.building import box_parts, paragraph, segmentation
 from hwr.config import EvaluateConfig, TrainConfig
@@ -17,7 +16,6 @@ from hwr.data.page_samples import BoxSet
 from hwr.evaluation import common
 from hwr.evaluation.common import Outcome, Task
 from hwr.scoring import detection
-from hwr.scoring.bootstrap import Resampling
 from hwr.stages.paragraph import overlaps
 from hwr.tracking import Run
 from hwr.weights import Weights
@@ -26,8 +24,7 @@ NO_BOXES = np.zeros((0, 4))
 
 
 def check(config: EvaluateConfig) -> None:
-    """Raise InputError for settings that no part takes."""
-    make(Resampling, config.resampling, "resampling")
+    """Take all settings: no part of its own has any."""
 
 
 def prepare(task: Task) -> list[Weights]:
@@ -41,7 +38,7 @@ def run(task: Task, found: Sequence[Weights], current: Run, output: Path) -> Out
     config, (own,) = task.config, found
     trained = assembly.config_of(own)
     trained.folder, trained.max_pixels = config.folder, config.max_pixels
-    pages = task.pages(whole=True)
+    pages = box_parts.without_problems(task.pages(whole=True), trained, config.max_pixels)
     find = _area if config.target == "paragraph" else _boxes
     samples, boxes, values, quality = find(config, trained, own, pages)
     summary = {

@@ -43,7 +43,10 @@ PICTURE_PX = 900  # width of a page in the picture of the worst
 
 @dataclass(frozen=True)
 class _Result:
-    """A page that was read: what was found by what was given, and the pairings with the true lines."""
+    """A page that was read: what was found by what was given, and the pairings with the true lines.
+
+    `image` is PICTURE_PX wide, as the picture of the worst pages wants it.
+    """
 
     page: Page
     image: GreyImage
@@ -67,7 +70,9 @@ def prepare(task: Task) -> list[Weights]:
 def run(task: Task, found: Sequence[Weights], current: Run, output: Path) -> Outcome:
     """Read the pages, score them, and write scores, tables and pictures to `output`."""
     config = task.config
-    pages = task.pages(whole=True)
+    pages = box_parts.without_problems(
+        task.pages(whole=True), assembly.config_of(found[0]), config.max_pixels
+    )
     reader = assembly.page_reader(
         config, partial(_load, dict(zip(("paragraph", "segmentation", "line"), found, strict=True)))
     )
@@ -84,7 +89,11 @@ def run(task: Task, found: Sequence[Weights], current: Run, output: Path) -> Out
     ]
     if not results:
         raise InputError(f"the split {config.split} has no page with lines to score; see data.exclude")
-    about = common.about(config, found, fingerprint(pages), current) | _about(results)
+    about = (
+        common.about(config, found, fingerprint(pages), current)
+        | _about(results)
+        | {"pages_without_lines_to_score": len(pages) - len(results)}
+    )
     resampling = make(Resampling, config.resampling, "resampling")
     scores = compare(
         _texts(results), make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about
@@ -122,7 +131,7 @@ def _read(reader: PageReader, page: Page, scored: set[str], config: EvaluateConf
         name: page_scoring.align(page.id, true, [FoundLine(own.text, own.box) for own in read.lines])
         for name, read in found.items()
     }
-    return _Result(page, image, found, alignments, seconds)
+    return _Result(page, _small(image), found, alignments, seconds)
 
 
 def _texts(results: Sequence[_Result]) -> Texts:
@@ -200,16 +209,16 @@ def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:
     worst = np.argsort(-np.array(rates), kind="stable")[:count]
     drawn = []
     for i in worst:
-        image = results[i].image
-        height = max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
-        small = np.asarray(
-            cv2.resize(image, (PICTURE_PX, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
-        )
         boxes = {box_parts.TRUE: _true(results[i].page), box_parts.FOUND: _boxes(results[i].found[AUTOMATIC])}
-        drawn.append(pictures.boxed(small, boxes))
+        drawn.append(pictures.boxed(results[i].image, boxes))
     return pictures.sheet(
         drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3
     )
+
+
+def _small(image: GreyImage) -> GreyImage:
+    height = max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
+    return np.asarray(cv2.resize(image, (PICTURE_PX, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _values(summary: dict[str, Any]) -> dict[str, float]:

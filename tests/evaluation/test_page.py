@@ -162,4 +162,4 @@ def test_weights_of_three_steps_are_not_published(
     place: Place, reader: Reader, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refused(capsys, lambda: place.evaluate("page", "publish=page/nothing"))
-    assert said.startswith("publish=page/nothing: one step's weights are published")
+    assert said.startswith("publish=page/nothing: not of stage page")
