@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from hwr.errors import InputError
+from hwr.lettering import font
 
 WIDTH_PX = 1600  # no picture is wider: a browser shows this much without scaling
 GAP_PX, PADDING_PX, LABEL_PX, ROW_PX = 12, 14, 84, 32
@@ -72,15 +71,6 @@ def save(path: Path, picture: Picture) -> None:
         Image.fromarray(picture).save(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans as matplotlib ships it; Pillow's own font has neither accents nor Greek."""
-    spec = find_spec("matplotlib")  # found, not imported: that would take time and write a cache
-    if spec is None or spec.origin is None:
-        raise InputError("pictures are lettered in a font that matplotlib ships: pip install matplotlib")
-    return ImageFont.truetype(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def _aligned(item: Reading) -> list[Block]:

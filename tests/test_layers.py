@@ -16,6 +16,7 @@ LAYERS = {
     "hwr.boxes": 0,
     "hwr.fitting": 0,
     "hwr.images": 0,
+    "hwr.lettering": 0,
     "hwr.line_images": 0,
     "hwr.page_images": 0,
     "hwr.plan": 0,

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from hwr.errors import InputError
-from hwr.pictures import CARD, INK, MISSED, WIDTH_PX, WRONG, Reading, boxed, font, readings, save, sheet
+from hwr.pictures import CARD, INK, MISSED, WIDTH_PX, WRONG, Reading, boxed, readings, save, sheet
 
 
 def line(width: int = 300, height: int = 64) -> np.ndarray:
@@ -114,12 +114,6 @@ def test_readings_draw_every_pair_within_the_width(reference: str, hypothesis: s
 def test_readings_of_nothing_are_a_heading() -> None:
     empty, one = readings({"worst": []}), readings({"worst": [reading("a", "a")]})
     assert pixels(empty, CARD) == 0 < pixels(one, CARD)
-
-
-@pytest.mark.parametrize("character", "éœŒ«»\u2019“”€—…ßſþωάЖčőșñ¿†")
-def test_font_has_the_characters_of_european_handwriting(character: str) -> None:
-    missing = font(20).getmask("\U000f0000")  # a private character: the box that stands for what a font lacks
-    assert bytes(font(20).getmask(character)) != bytes(missing)
 
 
 def test_save_writes_what_was_drawn(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def _read(reader: PageReader, page: Page, scored: set[str], config: EvaluateConf
         working_pixels=config.working_pixels,
         pdf_dpi=config.pdf_dpi,
     )
-    boxes = np.array([own.box for own in page.lines]).reshape(-1, 4)
+    boxes = _boxes(page)
     given = {
         "area": Given(area=area_of(page)),
         "line boxes": Given(lines=reader.cut(image, boxes)),
@@ -148,7 +148,7 @@ def _texts(results: Sequence[_Result]) -> Texts:
 def _about(results: Sequence[_Result]) -> dict[str, Any]:
     alignments = [own.alignments[AUTOMATIC] for own in results]
     boxes = [
-        detection.count(_boxes(own.found[AUTOMATIC]), _true(own.page), np.zeros((0, 4))) for own in results
+        detection.count(_boxes(own.found[AUTOMATIC]), _boxes(own.page), np.zeros((0, 4))) for own in results
     ]
     texts = [_page_texts(own) for own in results]
     words = Counts.total(page_scoring.bag_of_words(" ".join(true), " ".join(read)) for true, read in texts)
@@ -195,12 +195,8 @@ def _by_page(results: Sequence[_Result]) -> dict[str, Any]:
                           **{name: _budget([own], name) for name in GIVEN}} for own in results}  # fmt: skip
 
 
-def _boxes(found: Found) -> FloatArray:
-    return np.array([own.box for own in found.lines]).reshape(-1, 4)
-
-
-def _true(page: Page) -> FloatArray:
-    return np.array([own.box for own in page.lines]).reshape(-1, 4)
+def _boxes(of: Page | Found) -> FloatArray:
+    return np.array([own.box for own in of.lines]).reshape(-1, 4)
 
 
 def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:
@@ -209,7 +205,10 @@ def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:
     worst = np.argsort(-np.array(rates), kind="stable")[:count]
     drawn = []
     for i in worst:
-        boxes = {box_parts.TRUE: _true(results[i].page), box_parts.FOUND: _boxes(results[i].found[AUTOMATIC])}
+        boxes = {
+            box_parts.TRUE: _boxes(results[i].page),
+            box_parts.FOUND: _boxes(results[i].found[AUTOMATIC]),
+        }
         drawn.append(pictures.boxed(results[i].image, boxes))
     return pictures.sheet(
         drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3

@@ -1,16 +1,12 @@
 """A page's picture with what was read on it: its area, its lines, their order and their texts."""
 
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from hwr.errors import InputError
 from hwr.export import pixels
 from hwr.images import GreyImage
+from hwr.lettering import font
 from hwr.transcript import ReadLine, ReadPage
 
 AREA = (22, 163, 74)
@@ -46,7 +42,7 @@ def _letter(pen: ImageDraw.ImageDraw, line: ReadLine, position: int, size: tuple
     """Write a line's number before its left end, or on it at the page's edge, and its text below."""
     x1, y1, _, y2 = pixels.box_px(line.box, size)
     number, number_size = str(position + 1), _between((y2 - y1) // 2)
-    left = max(0, x1 - 3 - round(_font(number_size).getlength(number)))
+    left = max(0, x1 - 3 - round(font(number_size).getlength(number)))
     _write(pen, (left, (y1 + y2) // 2), number, (number_size, LINES[position % len(LINES)]))
     text_size = _fitting(line.text, (y2 - y1) // 3, size[1] - x1)
     if line.text and text_size >= LEGIBLE_PX:
@@ -59,26 +55,17 @@ def _write(
 ) -> None:
     """Write `text` on translucent white from the middle of its left end; `style` is font size and ink."""
     size, ink = style
-    pen.rectangle(pen.textbbox(at, text, _font(size), anchor="lm"), (*WHITE, GROUND))
-    pen.text(at, text, ink, _font(size), anchor="lm")
+    pen.rectangle(pen.textbbox(at, text, font(size), anchor="lm"), (*WHITE, GROUND))
+    pen.text(at, text, ink, font(size), anchor="lm")
 
 
 def _fitting(text: str, size: int, room: int) -> int:
     """Return the largest font size, at most `size`, in which `text` fits; below legible where none does."""
     size = min(size, LARGEST_PX)
-    while size >= LEGIBLE_PX and _font(size).getlength(text) > room:
+    while size >= LEGIBLE_PX and font(size).getlength(text) > room:
         size -= 1
     return size
 
 
 def _between(size: int) -> int:
     return min(max(size, LEGIBLE_PX), LARGEST_PX)
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans as matplotlib ships it, as `hwr.pictures` does, a module beside this package."""
-    spec = find_spec("matplotlib")  # found, not imported: that would take time and write a cache
-    if spec is None or spec.origin is None:
-        raise InputError("pictures are lettered in a font that matplotlib ships: pip install matplotlib")
-    return ImageFont.truetype(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mxnet.gluon import nn
+from mxnet.gluon.model_zoo.vision import resnet34_v1
 
 
 class ConvBlock(nn.HybridSequential):
@@ -37,3 +38,14 @@ class ResidualBlock(nn.HybridBlock):
         """Return relu(body(x) + shortcut(x))."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
         return F.Activation(self.body(x) + shortcut, act_type="relu")  # oneDNN's; F.relu is not
+
+
+def resnet34(stages: int) -> list[Any]:
+    """Return ResNet-34's layers for grey images up to its first or second stage: H/4 x W/4, or H/8 x W/8.
+
+    Built empty: nothing is downloaded.
+    """
+    return [
+        nn.Conv2D(64, 7, 2, 3, in_channels=1, use_bias=False),
+        *resnet34_v1(pretrained=False).features[1 : 4 + stages],  # normalisation, ReLU, pooling, stages
+    ]

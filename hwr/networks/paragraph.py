@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mxnet.gluon import nn
-from mxnet.gluon.model_zoo.vision import resnet34_v1
 
+from hwr.networks import backbone
 from hwr.networks.backbone import ConvBlock, ResidualBlock
 
 
@@ -73,8 +73,7 @@ def resnet34(*, hidden: int, dropout: float) -> Any:
     """
     network = nn.HybridSequential(prefix="paragraph_")
     with network.name_scope():
-        network.add(nn.Conv2D(64, 7, 2, 3, in_channels=1, use_bias=False))
-        network.add(*resnet34_v1(pretrained=False).features[1:6])  # (N, 128, H/8, W/8)
+        network.add(*backbone.resnet34(2))  # (N, 128, H/8, W/8)
         for _ in range(2):
             network.add(nn.Dense(hidden, activation="relu"), nn.Dropout(dropout))
         network.add(nn.Dense(4, activation="sigmoid"))

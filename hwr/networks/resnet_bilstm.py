@@ -7,7 +7,8 @@ Residual Learning for Image Recognition" (CVPR 2016). Kept for comparison; `crnn
 from typing import Any
 
 from mxnet.gluon import nn, rnn
-from mxnet.gluon.model_zoo.vision import resnet34_v1
+
+from hwr.networks.backbone import resnet34
 
 STRIDE = 4  # image columns a time step
 
@@ -56,8 +57,7 @@ def _trunk() -> Any:
     """Return ResNet-34 up to its first stage, for grey images: (N, 1, H, W) to (N, 64, H/4, W/4)."""
     trunk = nn.HybridSequential(prefix="trunk_")
     with trunk.name_scope():
-        trunk.add(nn.Conv2D(64, 7, 2, 3, in_channels=1, use_bias=False))
-        trunk.add(*resnet34_v1(pretrained=False).features[1:5])  # normalisation, ReLU, pooling, three blocks
+        trunk.add(*resnet34(1))
     return trunk
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mxnet.gluon import nn
-from mxnet.gluon.model_zoo.vision import resnet34_v1
 
 from hwr.errors import InputError
+from hwr.networks import backbone
 from hwr.networks.backbone import ConvBlock, ResidualBlock
 
 Sizes = Sequence[Sequence[float]]  # (width, height) each, fractions of the image
@@ -100,12 +100,11 @@ def resnet34(*, downsampled: int, anchors: Sequence[Sizes]) -> Ssd:
     """Return the published detector: ResNet-34 to its second stage, and five smaller maps.
 
     "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021; `downsampled` are the channels
-    of the next three maps, each half the size of the last; two of a single
-    cell follow. The trunk is built empty: nothing is downloaded.
+    of the next three maps, each half the size of the last; two of a single cell follow. The trunk is built
+    empty: nothing is downloaded.
     """
     trunk = nn.HybridSequential()
-    trunk.add(nn.Conv2D(64, 7, 2, 3, in_channels=1, use_bias=False))
-    trunk.add(*resnet34_v1(pretrained=False).features[1:6])  # (N, 128, H/8, W/8)
+    trunk.add(*backbone.resnet34(2))  # (N, 128, H/8, W/8)
     halved = [_halved(downsampled) for _ in range(3)]
     return Ssd([trunk, *halved, nn.GlobalMaxPool2D(), nn.HybridSequential()], anchors)
 

@@ -81,4 +81,4 @@ def test_text_stays_on_the_page_when_it_is_long() -> None:
 def test_accents_have_letters_of_their_own() -> None:
     plain, accented = (draw(WHITE, page(at(0.4, text), area=None), 400) for text in ("ete", "été"))
     assert (plain != accented).any()
-    assert overlay._font(12).getmask("é").getbbox() != overlay._font(12).getmask("e").getbbox()
+    assert overlay.font(12).getmask("é").getbbox() != overlay.font(12).getmask("e").getbbox()
