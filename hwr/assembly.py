@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import mxnet as mx
 
-from hwr import weights
+from hwr import decoders, weights
 from hwr.binding import bind, make, target
 from hwr.config import ROOT, TrainConfig, WeightsConfig, stored
 from hwr.data.samples import rounded
@@ -188,7 +188,7 @@ def page_reader(config: Pipeline, load: Callable[..., Weights] = find) -> PageRe
         load(getattr(config.weights, kind), kind=kind) for kind in ("paragraph", "segmentation", "line")
     )
     area_config, line_config = config_of(area), config_of(lines)
-    decoder = make(target(config.decoder, "decoder"), config.decoder, "decoder", alphabet=alphabet_of(text))
+    decoder = decoders.decoder(config.decoder, alphabet_of(text))
     return PageReader(
         AreaStep(
             finder=area_finder(area, batch_size=size, context=context),

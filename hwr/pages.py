@@ -1,15 +1,14 @@
 """The pipeline: a page image to its handwritten area, its lines and texts, all boxes and confidences kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hwr import cutting, reading_order
 from hwr.boxes import Box, FloatArray, clip, union
 from hwr.data.samples import rounded
-from hwr.decoding.greedy import Reading
+from hwr.decoding.reading import Decoder, Reading
 from hwr.fitting import PageFit, fit, grown
 from hwr.images import GreyImage
 from hwr.line_images import LineCrop, Outline, crop_line, stretches
@@ -21,8 +20,6 @@ from hwr.transcript import ReadLine, ReadPage, ReadWord
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _LEAST_PX = 2.0  # sides of a box that is read: in less there is nothing to see
-
-Decoder = Callable[[NDArray[np.float32]], Reading]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +123,7 @@ class PageReader:
         """
         size = (page.shape[0], page.shape[1])
         images = [crop_line(page, outline, self.text.crop) for outline in outlines]
-        readings = [self.text.decoder(probs) for probs in self.text.reader.probs(images)]
+        readings = self.text.decoder.read(self.text.reader.probs(images))
         lines = [
             self._line(outline, size, image.shape[1], reading)
             for outline, image, reading in zip(outlines, images, readings, strict=True)

@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hwr import assembly, building, evaluation
+from hwr import assembly, building, decoders, evaluation
 from hwr.binding import bind, target
 from hwr.config import (
     ROOT,
@@ -26,7 +26,7 @@ from hwr.errors import InputError
 def check_transcription(config: TranscribeConfig) -> None:
     """Bind what the weights leave open: nothing is read, and none are loaded."""
     assembly.device(config.device)
-    bind(target(config.decoder, "decoder"), config.decoder, "decoder", ["alphabet"])
+    decoders.check(config.decoder)
 
 
 Check = Callable[[Any], None]

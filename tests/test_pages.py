@@ -1,5 +1,6 @@
 """The pipeline on pages of shaded strips: what stands in for a network tells, or asks, where they lie."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hwr.boxes import Box
-from hwr.decoding.greedy import Reading
+from hwr.decoding.reading import Reading
 from hwr.fitting import PageFit
 from hwr.images import GreyImage
 from hwr.line_images import LineCrop
@@ -78,6 +79,16 @@ def named(probs: NDArray[np.float32]) -> Reading:
     return Reading(text, 0.5, spans, (0.5,) * len(text))
 
 
+@dataclass(frozen=True)
+class OneByOne:
+    """A decoder that reads each line with a function."""
+
+    decode: Callable[[NDArray[np.float32]], Reading]
+
+    def read(self, lines: Sequence[NDArray[np.float32]]) -> list[Reading]:
+        return [self.decode(probs) for probs in lines]
+
+
 def reader(
     detector: Any, *, finder: Any = None, unit: str = "line", decoder: Any = named, **text: Any
 ) -> PageReader:
@@ -85,7 +96,7 @@ def reader(
     return PageReader(
         AreaStep(finder=finder or Finder(), fit=CANVAS, growth=0.0),
         LineStep(detector=detector, fit=CANVAS, growth=0.0, unit=unit),
-        TextStep(reader=Shades(), decoder=decoder, **settings),
+        TextStep(reader=Shades(), decoder=OneByOne(decoder), **settings),
     )
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr import assembly, pictures, weights
-from hwr.binding import bind, make, target
+from hwr import assembly, decoders, pictures, weights
+from hwr.binding import bind
 from hwr.building import parts
 from hwr.building.parts import Training
 from hwr.config import TrainConfig
@@ -33,7 +33,7 @@ def check(config: TrainConfig) -> None:
     """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
     assembly.crop_of(config)
     bind(assembly.maker_of(config), config.network, "network", ["classes"])
-    bind(target(config.decoder, "decoder"), config.decoder, "decoder", ["alphabet"])
+    decoders.check(config.decoder)
     parts.check_common(config)
     parts.phase_parts(config, Augmentation, LOSSES)
 
@@ -49,7 +49,7 @@ def training(config: TrainConfig, store: Store, *, progress: bool) -> Training:
     context = assembly.device(config.device)
     network = assembly.line_network(config, task.alphabet, context)
     took = start and weights.transfer(network, start, task.alphabet, heads=("output", "shortcut"))
-    decoder = make(target(config.decoder, "decoder"), config.decoder, "decoder", alphabet=task.alphabet)
+    decoder = decoders.decoder(config.decoder, task.alphabet)
     reader = LineReader(network, batch_size=config.batch_size, context=context)
     stage = LineStage(reader, task, decoder, batch_size=config.batch_size, seed=config.seed)
     first = next(iter(config.phases))

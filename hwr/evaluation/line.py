@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hwr import assembly, pictures
-from hwr.binding import bind, make, target
+from hwr import assembly, decoders, pictures
+from hwr.binding import make
 from hwr.building import parts
 from hwr.building.line import check_characters, line_set, lines_of, reading_item
 from hwr.config import EvaluateConfig
@@ -32,7 +32,7 @@ def check(config: EvaluateConfig) -> None:
     """Raise InputError for settings that no part takes."""
     make(Scorer, config.scorer, "scorer")
     make(Resampling, config.resampling, "resampling")
-    bind(target(config.decoder, "decoder"), config.decoder, "decoder", ["alphabet"])
+    decoders.check(config.decoder)
 
 
 def prepare(task: Task) -> list[Weights]:
@@ -90,10 +90,11 @@ def _lines(task: Task, found: Weights) -> tuple[list[Page], LineSet]:
 def _read(config: EvaluateConfig, found: Weights, pages: Sequence[Page], lines: LineSet) -> Texts:
     alphabet, context = assembly.alphabet_of(found), assembly.device(config.device)
     reader = assembly.line_reader(found, batch_size=config.batch_size, context=context)
-    decoder = make(target(config.decoder, "decoder"), config.decoder, "decoder", alphabet=alphabet)
+    decoder = decoders.decoder(config.decoder, alphabet)
     read: list[str] = []
     for start in tqdm(range(0, len(lines.ids), CHUNK), desc="reading", unit=f"{CHUNK} lines", disable=None):
-        read += [decoder(probs).text for probs in reader.probs(lines.images[start : start + CHUNK])]
+        probs = reader.probs(lines.images[start : start + CHUNK])
+        read += [reading.text for reading in decoder.read(probs)]
     by_id: dict[str, tuple[Page, Line]] = {line.id: (page, line) for page in pages for line in page.lines}
     return Texts(
         dict(zip(lines.ids, lines.texts, strict=True)),

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.data.samples import Image, LineBatch, LineSet, reading_batches, training_batches
-from hwr.decoding.greedy import Reading
+from hwr.decoding.reading import Decoder, Reading
 from hwr.text import Alphabet
 
 METRICS = ("valid/cer", "valid/wer")  # what `validate` returns, errors all
 
-Decoder = Callable[[NDArray[np.float32]], Reading]
 Augment = Callable[..., Image]  # image, *, seed, epoch, index
 
 
@@ -90,7 +89,7 @@ class LineStage:
 
     def read(self, images: Sequence[Image]) -> list[Reading]:
         """Return the text of every line image."""
-        return [self.decoder(probs) for probs in self.reader.probs(images)]
+        return self.decoder.read(self.reader.probs(images))
 
 
 def _rate(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:

@@ -1,5 +1,6 @@
 """Stage `line`: lines read alike in any company, batches repeat by seed, scores are ratios of counts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from hwr.assembly import drawn
 from hwr.data.samples import Image, LineSet, rounded, stack
-from hwr.decoding.greedy import GreedyDecoder, Reading
+from hwr.decoding.greedy import GreedyDecoder
+from hwr.decoding.reading import Reading
 from hwr.losses import CtcLoss
 from hwr.networks.crnn import STRIDE, Crnn
 from hwr.networks.resnet_bilstm import ResnetBilstm
@@ -147,11 +149,12 @@ def test_loss_falls_when_trained(shortcut_weight: float) -> None:
 
 
 def test_validate_gives_ratios_of_counts_over_all_lines() -> None:
-    def decoder(probs: NDArray[np.float32]) -> Reading:
-        return Reading("ab", 1.0)
+    class Decoder:
+        def read(self, lines: Sequence[NDArray[np.float32]]) -> list[Reading]:
+            return [Reading("ab", 1.0) for _ in lines]
 
     # "ab" as it is; "abc d" lacks 3 of 5 characters, and of its 2 words neither is "ab"
-    assert stage(decoder=decoder).validate() == {
+    assert stage(decoder=Decoder()).validate() == {
         "valid/cer": pytest.approx(3 / 7),
         "valid/wer": pytest.approx(2 / 3),
     }

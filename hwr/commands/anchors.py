@@ -1,0 +1,16 @@
+"""python -m hwr anchors: how well a detector's anchors fit the boxes of a data set."""
+
+from collections.abc import Sequence
+
+from hwr.config import InspectConfig, composed
+
+
+def run(overrides: Sequence[str]) -> None:
+    """Print how many boxes of each split the anchors of a detector cover."""
+    config: InspectConfig = composed("inspect", ["stage=segmentation", *overrides], InspectConfig).root
+    from hwr import runtime  # takes seconds: bad keys and --help need not wait
+    from hwr.building import check, segmentation
+
+    check(config)
+    runtime.start()
+    print(segmentation.anchor_table(config))

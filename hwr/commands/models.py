@@ -1,0 +1,16 @@
+"""python -m hwr models: the published weights and what they score."""
+
+from collections.abc import Sequence
+
+from hwr.errors import InputError
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Print the table of published weights."""
+    if arguments:
+        raise InputError(f"models takes no keys, not {arguments[0]}")
+    from hwr import runtime  # takes seconds: --help need not wait
+    from hwr.published import table
+
+    runtime.start()
+    print(table())
