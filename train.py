@@ -9,6 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from hwr.config import TrainConfig, clear_errors, typed
+from hwr.multirun import sweep_ended
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
@@ -22,5 +23,5 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    with clear_errors():
+    with clear_errors(), sweep_ended():
         main()

@@ -10,11 +10,13 @@ from hwr import decoders, weights
 from hwr.binding import bind, make, target
 from hwr.config import ROOT, TrainConfig, WeightsConfig, stored
 from hwr.data.samples import rounded
+from hwr.data.text_samples import Sampling
 from hwr.errors import InputError
 from hwr.fitting import PageFit
 from hwr.line_images import LineCrop
 from hwr.networks.crnn import STRIDE
 from hwr.pages import AreaStep, LineStep, PageReader, TextStep
+from hwr.stages.denoiser import TextDenoiser
 from hwr.stages.line import LineReader
 from hwr.stages.paragraph import AreaFinder
 from hwr.stages.segmentation import BoxDetector, Detecting
@@ -26,6 +28,7 @@ _NETWORKS = {
     "paragraph": ("hwr.networks.paragraph",),
     "segmentation": ("hwr.networks.ssd",),
     "line": ("hwr.networks.crnn", "hwr.networks.resnet_bilstm"),
+    "denoiser": ("hwr.networks.transformer",),
 }
 
 
@@ -74,9 +77,14 @@ def device(name: str) -> Any:
 
 def drawn(network: Any, image: tuple[int, int], *, seed: int, context: Any) -> Any:
     """Return a network with parameters drawn from `seed`; an image (H, W) shows each layer its shape."""
+    return _drawn(network, (1, 1, *image), seed=seed, context=context)
+
+
+def _drawn(network: Any, *inputs: tuple[int, ...], seed: int, context: Any) -> Any:
+    """Return a network with parameters drawn from `seed`; zeros of these shapes show each layer its own."""
     mx.random.seed(seed)
     network.initialize(mx.init.Xavier(magnitude=2.24), ctx=context)
-    network(mx.nd.zeros((1, 1, *image), ctx=context))
+    network(*(mx.nd.zeros(shape, ctx=context) for shape in inputs))
     network.collect_params(".*(bias|gamma|beta)$").setattr("wd_mult", 0.0)
     network.hybridize()
     return network
@@ -178,6 +186,30 @@ def box_detector(found: Weights, *, batch_size: int, context: Any) -> BoxDetecto
     return made
 
 
+# Stage `denoiser`
+
+
+def sampling_of(config: TrainConfig) -> Sampling:
+    """Return how stage `denoiser` takes its samples; raise InputError for a wrong node."""
+    bind(_denoiser, config.stage, "stage")
+    return make(Sampling, {name: config.stage[name] for name in ("repeats", "windows", "longest")}, "stage")
+
+
+def denoiser_network(config: TrainConfig, alphabet: Alphabet, context: Any) -> Any:
+    """Return the network of stage `denoiser`, its parameters drawn from the seed."""
+    network = make(maker_of(config), config.network, "network", classes=len(alphabet))
+    return _drawn(network, (1, 1), (1, 1), seed=config.seed, context=context)
+
+
+def text_denoiser(found: Weights, *, batch_size: int, context: Any) -> TextDenoiser:
+    """Return a denoiser of texts with these weights."""
+    config, alphabet = config_of(found), alphabet_of(found)
+    network = denoiser_network(config, alphabet, context)
+    weights.fill(network, found)
+    longest = sampling_of(config).longest
+    return TextDenoiser(network, alphabet, longest=longest, batch_size=batch_size, context=context)
+
+
 # The whole pipeline
 
 
@@ -230,3 +262,8 @@ def _segmentation(
     *, kind: str, unit: str, size: Sequence[int], normalise: bool, growth: float, min_c: float,
     overlap_thres: float, topk: int,
 ) -> None: ...  # fmt: skip
+
+
+def _denoiser(
+    *, kind: str, confusions: str, texts: Sequence[str], repeats: int, windows: float, longest: int
+) -> None: ...

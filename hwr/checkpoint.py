@@ -1,39 +1,43 @@
-"""The state of a training as plain arrays and JSON: weights, moments, weight average, best weights, progress.
+"""The state of a training: weights, moments, weight average, best weights, progress, metrics of its epochs.
 
-It is what a resumed training needs to end with the bits of one that was never stopped. Random numbers are
-drawn from a seed in each epoch, and need no place in it.
+It is what a resumed training needs to end with the bits of one that was never stopped, also from within an
+epoch. Random numbers are drawn from a seed in each step, and need no place in it.
 """
 
 import contextlib
 import hashlib
-import json
-import os
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import mxnet as mx
 import numpy as np
-from numpy.typing import NDArray
 
+from hwr import generations
 from hwr.errors import InputError
-
-STATE = "state.json"
-Arrays = dict[str, NDArray[Any]]
+from hwr.generations import Arrays, Generation
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is: epochs in all, in the phase, and since the lowest error of the phase."""
+    """How far a training is: epochs in all and in the phase, steps in the epoch under way, in all `seconds`.
+
+    `stale` epochs are behind since the lowest error of the phase; the epoch under way `began` at that second.
+    """
 
     phase: int = -1  # none has begun
     phase_epoch: int = 0
     epoch: int = 0
+    step: int = 0
     stale: int = 0
     best: float = float("inf")
     seconds: float = 0.0
+    began: float = 0.0
+
+    def next_step(self, seconds: float) -> "Progress":
+        """Count a step that ended `seconds` after the training started."""
+        return replace(self, step=self.step + 1, seconds=seconds)
 
     def next_epoch(self, error: float, seconds: float) -> "Progress":
         """Count an epoch that ended with the monitored `error`, `seconds` after the training started."""
@@ -42,35 +46,52 @@ class Progress:
             self,
             phase_epoch=self.phase_epoch + 1,
             epoch=self.epoch + 1,
+            step=0,
             stale=0 if better else self.stale + 1,
             best=error if better else self.best,
             seconds=seconds,
+            began=seconds,
         )
 
 
 class Checkpoint:
-    """The state of the training of the initialised `network`; `folder` holds its newest generation."""
+    """The state of the training of the initialised `network`; `folder` holds its newest two generations.
+
+    `losses` are those of the samples of the epoch under way, `history` the metrics of the epochs behind.
+    """
 
     def __init__(self, network: Any, folder: Path) -> None:
         self.network, self.folder = network, folder
         self.progress = Progress()
         self.best: Arrays = {}
+        self.losses: list[float] = []
+        self.history: dict[int, dict[str, float]] = {}
+        self._generation = 0
         self._decay: float | None = None
         self._average: dict[str, Any] = {}
         self._moments: Arrays = {}
 
-    def restore(self) -> None:
-        """Go on from what the folder holds; raise InputError where it is damaged or of another network."""
-        if not (self.folder / STATE).exists():
-            return
-        progress, decay, stored = _read(self.folder)
+    def restore(self) -> str:
+        """Go on from what the folder holds, and say so where the newest generation is damaged.
+
+        Raises InputError where both are, or where they are of another network.
+        """
+        found = generations.newest(self.folder)
+        if found is None:
+            return ""
+        stored, progress = found.arrays, _progress(found, self.folder)
         self._refuse_other_network(_under(stored, "weights/"))
         set_arrays(self.network, _under(stored, "weights/"))
         context = next(iter(parameters(self.network).values())).list_ctx()[0]
         average = _under(stored, "average/").items()
         self._average = {name: mx.nd.array(value, context, dtype=value.dtype) for name, value in average}
-        self._moments, self._decay = _under(stored, "moments/"), decay
+        self._moments, self._decay = _under(stored, "moments/"), found.about["average"]
         self.best, self.progress = _under(stored, "best/"), progress
+        self.losses = stored["losses"].tolist()
+        self.history = {int(epoch): values for epoch, values in found.about["history"].items()}
+        self._generation = found.number
+        behind = f"{self.folder}: the newest state is damaged; going on from the one before it"
+        return behind if found.damaged else ""
 
     def begin(self, phase: int, *, average: float | None) -> None:
         """Begin a phase from the best weights so far, with a fresh average of decay `average`, or none."""
@@ -119,37 +140,40 @@ class Checkpoint:
         averaged = {name: value.asnumpy() for name, value in self._average.items()}
         return averaged or arrays(self.network)
 
+    def finish_step(self, losses: Sequence[float], seconds: float) -> None:
+        """Count a step and keep the losses of its samples."""
+        self.losses += losses
+        self.progress = self.progress.next_step(seconds)
+
     def finish_epoch(self, error: float, seconds: float) -> None:
         """Count an epoch, and keep the weights of this moment where `error` is the lowest so far."""
         if error < self.progress.best:
             self.best = arrays(self.network)
-        self.progress = self.progress.next_epoch(error, seconds)
+        self.progress, self.losses = self.progress.next_epoch(error, seconds), []
+
+    def keep_metrics(self, values: Mapping[str, float]) -> None:
+        """Keep the metrics of the epoch that has ended."""
+        self.history[self.progress.epoch] = {name: float(value) for name, value in values.items()}
 
     def save(self, trainer: Any) -> None:
-        """Write a generation and drop the one before; a kill at any moment leaves one that loads."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write a generation and keep the one before; a kill at any moment leaves one that loads.
+
+        Raises InputError where it cannot be written.
+        """
         parts = {
             "weights": arrays(self.network),
             "average": {name: value.asnumpy() for name, value in self._average.items()},
             "best": self.best,
             "moments": self._moments_of(trainer),
         }
-        content = {
-            f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()
+        content = {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
+        content["losses"] = np.array(self.losses, np.float64)
+        about = {
+            "progress": asdict(self.progress),
+            "average": self._decay,
+            "history": {str(epoch): values for epoch, values in self.history.items()},
         }
-        path = self.folder / f"state-{self.progress.epoch:05d}.npz"
-        with path.open("wb") as file:
-            np.savez(file, **content)
-            _to_disk(file)
-        about = {"arrays": path.name, "sha256": sha256(path), "average": self._decay}
-        fresh = self.folder / (STATE + ".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump({"progress": asdict(self.progress), **about}, file, indent=1)
-            _to_disk(file)
-        fresh.replace(self.folder / STATE)
-        for old in self.folder.glob("state-*.npz"):
-            if old != path:
-                old.unlink()
+        self._generation = generations.write(self.folder, about, content, before=self._generation)
 
     def _moments_of(self, trainer: Any) -> Arrays:
         states, counts = trainer._updaters[0].states, trainer._optimizer._index_update_count
@@ -201,24 +225,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _read(folder: Path) -> tuple[Progress, float | None, Arrays]:
-    """Return the progress, the decay of the average, and the arrays."""
-    try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        path = folder / Path(state["arrays"]).name
-        if sha256(path) == state["sha256"]:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            return Progress(**state["progress"]), state["average"], arrays
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-        pass
-    raise InputError(f"{folder}: the state of this training is damaged or not whole; it cannot be resumed")
-
-
 def _under(stored: Arrays, prefix: str) -> Arrays:
     return {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
 
 
-def _to_disk(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def _progress(found: Generation, folder: Path) -> Progress:
+    try:
+        return Progress(**found.about["progress"])
+    except (KeyError, TypeError):
+        raise InputError(f"{folder}: the state is of another version of this program; start anew") from None

@@ -1,9 +1,8 @@
 """The typed roots of conf/ and their validation: what a user typed becomes plain values, or one clear line.
 
-Beside the two scripts this is the only importer of Hydra and OmegaConf.
+Beside the two scripts and `multirun` this is the only importer of Hydra and OmegaConf.
 """
 
-import atexit
 import math
 import operator
 import os
@@ -11,8 +10,8 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra.experimental.callback import Callback
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -57,12 +55,18 @@ class TrackingConfig:
 
 
 @dataclass
-class WeightsConfig:
+class LineWeightsConfig:
+    """The weights that read lines."""
+
+    line: str = MISSING
+
+
+@dataclass
+class WeightsConfig(LineWeightsConfig):
     """The weights of each stage."""
 
     paragraph: str = MISSING
     segmentation: str = MISSING
-    line: str = MISSING
 
 
 @dataclass
@@ -81,6 +85,7 @@ class TrainConfig:
     max_epochs: int | None = _ranged(least=1)
     max_minutes: float | None = _ranged(above=0)
     patience: int | None = _ranged(least=1)
+    save_every: float | None = field(default=None, metadata={"above": 0})  # min; older configurations lack it
     clip: float | None = _ranged(above=0)
     average: float | None = _ranged(least=0, below=1)
     folder: str = MISSING
@@ -98,28 +103,101 @@ class TrainConfig:
 
 
 @dataclass
-class EvaluateConfig:
-    """An evaluation, as conf/evaluate.yaml gives it."""
+class LinesConfig:
+    """The keys of whatever reads the lines of a split."""
 
-    target: str = _ranged(one_of=("paragraph", "segmentation", "line", "page"))
-    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    weights: LineWeightsConfig = field(default_factory=LineWeightsConfig)
     split: str = _ranged(one_of=("train", "valid", "test"))
-    output: str = MISSING
     batch_size: int = _ranged(least=1)
     device: str = MISSING
     unknown: str = _ranged(one_of=("keep", "error"))
+    folder: str = MISSING
+    max_pixels: int = _ranged(least=1)
+    data: dict[str, Any] = field(default_factory=dict)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+@dataclass
+class EvaluateConfig(LinesConfig):
+    """An evaluation, as conf/evaluate.yaml gives it."""
+
+    target: str = _ranged(one_of=("paragraph", "segmentation", "line", "denoiser", "page"))
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    output: str = MISSING
     seams: bool = MISSING
     working_pixels: int = _ranged(least=1)
     pdf_dpi: int = _ranged(least=1)
     pictures: int = _ranged(least=0)
+    kept_height: int = _ranged(least=0)
     publish: str | None = MISSING
-    folder: str = MISSING
-    max_pixels: int = _ranged(least=1)
-    data: dict[str, Any] = field(default_factory=dict)
     decoder: dict[str, Any] = field(default_factory=dict)
     scorer: dict[str, Any] = field(default_factory=dict)
     resampling: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TuneConfig(LinesConfig):
+    """A choice of a decoder's numbers, as conf/tune.yaml gives it."""
+
+    decoder: dict[str, Any] = field(default_factory=dict)
+    search: str = _ranged(one_of=("coordinate", "grid"))
+    rounds: int = _ranged(least=1)
+    monitor: str = _ranged(one_of=("cer", "wer"))
+    tolerance: float = _ranged(least=0)
+    space: dict[str, Any] = field(default_factory=dict)
+    cheap: list[str] = field(default_factory=list)
+    output: str | None = MISSING
+
+
+@dataclass
+class DecodersConfig(LinesConfig):
+    """A comparison of decoders, as conf/decoders.yaml gives it."""
+
+    decoders: dict[str, Any] = field(default_factory=dict)
+    baseline: str = MISSING
+    repeats: int = _ranged(least=1)
+    pictures: int = _ranged(least=0)
+    seed: int = _ranged(least=0)
+    output: str = MISSING
+    scorer: dict[str, Any] = field(default_factory=dict)
+    resampling: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ConfusionConfig(LinesConfig):
+    """A count of what is misread, as conf/confusion.yaml gives it."""
+
+    decoder: dict[str, Any] = field(default_factory=dict)
+    output: str = MISSING
+    published: str | None = MISSING
+    shown: int = _ranged(least=0)
+
+
+@dataclass
+class CompareConfig:
+    """A comparison of runs, as conf/compare.yaml gives it."""
+
+    split: str = _ranged(one_of=("train", "valid", "test"))
+    output: str = MISSING
+    level: float = _ranged(above=0, below=1)
+    resampling: dict[str, Any] = field(default_factory=dict)
+    scorer: dict[str, Any] = field(default_factory=dict)
+    pictures: int = _ranged(least=0)
+    folder: str = MISSING
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+@dataclass
+class SearchConfig:
+    """A search for the settings of a training, as conf/search.yaml gives it."""
+
+    study: str | None = MISSING
+    trials: int = _ranged(least=1)
+    jobs: int = _ranged(least=1)
+    seed: int = _ranged(least=0, below=2**31)
+    space: dict[str, Any] = field(default_factory=dict)
+    sampler: dict[str, Any] = field(default_factory=dict)
+    pruner: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -145,14 +223,38 @@ class TranscribeConfig:
     overlay_width: int = _ranged(least=100)
 
 
+@dataclass
+class AlphabetConfig:
+    """The weights whose alphabet is taken."""
+
+    line: str | None = MISSING
+
+
+@dataclass
+class LanguageModelConfig:
+    """How a language model is made, as conf/language_model.yaml gives it."""
+
+    order: int = MISSING
+    unit: str = MISSING
+    min_count: int = _ranged(least=1)
+    weights: AlphabetConfig = field(default_factory=AlphabetConfig)
+    split: str = _ranged(one_of=("train", "valid", "test"))
+    folder: str = MISSING
+    data: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Composed:
-    """A composed configuration: typed root, YAML text, plain nested values, and what the user overrode."""
+    """A composed configuration: typed root, YAML text, plain nested values, and what the user overrode.
+
+    `choices` tells which file each group took (decoder: beam), where `composed` made it.
+    """
 
     root: Any
     yaml: str
     values: dict[str, Any]
     overrides: tuple[str, ...]
+    choices: dict[str, str] = field(default_factory=dict)
 
 
 def typed(cfg: DictConfig, root: type, overrides: Sequence[str] = ()) -> Composed:
@@ -163,7 +265,7 @@ def typed(cfg: DictConfig, root: type, overrides: Sequence[str] = ()) -> Compose
         values = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
         made = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise InputError(_plain(error)) from None
+        raise InputError(one_line(error)) from None
     _check_ranges(made)
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else overrides
     text = OmegaConf.to_yaml(OmegaConf.create(values))
@@ -174,7 +276,10 @@ def composed(name: str, overrides: Sequence[str], root: type) -> Composed:
     """Compose conf/NAME.yaml with overrides, outside of Hydra's own entry point."""
     os.environ.setdefault("HWR_ROOT", str(ROOT))
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return typed(compose(name, list(overrides)), root, overrides)
+        cfg = compose(name, list(overrides), return_hydra_config=True)
+    choices = {group: str(chosen) for group, chosen in cfg.hydra.runtime.choices.items() if chosen}
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    return replace(typed(own, root, overrides), choices=choices)
 
 
 def stored(text: str, overrides: Sequence[str], root: type) -> Composed:
@@ -186,7 +291,7 @@ def stored(text: str, overrides: Sequence[str], root: type) -> Composed:
             key, _, value = override.lstrip("+").partition("=")
             OmegaConf.update(cfg, key, OmegaConf.create(f"value: {value}").value, merge=True)
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise InputError(_plain(error)) from None
+        raise InputError(one_line(error)) from None
     return typed(typing.cast(DictConfig, cfg), root, overrides)
 
 
@@ -214,36 +319,31 @@ def clear_errors() -> Iterator[None]:
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if _in_sweep():
             raise
-        print(f"error: {_plain(error)}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
 
-class SweepRun(Callback):
-    """Keep one run around the jobs of a sweep, for conf/train.yaml; a single training has none."""
-
-    def __init__(self) -> None:
-        self._open = ExitStack()
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Start the run, or say why that is not possible and end."""
-        from hwr import sweep  # MLflow takes seconds, and a single training does not come here
-
-        with clear_errors():  # what Hydra catches here it only warns of
-            node = OmegaConf.masked_copy(config, ["name", "monitor", "folder", "tracking"])
-            settings = typing.cast("dict[str, Any]", OmegaConf.to_container(node, resolve=True))
-            self._open.enter_context(sweep.parent(settings, list(config.hydra.overrides.task)))
-            atexit.register(self._fail)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """End the run as finished."""
-        self._open.close()
-
-    def _fail(self) -> None:
-        """End the run as failed at the end of the process, as Hydra calls nothing where a job failed."""
-        with suppress(RuntimeError), self._open:
-            raise RuntimeError("a job failed")
+def one_line(error: BaseException) -> str:
+    """Return the message of an error, of Hydra or OmegaConf say, as one line that names key and remedy."""
+    key = getattr(error, "full_key", None) or ""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if isinstance(error, MissingConfigException) and isinstance(error.missing_cfg_file, str):
+        return _no_such_choice(error.missing_cfg_file, error.options or ())
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not understood; write KEY=VALUE, a value with special characters in quotes"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{key} is not set; give {key}=… on the command line"
+    for cause in (error, error.__cause__):  # Hydra wraps what OmegaConf says
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(
+            cause.parent_node, DictConfig
+        ):
+            return no_such_key(str(cause.full_key), [str(name) for name in cause.parent_node])
+    refusal = r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)"
+    if converted := re.match(refusal, text):
+        return f"{key}={converted[1]} is not {_CONVERTED.get(converted[2], converted[2])}"
+    return f"{key}: {text}" if key and key not in text else text
 
 
 def _in_sweep() -> bool:
@@ -276,27 +376,6 @@ def _check_ranges(root: Any) -> None:
             shown = {n: ", ".join(limit) if n == "one_of" else limit for n, limit in key.metadata.items()}
             wanted = " and ".join(_LIMITS[name][1].format(limit) for name, limit in shown.items())
             raise InputError(f"{key.name}={value} is not possible; it must be {wanted}")
-
-
-def _plain(error: BaseException) -> str:
-    """Return the message of a Hydra or OmegaConf error as one line that names the key and the remedy."""
-    key = getattr(error, "full_key", None) or ""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    if isinstance(error, MissingConfigException) and isinstance(error.missing_cfg_file, str):
-        return _no_such_choice(error.missing_cfg_file, error.options or ())
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: not understood; write KEY=VALUE, a value with special characters in quotes"
-    if isinstance(error, MissingMandatoryValue):
-        return f"{key} is not set; give {key}=… on the command line"
-    for cause in (error, error.__cause__):  # Hydra wraps what OmegaConf says
-        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(
-            cause.parent_node, DictConfig
-        ):
-            return no_such_key(str(cause.full_key), [str(name) for name in cause.parent_node])
-    refusal = r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)"
-    if converted := re.match(refusal, text):
-        return f"{key}={converted[1]} is not {_CONVERTED.get(converted[2], converted[2])}"
-    return f"{key}: {text}" if key and key not in text else text
 
 
 def _no_such_choice(file: str, options: Sequence[str]) -> str:

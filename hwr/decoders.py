@@ -1,4 +1,4 @@
-"""Decoders from their nodes of the configuration; a decoder that corrects another's texts holds it as `base`."""
+"""Decoders from their nodes of the configuration; one that corrects another's texts holds it as `base`."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -37,6 +37,20 @@ class CtcLoss(gluon.Block):
         return value * fits
 
 
+class TextLoss(gluon.HybridBlock):
+    """Cross-entropy of a text's characters, one value a text: mean over its characters of -log p(character).
+
+    Inputs: log-probabilities (N, T, C), labels (N, T) padded with -1 on the right, each with one or more.
+    Output: (N,).
+    """
+
+    def hybrid_forward(self, F: Any, log_probs: Any, labels: Any) -> Any:
+        """Return the loss of every text."""
+        counted = labels >= 0
+        chosen = F.pick(log_probs, F.maximum(labels, 0), axis=2) * counted
+        return -F.sum(chosen, axis=1) / F.sum(counted, axis=1)
+
+
 class MseLoss(gluon.HybridBlock):
     """Mean squared error of box edges, one value a box: mean over x1 y1 x2 y2 of (predicted - true)^2.
 

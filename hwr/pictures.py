@@ -1,37 +1,53 @@
 """Pictures for people, uint8 RGB (H, W, 3): sheets of line images, lines with what was read from them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from hwr.collation import Block, Column, collated
 from hwr.errors import InputError
 from hwr.lettering import font
 
 WIDTH_PX = 1600  # no picture is wider: a browser shows this much without scaling
-GAP_PX, PADDING_PX, LABEL_PX, ROW_PX = 12, 14, 84, 32
+GAP_PX, PADDING_PX, ROW_PX = 12, 14, 32
+LABEL_PX, LABEL_MOST_PX = 84, 240  # least and most room for what stands before a text
 TITLE, TEXT, SMALL = 26, 22, 15  # font sizes in pixels
 GROUND, CARD, BORDER, INK, MUTED = "#eef0f3", "#ffffff", "#d5d9e0", "#1f2430", "#6b7280"
 MISSED = ("#7a4d00", "#ffe9b0")  # (ink, ground) of reference characters that were not read
-WRONG = ("#b42318", "#fcd5d1")  # of hypothesis characters that are not written; an empty stretch: missing
+WRONG = ("#b42318", "#fcd5d1")  # of read characters that are not written; an empty stretch: missing
 
 Picture = NDArray[np.uint8]
-Block = tuple[str, str]  # a stretch of the reference and what was read there
+
+
+@dataclass(frozen=True)
+class Read:
+    """A text that was read, and its number of wrong characters."""
+
+    text: str
+    errors: int
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A grey line image (h, w), its id, the texts written and read, and the number of wrong characters."""
+    """A grey line image (h, w), its id, the text written, and those read, one or more, by what read them."""
 
     image: NDArray[np.uint8]
     id: str
     reference: str
-    hypothesis: str
-    errors: int
+    read: Mapping[str, Read]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Room in pixels for labels and for images and texts."""
+
+    label: int
+    width: int
 
 
 def sheet(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, columns: int) -> Picture:
@@ -55,13 +71,18 @@ def boxed(image: NDArray[np.uint8], boxes: Mapping[str, NDArray[np.float64]]) ->
 
 
 def readings(groups: Mapping[str, Sequence[Reading]]) -> Picture:
-    """Return titled groups of cards: line image, reference and hypothesis, their differences coloured."""
+    """Return titled groups of cards: line image, what is written and each reading, its differences coloured.
+
+    What is written is coloured where every reading differs.
+    """
     items = [item for group in groups.values() for item in group]
-    widest = max((max(item.image.shape[1], _advance(_aligned(item), TEXT)) for item in items), default=0)
-    width = min(max(widest, WIDTH_PX // 3), WIDTH_PX - 2 * (GAP_PX + PADDING_PX) - LABEL_PX)
+    named = max((font(SMALL).getlength(name) for item in items for name in item.read), default=0)
+    label = min(max(LABEL_PX, math.ceil(named) + GAP_PX), LABEL_MOST_PX)
+    widest = max((max(item.image.shape[1], _advance(_columns(item), TEXT)) for item in items), default=0)
+    width = min(max(widest, WIDTH_PX // 3), WIDTH_PX - 2 * (GAP_PX + PADDING_PX) - label)
     rows = []
     for title, group in groups.items():
-        rows += [_heading(title), *(_read(item, width) for item in group)]
+        rows += [_heading(title), *(_card_of(item, _Layout(label, width)) for item in group)]
     return _joined(rows)
 
 
@@ -73,14 +94,17 @@ def save(path: Path, picture: Picture) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def _aligned(item: Reading) -> list[Block]:
-    steps = SequenceMatcher(None, item.reference, item.hypothesis, autojunk=False).get_opcodes()
-    return [(item.reference[a:b], item.hypothesis[c:d]) for _, a, b, c, d in steps]
+def _columns(item: Reading) -> list[Column]:
+    return collated(item.reference, [read.text for read in item.read.values()])
 
 
-def _advance(row: Sequence[Block], size: int) -> int:
-    """Return the width in pixels of both texts of `row`, set one above the other."""
-    return sum(_block_width(block, size) for block in row)
+def _advance(columns: Sequence[Column], size: int) -> int:
+    """Return the width in pixels of all texts of a line, set one above the other."""
+    return sum(_column_width(column, size) for column in columns)
+
+
+def _column_width(column: Column, size: int) -> int:
+    return max(sum(_block_width(block, size) for block in blocks) for blocks in column[1])
 
 
 def _block_width(block: Block, size: int) -> int:
@@ -96,44 +120,77 @@ def _captioned(image: NDArray[np.uint8], caption: str, width: int) -> Image.Imag
     return card
 
 
-def _read(item: Reading, width: int) -> Image.Image:
-    shown = _fitted(item.image, width)
-    left, right = PADDING_PX + LABEL_PX, PADDING_PX + LABEL_PX + width
-    card, draw = _card(right + PADDING_PX, 2 * PADDING_PX + 3 * ROW_PX + shown.height)
-    score = _score(item)
-    room = width - round(font(SMALL).getlength(score)) - GAP_PX
+def _card_of(item: Reading, layout: _Layout) -> Image.Image:
+    shown = _fitted(item.image, layout.width)
+    left = PADDING_PX + layout.label
+    right = left + layout.width
+    card, draw = _card(right + PADDING_PX, 2 * PADDING_PX + (2 + len(item.read)) * ROW_PX + shown.height)
+    score, wrong = _score(item), any(read.errors for read in item.read.values())
+    room = layout.width - round(font(SMALL).getlength(score)) - GAP_PX
     draw.text((left, PADDING_PX), _cut(item.id, room), MUTED, font(SMALL))
-    draw.text((right, PADDING_PX), score, WRONG[0] if item.errors else MUTED, font(SMALL), anchor="ra")
+    draw.text((right, PADDING_PX), score, WRONG[0] if wrong else MUTED, font(SMALL), anchor="ra")
     card.paste(shown, (left, PADDING_PX + ROW_PX - 4))
     top = PADDING_PX + ROW_PX + shown.height + 4
-    for column, label in enumerate(("written", "read")):
-        middle = top + ROW_PX * column + ROW_PX // 2
-        draw.text((PADDING_PX, middle), label, MUTED, font(SMALL), anchor="lm")
-        _write(draw, (left, middle), _aligned(item), column=column, width=width)
+    columns = _columns(item)
+    size = max(1, min(TEXT, int(TEXT * layout.width / max(_advance(columns, TEXT), 1))))
+    for row, label in enumerate(("written", *item.read)):
+        middle = top + ROW_PX * row + ROW_PX // 2
+        draw.text((PADDING_PX, middle), _cut(label, layout.label - GAP_PX), MUTED, font(SMALL), anchor="lm")
+        x = left
+        for column in columns:
+            width = _column_width(column, size)
+            if row == 0:
+                _write_reference(draw, (x, middle), column, width=width, size=size)
+            else:
+                _write(draw, (x, middle), column[1][row - 1], width=width, size=size)
+            x += width
     return card
 
 
-def _write(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], row: Sequence[Block], *, column: int, width: int
+def _write_reference(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], column: Column, *, width: int, size: int
 ) -> None:
-    """Set one side of `row` (0 reference, 1 hypothesis) from the left end `at`, small enough for `width`."""
+    """Set a stretch of the reference from its left end `at`."""
+    text, readings = column
+    missed = all(any(written != read for written, read in blocks) for blocks in readings)
+    _set(draw, at, text, width=width, style=(size, *MISSED) if missed and text else (size, INK, None))
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], blocks: Sequence[Block], *, width: int, size: int
+) -> None:
+    """Set what was read in a column from its left end `at`; alone a block takes the whole width."""
     x, middle = at
-    size = max(1, min(TEXT, int(TEXT * width / max(_advance(row, TEXT), 1))))
-    ink, ground = (MISSED, WRONG)[column]
-    for block in row:
-        end = x + _block_width(block, size)
-        wrong = block[0] != block[1]
-        if wrong and (block[0] or column == 1):  # nothing is missed where something was inserted
-            draw.rectangle((x, middle - size * 2 // 3, end - 1, middle + size * 2 // 3), ground)
-        draw.text((x, middle), block[column], ink if wrong else INK, font(size), anchor="lm")
-        x = end
+    for block in blocks:
+        own = width if len(blocks) == 1 else _block_width(block, size)
+        style = (size, *WRONG) if block[0] != block[1] else (size, INK, None)
+        _set(draw, (x, middle), block[1], width=own, style=style)
+        x += own
+
+
+def _set(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    *,
+    width: int,
+    style: tuple[int, str, str | None],
+) -> None:
+    """Set a text of `style`, size, ink and ground, from its left end `at`; the ground is `width` wide."""
+    (x, middle), (size, ink, ground) = at, style
+    if ground is not None:
+        draw.rectangle((x, middle - size * 2 // 3, x + width - 1, middle + size * 2 // 3), ground)
+    draw.text((x, middle), text, ink, font(size), anchor="lm")
 
 
 def _score(item: Reading) -> str:
-    if not item.errors:
+    if len(item.read) > 1:
+        return "errors: " + " · ".join(f"{name} {read.errors}" for name, read in item.read.items())
+    (read,) = item.read.values()
+    if not read.errors:
         return "no error"
-    share = f" · CER {100 * item.errors / len(item.reference):.1f} %" if item.reference else ""
-    return f"{item.errors} error{'s' if item.errors > 1 else ''}{share}"
+    share = f" · CER {100 * read.errors / len(item.reference):.1f} %" if item.reference else ""
+    return f"{read.errors} error{'s' if read.errors > 1 else ''}{share}"
 
 
 def _heading(title: str) -> Image.Image:

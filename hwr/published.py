@@ -11,6 +11,7 @@ from hwr.errors import InputError
 
 EXPERIMENTS = ROOT / "experiments"
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
+UNFILLED = "DIR"  # stands for a folder of the machine that published, as in `portable`
 
 
 def check(name: str, target: str) -> None:
@@ -33,7 +34,7 @@ def publish(name: str, found: weights.Weights, summary: Mapping[str, Any]) -> Pa
     check(name, str(summary["target"]))
     folder = EXPERIMENTS / name
     weights.copy(found, folder / WEIGHTS, portable(found.config))
-    kept = {**summary, "weights": name}
+    kept = _without_folders({**summary, "weights": name})
     (folder / RESULT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return folder
 
@@ -59,9 +60,23 @@ def table() -> str:
     return "\n\n".join(tables)
 
 
+def _without_folders(value: Any) -> Any:
+    """Return a value of JSON with absolute paths as DIR."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(own) for own in value]
+    return UNFILLED if isinstance(value, str) and Path(value).is_absolute() else value
+
+
 def _line(result: Mapping[str, Any]) -> list[str]:
     counts = " / ".join(str(n) for n in result["characters"].values())
     return [str(result["lines"]), _rate(result, "cer"), _rate(result, "wer"), counts]
+
+
+def _denoiser(result: Mapping[str, Any]) -> list[str]:
+    before = (f"{100 * result['before'][name]:.2f} %" for name in ("cer", "wer"))
+    return [str(result["lines"]), *before, _rate(result, "cer"), _rate(result, "wer")]
 
 
 def _paragraph(result: Mapping[str, Any]) -> list[str]:
@@ -78,6 +93,7 @@ COLUMNS: dict[str, tuple[list[str], Callable[[Mapping[str, Any]], list[str]]]] =
     "paragraph": (["test pages", "mean IoU of the area", "worst"], _paragraph),
     "segmentation": (["test pages", "boxes", "F1 at IoU 0.5", "at 0.75", "mean IoU"], _segmentation),
     "line": (["test lines", "CER [95 %]", "WER [95 %]", "N / S / D / I of characters"], _line),
+    "denoiser": (["test lines", "CER before", "WER before", "CER [95 %]", "WER [95 %]"], _denoiser),
 }
 
 

@@ -24,6 +24,11 @@ DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+THREADS_GIVEN = "OMP_NUM_THREADS" in os.environ  # by the user, or by the process that started this one
+# The bits of a result depend on these: recorded ones are made with them fixed, so that more machines give
+# the same. Like the defaults they count at the start of a process.
+PINNED = {"OMP_NUM_THREADS": "2", "DNNL_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
+
 GREETING = "MXNet start using engine"
 _UNUSED = (
     "scipy",

@@ -1,6 +1,5 @@
 """One training loop for every stage: phases, epochs, batches; knows no stage, no data, no tracking server."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,9 +11,7 @@ from mxnet import autograd, gluon
 from hwr.checkpoint import Checkpoint
 from hwr.errors import InputError
 from hwr.optimizers import schedule
-from hwr.plan import Phase, Plan, Step
-
-Rate = Callable[[int], float]
+from hwr.plan import Clock, Phase, Plan, Step
 
 
 class Stage(Protocol):
@@ -26,8 +23,11 @@ class Stage(Protocol):
     def steps(self) -> int:
         """Return the number of batches an epoch has."""
 
-    def batches(self, phase: Phase, epoch: int) -> Iterator[Any]:
-        """Yield the batches of `epoch`, 0-based over all phases, always the same, with sample `ids`."""
+    def batches(self, phase: Phase, epoch: int, *, start: int) -> Iterator[Any]:
+        """Yield the batches of `epoch`, 0-based over all phases, from batch `start` on, with sample `ids`.
+
+        They are always the same, and those before `start` cost little.
+        """
 
     def loss(self, phase: Phase, batch: Any) -> Any:
         """Return the loss of every sample, (N,); called while autograd records."""
@@ -40,7 +40,7 @@ class Tracker(Protocol):
     """Where metrics go: a run of a tracking server, a list, or nothing."""
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Take the metrics of an epoch."""
+        """Take the metrics of an epoch; a resumed training tells those behind it again."""
 
 
 class NonFiniteLossError(InputError):
@@ -56,8 +56,9 @@ def fit(
     """
     if plan.monitor not in stage.metrics:
         raise InputError(f"monitor={plan.monitor}: no such metric; use one of {', '.join(stage.metrics)}")
-    started = time.monotonic() - checkpoint.progress.seconds
-    loop = _Loop(stage, plan, checkpoint, tracker, report, started)
+    for epoch, values in checkpoint.history.items():
+        tracker.metrics(values, epoch)
+    loop = _Loop(stage, plan, checkpoint, tracker, report, Clock(plan, checkpoint.progress.seconds))
     for number, phase in enumerate(plan.phases):
         if number >= checkpoint.progress.phase and not loop.over():
             loop.run(number, phase)
@@ -71,7 +72,7 @@ class _Loop:
     checkpoint: Checkpoint
     tracker: Tracker
     report: Callable[[Step], None]
-    started: float
+    clock: Clock
 
     def run(self, number: int, phase: Phase) -> None:
         """Train a phase from the best weights so far, or on from within it."""
@@ -89,33 +90,40 @@ class _Loop:
     def over(self) -> bool:
         """Tell whether a limit ends the training here."""
         full = self.plan.max_epochs is not None and self.checkpoint.progress.epoch >= self.plan.max_epochs
-        return full or self._out_of_time()
+        return full or self.clock.is_over()
 
-    def _epoch(self, phase: Phase, trainer: Any, rate: Rate) -> None:
+    def _epoch(self, phase: Phase, trainer: Any, rate: Callable[[int], float]) -> None:
         state, monitor = self.checkpoint, self.plan.monitor
-        mx.random.seed(_seed(self.plan.seed, state.progress.epoch))
         values = self._train(phase, trainer, rate)
         with state.averaged():
             values |= self.stage.validate()
-            state.finish_epoch(values[monitor], time.monotonic() - self.started)
+            state.finish_epoch(values[monitor], self.clock.seconds())
         values |= {f"best/{monitor}": state.progress.best, "time/minutes": state.progress.seconds / 60}
-        self.tracker.metrics(values, state.progress.epoch)
+        state.keep_metrics(values)
         state.save(trainer)
+        self.tracker.metrics(values, state.progress.epoch)  # last: what is in the state is told again
 
-    def _train(self, phase: Phase, trainer: Any, rate: Rate) -> dict[str, float]:
-        epoch, steps, start = self.checkpoint.progress.epoch, self.stage.steps(), time.monotonic()
-        losses: list[float] = []
-        first = self.checkpoint.progress.phase_epoch * steps
-        for step, batch in enumerate(self.stage.batches(phase, epoch), first):
-            trainer.set_learning_rate(rate(step))
-            losses += self._step(phase, trainer, batch)
-            self.checkpoint.average_weights(step)
-            mean, seconds = float(np.mean(losses[-512:])), time.monotonic() - start
-            self.report(Step(phase.name, epoch, step + 1, phase.epochs * steps, mean, len(losses), seconds))
-            if self._out_of_time():
+    def _train(self, phase: Phase, trainer: Any, rate: Callable[[int], float]) -> dict[str, float]:
+        """Train the epoch under way, or what is left of it."""
+        state, at = self.checkpoint, self.checkpoint.progress
+        first = at.phase_epoch * self.stage.steps()
+        for step, batch in enumerate(self.stage.batches(phase, at.epoch, start=at.step), at.step):
+            seed = np.random.SeedSequence([self.plan.seed, at.epoch, step]).generate_state(1)[0]
+            mx.random.seed(int(seed >> 1))
+            trainer.set_learning_rate(rate(first + step))
+            losses = self._step(phase, trainer, batch)
+            state.average_weights(first + step)
+            state.finish_step(losses, self.clock.seconds())
+            recent, total = float(np.mean(state.losses[-512:])), phase.epochs * self.stage.steps()
+            samples, seconds = len(state.losses), state.progress.seconds - at.began
+            self.report(Step(phase.name, at.epoch, first + step + 1, total, recent, samples, seconds))
+            if self.clock.is_over():
                 break
-        rates = {"train/lr": float(trainer.learning_rate), "time/samples_per_s": len(losses) / seconds}
-        return {"train/loss": float(np.mean(losses)), **rates}
+            if self.clock.strikes():
+                state.save(trainer)
+        speed = len(state.losses) / (state.progress.seconds - at.began)
+        rates = {"train/lr": rate(first + state.progress.step - 1), "time/samples_per_s": speed}
+        return {"train/loss": float(np.mean(state.losses)), **rates}
 
     def _step(self, phase: Phase, trainer: Any, batch: Any) -> list[float]:
         with autograd.record():
@@ -140,11 +148,3 @@ class _Loop:
 
     def _stale(self) -> bool:
         return self.plan.patience is not None and self.checkpoint.progress.stale >= self.plan.patience
-
-    def _out_of_time(self) -> bool:
-        minutes = self.plan.max_minutes
-        return minutes is not None and time.monotonic() - self.started >= 60 * minutes
-
-
-def _seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)

@@ -1,47 +1,79 @@
 """A whole training: build it, track it, fit it, keep its weights."""
 
-import json
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from hwr import building, checkpoint, runtime, tracking, weights
+from hwr import building, checkpoint, resuming, runtime, sweep, tracking, weights
 from hwr.building.parts import Training
-from hwr.config import ROOT, Composed, TrainConfig, stored
+from hwr.config import ROOT, Composed, TrainConfig
 from hwr.errors import InputError
 from hwr.plan import Step
+from hwr.ranking import FINISHED, PRUNED
 from hwr.revision import Revision
-from hwr.trainer import fit
+from hwr.trainer import Tracker, fit
+
+Watch = Callable[[Mapping[str, float], int], None]
 
 
-def run(composed: Composed) -> float:
-    """Train as configured, and return the best monitored error."""
-    folder, run_id = Path(composed.root.folder), composed.root.resume
-    if run_id:
-        composed = _resumed(folder / "runs" / run_id, composed)
+def run(composed: Composed, *, watch: Watch | None = None) -> float:
+    """Train as configured, and return the best monitored error; what a sweep has already is not repeated.
+
+    `watch` hears of the metrics of every epoch, and may raise `sweep.Pruned` to end the training.
+    """
+    if tracking.parent_run() is None:
+        return _run(composed, watch)
+    place = composed.root.tracking
+    store = tracking.open_store(place.uri, Path(composed.root.folder), place.experiment)
+    with sweep.place(store, sweep.config_hash(composed.values)) as before:
+        if before is not None and before.status == FINISHED and before.value is not None:
+            best = f"best {before.monitor} {before.value:.4f}"
+            print(f"{sweep.job_name()}: trained already, {best}, run {before.id}")
+            return before.value
+        resume = None if before is None else before.id
+        return _run(replace(composed, root=replace(composed.root, resume=resume)), watch)
+
+
+def _run(composed: Composed, watch: Watch | None) -> float:
+    """Train in a new run, or go on with one that no other process trains."""
+    if not composed.root.resume:
+        return _train(composed, None, watch)
+    behind = resuming.find(Path(composed.root.folder), composed.root.resume)
+    with resuming.alone(behind):
+        return _train(resuming.configuration(behind, composed), behind, watch)
+
+
+def _train(composed: Composed, behind: Path | None, watch: Watch | None) -> float:
     config: TrainConfig = composed.root
     building.check(config)
     runtime.start()
+    folder, resumed = Path(config.folder), behind is not None
     tracking.make_folder(folder)
     store = tracking.open_store(config.tracking.uri, folder, config.tracking.experiment)
-    training = building.training(config, store, progress=True)
-    if run_id:
-        _refuse_other_data(folder / "runs" / run_id, training.fingerprint)
-    with tracking.run(store, config.name, run_id=run_id, tags=_tags(composed, training)) as current:
-        place = folder / "runs" / current.id
-        _describe(current, composed, training, place)
-        state = checkpoint.Checkpoint(training.stage.network, place / "state")
-        state.restore()
-        try:
-            with Bar() as bar:
-                best = fit(training.stage, training.plan, checkpoint=state, tracker=current, report=bar)
-        finally:
-            _keep(current, composed, training, state, place)
+    known = behind is not None and resuming.has_state(behind)  # then what it started from is not needed
+    training = building.training(replace(config, init=None) if known else config, store, progress=True)
+    start = _start(training)
+    for difference in resuming.compare(behind, start) if behind is not None else ():
+        print(f"resume: {difference}: the bits may be others than without an interruption")
+    name, tags = sweep.job_name() or config.name, _tags(composed, training)
+    run_id = behind.name if behind is not None else None
+    with tracking.run(store, name, run_id=run_id, tags=tags) as current, ExitStack() as held:
+        place = _place(current, composed)
+        tracking.make_folder(place)
+        if not resumed:
+            held.enter_context(resuming.alone(place))
+        resuming.describe(place, composed.yaml, start)
+        _describe(current, composed, training, resumed=resumed)
+        best = _fit(current, composed, training, watch=watch, resumed=resumed)
         print(f"best {config.monitor} {best:.4f}\nweights {place / 'weights' / 'best'}")
         print(f"run {current.id}\nlook: {current.url}")
     return best
@@ -78,36 +110,16 @@ class Bar:
         self._bar.update()
 
 
-def _resumed(place: Path, now: Composed) -> Composed:
-    """Return the configuration of the run in `place`; single keys of the command line still win."""
-    path = place / "config.yaml"
-    if not path.is_file():
-        raise InputError(
-            f"resume={place.name}: no training in {place}; give the id of a run made in this folder"
-        )
-    text = path.read_text(encoding="utf-8")
-    own = stored(text, (), TrainConfig)
-    single = []
-    for override in now.overrides:
-        key = override.lstrip("+").partition("=")[0]
-        if not _chooses_parts(key, now):
-            single += [override] * (key != "resume")
-        elif _choice(own, key) != _choice(now, key):
-            raise InputError(
-                f"resume={place.name}: the run has another {key} than {override}; leave that out"
-            )
-    return stored(text, single, TrainConfig)
+@dataclass(frozen=True)
+class _Watched:
+    """A tracker whose metrics another hears of as well."""
 
+    tracker: Tracker
+    watch: Watch
 
-def _choice(composed: Composed, key: str) -> Any:
-    """Return what tells choices of `key` apart; single keys of a stage may differ, they are set anew."""
-    node = composed.values.get(key, composed.root.name)
-    return node["kind"] if key == "stage" else node
-
-
-def _chooses_parts(key: str, composed: Composed) -> bool:
-    """Tell whether a key picks whole files, as in data=alto or experiments=line/copiste."""
-    return "." not in key and isinstance(composed.values.get(key, {}), Mapping)
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        self.tracker.metrics(values, step)
+        self.watch(values, step)
 
 
 def _tags(composed: Composed, training: Training) -> dict[str, str]:
@@ -118,46 +130,91 @@ def _tags(composed: Composed, training: Training) -> dict[str, str]:
         tags["alphabet"] = training.alphabet.hash
     if revision is not None:
         tags |= {"mlflow.source.git.commit": revision.commit, "changed": str(bool(revision.diff)).lower()}
-    return tags | ({tracking.PARENT: parent} if (parent := tracking.parent_run()) else {})
+    return tags | {sweep.CONFIG_HASH: sweep.config_hash(composed.values)} | sweep.job_tags()
 
 
-def _describe(current: tracking.Run, composed: Composed, training: Training, place: Path) -> None:
-    tracking.make_folder(place)
-    (place / "config.yaml").write_text(composed.yaml, encoding="utf-8")
-    (place / "data.json").write_text(json.dumps({"fingerprint": training.fingerprint}), encoding="utf-8")
+def _start(training: Training) -> dict[str, str]:
+    """Return what a resumed training is compared with: data, and what the bits depend on."""
+    described, revision = runtime.describe(), Revision.of(ROOT)
+    about = ("mxnet", "numpy", "processor", "instruction_set", "threads", "engine")
+    code = "unknown" if revision is None else revision.commit[:12]
+    if revision is not None and revision.diff:
+        code += f" changed {sha256(revision.diff.encode()).hexdigest()[:12]}"
+    known = {"fingerprint": training.fingerprint, "code": code, **{key: described[key] for key in about}}
+    return {"started": datetime.now(timezone.utc).isoformat(timespec="microseconds"), **known}
+
+
+def _place(current: tracking.Run, composed: Composed) -> Path:
+    return Path(composed.root.folder) / "runs" / current.id
+
+
+def _describe(current: tracking.Run, composed: Composed, training: Training, *, resumed: bool) -> None:
     current.parameters(composed.values)
     current.text("config.yaml", composed.yaml)
-    current.text("overrides.txt", "\n".join(composed.overrides) + "\n")
+    if not resumed:
+        current.text("overrides.txt", "\n".join(composed.overrides) + "\n")
     current.json("data/inspection.json", training.report.as_dict())
     current.json("environment.json", {**runtime.describe(), "packages": _packages()})
     revision = Revision.of(ROOT)
     if revision is not None and revision.diff:
         current.text("git/diff.patch", revision.diff)
-    if training.took:
+    if training.took and not resumed:
         current.tags({"init": training.took})
         print(f"init: {training.took}")
     current.picture("pictures/augmented.png", training.augmented(composed.root.seed))
     print(f"run {current.id}: {training.size}")
 
 
+def _fit(
+    current: tracking.Run, composed: Composed, training: Training, *, watch: Watch | None, resumed: bool
+) -> float:
+    """Train, and keep the weights that there are, whatever ends the training."""
+    state = checkpoint.Checkpoint(training.stage.network, _place(current, composed) / resuming.STATE)
+    tracker: Tracker = current
+    if resumed:
+        tracker, said = resuming.Once(current), state.restore()
+        at = f"resume: on from epoch {state.progress.epoch + 1}, batch {state.progress.step + 1}"
+        print("\n".join([said, at] if said else [at]))
+    if watch is not None:
+        tracker = _Watched(tracker, watch)
+    try:
+        with Bar() as bar:
+            best = fit(training.stage, training.plan, checkpoint=state, tracker=tracker, report=bar)
+    except sweep.Pruned:
+        current.tags({sweep.STATE: PRUNED})
+        best = state.progress.best
+    except BaseException:
+        with suppress(InputError):  # what ended it is told
+            _keep(current, composed, training, state)
+        raise
+    _keep(current, composed, training, state)
+    return best
+
+
 def _keep(
-    current: tracking.Run, composed: Composed, training: Training, state: checkpoint.Checkpoint, place: Path
+    current: tracking.Run, composed: Composed, training: Training, state: checkpoint.Checkpoint
 ) -> None:
-    """Write and log the last and the best weights that there are, whatever ended the training."""
+    """Write and log the last and the best weights that there are; raise InputError where there is no room."""
     about = {
         "run": current.id,
         "data_fingerprint": training.fingerprint,
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    network, folder = training.stage.network, place / "weights"
-    for name, values in (("last", state.last()), ("best", state.best)):
-        if values:
-            checkpoint.set_arrays(network, values)
-            weights.save(folder / name, network, composed.yaml, training.alphabet, about=about)
-    current.folder("weights", folder)
-    if state.best:
-        current.picture("pictures/predictions.png", training.predicted(12))
-        _point(place.parent.parent / "latest", place)
+    network, place = training.stage.network, _place(current, composed)
+    try:
+        for left in (place / "weights").glob(".*"):  # by a process that was killed
+            shutil.rmtree(left)
+        for name, values in (("last", state.last()), ("best", state.best)):
+            if values:
+                checkpoint.set_arrays(network, values)
+                weights.save(place / "weights" / name, network, composed.yaml, training.alphabet, about=about)
+        current.folder("weights", place / "weights")
+        if state.best:
+            current.picture("pictures/predictions.png", training.predicted(12))
+            _point(place.parent.parent / "latest", place)
+    except OSError as error:
+        reason = f"cannot write the weights ({error.strerror})"
+        raise InputError(f"{place}: {reason}; make room there, then resume the run") from None
 
 
 def _point(link: Path, place: Path) -> None:
@@ -166,15 +223,6 @@ def _point(link: Path, place: Path) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(place.relative_to(link.parent))
     fresh.replace(link)
-
-
-def _refuse_other_data(place: Path, fingerprint: str) -> None:
-    path = place / "data.json"
-    earlier = json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else fingerprint
-    if earlier != fingerprint:
-        raise InputError(
-            f"resume={place.name}: the data changed since ({earlier[:12]}, now {fingerprint[:12]})"
-        )
 
 
 def _packages() -> Mapping[str, str]:

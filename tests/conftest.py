@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 os.environ |= {
     "CUDA_VISIBLE_DEVICES": "",
@@ -17,6 +18,11 @@ for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", 
     os.environ.pop(name, None)  # a test's runs never land in the caller's store
 
 import hwr  # noqa: E402, F401  (sets engine, allocator and threads, which MXNet reads once)
+
+settings.register_profile(
+    "hwr", deadline=None
+)  # how long an example takes says more of the machine than of the code
+settings.load_profile("hwr")
 
 if TYPE_CHECKING:
     from tests.smoke import Smoke

@@ -8,19 +8,27 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hwr import assembly, building, decoders, evaluation
-from hwr.binding import bind, target
+from hwr import assembly, board, building, comparison, decoders, evaluation, tuning
+from hwr.building import parts
+from hwr.commands import confusion, language_model
 from hwr.config import (
     ROOT,
+    CompareConfig,
     Composed,
+    ConfusionConfig,
+    DecodersConfig,
     EvaluateConfig,
     InspectConfig,
+    LanguageModelConfig,
+    SearchConfig,
     TrainConfig,
     TranscribeConfig,
+    TuneConfig,
     composed,
     stored,
 )
 from hwr.errors import InputError
+from hwr.searching import search
 
 
 def check_transcription(config: TranscribeConfig) -> None:
@@ -29,14 +37,27 @@ def check_transcription(config: TranscribeConfig) -> None:
     decoders.check(config.decoder)
 
 
+def check_language_model(config: LanguageModelConfig) -> None:
+    """Bind what the command does; nothing is read."""
+    language_model.check(config, {})
+    parts.check_data(config.data)
+
+
 Check = Callable[[Any], None]
 ROOTS: dict[str, tuple[type, Check]] = {
     "train": (TrainConfig, building.check),
     "inspect": (InspectConfig, building.check),
     "evaluate": (EvaluateConfig, evaluation.check),
     "transcribe": (TranscribeConfig, check_transcription),
+    "tune": (TuneConfig, tuning.check),
+    "compare": (CompareConfig, comparison.check),
+    "confusion": (ConfusionConfig, confusion.check),
+    "decoders": (DecodersConfig, board.check),
+    "language_model": (LanguageModelConfig, check_language_model),
+    "search": (SearchConfig, search.check),
 }
 OF_EVALUATION = ("scorer",)  # groups that no training has
+OF_SEARCH = ("space", "sampler", "pruner")
 # Choices that are made for another stage than `line`, the default one.
 OF_STAGE = {
     "paragraph": {
@@ -47,6 +68,7 @@ OF_STAGE = {
         "network=ssd_line", "network=ssd_word", "network=ssd_resnet34", "augmentation=area",
         "loss=multibox",
     },
+    "denoiser": {"network=denoiser", "augmentation=noise", "loss=text"},
 }  # fmt: skip
 
 FILES = sorted([*(ROOT / "conf").rglob("*.yaml"), *(ROOT / "experiments").glob("*/*.yaml")])
@@ -65,10 +87,21 @@ NODES = {
     "train stage=segmentation": (
         *PARTS, "+phases.multibox.", "+phases.multibox.augmentation.", "+phases.multibox.loss.",
     ),
+    "train stage=denoiser": (*PARTS, "+phases.text.", "+phases.text.augmentation.", "+phases.text.loss."),
     "evaluate": (
         "+", "+weights.", "+scorer.", "+resampling.", "+decoder.", "+data.", "+data.exclude.", "+tracking.",
     ),
     "transcribe": ("+", "+weights.", "+decoder."),
+    "tune": ("+", "+weights.", "+decoder.", "+space.", "+data.", "+data.exclude.", "+tracking."),
+    "tune decoder=lexicon": ("+space.base.", "+decoder.base."),
+    "decoders": (
+        "+", "+weights.", "+scorer.", "+resampling.", "+decoders.", "+decoders.beam.",
+        "+decoders.lexicon_beam.base.", "+data.", "+data.exclude.", "+tracking.",
+    ),
+    "confusion": ("+", "+weights.", "+decoder.", "+data.", "+data.exclude.", "+tracking."),
+    "language_model": ("+", "+weights.", "+data.", "+data.exclude."),
+    "compare": ("+", "+scorer.", "+resampling.", "+tracking."),
+    "search": ("+", "+space.lr.", "+sampler.", "+pruner."),
 }  # fmt: skip
 
 
@@ -115,7 +148,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train", "loss.shortcut_weight=null", "loss.shortcut_weight=None is not a number"),
         (
             "train", "stage.kind=paragraf",
-            "stage.kind=paragraf: unknown; use one of paragraph, segmentation, line",
+            "stage.kind=paragraf: unknown; use one of paragraph, segmentation, line, denoiser",
         ),
         ("train", "network._target_=hwr.networks.ssd.compact", "not a network of stage line"),
         ("train", "loss._target_=hwr.losses.MseLoss", "not a loss of stage line"),
@@ -155,11 +188,49 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
             "train stage=segmentation", "monitor=valid/f1",
             "no such metric; use one of valid/f1_error, valid/f1_75_error, valid/iou_error",
         ),
+        ("train stage=denoiser", "stage.confusions=3", "stage.confusions=3 is not a text"),
+        ("train stage=denoiser", "stage.texts=[3]", r"stage.texts=\[3\] is not a list with a text each"),
+        ("train stage=denoiser", "stage.windows=2", "stage.windows=2.0 is not between 0 and 1; it is"),
+        ("train stage=denoiser", "stage.repeats=0", "stage.repeats=0, stage.longest=160; both must be 1 or"),
+        ("train stage=denoiser", "augmentation.clean=2", "augmentation.clean=2.0 is not between 0 and 1"),
+        ("train stage=denoiser", "network.heads=x", "network.heads='x' is not a whole number"),
+        ("train stage=denoiser", "loss=ctc", "not a loss of stage denoiser"),
+        (
+            "train stage=denoiser", "monitor=valid/wer",
+            "monitor=valid/wer: no such metric; use one of valid/cer, valid/noised_cer",
+        ),
+        ("evaluate", "target=denoiser", "target=denoiser evaluates the weights of decoder=denoise; add"),
+        ("evaluate decoder=denoise", "decoder.width=wide", "decoder.width='wide' is not a whole number"),
+        ("evaluate decoder=denoise", "decoder.weights=null", "decoder.weights=None is not a text"),
         ("evaluate", "target=words", "target=words is not possible; it must be one of paragraph, segmentat"),
         ("transcribe", "device=tpu", "device=tpu: use cpu, gpu or gpu:N"),
         ("transcribe", "seams=maybe", "seams=maybe is not true or false"),
         ("transcribe", "overlay_width=10", "overlay_width=10 is not possible; it must be 100 or more"),
         ("transcribe", "decoder._target_=os.system", "decoder._target_=os.system: not a part of hwr"),
+        ("tune", "split=test", "split=test: numbers chosen on the test split would fit what they are judged"),
+        ("tune", "search=random", "search=random is not possible; it must be one of coordinate, grid"),
+        ("tune", "space.width=50", r"space.width=50: not a list of values; write \[1,2\]"),
+        ("tune", "space.width=[]", r"space.width=\[\]: not a list of values"),
+        ("tune", "space.width=[wide]", "decoder.width='wide' is not a whole number"),
+        ("tune", "+space.widht=[1]", r"space.widht: no such key \(did you mean width\?\)"),
+        ("tune", "+space.base.width=[1]", "space.base: no such key; known are _target_, model"),
+        ("tune", "cheap=[widht]", "cheap=widht: not a key of space, whose keys are model_weight"),
+        ("tune", "cheap=[model]", "cheap=model: not a key of space"),
+        ("tune", "decoder=greedy", r"space is empty: nothing to choose; give what is tried with \+space.KEY"),
+        ("confusion", "split=test", "split=test: costs learnt on the test lines would fit them"),
+        ("confusion", "device=tpu", "device=tpu: use cpu, gpu or gpu:N"),
+        ("decoders", "decoders.beam=wide", "decoders.beam=wide: not a decoder; choose one with decoder@"),
+        ("decoders", "decoders.beam.width=wide", "decoders.beam.width='wide' is not a whole number"),
+        ("decoders", "baseline=best", "baseline=best: not one of the decoders compared, which are greedy, "),
+        ("decoders", "~decoders.greedy", "baseline=greedy: not one of the decoders compared"),
+        ("decoders", "repeats=0", "repeats=0 is not possible; it must be 1 or more"),
+        ("search", "trials=0", "trials=0 is not possible; it must be 1 or more"),
+        ("search", "sampler.startup=x", "sampler.startup='x' is not a whole number"),
+        ("search", "sampler._target_=os.system", "sampler._target_=os.system: not a part of hwr"),
+        ("search", "pruner.warmup=x", "pruner.warmup='x' is not a whole number"),
+        ("search", "space.lr.low=x", "space.lr.low='x' is not a whole number or a number"),
+        ("search", "space.lr.low=1", "space.lr: "),
+        ("search", "~space.lr.high", "space.lr.high is not set"),
         ("evaluate", "resampling.resamples=x", "resampling.resamples='x' is not a whole number"),
         ("evaluate", "scorer.timeout_s=soon", "scorer.timeout_s='soon' is not a number"),
     ],
@@ -202,7 +273,11 @@ def _use_of(file: Path) -> tuple[str, list[str]]:
         return "train", [f"experiments={'/'.join(parts[1:])}"]
     if len(parts) == 2:
         return parts[1], []
+    if parts[1] == "tune":
+        return "tune", [f"decoder={parts[2]}"]
     choice = f"{parts[1]}={parts[2]}"
+    if parts[1] in OF_SEARCH:
+        return "search", [choice]
     stage = [f"stage={name}" for name, choices in OF_STAGE.items() if choice in choices]
     return "evaluate" if parts[1] in OF_EVALUATION else "train", [*stage, choice]
 

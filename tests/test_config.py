@@ -38,7 +38,7 @@ from tests.refusal import refused
         ("max_pixels=0", "max_pixels=0 is not possible; it must be 1 or more"),
         ("unknown=drop", "unknown=drop is not possible; it must be one of keep, error"),
         ("name=null", "name: Incompatible value 'None' for field of type 'str'"),
-        ("stage=lien", "stage=lien: no such choice (did you mean line?); use one of line"),
+        ("stage=lien", "stage=lien: no such choice (did you mean line?); use one of denoiser, line"),
         (
             "experiments=line/smok",
             "experiments=line/smok: no such choice (did you mean line/smoke?); use one of ",
@@ -72,7 +72,7 @@ def test_nested_key_is_refused_with_those_beside_it(capsys: pytest.CaptureFixtur
     [
         (
             "target=lines",
-            "target=lines is not possible; it must be one of paragraph, segmentation, line, page",
+            "target=lines is not possible; it must be one of paragraph, segmentation, line, denoiser, page",
         ),
         ("split=tset", "split=tset is not possible; it must be one of train, valid, test"),
         ("pictures=-1", "pictures=-1 is not possible; it must be 0 or more"),

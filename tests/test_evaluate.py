@@ -18,6 +18,7 @@ KEYS = {
     "cer", "wer", "characters", "words", "lines", "scorer", "convention", "exact_lines", "intervals",
     "macro_cer_lines", "macro_wer_lines", "macro_cer_writers", "macro_wer_writers", "groups", "levenshtein",
     "in_process", "target", "split", "data_fingerprint", "weights", "weights_sha256", "run",
+    "environment", "settings",
 }  # fmt: skip
 COUNTS = {"reference", "substitutions", "deletions", "insertions"}
 
@@ -82,7 +83,7 @@ def test_scores_are_logged_to_the_run_that_made_the_weights(smoke: Smoke, by_scl
     assert logged.data.metrics["test/cer"] == scores(by_sclite)["cer"]
     assert {"test/held-out/cer", "test/other/cer", "test/wer"} <= set(logged.data.metrics)
     artifacts = smoke.folder / "artifacts" / smoke.run / "artifacts" / "evaluation" / "test"
-    assert {"scores.json", "lines.tsv", "confusions.tsv", "lines.png", "sclite"} == {
+    assert {"scores.json", "lines.tsv", "lines.zip", "confusions.tsv", "lines.png", "sclite"} == {
         p.name for p in artifacts.iterdir()
     }
 
@@ -121,7 +122,7 @@ def test_only_what_the_evaluation_wrote_is_logged(smoke: Smoke, tmp_path: Path) 
     (tmp_path / "private.txt").write_text("not for the server", encoding="utf-8")
     run(smoke, tmp_path, "split=valid")
     artifacts = smoke.folder / "artifacts" / smoke.run / "artifacts" / "evaluation" / "valid"
-    assert {"scores.json", "lines.tsv", "confusions.tsv", "lines.png"} == {
+    assert {"scores.json", "lines.tsv", "lines.zip", "confusions.tsv", "lines.png"} == {
         p.name for p in artifacts.iterdir()
     }
 

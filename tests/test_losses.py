@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hwr import boxes
 from hwr.boxes import Box
-from hwr.losses import CtcLoss, IouLoss, MseLoss, MultiBoxLoss
+from hwr.losses import CtcLoss, IouLoss, MseLoss, MultiBoxLoss, TextLoss
 
 QUICK = settings(max_examples=50, deadline=None)
 PLACES = st.integers(0, 64).map(lambda place: place / 64)  # exact in float32
@@ -336,3 +336,19 @@ def test_multibox_pulls_scores_and_offsets_towards_the_box() -> None:
     assert scores.grad.asnumpy().tolist() == [[[0.5, -0.5, -0.5, -0.5], [-0.5, 0.5, 0.5, 0.5]]]
     # smooth L1: the offset itself up to 1, then its sign
     assert offsets.grad.asnumpy() == pytest.approx(moved(0, 0.5, -1, 0, 0))
+
+
+def test_text_loss_is_the_mean_over_the_characters_of_each_text() -> None:
+    probs = np.array([[[0.5, 0.5], [0.25, 0.75]], [[0.125, 0.875], [0.0625, 0.9375]]])
+    found = TextLoss()(mx.nd.array(np.log(probs)), mx.nd.array([[0, 0], [0, -1]])).asnumpy()
+    np.testing.assert_allclose(found, [1.5 * math.log(2), 3 * math.log(2)], rtol=1e-5)
+
+
+def test_text_loss_teaches_nothing_behind_the_end_of_a_text() -> None:
+    scores = mx.nd.array(drawn(2, 3, 4))
+    scores.attach_grad()
+    with autograd.record():
+        loss = TextLoss()(mx.nd.log_softmax(scores, axis=2), mx.nd.array([[1, 2, -1], [3, 3, 3]]))
+    loss.backward()
+    taught = np.abs(scores.grad.asnumpy()).sum(axis=2) > 0
+    assert taught.tolist() == [[True, True, False], [True, True, True]]

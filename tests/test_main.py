@@ -85,6 +85,11 @@ def test_usage_tells_of_every_command(capsys: pytest.CaptureFixture[str]) -> Non
         (["models", "now"], "models takes no keys, not now"),
         (["anchors", "data=alto"], "data.root is not set; give data.root=… on the command line"),
         (["anchors", "stage.unit=letter"], "stage.unit=letter: unknown; use one of line, word"),
+        (["tune", "split=test"], "split=test: numbers chosen on the test split would fit what they are"),
+        (["tune", "decoder=beem"], "decoder=beem: no such choice (did you mean beam?)"),
+        (["tune", "data=alto"], "data.root is not set; give data.root=… on the command line"),
+        (["decoders", "baseline=best"], "baseline=best: not one of the decoders compared"),
+        (["decoders", "data=alto"], "data.root is not set; give data.root=… on the command line"),
         (["transcribe", "nothing/*.png"], "nothing/*.png: no image or PDF there"),
         (
             ["transcribe", "a.png", "--format", "docx"],

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from hwr.errors import InputError
-from hwr.pictures import CARD, INK, MISSED, WIDTH_PX, WRONG, Reading, boxed, readings, save, sheet
+from hwr.pictures import CARD, INK, MISSED, WIDTH_PX, WRONG, Read, Reading, boxed, readings, save, sheet
 
 
 def line(width: int = 300, height: int = 64) -> np.ndarray:
@@ -13,7 +13,14 @@ def line(width: int = 300, height: int = 64) -> np.ndarray:
 
 
 def reading(reference: str, hypothesis: str, errors: int = 0, width: int = 300) -> Reading:
-    return Reading(line(width), "page/line", reference, hypothesis, errors)
+    return Reading(line(width), "page/line", reference, {"read": Read(hypothesis, errors)})
+
+
+def several(reference: str, *hypotheses: str) -> Reading:
+    """Return a reading by `first`, `second` and so on."""
+    names = ("first", "second", "third")
+    read = {name: Read(text, 1) for name, text in zip(names, hypotheses, strict=False)}
+    return Reading(line(), "page/line", reference, read)
 
 
 def pixels(picture: np.ndarray, colour: str) -> int:
@@ -125,3 +132,32 @@ def test_save_writes_what_was_drawn(tmp_path: Path) -> None:
 def test_save_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none/sheet\.png: cannot be written"):
         save(tmp_path / "none" / "sheet.png", np.zeros((2, 2, 3), np.uint8))
+
+
+def test_readings_have_a_row_for_every_text_that_was_read() -> None:
+    heights = [readings({"": [several("abc", *["abc"] * n)]}).shape[0] for n in (1, 2, 3)]
+    assert heights[1] - heights[0] == heights[2] - heights[1] > 0
+
+
+def test_readings_colour_what_is_written_only_where_none_has_it() -> None:
+    assert pixels(readings({"": [several("abc", "axc", "abc")]}), MISSED[1]) == 0
+    assert pixels(readings({"": [several("abc", "axc", "ayc")]}), MISSED[1]) > 0
+
+
+def test_readings_colour_each_text_by_its_own_errors() -> None:
+    one = pixels(readings({"": [several("abcd", "axcd", "abcd")]}), WRONG[1])
+    two = pixels(readings({"": [several("abcd", "axcd", "abxd")]}), WRONG[1])
+    assert 0 < one < two
+
+
+def test_readings_show_long_names_to_their_last_letter() -> None:
+    def named(name: str) -> np.ndarray:
+        return readings({"": [Reading(line(), "page/line", "abc", {name: Read("abc", 0)})]})
+
+    for name in ("lexicon_beam", "lexicon over beam", "a decoder of many words"):
+        assert not np.array_equal(named(name + "m"), named(name + "n"))
+
+
+def test_readings_cut_names_that_would_leave_no_room() -> None:
+    picture = readings({"": [Reading(line(), "page/line", "abc", {"name " * 100: Read("abc", 0)})]})
+    assert picture.shape[1] <= WIDTH_PX

@@ -21,6 +21,7 @@ HEADLINE: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "line": lambda result: f"{100 * result['cer']:.2f} %",
     "paragraph": lambda result: f"{result['mean_iou']:.4f}",
     "segmentation": lambda result: f"{result['f1_50']:.4f}",
+    "denoiser": lambda result: f"{100 * result['cer']:.2f} %",
 }
 LINE: dict[str, Any] = {
     "target": "line", "lines": 3, "cer": 0.125, "wer": 0.5,
@@ -45,6 +46,11 @@ TABLE = """\
 | weights | test lines | CER [95 %] | WER [95 %] | N / S / D / I of characters |
 |---|---|---|---|---|
 | [`line/a`](experiments/line/a/card.md) | 3 | 12.50 % [5.0, 20.0] | 50.00 % [20.0, 80.0] | 8 / 1 / 0 / 0 |
+
+| weights | test lines | CER before | WER before | CER [95 %] | WER [95 %] |
+|---|---|---|---|---|---|
+| [`denoiser/e`](experiments/denoiser/e/card.md) | 3 | 25.00 % | 60.00 % | \
+12.50 % [5.0, 20.0] | 50.00 % [20.0, 80.0] |
 """
 
 
@@ -75,6 +81,7 @@ def test_readme_shows_the_published_scores() -> None:
 
 def test_table_has_a_part_for_each_stage_with_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     results = {"line/a": LINE, "paragraph/b": AREA, "segmentation/c": BOXES, "segmentation/d": BOXES}
+    results["denoiser/e"] = {**LINE, "target": "denoiser", "before": {"cer": 0.25, "wer": 0.6}}
     monkeypatch.setattr(published, "results", lambda: results)
     assert published.table() + "\n" == TABLE
 
@@ -156,7 +163,8 @@ def dummy(folder: Path, stage: str, alphabet: Alphabet | None) -> weights.Weight
 def evaluated(name: str, folder: Path, *data: str) -> dict[str, Any]:
     """Evaluate published weights in this process, counting in process."""
     output, target = folder / "scores", name.partition("/")[0]
-    places = [f"target={target}", f"weights.{target}={name}", f"folder={folder}", f"output={output}"]
+    own = ["decoder=denoise", "decoder.weights"] if target == "denoiser" else [f"weights.{target}"]
+    places = [f"target={target}", *own[:-1], f"{own[-1]}={name}", f"folder={folder}", f"output={output}"]
     settings = [*places, "scorer=edit_distance", *data]
     evaluation.run(composed("evaluate", settings, EvaluateConfig))
     found: dict[str, Any] = json.loads((output / "scores.json").read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hwr import assembly, tracking, training
+from hwr import assembly, checkpoint, tracking, training
 from hwr.config import TrainConfig, composed
+from hwr.plan import Step
 from tests.alto_folder import write_folder, write_page
 from tests.refusal import refused
 from tests.smoke import Smoke, script
@@ -274,13 +276,95 @@ def test_finished_run_goes_on_when_a_limit_is_lifted(smoke: Smoke, started: Run,
     assert _bits(short, "last") == _bits(uninterrupted, "last")
 
 
+def test_last_run_goes_on_when_it_was_killed_and_its_newest_state_is_damaged(
+    smoke: Smoke,
+    started: Run,
+    uninterrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as patched:
+        counter = itertools.count(1)
+        patched.setattr(training.Bar, "__call__", lambda bar, at: _kill_at(2 * STEPS + 3, next(counter)))
+        killed = started("save_every=1e-9", ends=tracking.Terminated)
+    newest = max((killed / "state").glob("*.npz"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    run(smoke.folder, "resume=last")
+    said = capsys.readouterr().out
+    assert f"{killed / 'state'}: the newest state is damaged; going on from the one before it\n" in said
+    assert "resume: on from epoch 3, batch 2\n" in said
+    assert _bits(killed, "last") == _bits(uninterrupted, "last")
+    assert _history(smoke, killed) == _history(smoke, uninterrupted)
+
+
+def test_full_disk_ends_the_run_in_one_line_and_loses_nothing(
+    smoke: Smoke,
+    started: Run,
+    uninterrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fill(bar: object, step: Step) -> None:
+        if step.step == STEPS + 3:  # the state of epoch 2 finds no room
+            (place / "state-000002.npz.new").symlink_to("/dev/full")
+
+    with monkeypatch.context() as patched:
+        made = checkpoint.Checkpoint.__init__
+        place = Path()
+
+        def note(self: Any, network: Any, folder: Path) -> None:
+            nonlocal place
+            place = folder
+            made(self, network, folder)
+
+        patched.setattr(checkpoint.Checkpoint, "__init__", note)
+        patched.setattr(training.Bar, "__call__", fill)
+        said = refused(capsys, lambda: run(smoke.folder, *SHORT))
+    no_room = "cannot write state-000002.npz (No space left on device)"
+    assert said == f"{place}: {no_room}; make room there, then resume the run"
+    assert _status(smoke, place.parent) == "FAILED"
+    run(smoke.folder, f"resume={place.parent.name}")
+    assert _bits(place.parent, "last") == _bits(uninterrupted, "last")
+    assert _history(smoke, place.parent) == _history(smoke, uninterrupted)
+
+
+def test_resumed_run_needs_no_weights_that_it_started_from(
+    smoke: Smoke, started: Run, tmp_path: Path
+) -> None:
+    start = shutil.copytree(smoke.weights, tmp_path / "start")
+    short = started("max_epochs=1", f"init={start}")
+    shutil.rmtree(start)
+    run(smoke.folder, f"resume={short.name}", "max_epochs=2")
+    assert len(_history(smoke, short)["train/loss"]) == 2
+
+
 def test_resumed_run_keeps_to_its_data(
     smoke: Smoke, started: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = started("max_epochs=1")
     said = refused(capsys, lambda: run(smoke.folder, f"resume={short.name}", "data.pages.train=11"))
-    assert said.startswith(f"resume={short.name}: ")
-    assert "data" in said
+    assert said == (
+        f"resume={short.name}: data.pages.train=11, and the run was trained with 12; "
+        "leave data.pages.train=11 out, or start another run"
+    )
+    start = json.loads((short / "start.json").read_text(encoding="utf-8"))
+    (short / "start.json").write_text(json.dumps(start | {"fingerprint": "0123"}), encoding="utf-8")
+    said = refused(capsys, lambda: run(smoke.folder, f"resume={short.name}"))
+    assert said.startswith(f"resume={short.name}: the data changed since (0123, now ")
+
+
+def test_resumed_run_tells_what_its_bits_depend_on_when_that_differs(
+    smoke: Smoke, started: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = started("max_epochs=1")
+    start = json.loads((short / "start.json").read_text(encoding="utf-8"))
+    (short / "start.json").write_text(json.dumps(start | {"threads": "64"}), encoding="utf-8")
+    capsys.readouterr()
+    run(smoke.folder, f"resume={short.name}")
+    told = [line for line in capsys.readouterr().out.splitlines() if "64" in line]
+    assert told == [
+        f"resume: threads 64, now {start['threads']}: the bits may be others than without an interruption"
+    ]
 
 
 def test_training_that_diverges_says_so_and_fails(

@@ -1,5 +1,6 @@
 """A line through two points as a second stage: the loop knows nothing of handwriting."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from mxnet.gluon import nn
 
-from hwr import optimizers, trainer
+from hwr import generations, optimizers
 from hwr.checkpoint import Checkpoint
 from hwr.errors import InputError
 from hwr.plan import Phase, Plan, Step
@@ -49,10 +50,10 @@ class LinearStage:
     def steps(self) -> int:
         return 2
 
-    def batches(self, phase: Phase, epoch: int) -> Iterator[Batch]:
+    def batches(self, phase: Phase, epoch: int, *, start: int) -> Iterator[Batch]:
         self.seen.append((phase.name, epoch, self.weight))
         order = np.random.default_rng(epoch).permutation(4)
-        for rows in (order[:2], order[2:]):
+        for rows in (order[:2], order[2:])[start:]:
             yield Batch([f"line{row}" for row in rows], mx.nd.array(X[rows]), mx.nd.array(Y[rows]))
 
     def loss(self, phase: Phase, batch: Batch) -> Any:
@@ -92,6 +93,7 @@ def plan(*phases: Phase, optimizer: Callable[[float], Any] = adam, **changes: An
         "max_epochs": None,
         "max_minutes": None,
         "patience": None,
+        "save_every": None,
         "clip": None,
         "average": None,
     }
@@ -222,7 +224,7 @@ def test_max_minutes_ends_the_epoch_but_not_without_its_score(
         clock["now"] += 1e-3
         return clock["now"]
 
-    monkeypatch.setattr(trainer.time, "monotonic", look)
+    monkeypatch.setattr(time, "monotonic", look)
     steps: list[int] = []
 
     def tick(step: Step) -> None:
@@ -267,9 +269,9 @@ TWO = (phase("a", epochs=3, lr=0.1), phase("b", epochs=3, lr=0.05))
 
 
 def arrays_in(folder: Path) -> dict[str, bytes]:
-    (path,) = folder.glob("state-*.npz")
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name].tobytes() for name in stored.files}
+    found = generations.newest(folder)
+    assert found is not None
+    return {name: value.tobytes() for name, value in found.arrays.items()}
 
 
 @pytest.mark.parametrize("stopped", [1, 2, 3, 4])
@@ -278,21 +280,105 @@ def test_resumed_training_ends_with_the_same_bits_when_stopped_after(stopped: in
     best, history, _ = train(LinearStage(dropout=0.5), wanted, tmp_path / "whole")
     _, early, _ = train(LinearStage(dropout=0.5), replace(wanted, max_epochs=stopped), tmp_path / "parts")
     again, late, _ = train(LinearStage(dropout=0.5), wanted, tmp_path / "parts")
-    assert (again, early.epochs + late.epochs) == (best, history.epochs)
+    assert (again, early.epochs, late.epochs) == (best, history.epochs[:stopped], history.epochs)
     assert arrays_in(tmp_path / "parts") == arrays_in(tmp_path / "whole")
 
 
-def test_resumed_training_ends_with_the_same_bits_when_interrupted_within_an_epoch(tmp_path: Path) -> None:
-    def interrupt(step: Step) -> None:
-        if step.epoch == 4:
+def stopped_after(step: int) -> Callable[[Step], None]:
+    """Return what interrupts a training in its `step`, counted from 1, before its state is kept."""
+    seen = iter(range(1, step + 1))
+
+    def interrupt(_: Step) -> None:
+        if next(seen) == step:
             raise KeyboardInterrupt
 
-    wanted = plan(*TWO, average=0.9)
-    train(LinearStage(dropout=0.5), wanted, tmp_path / "whole")
+    return interrupt
+
+
+ALWAYS = 1e-9  # minutes between two states: each step is kept
+FEW = plan(*TWO, clip=1.0, average=0.9, seed=7)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, list[dict[str, float]], dict[str, bytes]]:
+    """Return the best error, the metrics and the last state of FEW, never interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    best, history, _ = train(LinearStage(dropout=0.5), FEW, folder)
+    return best, history.epochs, arrays_in(folder)
+
+
+@pytest.mark.parametrize("save_every", [None, ALWAYS])
+@pytest.mark.parametrize("step", [1, 2, 4, 6, 7, 12])
+def test_resumed_training_ends_with_the_same_bits_when_interrupted_in(
+    step: int, save_every: float | None, whole: Any, tmp_path: Path
+) -> None:
+    wanted = replace(FEW, save_every=save_every)
     with pytest.raises(KeyboardInterrupt):
-        train(LinearStage(dropout=0.5), wanted, tmp_path / "parts", interrupt)
-    train(LinearStage(dropout=0.5), wanted, tmp_path / "parts")
-    assert arrays_in(tmp_path / "parts") == arrays_in(tmp_path / "whole")
+        train(LinearStage(dropout=0.5), wanted, tmp_path, stopped_after(step))
+    best, history, _ = train(LinearStage(dropout=0.5), wanted, tmp_path)
+    assert (best, history.epochs, arrays_in(tmp_path)) == whole
+
+
+def test_bits_do_not_depend_on_where_the_state_is_kept(whole: Any, tmp_path: Path) -> None:
+    best, history, _ = train(LinearStage(dropout=0.5), replace(FEW, save_every=ALWAYS), tmp_path)
+    assert (best, history.epochs, arrays_in(tmp_path)) == whole
+
+
+def test_resumed_epoch_begins_behind_the_last_kept_step(tmp_path: Path) -> None:
+    wanted = plan(phase(epochs=3), save_every=ALWAYS)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            LinearStage(), wanted, tmp_path, stopped_after(4)
+        )  # the second of the second epoch: one is kept
+    said: list[Step] = []
+    train(LinearStage(), wanted, tmp_path, said.append)
+    assert [(one.epoch, one.step, one.samples) for one in said] == [(1, 4, 4), (2, 5, 2), (2, 6, 4)]
+
+
+def test_epoch_is_only_scored_when_all_its_steps_are_kept(tmp_path: Path) -> None:
+    class Killed(LinearStage):
+        def validate(self) -> Mapping[str, float]:
+            raise KeyboardInterrupt
+
+    wanted = plan(phase(epochs=2), save_every=ALWAYS)
+    _, history, _ = train(LinearStage(), wanted, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(Killed(), wanted, tmp_path / "parts")
+    said: list[Step] = []
+    _, late, _ = train(LinearStage(), wanted, tmp_path / "parts", said.append)
+    assert [one.epoch for one in said] == [1, 1]
+    assert late.epochs == history.epochs
+
+
+def test_metrics_are_told_again_when_the_tracker_may_not_have_them(tmp_path: Path) -> None:
+    class Gone(History):
+        def metrics(self, values: Mapping[str, float], step: int) -> None:
+            if step == 2:
+                raise KeyboardInterrupt
+
+    stage, told = LinearStage(), Gone()
+    with pytest.raises(KeyboardInterrupt):
+        fit(stage, plan(), checkpoint=Checkpoint(stage.network, tmp_path), tracker=told, report=print)
+    _, late, _ = train(LinearStage(), plan(), tmp_path)
+    assert late.steps == [1, 2, 3, 4]
+
+
+def test_dropout_is_drawn_anew_in_each_step(tmp_path: Path) -> None:
+    class Same(LinearStage):
+        def steps(self) -> int:
+            return 8
+
+        def batches(self, phase: Phase, epoch: int, *, start: int) -> Iterator[Batch]:
+            for _ in range(8):
+                yield Batch(["a", "b", "c", "d"], mx.nd.array(X), mx.nd.array(Y))
+
+        def loss(self, phase: Phase, batch: Batch) -> Any:
+            seen.append(tuple((self.network[0](batch.x) == 0).asnumpy().ravel()))  # who is dropped
+            return super().loss(phase, batch)
+
+    seen: list[tuple[float, ...]] = []
+    train(Same(dropout=0.5), plan(phase(epochs=1)), tmp_path)
+    assert len(set(seen)) > 2
 
 
 def test_dropout_is_drawn_anew_in_each_epoch(tmp_path: Path) -> None:
@@ -311,8 +397,8 @@ def test_dropout_is_drawn_anew_in_each_epoch(tmp_path: Path) -> None:
 def test_finished_training_keeps_its_weights_when_it_is_resumed(tmp_path: Path) -> None:
     stage, again = LinearStage(), LinearStage()
     best, _, state = train(stage, plan(max_epochs=2), tmp_path)
-    same, history, after = train(again, plan(max_epochs=2), tmp_path)
-    assert (same, history.epochs) == (best, [])
+    same, _, after = train(again, plan(max_epochs=2), tmp_path)
+    assert (same, again.seen) == (best, [])
     assert after.last()["1.weight"] == state.last()["1.weight"] != 0
 
 

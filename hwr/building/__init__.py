@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from hwr.building import line, paragraph, parts, segmentation
+from hwr.building import denoiser, line, paragraph, parts, segmentation
 from hwr.building.parts import Training
 from hwr.config import TrainConfig
 from hwr.data import inspection
@@ -16,7 +16,13 @@ from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.tracking import Store
 
-STAGES: dict[str, ModuleType] = {"paragraph": paragraph, "segmentation": segmentation, "line": line}
+STAGES: dict[str, ModuleType] = {
+    "paragraph": paragraph,
+    "segmentation": segmentation,
+    "line": line,
+    "denoiser": denoiser,
+}
+READING = ("line", "denoiser")  # stages that learn texts: lines that data.exclude leaves out are not theirs
 
 
 def check(config: TrainConfig) -> None:
@@ -35,7 +41,9 @@ def training(config: TrainConfig, store: Store, *, progress: bool) -> Training:
 
 def pages_of(config: TrainConfig) -> list[Page]:
     """Read the pages as a training of the stage would: boxes are learnt of all lines, also unread ones."""
-    return parts.load_pages(config.data, Path(config.folder) / "cache", whole=config.stage["kind"] != "line")
+    return parts.load_pages(
+        config.data, Path(config.folder) / "cache", whole=config.stage["kind"] not in READING
+    )
 
 
 def inspected(pages: Sequence[Page], config: TrainConfig, *, full: bool = False) -> Report:

@@ -102,7 +102,7 @@ def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) ->
 def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> pictures.Reading:
     """Return a line for `pictures.readings`."""
     errors = edit_distance.characters(reference, hypothesis).errors
-    return pictures.Reading(image, name, reference, hypothesis, errors)
+    return pictures.Reading(image, name, reference, {"read": pictures.Read(hypothesis, errors)})
 
 
 def _task(pages: Sequence[Page], config: TrainConfig, *, progress: bool) -> LineTask:

@@ -83,6 +83,7 @@ def plan_of(config: TrainConfig) -> Plan:
         max_epochs=config.max_epochs,
         max_minutes=config.max_minutes,
         patience=config.patience,
+        save_every=config.save_every,
         clip=config.clip,
         average=config.average,
     )

@@ -103,11 +103,15 @@ def training_batches(
     batch_size: int,
     seed: Sequence[int],
     change: Callable[[GreyImage, FloatArray, int], tuple[GreyImage, FloatArray]],
+    start: int = 0,
 ) -> Iterator[BoxBatch]:
-    """Yield every page once, in an order drawn from `seed`; `change` gets image, boxes and their index."""
+    """Yield every page once, in an order drawn from `seed`; `change` gets image, boxes and their index.
+
+    Batches before `start` are left out.
+    """
     order = np.random.default_rng(list(seed)).permutation(len(samples.ids)).tolist()
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    for first in range(start * batch_size, len(order), batch_size):
+        chosen = order[first : first + batch_size]
         changed = [change(samples.images[index], samples.boxes[index], index) for index in chosen]
         yield BoxBatch(
             [samples.ids[index] for index in chosen],

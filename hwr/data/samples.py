@@ -40,16 +40,23 @@ def training_batches(
     seed: Sequence[int],
     change: Callable[[Image, int], Image],
     encode: Encode,
+    start: int = 0,
 ) -> Iterator[LineBatch]:
-    """Yield every line once, in an order drawn from `seed`; `change` gets the image and its index."""
+    """Yield every line once, in an order drawn from `seed`; `change` gets the image and its index.
+
+    Batches before `start` are left out; those of their pools that hold nothing else are not even changed.
+    """
     generator = np.random.default_rng(list(seed))
     order = generator.permutation(len(lines.ids))
-    for start in range(0, len(order), POOL * batch_size):
-        pool = order[start : start + POOL * batch_size]
+    for first in range(0, len(order), POOL * batch_size):
+        pool = order[first : first + POOL * batch_size]
+        turns = generator.permutation(-(-len(pool) // batch_size))[max(0, start - first // batch_size) :]
+        if not len(turns):
+            continue
         images = [change(lines.images[index], int(index)) for index in pool]
         ranked = np.argsort([image.shape[1] for image in images], kind="stable")
         cuts = [ranked[at : at + batch_size] for at in range(0, len(ranked), batch_size)]
-        for cut in generator.permutation(len(cuts)):
+        for cut in turns:
             places = cuts[cut]
             labels = [encode(lines.texts[pool[place]]) for place in places]
             width = max(rounded(images[place].shape[1]) for place in places)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwr.decoding.reading import Probs, Reading, mean_confidence
+from hwr.decoding.reading import Probs, Reading, checked, mean_confidence
 from hwr.text import Alphabet
 
 
@@ -21,7 +21,7 @@ class GreedyDecoder:
 
     def __call__(self, probs: Probs) -> Reading:
         """Return the text of probs (T, C), no white space at its ends; confidences are best probabilities."""
-        best = probs.argmax(axis=1)  # (T,)
+        best = checked(probs, self.alphabet).argmax(axis=1)  # (T,)
         starts = np.flatnonzero(np.diff(best, prepend=-1))
         written = best[starts] != self.alphabet.blank
         peaks = np.maximum.reduceat(probs.max(axis=1), starts)[written]

@@ -7,6 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hwr.errors import InputError
+from hwr.text import Alphabet
+
 Probs = NDArray[np.float32]
 
 
@@ -46,3 +49,17 @@ def mean_confidence(confidences: Sequence[float] | NDArray[np.float32]) -> float
     if not len(confidences):
         return 0.0
     return float(np.exp(np.log(np.maximum(confidences, 1e-30)).mean()))
+
+
+def checked(probs: Probs, alphabet: Alphabet) -> Probs:
+    """Return probs (T, C) over the classes of `alphabet`; raise InputError for what is none."""
+    if probs.ndim != 2 or probs.shape[1] != len(alphabet):
+        raise InputError(
+            f"probabilities of shape {probs.shape} are not of this alphabet of {len(alphabet)} classes; "
+            "decode with the alphabet of the weights"
+        )
+    if not np.isfinite(probs).all():
+        raise InputError(
+            "probabilities are not finite; look at the weights that gave them, or train them anew"
+        )
+    return probs

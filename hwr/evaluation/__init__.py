@@ -6,10 +6,16 @@ from types import ModuleType
 from hwr import assembly, published, runtime, tracking
 from hwr.building import parts
 from hwr.config import Composed, EvaluateConfig
-from hwr.evaluation import boxes, common, line, page
+from hwr.evaluation import boxes, common, denoiser, line, page
 from hwr.evaluation.common import Task
 
-TARGETS: dict[str, ModuleType] = {"paragraph": boxes, "segmentation": boxes, "line": line, "page": page}
+TARGETS: dict[str, ModuleType] = {
+    "paragraph": boxes,
+    "segmentation": boxes,
+    "line": line,
+    "denoiser": denoiser,
+    "page": page,
+}
 
 
 def run(composed: Composed) -> float:

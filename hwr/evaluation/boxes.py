@@ -27,13 +27,13 @@ def check(config: EvaluateConfig) -> None:
     """Take all settings: no part of its own has any."""
 
 
-def prepare(task: Task) -> list[Weights]:
+def prepare(task: Task[EvaluateConfig]) -> list[Weights]:
     """Return the weights that are evaluated."""
     kind = task.config.target
     return [task.weights(getattr(task.config.weights, kind), kind=kind)]
 
 
-def run(task: Task, found: Sequence[Weights], current: Run, output: Path) -> Outcome:
+def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, output: Path) -> Outcome:
     """Find the boxes, compare them with the true ones, and write scores and pictures to `output`."""
     config, (own,) = task.config, found
     trained = assembly.config_of(own)

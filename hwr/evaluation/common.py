@@ -6,22 +6,27 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from hwr import tracking
+from hwr import runtime, tracking
 from hwr.building import parts
-from hwr.config import Composed, EvaluateConfig
+from hwr.config import Composed, EvaluateConfig, LinesConfig
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.tracking import Run, Store
 from hwr.weights import Weights
 
+# Keys of conf/evaluate.yaml that the numbers depend on, besides weights and scorer.
+SETTINGS = ("data", "decoder", "batch_size", "unknown", "seams", "working_pixels", "pdf_dpi", "max_pixels")
+
+Config = TypeVar("Config", bound=LinesConfig, covariant=True)
+
 
 @dataclass(frozen=True)
-class Task:
-    """An evaluation about to run: settings, and the tracking store its weights may come from."""
+class Task(Generic[Config]):
+    """Pages of a split about to be read: settings, and the tracking store the weights may come from."""
 
-    config: EvaluateConfig
+    config: Config
     store: Store
 
     @property
@@ -70,12 +75,20 @@ def run_of(found: Sequence[Weights], store: Store, composed: Composed) -> Iterat
     if known is not None:
         yield known
         return
+    with new_run(f"evaluate {composed.root.target}", found, store, composed) as fresh:
+        yield fresh
+
+
+@contextlib.contextmanager
+def new_run(name: str, found: Sequence[Weights], store: Store, composed: Composed) -> Iterator[Run]:
+    """Start a run that names the weights, with the settings as its parameters."""
     tags = {
         "weights": " ".join(str(own.folder) for own in found),
         "weights_sha256": " ".join(own.sha256 for own in found),
-        "weights_run": " ".join(makers).strip(),
+        "weights_run": " ".join(str(own.about.get("run", "")) for own in found).strip(),
+        "overrides": " ".join(composed.overrides),
     }
-    with tracking.run(store, f"evaluate {composed.root.target}", run_id=None, tags=tags) as fresh:
+    with tracking.run(store, name, run_id=None, tags=tags) as fresh:
         fresh.parameters(composed.values)
         yield fresh
 
@@ -87,11 +100,17 @@ def metrics(split: str, values: dict[str, float]) -> dict[str, float]:
 
 
 def about(config: EvaluateConfig, found: Sequence[Weights], fingerprint: str, run: Run) -> dict[str, Any]:
-    """Return what scores.json says of where its numbers come from."""
+    """Return what scores.json says of where its numbers come from, and how they were made."""
+    settings = {name: getattr(config, name) for name in SETTINGS}
+    made = {"settings": settings, "environment": runtime.describe()}
+    return {"target": config.target, **origin(config, found, fingerprint, run), **made}
+
+
+def origin(config: LinesConfig, found: Sequence[Weights], fingerprint: str, run: Run) -> dict[str, Any]:
+    """Return which data was read with which weights, and in which run it is logged."""
     digests = [own.sha256 for own in found]
     names = [str(own.folder) for own in found]
     return {
-        "target": config.target,
         "split": config.split,
         "data_fingerprint": fingerprint,
         "weights": names[0] if len(names) == 1 else names,

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from hwr.errors import InputError
 from hwr.evaluation import common, line
 from hwr.evaluation.common import Outcome, Task
 from hwr.images import GreyImage
+from hwr.language.record import refuse_seen
 from hwr.pages import Found, Given, PageReader
 from hwr.scoring import detection, edit_distance
 from hwr.scoring import page as page_scoring
@@ -60,14 +61,14 @@ def check(config: EvaluateConfig) -> None:
     line.check(config)
 
 
-def prepare(task: Task) -> list[Weights]:
+def prepare(task: Task[EvaluateConfig]) -> list[Weights]:
     """Return the weights of the three steps."""
     make(Scorer, task.config.scorer, "scorer").check()
     kinds = ("paragraph", "segmentation", "line")
     return [task.weights(getattr(task.config.weights, kind), kind=kind) for kind in kinds]
 
 
-def run(task: Task, found: Sequence[Weights], current: Run, output: Path) -> Outcome:
+def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, output: Path) -> Outcome:
     """Read the pages, score them, and write scores, tables and pictures to `output`."""
     config = task.config
     pages = box_parts.without_problems(
@@ -77,11 +78,13 @@ def run(task: Task, found: Sequence[Weights], current: Run, output: Path) -> Out
         config, partial(_load, dict(zip(("paragraph", "segmentation", "line"), found, strict=True)))
     )
     scored = {
-        own.id
+        own.id: own.text
         for page in exclude(pages, **(config.data.get("exclude") or {}))
         for own in page.lines
         if own.text
     }
+    digest = fingerprint(pages)
+    refuse_seen(reader.text.decoder, scored, digest)
     results = [
         _read(reader, page, scored, config)
         for page in tqdm(pages, desc="pages", unit="page", disable=None)
@@ -90,7 +93,7 @@ def run(task: Task, found: Sequence[Weights], current: Run, output: Path) -> Out
     if not results:
         raise InputError(f"the split {config.split} has no page with lines to score; see data.exclude")
     about = (
-        common.about(config, found, fingerprint(pages), current)
+        common.about(config, found, digest, current)
         | _about(results)
         | {"pages_without_lines_to_score": len(pages) - len(results)}
     )
@@ -108,7 +111,7 @@ def _load(found: dict[str, Weights], name: str, *, kind: str) -> Weights:
     return found[kind]
 
 
-def _read(reader: PageReader, page: Page, scored: set[str], config: EvaluateConfig) -> _Result:
+def _read(reader: PageReader, page: Page, scored: Collection[str], config: EvaluateConfig) -> _Result:
     image = page_images.load_page(
         page.image,
         1,

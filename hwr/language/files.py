@@ -1,6 +1,10 @@
 """Where the files of a language are: in a published folder (language/copiste), another folder, or a file."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from hwr.errors import InputError
 
@@ -20,3 +24,22 @@ def find(name: str, file: str) -> Path:
     known = sorted(path.parent.relative_to(_PUBLISHED).as_posix() for path in _PUBLISHED.glob(f"*/*/{file}"))
     published = f", or one of {', '.join(known)}" if known else ""
     raise InputError(f"{name}: no such file, and no folder with {file}; name one{published}")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Give a UTF-8 file beside `path`, in a folder made where missing, that takes its place when written.
+
+    Raises InputError where that is not possible; `path` then stays what it was.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with fresh.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        fresh.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+    finally:
+        with contextlib.suppress(OSError):
+            fresh.unlink()

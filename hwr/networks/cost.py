@@ -19,16 +19,17 @@ class Cost:
     macs: int
 
 
-def cost(network: Any, shape: _Shape) -> Cost:
-    """Return what the Gluon `network` costs for one input of `shape`; its parameters need no values yet.
+def cost(network: Any, *inputs: _Shape) -> Cost:
+    """Return what the Gluon `network` costs for inputs of these shapes; its parameters need no values yet.
 
-    Convolutions, dense and recurrent layers are counted. Normalisation, activations and pooling are not, with
-    one operation a value where those have hundreds, nor are the biases.
+    Convolutions, dense and recurrent layers and products of matrices are counted. Normalisation, activations
+    and pooling are not, with one operation a value where those have hundreds, nor are the biases.
     """
-    outputs = network(mx.sym.var("input"))
+    names = [f"input{number}" for number in range(len(inputs))]
+    outputs = network(*map(mx.sym.var, names))
     outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     graph = mx.sym.Group(outputs).get_internals()
-    argument_shapes, output_shapes, _ = graph.infer_shape(input=shape)
+    argument_shapes, output_shapes, _ = graph.infer_shape(**dict(zip(names, inputs, strict=True)))
     shapes = dict(zip(graph.list_arguments(), argument_shapes, strict=True))
     trained = [p.name for p in network.collect_params().values() if p.grad_req != "null"]
     return Cost(sum(prod(shapes[name]) for name in trained), _macs(json.loads(graph.tojson()), output_shapes))
@@ -43,6 +44,10 @@ def _macs(graph: dict[str, Any], output_shapes: list[_Shape]) -> int:
         if node["op"] in ("Convolution", "FullyConnected"):
             weight = shapes[tuple(node["inputs"][1][:2])]  # (channels, …)
             total += prod(shapes[number, 0]) * prod(weight[1:])
+        elif node["op"] == "batch_dot":
+            first = shapes[tuple(node["inputs"][0][:2])]
+            transposed = node.get("attrs", {}).get("transpose_a", "False") in ("True", "1")
+            total += prod(shapes[number, 0]) * first[-2 if transposed else -1]
         elif node["op"] == "RNN":
             steps, batch, _ = shapes[tuple(node["inputs"][0][:2])]  # (T, N, D)
             (values,) = shapes[tuple(node["inputs"][1][:2])]  # all weights and biases in one row

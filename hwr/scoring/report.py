@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hwr.errors import InputError
-from hwr.scoring import bootstrap, confusion, edit_distance, sclite, tsv
+from hwr.scoring import bootstrap, confusion, edit_distance, line_table, sclite
 from hwr.scoring.bootstrap import Resampling
 from hwr.scoring.counts import Counts
 from hwr.scoring.edit_distance import Pair
+from hwr.scoring.line_table import LineScore
 from hwr.text import nfc
 
 SCORERS = ("sclite", "edit_distance")
@@ -170,8 +171,7 @@ def _intervals(texts: Texts, how: Resampling, counts: dict[str, ByLine]) -> dict
         {"over": "writers", "units": writers} if writers > 1 else {"over": "lines", "units": lines}
     )
     for name, unit in _RATES:
-        units = _by_writer(texts, counts[unit]) if writers > 1 else list(counts[unit].values())
-        result[name] = bootstrap.interval(units, how)
+        result[name] = bootstrap.interval(bootstrap.drawn(counts[unit], texts.writers), how)
     return result | {"confidence": bootstrap.CONFIDENCE, **asdict(how)}
 
 
@@ -210,14 +210,13 @@ def _check(scorer: Scorer, counts: dict[str, ByLine], in_process: dict[str, ByLi
 
 
 def _write(output: Path, texts: Texts, scores: Scores, alignments: Mapping[str, list[Pair]]) -> None:
-    columns = [f"{unit}_{name}" for unit in _UNITS for name in Counts().as_dict()]
     rows = [
-        [line, *pair, *scores.characters[line].as_dict().values(), *scores.words[line].as_dict().values()]
+        LineScore(line, *pair, scores.characters[line], scores.words[line], texts.writers.get(line, ""))
         for line, pair in _pairs(texts).items()
     ]
     try:
         output.mkdir(parents=True, exist_ok=True)
-        tsv.write(output / "lines.tsv", ["id", "reference", "hypothesis", *columns], rows)
+        line_table.write(output / line_table.NAME, rows)
         confusion.write(output / "confusions.tsv", confusion.count(alignments.values()))
         text = json.dumps(scores.summary, ensure_ascii=False, indent=1) + "\n"
         (output / "scores.json").write_text(text, encoding="utf-8")

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,12 +54,12 @@ def score(
     program = find(command)
     if not references:
         return Result({}, Counts(), ())
-    tokens = _Tokens(unit)
+    tokens = Tokens(unit)
     sides = [[tokens.of(side[line]) for line in references] for side in (references, hypotheses)]
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         for name, lines in zip(("ref", "hyp"), sides, strict=True):
-            (place / f"{unit}.{name}.trn").write_text(_transcript(lines), encoding="utf-8", newline="\n")
+            (place / f"{unit}.{name}.trn").write_text(transcript(lines), encoding="utf-8", newline="\n")
         _run(program, unit, place, timeout_s)
         counts, total = _counts(place, unit)
         _check(list(references), sides, counts)
@@ -94,7 +94,7 @@ def escape(text: str) -> str:
     return "".join(c if c.isalnum() or c in _PLAIN else f"_{ord(c):x}_" for c in text)
 
 
-class _Tokens:
+class Tokens:
     """Texts as SClite tokens: one a character or a word, and short, whatever the text."""
 
     def __init__(self, unit: Unit) -> None:
@@ -102,6 +102,7 @@ class _Tokens:
         self._long: dict[str, str] = {}
 
     def of(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
         if self._unit == "words":
             return [self._short(escape(word)) for word in text.split()]
         return [SPACE if character == " " else escape(character) for character in text]
@@ -112,7 +113,7 @@ class _Tokens:
         return self._long.setdefault(token, f"_w{len(self._long) + 1}_")  # w: not a hexadecimal digit
 
 
-def _transcript(lines: Iterable[list[str]]) -> str:
+def transcript(lines: Iterable[list[str]]) -> str:
     """Return a trn file; every line ends with a newline, for SClite loses a last line without."""
     numbered = enumerate(lines, 1)
     return "".join(" ".join([*tokens, f"(line-{number:06d})"]) + "\n" for number, tokens in numbered)
@@ -122,12 +123,21 @@ def _run(program: str, unit: Unit, place: Path, timeout_s: float) -> None:
     """Run SClite in `place`: -s keeps case, and no -c, which would drop spaces."""
     files = ["-r", f"{unit}.ref.trn", "trn", "-h", f"{unit}.hyp.trn", "trn", unit]
     how = ["-i", "rm", "-s", "-e", "utf-8", "-f", "0", "-n", unit, "-O", ".", "-o", "rsum", "pra", "dtl"]
+    call([program, *files, *how], place, timeout_s)
+
+
+def call(command: Sequence[str], place: Path, timeout_s: float, *, said: bytes = b"") -> bytes:
+    """Run a program of SCTK in `place`, `said` on its standard input; return what it prints.
+
+    Raises InputError where it is missing, fails or takes longer than `timeout_s`.
+    """
+    program = command[0]
     try:
         done = subprocess.run(
-            [program, *files, *how],
+            command,
             cwd=place,
             env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
+            input=said,
             capture_output=True,
             timeout=timeout_s,
             check=False,
@@ -137,8 +147,9 @@ def _run(program: str, unit: Unit, place: Path, timeout_s: float) -> None:
     except OSError as error:
         raise InputError(f"{program} does not run ({error.strerror}); set scorer.command to SClite") from None
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().replace("\n", " ")
-        raise InputError(f"{program} failed with status {done.returncode}: {said[:300]}")
+        line = (done.stderr or done.stdout).decode(errors="replace").strip().replace("\n", " ")
+        raise InputError(f"{program} failed with status {done.returncode}: {line[:300]}")
+    return done.stdout
 
 
 def _counts(place: Path, unit: Unit) -> tuple[list[Counts], Counts]:

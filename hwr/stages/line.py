@@ -60,16 +60,20 @@ class LineStage:
         """Return the number of batches an epoch has."""
         return -(-len(self.task.train.ids) // self.batch_size)
 
-    def batches(self, phase: Any, epoch: int) -> Iterator[LineBatch]:
-        """Yield the augmented training batches of `epoch`."""
+    def batches(self, phase: Any, epoch: int, *, start: int = 0) -> Iterator[LineBatch]:
+        """Yield the augmented training batches of `epoch`, from batch `start` on."""
         augmentation = self.task.augmentations[phase.name]
 
         def change(image: Image, index: int) -> Image:
             return augmentation(image, seed=self.seed, epoch=epoch, index=index)
 
-        encode = self.task.alphabet.encode
         return training_batches(
-            self.task.train, batch_size=self.batch_size, seed=(self.seed, epoch), change=change, encode=encode
+            self.task.train,
+            batch_size=self.batch_size,
+            seed=(self.seed, epoch),
+            change=change,
+            encode=self.task.alphabet.encode,
+            start=start,
         )
 
     def loss(self, phase: Any, batch: LineBatch) -> Any:

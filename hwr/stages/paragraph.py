@@ -42,15 +42,19 @@ class BoxTask:
     augmentations: Mapping[str, Any]
     lone: bool
 
-    def batches(self, phase: Any, epoch: int, *, batch_size: int, seed: int) -> Iterator[BoxBatch]:
-        """Yield the augmented training batches of `epoch`."""
+    def batches(
+        self, phase: Any, epoch: int, *, batch_size: int, seed: int, start: int = 0
+    ) -> Iterator[BoxBatch]:
+        """Yield the augmented training batches of `epoch`, from batch `start` on."""
         augmentation = self.augmentations[phase.name]
 
         def change(image: GreyImage, boxes: FloatArray, index: int) -> tuple[GreyImage, FloatArray]:
             moved, places, _ = augmentation(image, boxes, seed=seed, epoch=epoch, index=index)
             return (moved, places) if len(places) or not self.lone else (image, boxes)
 
-        return training_batches(self.train, batch_size=batch_size, seed=(seed, epoch), change=change)
+        return training_batches(
+            self.train, batch_size=batch_size, seed=(seed, epoch), change=change, start=start
+        )
 
 
 class ParagraphStage:
@@ -66,9 +70,9 @@ class ParagraphStage:
         """Return the number of batches an epoch has."""
         return -(-len(self.task.train.ids) // self.batch_size)
 
-    def batches(self, phase: Any, epoch: int) -> Iterator[BoxBatch]:
-        """Yield the augmented training batches of `epoch`."""
-        return self.task.batches(phase, epoch, batch_size=self.batch_size, seed=self.seed)
+    def batches(self, phase: Any, epoch: int, *, start: int = 0) -> Iterator[BoxBatch]:
+        """Yield the augmented training batches of `epoch`, from batch `start` on."""
+        return self.task.batches(phase, epoch, batch_size=self.batch_size, seed=self.seed, start=start)
 
     def loss(self, phase: Any, batch: BoxBatch) -> Any:
         """Return the loss of every page, (N,)."""

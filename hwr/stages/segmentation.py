@@ -89,9 +89,9 @@ class SegmentationStage:
         """Return the number of batches an epoch has."""
         return -(-len(self.task.train.ids) // self.batch_size)
 
-    def batches(self, phase: Any, epoch: int) -> Iterator[BoxBatch]:
-        """Yield the augmented training batches of `epoch`."""
-        return self.task.batches(phase, epoch, batch_size=self.batch_size, seed=self.seed)
+    def batches(self, phase: Any, epoch: int, *, start: int = 0) -> Iterator[BoxBatch]:
+        """Yield the augmented training batches of `epoch`, from batch `start` on."""
+        return self.task.batches(phase, epoch, batch_size=self.batch_size, seed=self.seed, start=start)
 
     def loss(self, phase: Any, batch: BoxBatch) -> Any:
         """Return the loss of every image, (N,)."""

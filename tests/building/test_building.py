@@ -31,6 +31,7 @@ def test_stage_is_checked_as_its_file_gives_it(stage: str) -> None:
         ("line", "valid/cer, valid/wer"),
         ("paragraph", "valid/iou_error"),
         ("segmentation", "valid/f1_error, valid/f1_75_error, valid/iou_error"),
+        ("denoiser", "valid/cer, valid/noised_cer"),
     ],
 )
 def test_metric_that_a_stage_does_not_give_is_refused(stage: str, metrics: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwr import pictures
 from hwr.building import line
 from hwr.config import TrainConfig, composed
 from hwr.data.cache import LineImages
@@ -53,7 +54,7 @@ def test_characters_outside_the_alphabet_are_refused_only_where_asked() -> None:
 
 def test_reading_counts_the_characters_that_are_wrong() -> None:
     item = line.reading_item(np.zeros((4, 8), np.uint8), "p/1", "toast", "toss")
-    assert (item.id, item.reference, item.hypothesis, item.errors) == ("p/1", "toast", "toss", 2)
+    assert (item.id, item.reference, item.read) == ("p/1", "toast", {"read": pictures.Read("toss", 2)})
 
 
 def test_training_tells_what_it_trains_on_and_shows_it(tmp_path: Path) -> None:

@@ -243,6 +243,22 @@ def test_images_and_boxes_are_those_of_their_ids() -> None:
             assert (boxes[index % 4 :] == -1).all()
 
 
+@pytest.mark.parametrize("start", [0, 1, 2, 3])
+def test_batches_from_one_on_come_last_in_a_whole_epoch_and_only_they_are_changed(start: int) -> None:
+    seen: list[int] = []
+
+    def change(image: GreyImage, boxes: FloatArray, index: int) -> tuple[GreyImage, FloatArray]:
+        seen.append(index)
+        return image, boxes
+
+    rest = list(training_batches(numbered(10), batch_size=4, seed=(0, 0), change=change, start=start))
+    whole = batches(numbered(10))[start:]
+    assert [batch.ids for batch in rest] == [batch.ids for batch in whole]
+    for own, other in zip(rest, whole, strict=True):
+        np.testing.assert_array_equal(own.boxes, other.boxes)
+    assert len(seen) == max(0, 10 - 4 * start)
+
+
 def test_change_gets_image_boxes_and_index() -> None:
     def change(image: GreyImage, boxes: FloatArray, index: int) -> tuple[GreyImage, FloatArray]:
         assert image[0, 0] == index

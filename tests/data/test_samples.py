@@ -26,14 +26,19 @@ def line_set(widths: list[int] = WIDTHS) -> LineSet:
     return LineSet([f"l{i}" for i in range(len(widths))], images, ["x" * (i % 5) for i in range(len(widths))])
 
 
-def batches(lines: LineSet, seed: tuple[int, ...] = (0, 0), batch_size: int = 4) -> list[LineBatch]:
+def batches(
+    lines: LineSet, seed: tuple[int, ...] = (0, 0), batch_size: int = 4, start: int = 0
+) -> list[LineBatch]:
     def encode(text: str) -> list[int]:
         return [1] * len(text)
 
     def change(image: Image, index: int) -> Image:
         return image
 
-    return list(training_batches(lines, batch_size=batch_size, seed=seed, change=change, encode=encode))
+    found = training_batches(
+        lines, batch_size=batch_size, seed=seed, change=change, encode=encode, start=start
+    )
+    return list(found)
 
 
 def ids(found: list[LineBatch]) -> Iterator[str]:
@@ -84,6 +89,27 @@ def test_lines_are_mixed_within_pools_and_batches_come_in_any_order() -> None:
     widths = [batch.images.shape[3] for batch in batches(lines)]
     assert widths != sorted(widths)
     assert len(widths) == POOL
+
+
+@pytest.mark.parametrize("start", [0, 1, 7, 8, 9, 13, 14, 20])
+def test_batches_from_one_on_are_those_that_come_last_in_a_whole_epoch(start: int) -> None:
+    lines = line_set()  # 14 batches, 8 of them in the first pool
+    whole, rest = batches(lines), batches(lines, start=start)
+    assert [batch.ids for batch in rest] == [batch.ids for batch in whole[start:]]
+    for own, other in zip(rest, whole[start:], strict=True):
+        np.testing.assert_array_equal(own.images, other.images)
+        np.testing.assert_array_equal(own.labels, other.labels)
+
+
+def test_lines_of_pools_that_are_left_out_are_not_changed() -> None:
+    lines, seen = line_set(), []
+
+    def change(image: Image, index: int) -> Image:
+        seen.append(index)
+        return image
+
+    found = training_batches(lines, batch_size=4, seed=(0, 0), change=change, encode=lambda _: [], start=POOL)
+    assert len(list(ids(list(found)))) == len(seen) == len(lines.ids) - 4 * POOL
 
 
 def test_change_gets_the_image_and_its_index_and_sets_the_width() -> None:

@@ -15,7 +15,10 @@ from tests.refusal import refused
 AREA = np.array([20 / 120, 20 / 160, 100 / 120, 80 / 160])  # of a page, which fills its canvas
 LEFT_HALF = np.array([20 / 120, 20 / 160, 60 / 120, 80 / 160])
 UPPER = [0.0, 0.0, 1.0, 1 / 3]  # of the area, 80 x 60 px, which fills its canvas
-ABOUT = {"target", "split", "data_fingerprint", "weights", "weights_sha256", "run", "pages"}
+ABOUT = {
+    "target", "split", "data_fingerprint", "weights", "weights_sha256", "run", "pages",
+    "environment", "settings",
+}  # fmt: skip
 
 
 class Finds:

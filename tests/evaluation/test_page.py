@@ -1,6 +1,7 @@
 """Target page: whole pages are read, scored, and scored again with more and more of them given."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ from numpy.typing import NDArray
 
 from hwr import assembly
 from hwr.cutting import Cut
+from hwr.decoding.greedy import GreedyDecoder
 from hwr.images import GreyImage
 from hwr.pages import Found, Given
 from hwr.tracking import Store
 from hwr.transcript import ReadLine
-from tests.evaluation.tiny import LOWER, SIZE, UPPER, Place, write_pages
+from tests.evaluation.tiny import ALPHABET, LOWER, SIZE, UPPER, Place, write_pages
 from tests.refusal import refused
 
 BELOW = (20, 120, 100, 140)  # px; where nothing is written
@@ -27,6 +29,8 @@ def at(text: str, box: tuple[int, int, int, int]) -> ReadLine:
 
 class Reader:
     """Reads the pages of `tiny`, better the more it is given."""
+
+    text = SimpleNamespace(decoder=GreedyDecoder(ALPHABET))
 
     def __call__(self, page: GreyImage, given: Given | None = None) -> Found:
         if given is None:  # one wrong character, a line missed, one too much

@@ -54,9 +54,12 @@ def write_pages(root: Path, *texts: tuple[str, str], split: str = "test") -> Pat
     return root
 
 
-def write_weights(root: Path) -> list[str]:
-    """Write weights of each stage, not trained; return them as overrides of an evaluation."""
-    for overrides in (PARAGRAPH, SEGMENTATION, LINE):
+def write_weights(root: Path, *kinds: str) -> list[str]:
+    """Write weights of these stages, or of each, not trained; return them as overrides of an evaluation."""
+    kinds = kinds or ("paragraph", "segmentation", "line")
+    for overrides in (
+        own for own in (PARAGRAPH, SEGMENTATION, LINE) if own[0].removeprefix("stage=") in kinds
+    ):
         made = composed("train", overrides, TrainConfig)
         kind, config = overrides[0].removeprefix("stage="), made.root
         if kind == "line":
@@ -67,7 +70,7 @@ def write_weights(root: Path) -> list[str]:
             network = assembly.detector(config, batch_size=1, context=mx.cpu()).network
         alphabet = ALPHABET if kind == "line" else None
         weights.save(root / kind, network, made.yaml, alphabet, about={})
-    return [f"weights.{kind}={root / kind}" for kind in ("paragraph", "segmentation", "line")]
+    return [f"weights.{kind}={root / kind}" for kind in kinds]
 
 
 class Place:

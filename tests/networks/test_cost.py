@@ -14,8 +14,8 @@ from hwr.networks.cost import Cost, cost
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "conf" / "network").glob("*.yaml"))
 STATED = re.compile(
-    r"# ([\d.]+) M parameters, ([\d.]+) G multiply-adds for (?:a line|a page|an area) of (\d+) x (\d+) px"
-    r"(?: and 80 classes)?\n"
+    r"# ([\d.]+) M parameters, ([\d.]+) G multiply-adds for "
+    r"(?:a line|a page|an area|a text) of ([\d x]+) (?:px|characters)(?: and 80 classes)?\n"
 )
 CLASSES = 80
 
@@ -27,13 +27,17 @@ def settings(path: Path) -> dict[str, Any]:
     return values
 
 
-def measured(path: Path, size: tuple[int, int]) -> tuple[str, str]:
-    """Return M parameters and G multiply-adds of a configured network, as documents say them."""
+def measured(path: Path, size: str) -> tuple[str, str]:
+    """Return M parameters and G multiply-adds of a configured network, as documents say them.
+
+    `size` is that of an image, 48 x 640, or the length of a text.
+    """
     values = settings(path)
     maker = target(values, "network")
     given = {"classes": CLASSES} if "classes" in inspect.signature(maker).parameters else {}
     network = make(maker, values, "network", **given)
-    spent = cost(network, (1, 1, *size))
+    sides = tuple(map(int, size.split(" x ")))
+    spent = cost(network, (1, 1, *sides)) if len(sides) > 1 else cost(network, (1, *sides), (1, *sides))
     return f"{spent.parameters / 1e6:.2f}", f"{spent.macs / 1e9:.2f}"
 
 
@@ -61,6 +65,12 @@ def test_cost_counts_stacked_bidirectional_lstms() -> None:
     assert cost(layer, (6, 1, 3)) == Cost(2 * (first + second + 2 * biases), 6 * 2 * (first + second))
 
 
+def test_cost_counts_products_of_matrices() -> None:
+    product = nn.HybridLambda(lambda ops, a, b: ops.batch_dot(a, ops.batch_dot(a, b, transpose_a=True)))
+    # (2, 3, 4) turned and (2, 3, 5): 4 x 5 values of 3 products; (2, 3, 4) and those: 3 x 5 values of 4
+    assert cost(product, (2, 3, 4), (2, 3, 5)) == Cost(0, 2 * (4 * 5 * 3 + 3 * 5 * 4))
+
+
 def test_cost_grows_with_the_width() -> None:
     values = settings(ROOT / "conf" / "network" / "crnn_small.yaml")
     network = make(target(values, "network"), values, "network", classes=CLASSES)
@@ -72,14 +82,14 @@ def test_cost_grows_with_the_width() -> None:
 def test_every_network_costs_what_its_file_says(path: Path) -> None:
     stated = STATED.search(path.read_text())
     assert stated, f"{path.name} does not say what the network costs"
-    parameters, macs, height, width = stated.groups()
-    assert measured(path, (int(height), int(width))) == (parameters, macs)
+    parameters, macs, size = stated.groups()
+    assert measured(path, size) == (parameters, macs)
 
 
 def test_documented_table_holds_every_network_and_what_it_costs() -> None:
-    row = r"\| `(\w+)`[^|]*\| ([\d.]+) M \| ([\d.]+) G \| (\d+) x (\d+) px \|"
+    row = r"\| `(\w+)`[^|]*\| ([\d.]+) M \| ([\d.]+) G \| ([\d x]+) (?:px|characters) \|"
     rows = re.findall(row, (ROOT / "docs" / "networks.md").read_text())
     assert sorted(row[0] for row in rows) == [path.stem for path in FILES]
-    for name, parameters, macs, height, width in rows:
+    for name, parameters, macs, size in rows:
         path = ROOT / "conf" / "network" / f"{name}.yaml"
-        assert measured(path, (int(height), int(width))) == (parameters, macs)
+        assert measured(path, size) == (parameters, macs)

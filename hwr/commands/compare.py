@@ -1,0 +1,15 @@
+"""python -m hwr compare: what tells runs apart, and whether one reads better than another."""
+
+from collections.abc import Sequence
+
+from hwr.config import CompareConfig, composed
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Compare the runs that ids, their beginnings or `last` name; arguments with = are keys."""
+    names = [argument for argument in arguments if "=" not in argument]
+    overrides = [argument for argument in arguments if "=" in argument]
+    made = composed("compare", overrides, CompareConfig)
+    from hwr import comparison  # MLflow takes seconds: bad keys and --help need not wait
+
+    comparison.run(names, made)

@@ -1,0 +1,83 @@
+"""python -m hwr confusion: what a recogniser misreads, counted, and what edits cost by that."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hwr.config import ConfusionConfig, composed
+from hwr.errors import InputError
+from hwr.language.confusions import Confusions
+from hwr.language.costs import Costs
+from hwr.language.files import replacing
+
+
+def run(overrides: Sequence[str]) -> None:
+    """Read the lines of a split, count what was misread, write the counts, and print the most frequent."""
+    config: ConfusionConfig = composed("confusion", overrides, ConfusionConfig).root
+    check(config)
+    _make_folders(config)
+    found = _counted(config)
+    with replacing(Path(config.output)) as file:
+        file.write(found.to_json())
+    print(table(found, config.shown))
+    print(f"written to {config.output}")
+    if config.published is not None:
+        Costs.of(found).write_tables(Path(config.published))
+        print(f"costs over ASCII codes written to {config.published}")
+
+
+def check(config: ConfusionConfig) -> None:
+    """Raise InputError for settings that no part takes; nothing is read."""
+    from hwr import assembly, decoders  # takes seconds: bad keys and --help need not wait
+    from hwr.building import parts
+
+    if config.split == "test":
+        raise InputError("split=test: costs learnt on the test lines would fit them; use split=valid")
+    decoders.check(config.decoder)
+    parts.check_data(config.data)
+    assembly.device(config.device)
+
+
+def table(confusions: Confusions, shown: int) -> str:
+    """Return how many characters were misread, and the most frequent confusions, as rows of text."""
+    true = sum(confusions.totals.values())
+    wrong = sum(count for pair, count in confusions.counts.items() if pair[0] != pair[1])
+    rows = [f"{confusions.source.lines} lines, {true} characters, {wrong} edits"]
+    if shown:
+        rows.append(f"{'true':>6} {'read':>6} {'count':>6}  of true")
+    for (before, after), count in confusions.most_frequent(shown):
+        share = "" if before is None else f"{100 * count / confusions.totals[before]:6.2f} %"
+        rows.append(f"{_shown(before):>6} {_shown(after):>6} {count:6}  {share}".rstrip())
+    return "\n".join(rows)
+
+
+def _make_folders(config: ConfusionConfig) -> None:
+    """Make the folders that are written to, or refuse them, before lines are read for a minute."""
+    from hwr import tracking
+
+    tracking.make_folder(Path(config.output).parent)
+    if config.published is not None:
+        tracking.make_folder(Path(config.published))
+
+
+def _counted(config: ConfusionConfig) -> Confusions:
+    from hwr import assembly, decoders, runtime, tracking
+    from hwr.evaluation.common import Task
+    from hwr.evaluation.probabilities import find_lines, read_chunks
+    from hwr.language.confusions import Source
+    from hwr.scoring.edit_distance import align
+
+    runtime.start()
+    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+    task = Task(config, store)
+    weights = task.weights(config.weights.line, kind="line")
+    decoder = decoders.decoder(config.decoder, assembly.alphabet_of(weights))
+    lines = find_lines(task, weights)
+    lines.refuse_seen_by(decoder)
+    read = [reading.text for probs in read_chunks(task, weights, lines) for reading in decoder.read(probs)]
+    source = Source(lines.fingerprint, config.split, weights.sha256, len(lines.ids))
+    return Confusions.of((align(true, own) for true, own in zip(lines.texts, read, strict=True)), source)
+
+
+def _shown(character: str | None) -> str:
+    """Return a character so that a space and its absence can be told apart."""
+    return "-" if character is None else repr(character)

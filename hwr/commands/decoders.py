@@ -1,0 +1,13 @@
+"""python -m hwr decoders: several decoders on the same lines, scored side by side."""
+
+from collections.abc import Sequence
+
+from hwr.config import DecodersConfig, composed
+
+
+def run(overrides: Sequence[str]) -> None:
+    """Compare the configured decoders, and print the table."""
+    made = composed("decoders", overrides, DecodersConfig)
+    from hwr import board  # MXNet and MLflow take seconds: bad keys need neither
+
+    board.run(made)

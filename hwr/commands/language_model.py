@@ -1,0 +1,190 @@
+"""python -m hwr language-model: an n-gram model, and a lexicon, from the lines of data and of text files."""
+
+import argparse
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+from hwr.config import LanguageModelConfig, composed
+from hwr.data.files import read_text
+from hwr.data.fingerprint import fingerprint
+from hwr.data.records import Page
+from hwr.data.splits import of_split
+from hwr.errors import InputError
+from hwr.language import arpa, ngrams, record
+from hwr.language.lexicon import Lexicon
+from hwr.language.ngrams import Ngrams
+from hwr.language.record import Origin, Source
+from hwr.text import nfc
+
+
+@dataclass(frozen=True)
+class Text:
+    """Lines that a model is made from, where they come from, and that in words."""
+
+    lines: list[str]
+    origin: Origin
+    said: str
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Make a model, a lexicon where asked, and a record beside each; print what they hold."""
+    given = _parser().parse_intermixed_args(arguments)
+    keys = [word for word in given.inputs if "=" in word]
+    files = [Path(word) for word in given.inputs if "=" not in word]
+    flags = {name: getattr(given, name) for name in ("order", "unit", "min_count")}
+    flags = {name: value for name, value in flags.items() if value is not None}
+    overrides = [*keys, *(f"{name}={value}" for name, value in flags.items())]
+    config: LanguageModelConfig = composed("language_model", overrides, LanguageModelConfig).root
+    outputs = {"--output": given.output} | ({} if given.words is None else {"--words": given.words})
+    check(config, outputs)
+    symbols = _alphabet(config.weights.line) if config.weights.line is not None else ""
+    pages = _pages(config) if not files or any(map(_is_of_data, keys)) else []
+    texts = _texts(config, pages, files)
+    for text in texts:
+        print(text.said)
+    _make(config, texts, symbols, given.output)
+    if config.split != "valid":
+        _measure(given.output, [line.text for page in pages if page.split == "valid" for line in page.lines])
+    if given.words is not None:
+        _make_lexicon(texts, given.words)
+
+
+def check(config: LanguageModelConfig, outputs: Mapping[str, Path]) -> None:
+    """Raise InputError for a model that cannot be, and for a place where no file can be; nothing is read."""
+    ngrams.check(config.unit, config.order)
+    if config.split == "test":
+        raise InputError("split=test: a model of the test lines knows them by heart; use split=train")
+    taken: set[Path] = set()
+    for name, path in outputs.items():
+        _check_output(path, name)
+        files = {path.absolute(), path.with_suffix(".json").absolute()}
+        if len(files) < 2 or files & taken:
+            raise InputError(f"{name} {path}: its record {path.stem}.json has that name; choose another")
+        taken |= files
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m hwr language-model", description="Make an n-gram model of text, and a lexicon."
+    )
+    parser.add_argument(
+        "inputs", nargs="*", metavar="TEXT|KEY=VALUE",
+        help="UTF-8 file, a line of text a line; key of conf/language_model.yaml (data=alto data.root=DIR), "
+        "whose lines are added, and are the text where no file is given",
+    )  # fmt: skip
+    parser.add_argument("--order", metavar="N", help="tokens an n-gram has at most, as order=N")
+    parser.add_argument("--unit", help="character or word, as unit=UNIT")
+    parser.add_argument(
+        "--min-count", metavar="N", help="words that occur less often are spelt, as min_count=N"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the model, an ARPA file")
+    parser.add_argument("--words", type=Path, metavar="FILE", help="also write the words with their counts")
+    return parser
+
+
+def _is_of_data(key: str) -> bool:
+    return key.lstrip("+~").partition("=")[0].partition(".")[0] == "data"
+
+
+def _check_output(path: Path, name: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        said = f"{name} {path}: its folder cannot be made ({error.strerror}); choose another"
+        raise InputError(said) from None
+    if not path.name or path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{name} {path}: no file can be written there; choose another")
+
+
+def _alphabet(weights: str) -> str:
+    """Return the characters that weights of a line network can write."""
+    from hwr import runtime
+
+    runtime.start()  # MXNet takes seconds, and most models need it not
+    from hwr import assembly
+
+    return assembly.alphabet_of(assembly.find(weights, kind="line")).symbols
+
+
+def _pages(config: LanguageModelConfig) -> list[Page]:
+    from hwr import runtime
+
+    runtime.start()
+    from hwr.building import parts
+
+    return parts.load_pages(config.data, Path(config.folder) / "cache")
+
+
+def _texts(config: LanguageModelConfig, pages: Sequence[Page], files: Sequence[Path]) -> list[Text]:
+    """Return the lines of the split of `pages`, if any, and of files without what is in valid or test."""
+    held_out = {line.text for page in pages if page.split in ("valid", "test") for line in page.lines}
+    own = [_of_data(of_split(pages, config.split), str(config.data["source"]))] if pages else []
+    return [*own, *(_of_file(path, held_out) for path in files)]
+
+
+def _of_data(pages: Sequence[Page], name: str) -> Text:
+    split = pages[0].split
+    lines = {line.id: line.text for page in pages for line in page.lines if line.text}
+    source = Source(name, fingerprint(pages), split, len(lines))
+    return Text(list(lines.values()), Origin.of_data(source, lines), f"{name}, {split}: {len(lines)} lines")
+
+
+def _of_file(path: Path, held_out: Iterable[str]) -> Text:
+    lines = [line for line in map(nfc, read_text(path).split("\n")) if line]
+    left_out = record.shared(lines, held_out)
+    kept = [line for line in lines if line not in left_out]
+    source = Source(path.name, record.sha256(path), "", len(kept))
+    lost = f", {len(lines) - len(kept)} left out that are in valid or test" if left_out else ""
+    return Text(kept, Origin.of_file(source, kept), f"{path.name}: {len(kept)} lines{lost}")
+
+
+def _make(config: LanguageModelConfig, texts: Sequence[Text], symbols: str, output: Path) -> None:
+    lines = [line for text in texts for line in text.lines]
+    model = ngrams.of_lines(
+        lines, unit=config.unit, order=config.order, min_count=config.min_count, symbols=symbols
+    )
+    arpa.write(output, model)
+    known = arpa.symbols(model.vocabulary, config.unit)
+    record.write(output, _origin(texts), unit=config.unit, order=config.order, symbols=known)
+    print(_table(model))
+    print(f"{len(known)} characters; written to {output}")
+
+
+def _table(model: Ngrams) -> str:
+    rows = [f"{'order':5}{'n-grams':>10}  discounts of counts 1, 2, 3 and more"]
+    for n, grams in enumerate(model.orders, start=1):
+        discounts = "  ".join(f"{value:.3f}" for value in grams.discounts)
+        rows.append(f"{n:5}{len(grams.probabilities):10}  {discounts}")
+    return "\n".join(rows)
+
+
+def _measure(output: Path, lines: Sequence[str]) -> None:
+    """Print the perplexity of a model, its file read, on lines; nothing where there are none."""
+    lines = [line for line in lines if line]
+    if not lines:
+        return
+    model = arpa.NgramModel.load(output)
+    characters = sum(map(len, lines)) + len(lines)  # ends of lines count
+    each = math.exp(-sum(map(model.score, lines)) / characters)
+    by_token = "" if model.unit == "character" else f", {model.perplexity(lines):.2f} a token"
+    print(f"valid: {len(lines)} lines, perplexity {each:.3f} a character{by_token}")
+
+
+def _make_lexicon(texts: Sequence[Text], path: Path) -> None:
+    lexicon = Lexicon.of(line for text in texts for line in text.lines)
+    try:
+        lexicon.write(path)
+    except OSError as error:
+        raise InputError(f"--words {path}: cannot be written ({error.strerror}); choose another") from None
+    characters = "".join(sorted(set().union(*lexicon.words)))
+    record.write(path, _origin(texts), unit="word", order=1, symbols=characters)
+    print(f"{len(lexicon.words)} words; written to {path}")
+
+
+def _origin(texts: Sequence[Text]) -> Origin:
+    return reduce(add, (text.origin for text in texts))

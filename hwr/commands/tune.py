@@ -1,0 +1,13 @@
+"""python -m hwr tune: a decoder's numbers, chosen on validation lines."""
+
+from collections.abc import Sequence
+
+from hwr.config import TuneConfig, composed
+
+
+def run(overrides: Sequence[str]) -> None:
+    """Try settings of the configured decoder, and write it with the best one."""
+    made = composed("tune", overrides, TuneConfig)
+    from hwr import tuning  # MXNet and MLflow take seconds: bad keys need neither
+
+    tuning.run(made)

@@ -1,0 +1,214 @@
+"""What two evaluations of the same lines or pages say of each other: differing error rates, and tests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hwr.comparison.recorded import Recorded
+from hwr.errors import InputError
+from hwr.scoring import bootstrap, edit_distance, sc_stats, significance
+from hwr.scoring.bootstrap import Interval, Resampling
+from hwr.scoring.counts import Counts
+from hwr.scoring.report import Scorer
+
+ENOUGH = 6  # writers: with fewer, the smallest p-value of swapping theirs is above 0.05
+_IOU_UNITS = 10_000  # an IoU is kept to four decimals
+_SAME = {
+    "target": "targets",
+    "data_fingerprint": "data",
+    "convention": "scoring conventions",
+    "unit": "units",
+}
+
+Texts = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An error rate of two runs: the counts of each, in one order, by `what`: lines, pages or writers."""
+
+    name: str
+    what: str
+    first: Mapping[str, Counts]
+    second: Mapping[str, Counts]
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Both rates, over everything."""
+        return Counts.total(self.first.values()).rate, Counts.total(self.second.values()).rate
+
+    @property
+    def errors(self) -> tuple[list[int], list[int]]:
+        """The errors of either run, in order."""
+        first, second = ([counts.errors for counts in side.values()] for side in (self.first, self.second))
+        return first, second
+
+    def by(self, clusters: Mapping[str, str], what: str) -> "Measure":
+        """Return the same over clusters of lines."""
+        first, second = (bootstrap.by_cluster(side, clusters) for side in (self.first, self.second))
+        return Measure(self.name, what, first, second)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A test of a measure over so many `units` of `what`: both rates, interval and p of their difference.
+
+    `adjusted` is p where several runs are held against one (Holm). Of the tests of a measure one `decides`.
+    """
+
+    measure: str
+    test: str
+    units: int
+    what: str
+    rates: tuple[float, float]
+    interval: Interval | None
+    p: float
+    adjusted: float
+    decides: bool = False
+    note: str = ""
+
+    @property
+    def difference(self) -> float:
+        """The rate of the second run less that of the first: below 0 where the second errs less."""
+        return self.rates[1] - self.rates[0]
+
+    def better(self, level: float) -> int | None:
+        """Return 0 or 1, the run that errs significantly less at a level; None where neither does."""
+        return None if self.adjusted > level or not self.difference else int(self.difference < 0)
+
+
+def check(first: Recorded, second: Recorded) -> None:
+    """Raise InputError where two evaluations are not of the same data in the same way."""
+    pair, remedy = f"runs {first.short} and {second.short}", "evaluate both alike"
+    for key, name in _SAME.items():
+        own, other = (str(run.scores.get(key))[:40] for run in (first, second))
+        if own != other:
+            raise InputError(f"{pair} were evaluated on other {name} ({own}, {other}); {remedy}")
+    for line in {**first.lines, **second.lines}:
+        texts = [run.lines[line].reference if line in run.lines else "" for run in (first, second)]
+        if texts[0] != texts[1]:
+            raise InputError(f"{pair}: line {line} is not written alike in both evaluations; {remedy}")
+
+
+def measures(first: Recorded, second: Recorded) -> list[Measure]:
+    """Return the error rates that both evaluations hold; what is read where nothing is, counts as well."""
+    runs = (first, second)
+    if first.lines:
+        ids = list({**first.lines, **second.lines})
+        return [
+            Measure(name, "lines", *({line: _counts(run, line, unit) for line in ids} for run in runs))
+            for name, unit in (("CER", "characters"), ("WER", "words"))
+        ]
+    if "iou_by_page" in first.scores:
+        areas = [{page: _missed(iou) for page, iou in run.scores["iou_by_page"].items()} for run in runs]
+        return [Measure("1 − IoU", "pages", *areas)]
+    return [
+        Measure(
+            f"boxes missed or extra at IoU 0.{limit}",
+            "pages",
+            *({page: _boxes(own, limit) for page, own in run.scores["by_page"].items()} for run in runs),
+        )
+        for limit in (50, 75)
+    ]
+
+
+def writers(first: Recorded, second: Recorded) -> dict[str, str]:
+    """Return the writer of every line; nothing unless all are known and several."""
+    found = {name: line.writer for run in (second, first) for name, line in run.lines.items()}
+    return found if all(found.values()) and len(set(found.values())) > 1 else {}
+
+
+def results(first: Recorded, second: Recorded, how: Resampling, scorer: Scorer) -> list[Result]:
+    """Return all tests of two evaluations that `check` accepts."""
+    by = writers(first, second)
+    found: list[Result] = []
+    for measure in measures(first, second):
+        clustered = measure.by(by, "writers") if by else None
+        own = _swapped_and_drawn(measure, how)
+        if clustered is not None:
+            apart = _swapped_and_drawn(clustered, how)
+            own = apart + own if len(clustered.first) >= ENOUGH else own + apart
+        found += [replace(own[0], decides=True), *own[1:]]
+    if first.lines:
+        found += [_matched_pairs(first, second, scorer), _mcnemar(first, second)]
+    return found
+
+
+def adjust(comparisons: Sequence[Sequence[Result]]) -> list[list[Result]]:
+    """Return the results of several runs against one, each test's p-values adjusted together (Holm)."""
+    together = [significance.holm([own.p for own in kind]) for kind in zip(*comparisons, strict=True)]
+    return [
+        [replace(result, adjusted=p[number]) for result, p in zip(own, together, strict=True)]
+        for number, own in enumerate(comparisons)
+    ]
+
+
+def _swapped_and_drawn(measure: Measure, how: Resampling) -> list[Result]:
+    units = len(measure.first)
+    drawn = significance.resampled(list(measure.first.values()), list(measure.second.values()), how)
+    interval, p = drawn if drawn is not None else (None, 1.0)
+    swapped = significance.sign_flips(*measure.errors)
+    least = 2.0 ** (1 - units)
+    note = f"of {units} {measure.what} p cannot fall below {least:.2g}" if least > 0.01 else ""
+    common = Result(
+        measure=measure.name, test="permutation", units=units, what=measure.what, rates=measure.rates,
+        interval=None, p=swapped, adjusted=swapped, note=note,
+    )  # fmt: skip
+    return [common, replace(common, test="bootstrap", interval=interval, p=p, adjusted=p, note="")]
+
+
+def _matched_pairs(first: Recorded, second: Recorded, scorer: Scorer) -> Result:
+    lines = {**second.lines, **first.lines}
+    references = {name: line.reference for name, line in lines.items()}
+    own, other = (
+        {name: run.lines[name].hypothesis if name in run.lines else "" for name in lines}
+        for run in (first, second)
+    )
+    if scorer.name == "sclite":
+        found, made = _official(references, own, other, scorer), "by SCTK's sc_stats"
+    else:
+        found, made = significance.matched_pairs(_segments(references, own, other)), "in process"
+    _, words = measures(first, second)
+    return Result(
+        measure=words.name, test="matched pairs", units=found.segments, what="segments", rates=words.rates,
+        interval=None, p=found.p, adjusted=found.p, note=f"MAPSSWE {made}, z = {found.z:.3f}",
+    )  # fmt: skip
+
+
+def _official(references: Texts, first: Texts, second: Texts, scorer: Scorer) -> significance.MatchedPairs:
+    command, timeout_s = scorer.command, scorer.timeout_s
+    return sc_stats.matched_pairs(references, first, second, command=command, timeout_s=timeout_s)
+
+
+def _segments(references: Texts, first: Texts, second: Texts) -> list[significance.Errors]:
+    found: list[significance.Errors] = []
+    for name, reference in references.items():
+        aligned = (edit_distance.align(reference.split(), side[name].split()) for side in (first, second))
+        found += significance.segments(*aligned)
+    return found
+
+
+def _mcnemar(first: Recorded, second: Recorded) -> Result:
+    characters, _ = measures(first, second)
+    wrong = [[errors > 0 for errors in side] for side in characters.errors]
+    first_alone = sum(a and not b for a, b in zip(*wrong, strict=True))
+    second_alone = sum(b and not a for a, b in zip(*wrong, strict=True))
+    p, count = significance.mcnemar(first_alone, second_alone), len(wrong[0])
+    return Result(
+        measure="lines with an error", test="McNemar", units=count, what="lines",
+        rates=(sum(wrong[0]) / count, sum(wrong[1]) / count), interval=None, p=p, adjusted=p, decides=True,
+        note=f"{second_alone} read well by {first.label} alone, {first_alone} by {second.label}",
+    )  # fmt: skip
+
+
+def _counts(run: Recorded, line: str, unit: str) -> Counts:
+    own = run.lines.get(line)
+    return Counts() if own is None else own.characters if unit == "characters" else own.words
+
+
+def _missed(iou: float) -> Counts:
+    return Counts(_IOU_UNITS, round(_IOU_UNITS * (1 - iou)))
+
+
+def _boxes(page: Mapping[str, int], limit: int) -> Counts:
+    matched = page[f"matched_{limit}"]
+    return Counts(page["true"], 0, page["true"] - matched, page["predicted"] - matched)

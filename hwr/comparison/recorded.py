@@ -1,0 +1,154 @@
+"""Runs as the tracking store holds them: settings, metrics, where they ran, and how they were evaluated."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from hwr import album, tracking
+from hwr.errors import InputError
+from hwr.scoring import line_table
+from hwr.scoring.line_table import LineScore
+from hwr.tracking import Store
+
+LAST = "last"
+COMPARED = "compared"  # tag of a comparison, with the ids of the runs it compares
+_SHORT = 8  # characters of an id that tell runs apart
+_SCORES = "scores.json"
+_PAGE = 1000  # runs asked for at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """A run and its evaluation on a split, under a short `label`.
+
+    `environment` and `data` are flat; `scores` is its scores.json, `lines` are those of lines.tsv by id (none
+    where boxes were evaluated), `album` holds their pictures, where they are kept.
+    """
+
+    label: str
+    id: str
+    name: str
+    started: str
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    environment: Mapping[str, str]
+    data: Mapping[str, str]
+    scores: Mapping[str, Any]
+    lines: Mapping[str, LineScore]
+    album: Path | None
+
+    @property
+    def short(self) -> str:
+        """The beginning of its id."""
+        return self.id[:_SHORT]
+
+
+def find(store: Store, names: Sequence[str]) -> list[Any]:
+    """Return the runs of MLflow that ids, their beginnings, or `last` name.
+
+    Raises InputError for a name of none or of several, and for a run named twice.
+    """
+    known = list(_runs(store))
+    found = [_one(known, name, store) for name in names]
+    ids = [run.info.run_id for run in found]
+    for place, run_id in enumerate(ids):
+        if run_id in ids[:place]:
+            raise InputError(f"{names[place]} and {names[ids.index(run_id)]} are one run; name two")
+    return found
+
+
+def fetch(store: Store, run: Any, label: str, split: str, folder: Path) -> Recorded:
+    """Return what the store holds of a run, its files fetched to `folder`.
+
+    Raises InputError where it has no evaluation of `split`, with the command that makes one.
+    """
+    run_id = run.info.run_id
+    place = f"evaluation/{split}"
+    held = {Path(file.path).name for file in store.client.list_artifacts(run_id, place)}
+    if _SCORES not in held:
+        raise InputError(
+            f"run {run_id[:_SHORT]} ({run.info.run_name}) has no evaluation of split {split}; make one: "
+            f"{_evaluation(run, split)}"
+        )
+    files = {
+        name: tracking.download(f"runs:/{run_id}/{place}/{name}", store, folder)
+        for name in (_SCORES, line_table.NAME, album.NAME)
+        if name in held
+    }
+    lines = line_table.read(files[line_table.NAME]) if line_table.NAME in files else []
+    scores = _read(files[_SCORES])
+    environment = _json(store, run_id, "environment.json", folder)
+    started = datetime.fromtimestamp(run.info.start_time / 1000, timezone.utc)
+    return Recorded(
+        label=label,
+        id=run_id,
+        name=run.info.run_name,
+        started=f"{started:%Y-%m-%d %H:%M} UTC",
+        parameters=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+        environment=tracking.flatten(environment or scores.get("environment", {})),
+        data=tracking.flatten(_json(store, run_id, "data/inspection.json", folder).get("splits", {})),
+        scores=scores,
+        lines={line.id: line for line in lines},
+        album=files.get(album.NAME),
+    )
+
+
+def _runs(store: Store) -> Iterator[Any]:
+    """Yield the runs of the experiment, the latest first."""
+    token = None
+    while True:
+        page = store.client.search_runs(
+            [store.experiment], max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _one(known: Sequence[Any], name: str, store: Store) -> Any:
+    if name == LAST:
+        found = [run for run in known if COMPARED not in run.data.tags][:1]
+    else:
+        found = [run for run in known if run.info.run_id.startswith(name)]
+    if not found:
+        raise InputError(
+            f"{name}: no such run in {store.uri}; give an id or its beginning, or name the store with "
+            "folder=… or tracking.uri=…"
+        )
+    if len(found) > 1:
+        shown = ", ".join(run.info.run_id[: len(name) + 4] for run in found[:4])
+        raise InputError(f"{name}: {len(found)} runs begin so ({shown} …); give more of the id")
+    return found[0]
+
+
+def _evaluation(run: Any, split: str) -> str:
+    """Return the command that evaluates the weights of a run."""
+    target = run.data.tags.get("stage", "line")
+    source, root = (run.data.params.get(f"data.{key}") for key in ("source", "root"))
+    data = [f"data={source or '…'}", *([f"data.root={root}"] if root else [])]
+    weights = f"target={target} weights.{target}=runs:/{run.info.run_id}"
+    return f"python evaluate.py {weights} split={split} {' '.join(data)}"
+
+
+def _json(store: Store, run_id: str, name: str, folder: Path) -> dict[str, Any]:
+    """Return a JSON file of a run; nothing where it has none, as runs that only evaluate."""
+    inside = name.rpartition("/")[0] or None
+    held = {file.path for file in store.client.list_artifacts(run_id, inside)}
+    return _read(tracking.download(f"runs:/{run_id}/{name}", store, folder)) if name in held else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(f"{path.name} of a run is damaged ({path}); evaluate it anew")
+    return value

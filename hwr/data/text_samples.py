@@ -1,0 +1,167 @@
+"""Texts as batches of like length, a noisy and the true one: other pieces of running text in each epoch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr.data.records import Page
+from hwr.errors import InputError
+from hwr.text import Alphabet
+
+POOL = 8  # batches are cut from pools of this many, sorted by length
+LENGTH_STEP = 8  # lengths are rounded up to a multiple of this: MXNet keeps something for every shape
+HYPHENS = ("-", "\N{HYPHEN}", "\N{NOT SIGN}")  # at the end of a line a word may go on behind them
+
+Change = Callable[[str, int], str]  # text and number of the sample to a noisy one
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Running text: lines that follow each other, with their ids."""
+
+    ids: tuple[str, ...]
+    lines: tuple[str, ...]
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The words of all lines."""
+        return " ".join(self.lines).split(" ")
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each word starts in the text, and one place behind its end."""
+        return np.cumsum([0, *(len(word) + 1 for word in self.words)])
+
+    def window(self, length: int, generator: np.random.Generator) -> str:
+        """Return whole words from anywhere, as many as fit into `length` characters, one at least."""
+        early = np.searchsorted(
+            self.starts, self.starts[-1] - 1 - length, side="right"
+        )  # words with enough behind
+        first = int(generator.integers(max(1, early)))
+        end = int(np.searchsorted(self.starts, self.starts[first] + length + 1, side="right")) - 1
+        return " ".join(self.words[first : max(end, first + 1)])
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Texts of like length as classes, float32, padded with -1; E, the last class, ends a text.
+
+    noisy (N, S): the noisy text, then E; before (N, T): E, then the true text; labels (N, T): the true text,
+    then E.
+    """
+
+    ids: Sequence[str]
+    noisy: NDArray[np.float32]
+    before: NDArray[np.float32]
+    labels: NDArray[np.float32]
+
+
+def passages(pages: Sequence[Page], split: str) -> list[Passage]:
+    """Return the running text of a split's pages.
+
+    What follows a line that ends with a hyphen is another passage: its first word is the rest of one.
+    """
+    found = []
+    for page in pages:
+        if page.split == split:
+            found += passages_of([line.id for line in page.lines], [line.text for line in page.lines])
+    return found
+
+
+def passages_of(ids: Sequence[str], texts: Sequence[str]) -> list[Passage]:
+    """Return lines that follow each other as running text; empty lines and hyphens part it."""
+    found: list[Passage] = []
+    own: list[tuple[str, str]] = []
+    for name, text in zip(ids, texts, strict=True):
+        own += [(name, text)] * bool(text)
+        if own and (not text or text.endswith(HYPHENS)):
+            found.append(Passage(*zip(*own, strict=True)))
+            own = []
+    return [*found, Passage(*zip(*own, strict=True))] if own else found
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are taken: each line `repeats` times an epoch, a share `windows` cut out of running text.
+
+    No sample is longer than `longest` characters.
+    """
+
+    repeats: int
+    windows: float
+    longest: int
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1 or self.longest < 1:
+            raise InputError(
+                f"stage.repeats={self.repeats}, stage.longest={self.longest}; both must be 1 or more"
+            )
+        if not 0 <= self.windows <= 1:
+            raise InputError(
+                f"stage.windows={self.windows} is not between 0 and 1; it is a share of the samples"
+            )
+
+
+def samples(texts: Sequence[Passage], sampling: Sampling, *, seed: Sequence[int]) -> list[tuple[str, str]]:
+    """Return (id, text) of an epoch's samples: lines, and windows as long as the line that they stand for."""
+    found = []
+    for number in range(sampling.repeats):
+        for place, passage in enumerate(texts):
+            generator = np.random.default_rng([*seed, number, place])
+            for name, line in zip(passage.ids, passage.lines, strict=True):
+                drawn = generator.random() < sampling.windows
+                text = passage.window(min(len(line), sampling.longest), generator) if drawn else line
+                found.append((name, text[: sampling.longest]))
+    return found
+
+
+def text_batches(
+    pairs: Sequence[tuple[str, str]],
+    alphabet: Alphabet,
+    *,
+    batch_size: int,
+    seed: Sequence[int],
+    change: Change,
+    start: int = 0,
+) -> Iterator[TextBatch]:
+    """Yield every (id, text) once, in an order drawn from `seed`; `change` gets the text and its place.
+
+    Batches before `start` are left out.
+    """
+    generator = np.random.default_rng(list(seed))
+    order = generator.permutation(len(pairs)).tolist()
+    for first in range(0, len(order), POOL * batch_size):
+        pool = sorted(order[first : first + POOL * batch_size], key=lambda place: len(pairs[place][1]))
+        cuts = [pool[at : at + batch_size] for at in range(0, len(pool), batch_size)]
+        for cut in generator.permutation(len(cuts))[max(0, start - first // batch_size) :]:
+            ids, true = zip(*(pairs[place] for place in cuts[cut]), strict=True)
+            noisy = [change(text, place) for text, place in zip(true, cuts[cut], strict=True)]
+            before, labels = written(true, alphabet)
+            yield TextBatch(ids, read(noisy, alphabet), before, labels)
+
+
+def read(texts: Sequence[str], alphabet: Alphabet) -> NDArray[np.float32]:
+    """Return texts as read, each with its end, as classes (N, S) padded with -1."""
+    return _padded([[*alphabet.encode(text), alphabet.blank] for text in texts])
+
+
+def written(texts: Sequence[str], alphabet: Alphabet) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what stands before each character of texts, and the characters with their end: (N, T) each."""
+    classes = [alphabet.encode(text) for text in texts]
+    end = alphabet.blank
+    return _padded([[end, *own] for own in classes]), _padded([[*own, end] for own in classes])
+
+
+def rounded(length: int) -> int:
+    """Return `length` rounded up to a multiple of LENGTH_STEP."""
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    padded = np.full((len(rows), rounded(max(map(len, rows)))), -1, np.float32)
+    for row, values in zip(padded, rows, strict=True):
+        row[: len(values)] = values
+    return padded

@@ -1,0 +1,199 @@
+"""Denoising: a text as read becomes the text most probably written, by a network that learnt what is misread.
+
+Knows no network: one is handed in.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr.decoding.likelihood import log_likelihoods
+from hwr.decoding.reading import Alternative, Decoder, Probs, Reading
+from hwr.decoding.rewriting import rewritten
+from hwr.errors import InputError
+from hwr.language.arpa import NgramModel
+from hwr.language.record import Record
+from hwr.text import Alphabet
+
+Classes = NDArray[np.int64]
+Scores = NDArray[np.float64]
+
+
+class Steps(Protocol):
+    """The texts being written for N texts as read, B of each, character by character."""
+
+    def first(self) -> NDArray[np.float32]:
+        """Return the log-probabilities of the first character, (N, B, C)."""
+
+    def next(self, parents: Classes, classes: Classes) -> NDArray[np.float32]:
+        """Return those of the next one: text b goes on from text `parents[n, b]` with `classes[n, b]`."""
+
+
+class Network(Protocol):
+    """What rewrites texts; a text is rewritten the same alone and among others."""
+
+    alphabet: Alphabet
+    longest: int
+    batch_size: int
+
+    def start(self, texts: Sequence[str], *, width: int) -> Steps:
+        """Return the steps in which `width` texts each are written."""
+
+    def log_probs(self, texts: Sequence[str], written: Sequence[str]) -> list[float]:
+        """Return log p(written | text) of each pair, natural."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """How texts are searched and weighed against each other; scores are natural logarithms.
+
+    Args:
+        width: texts kept at each character.
+        max_growth: characters by which a text may become longer.
+        model_weight: factor of the n-gram model's score.
+        reading_weight: factor of how probable a text is by what the recogniser saw.
+        copy_bonus: added to the score of the text as it was read.
+    """
+
+    width: int
+    max_growth: int
+    model_weight: float
+    reading_weight: float
+    copy_bonus: float
+
+    def __post_init__(self) -> None:
+        for name, least in (("width", 1), ("max_growth", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"decoder.{name}={getattr(self, name)} is not possible; use {least} or more")
+
+
+@dataclass(frozen=True)
+class DenoiseDecoder:
+    """Rewrite what `base` reads as the text with the highest score.
+
+    score(y) = log p(y | x) + model_weight * log p(y) + reading_weight * log p(y | probs) + copy_bonus if y is
+    x, where x is the text as read and y any text that beam search finds with the network, or x. Empty texts
+    are left as they are, and those that the network cannot take: longer than it learnt, or with characters
+    outside its alphabet. `alphabet` is that of the probabilities.
+    """
+
+    alphabet: Alphabet
+    base: Decoder
+    network: Network
+    model: NgramModel | None
+    ranking: Ranking
+    records: tuple[Record, ...] = ()
+
+    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+        """Return the reading of every line."""
+        return self.rewritten(self.base.read(lines), lines)
+
+    def rewritten(self, readings: Sequence[Reading], lines: Sequence[Probs]) -> list[Reading]:
+        """Return readings of lines rewritten."""
+        texts = sorted({reading.text for reading in readings if self._takes(reading.text)})
+        found = dict(zip(texts, self.ranked(texts), strict=True))
+        return [
+            _chosen(reading, self._seen(found.get(reading.text, []), probs))
+            for reading, probs in zip(readings, lines, strict=True)
+        ]
+
+    def ranked(self, texts: Sequence[str]) -> list[list[Alternative]]:
+        """Return what each text may have been, best first, `texts` all such as the network takes."""
+        found = search(self.network, texts, width=self.ranking.width, growth=self.ranking.max_growth)
+        own = self.network.log_probs(texts, texts)
+        return [
+            self._ranked(text, {**one, text: score})
+            for text, one, score in zip(texts, found, own, strict=True)
+        ]
+
+    def _ranked(self, read: str, scores: dict[str, float]) -> list[Alternative]:
+        weigh = self.ranking.model_weight
+        ranked = []
+        for text, score in scores.items():
+            score += 0.0 if self.model is None else weigh * self.model.score(text)
+            ranked.append(Alternative(text, score + (self.ranking.copy_bonus if text == read else 0.0)))
+        return sorted(ranked, key=lambda item: (-item.score, item.text))
+
+    def _seen(self, ranked: Sequence[Alternative], probs: Probs) -> list[Alternative]:
+        """Return texts ranked anew by what the recogniser saw."""
+        weigh = self.ranking.reading_weight
+        if not weigh or len(ranked) < 2:
+            return list(ranked)
+        seen = log_likelihoods(probs, [item.text for item in ranked], self.alphabet).tolist()
+        scored = [Alternative(a.text, a.score + weigh * log) for a, log in zip(ranked, seen, strict=True)]
+        return sorted(scored, key=lambda item: (-item.score, item.text))
+
+    def _takes(self, text: str) -> bool:
+        return 0 < len(text) <= self.network.longest and not self.network.alphabet.unknown(text)
+
+
+def search(network: Network, texts: Sequence[str], *, width: int, growth: int) -> list[dict[str, float]]:
+    """Return by beam search what each text may have been, with log p(written | text).
+
+    No text becomes longer by more than `growth` characters: what is as long as that has to end. White space
+    at the ends is left out; of texts that differ in it alone the most probable one counts.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for places in like_length(texts, network.batch_size):
+        limits = np.array([len(texts[place]) + growth for place in places])
+        steps = network.start([texts[place] for place in places], width=width)
+        written, scores = _beam(steps, limits, width=width, end=network.alphabet.blank)
+        for place, rows, own in zip(places, written, scores, strict=True):
+            found[place] = _texts(rows, own, network.alphabet)
+    return [found[place] for place in range(len(texts))]
+
+
+def like_length(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
+    """Yield the places of so many texts of like length, the shortest first."""
+    ranked = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    for start in range(0, len(ranked), batch_size):
+        yield ranked[start : start + batch_size]
+
+
+def _beam(steps: Steps, limits: Classes, *, width: int, end: int) -> tuple[Classes, Scores]:
+    """Return the best texts as classes (N, B, T), and their log-probabilities (N, B), -inf for none."""
+    rows = np.arange(len(limits))[:, None]
+    scores = np.full((len(limits), width), -np.inf)
+    scores[:, 0] = 0
+    ended = np.zeros(scores.shape, bool)
+    written = np.zeros((*scores.shape, 0), np.int64)
+    following = steps.first()
+    for length in range(int(limits.max()) + 1):
+        gains = following.astype(np.float64)  # (N, B, C)
+        gains[ended | (length >= limits)[:, None], :end] = -np.inf
+        gains[ended, end] = 0
+        parents, classes, scores = _best(scores[:, :, None] + gains, width)
+        written = np.concatenate([written[rows, parents], classes[:, :, None]], axis=2)
+        ended = ended[rows, parents] | (classes == end)
+        if (ended | np.isneginf(scores)).all():
+            break
+        following = steps.next(parents, classes)
+    return written, np.where(ended, scores, -np.inf)
+
+
+def _best(scores: Scores, width: int) -> tuple[Classes, Classes, Scores]:
+    """Return texts and classes of the highest of scores (N, B, C), and these, best first, (N, width) each."""
+    flat = scores.reshape(len(scores), -1)
+    width = min(width, flat.shape[1])
+    near = np.sort(np.argpartition(-flat, width - 1, axis=1)[:, :width], axis=1)
+    order = np.argsort(-np.take_along_axis(flat, near, axis=1), axis=1, kind="stable")
+    best = np.take_along_axis(near, order, axis=1)
+    parents, classes = np.divmod(best, scores.shape[2])
+    return parents, classes, np.take_along_axis(flat, best, axis=1)
+
+
+def _texts(rows: Classes, scores: Scores, alphabet: Alphabet) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for classes, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        if np.isfinite(score):
+            text = alphabet.decode(classes).strip()
+            found[text] = max(score, found.get(text, -np.inf))
+    return found
+
+
+def _chosen(reading: Reading, ranked: Sequence[Alternative]) -> Reading:
+    """Return a reading with the first of the texts, and all of them."""
+    return replace(rewritten(reading, ranked[0].text), alternatives=tuple(ranked)) if ranked else reading

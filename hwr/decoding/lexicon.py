@@ -1,0 +1,221 @@
+"""Lexicon search: a word in no lexicon becomes the nearest one that is, by what the recogniser gets wrong.
+
+Candidates are the words within a few plain edits, found by symmetric deletion (symspellpy, MIT).
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import editdistance
+from symspellpy import SymSpell
+
+from hwr.decoding.casing import case_of, is_mixed
+from hwr.decoding.reading import Decoder, Probs, Reading, mean_confidence
+from hwr.decoding.rewriting import rewritten
+from hwr.decoding.weighted_distance import distances
+from hwr.language import costs, files
+from hwr.language.confusions import Confusions
+from hwr.language.costs import Costs
+from hwr.language.lexicon import ENGLISH, Lexicon, joints_in, parts_in, records, words_in
+from hwr.language.record import Record
+from hwr.text import Alphabet
+
+_BEGINNING = 7  # characters of a word in which deletions are made: more take memory, fewer time
+_REMEMBERED = 1 << 16  # words whose corrections a decoder keeps
+_PLAIN = str.maketrans("\u2019\u2010\u2011", "'--")  # joints as lexicons write them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """The words of a lexicon in lower case, with counts, and what they are found by.
+
+    `deletes` lists the words behind each text that up to `edits` deletions leave of a word's beginning.
+    """
+
+    counts: Mapping[str, int]
+    deletes: Mapping[str, Sequence[str]]
+    edits: int
+
+    @classmethod
+    def of(cls, lexicon: Lexicon, edits: int) -> "Index":
+        """Build the index: 3 s and 120 MB for 80,000 words and two edits."""
+        made = SymSpell(edits, _BEGINNING)
+        for word, count in lexicon.counts.items():
+            made.create_dictionary_entry(word.lower(), count)
+        return cls(counts=made.words, deletes=made.deletes, edits=edits)
+
+    @cached_property
+    def total(self) -> int:
+        """How many words were counted in all."""
+        return sum(self.counts.values())
+
+    def logarithm(self, word: str) -> float:
+        """Return the natural logarithm of the share of `word` among all that were counted."""
+        return math.log(self.counts[word] / self.total)
+
+    def near(self, word: str) -> list[str]:
+        """Return the words within the edits of a lower-case `word`, insertions, deletions, substitutions.
+
+        They share a text with it that deletions leave (Garbe 2012). symspellpy's own lookup takes three times
+        as long, as it sorts what it finds.
+        """
+        shortened = {word[:_BEGINNING]}
+        keys = set(shortened)
+        for _ in range(self.edits):
+            shortened = {key[:n] + key[n + 1 :] for key in shortened for n in range(len(key))}
+            keys |= shortened
+        found = set[str]().union(*(self.deletes.get(key, ()) for key in keys))
+        return [known for known in found if editdistance.eval(known, word) <= self.edits]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What a word is corrected to.
+
+    Args:
+        index: the known words.
+        costs: of the edits between them and what is read.
+        limit: a word is taken when its distance is below this,
+        share: and below this for each character read.
+        frequency: a word's rank is its distance, less this weight times the natural logarithm of the word's
+            share in the lexicon.
+    """
+
+    index: Index
+    costs: Costs
+    limit: float
+    share: float
+    frequency: float
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "share"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)} is not possible; it must be above 0")
+        if not self.frequency >= 0:
+            raise ValueError(f"frequency={self.frequency} is not possible; it must be 0 or more")
+
+    def __call__(self, word: str) -> str:
+        """Return the word that was most probably written, in the case of `word`; `word` where none is near.
+
+        Known words, words with digits and single characters are left alone. A word with apostrophes or
+        hyphens is looked for as a whole, among words that have the same, and then part by part.
+        """
+        return self._remembered(word)
+
+    @cached_property
+    def _remembered(self) -> Callable[[str], str]:
+        return lru_cache(_REMEMBERED)(self._found)
+
+    def _found(self, word: str) -> str:
+        plain = word.translate(_PLAIN)
+        known, joints = plain.lower(), joints_in(plain)
+        if len(word) < 2 or known in self.index.counts or any(map(str.isdigit, word)):
+            return word
+        candidates = self.index.near(known)
+        if joints:
+            candidates = [candidate for candidate in candidates if joints_in(candidate) == joints]
+        nearest = self._nearest(plain, candidates)
+        if nearest is not None:
+            return _with_joints_of(word, nearest)
+        return replaced(word, parts_in(word), self) if joints else word
+
+    def _nearest(self, word: str, candidates: Sequence[str]) -> str | None:
+        """Return the candidate with the least rank of those below the limits, in the case of `word`.
+
+        Candidates are compared in that case, where it is mixed in lower case.
+        """
+        write = case_of(word)
+        shown, cased = (word.lower(), candidates) if is_mixed(word) else (word, [*map(write, candidates)])
+        limit = min(self.limit, self.share * len(word))
+        ranked = [
+            (distance - self.frequency * self.index.logarithm(candidate), candidate)
+            for distance, candidate in zip(distances(shown, cased, self.costs), candidates, strict=True)
+            if distance < limit
+        ]
+        return write(min(ranked)[1]) if ranked else None
+
+
+@dataclass(frozen=True)
+class LexiconDecoder:
+    """Correct with `search` the words that `base` reads, but for those it is surer of than `sure`.
+
+    `records` tell which text the lexicon, and what `base` reads with, was made from.
+    """
+
+    base: Decoder
+    search: Callable[[str], str]
+    sure: float
+    records: tuple[Record, ...] = ()
+
+    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+        """Return the readings of `base` with corrected words."""
+        return [self.corrected(reading) for reading in self.base.read(lines)]
+
+    def corrected(self, reading: Reading) -> Reading:
+        """Return a reading with its words corrected; spaces and punctuation stay as they are."""
+        doubted = (span for span in words_in(reading.text) if not self._is_sure(reading, *span))
+        return rewritten(reading, replaced(reading.text, doubted, self.search))
+
+    def _is_sure(self, reading: Reading, start: int, end: int) -> bool:
+        return mean_confidence(reading.confidences[start:end]) > self.sure
+
+
+def replaced(text: str, spans: Iterable[tuple[int, int]], search: Callable[[str], str]) -> str:
+    """Return `text` with what `search` makes of each of the spans, which come in order."""
+    pieces: list[str] = []
+    done = 0
+    for start, end in spans:
+        pieces += [text[done:start], search(text[start:end])]
+        done = end
+    return "".join(pieces) + text[done:]
+
+
+def lexicon_decoder(
+    alphabet: Alphabet, *, base: Decoder, lexicon: str, confusions: str | None, edits: int, limit: float,
+    share: float, frequency: float, sure: float,
+) -> LexiconDecoder:  # fmt: skip
+    """Return a lexicon search over what `base` reads; `limit`, `share` and `frequency` are those of `Search`.
+
+    Args:
+        alphabet: what the recogniser writes; a lexicon may write more.
+        base: reads the texts that are corrected.
+        lexicon: the known words: `english`, a file, a folder or a published name (language/copiste).
+        confusions: what edits cost is estimated from: a file of counted confusions, a folder with one or with
+            published tables of costs, or a published name; None: every edit costs 1.
+        edits: plain edits within which candidates are looked for.
+        sure: words read with a higher confidence, in [0, 1], are left alone.
+
+    Raises InputError for files that are missing or damaged.
+    """
+    if not 1 <= edits <= 3:
+        raise ValueError(f"edits={edits} is not possible; it must be 1, 2 or 3")
+    if not 0 <= sure <= 1:
+        raise ValueError(f"sure={sure} is not between 0 and 1")
+    path = None if lexicon == ENGLISH else files.find(lexicon, files.WORDS)
+    own = Costs.plain() if confusions is None else _costs(confusions)
+    index = _index(lexicon, 0 if path is None else path.stat().st_mtime_ns, edits)
+    search = Search(index=index, costs=own, limit=limit, share=share, frequency=frequency)
+    return LexiconDecoder(base, search, sure, records(lexicon) + tuple(getattr(base, "records", ())))
+
+
+@lru_cache(maxsize=4)
+def _index(lexicon: str, changed_ns: int, edits: int) -> Index:
+    return Index.of(Lexicon.load(lexicon), edits)
+
+
+def _costs(name: str) -> Costs:
+    if (Path(name) / costs.SUBSTITUTIONS).is_file():
+        return Costs.from_tables(Path(name))
+    return Costs.of(Confusions.load(name))
+
+
+def _with_joints_of(word: str, found: str) -> str:
+    """Return `found` with the apostrophes and hyphens as `word` writes them, where it has as many."""
+    written = joints_in(word)
+    if len(written) != len(joints_in(found)):
+        return found
+    left = iter(written)
+    return "".join(next(left) if joints_in(character) else character for character in found)

@@ -1,0 +1,52 @@
+"""Target `denoiser`: true lines are read, rewritten, and scored before and after."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hwr import assembly, decoders
+from hwr.config import EvaluateConfig
+from hwr.decoding.denoise import DenoiseDecoder
+from hwr.errors import InputError
+from hwr.evaluation import common, line
+from hwr.evaluation.common import Outcome, Task
+from hwr.evaluation.probabilities import find_lines, read_chunks
+from hwr.tracking import Run
+from hwr.weights import Weights
+
+MAKER = "hwr.denoising.denoise_decoder"  # the only decoder of which weights are evaluated
+
+
+def check(config: EvaluateConfig) -> None:
+    """Raise InputError for settings that no part takes."""
+    if config.decoder.get("_target_") != MAKER:
+        raise InputError("target=denoiser evaluates the weights of decoder=denoise; add decoder=denoise")
+    line.check(config)
+
+
+def prepare(task: Task[EvaluateConfig]) -> list[Weights]:
+    """Return the weights that are evaluated; raise InputError for what is missing, before a page is read."""
+    line.prepare(task)
+    return [assembly.find(task.config.decoder["weights"], kind="denoiser")]
+
+
+def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, output: Path) -> Outcome:
+    """Read the lines, score them as read into `output`/before, and as rewritten into `output`."""
+    config, reader = task.config, task.weights(task.config.weights.line, kind="line")
+    decoder = decoders.decoder(config.decoder, assembly.alphabet_of(reader))
+    assert isinstance(decoder, DenoiseDecoder)  # `check` saw to it
+    lines = find_lines(task, reader)
+    lines.refuse_seen_by(decoder)
+    read, mended = [], []
+    for probs in read_chunks(task, reader, lines):
+        read += (readings := decoder.base.read(probs))
+        mended += decoder.rewritten(readings, probs)
+    about = common.about(config, found, lines.fingerprint, current) | {"line_weights_sha256": reader.sha256}
+    (output / "before").mkdir()
+    plain = replace(config, kept_height=0)  # the lines are kept once
+    before = line.scored(plain, lines, read, about=about, output=output / "before")
+    about["before"] = {name: before.summary[name] for name in ("cer", "wer")}
+    after = line.scored(config, lines, mended, about=about, output=output)
+    values = line.values(after.summary) | {f"before/{name}": value for name, value in about["before"].items()}
+    current.metrics(common.metrics(config.split, values), 0)
+    return Outcome(after.summary, f"before: {before.table}\nafter: {after.table}", after.error)

@@ -1,0 +1,78 @@
+"""Which values of several keys err least: some are tried, no combination twice; knows nothing of decoders."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Setting = dict[str, Any]
+Judge = Callable[[Setting], float]  # the error of a setting
+Space = Mapping[str, Sequence[Any]]  # key -> the values that are tried
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How values are searched.
+
+    Args:
+        every: try every combination; else one key after the other, the others at their best so far.
+        rounds: through all keys, at most; the search of every combination knows none.
+        cheap: keys whose lesser values are preferred; they are chosen last, one after the other.
+        tolerance: how much more than the least error a lesser value of theirs may err.
+    """
+
+    every: bool
+    rounds: int
+    cheap: Sequence[str]
+    tolerance: float
+
+
+def best(space: Space, start: Setting, judge: Judge, how: Search) -> Setting:
+    """Return the setting with the least error of those tried, `start` among them; of equals the first.
+
+    `judge` is asked once for a setting, the first time for `start`.
+    """
+    asked = _once(judge)
+    asked(start)
+    dear = {key: values for key, values in space.items() if key not in how.cheap}
+    found = _of_all(dear, start, asked) if how.every else _in_turn(dear, start, asked, how.rounds)
+    for key in how.cheap:
+        if key in space:
+            found = _least(key, [*space[key], found[key]], found, asked, how.tolerance)
+    return found
+
+
+def _of_all(space: Space, start: Setting, judge: Judge) -> Setting:
+    combined = (dict(zip(space, values, strict=True)) for values in itertools.product(*space.values()))
+    return min([start, *(start | own for own in combined)], key=judge)
+
+
+def _in_turn(space: Space, start: Setting, judge: Judge, rounds: int) -> Setting:
+    found = start
+    for _ in range(rounds):
+        before = found
+        for key, values in space.items():
+            found = min([found, *(found | {key: value} for value in values)], key=judge)
+        if found is before:
+            break
+    return found
+
+
+def _least(key: str, values: Sequence[Any], found: Setting, judge: Judge, tolerance: float) -> Setting:
+    """Return the setting with the least value of `key` whose error is near enough to the least error."""
+    tried = [found | {key: value} for value in sorted(values)]
+    bound = min(map(judge, tried)) + tolerance
+    return next(setting for setting in tried if judge(setting) <= bound)
+
+
+def _once(judge: Judge) -> Judge:
+    """Return `judge` with a memory; 1 and 1.0 are one value."""
+    known: dict[str, float] = {}
+
+    def asked(setting: Setting) -> float:
+        name = repr(sorted((key, float(v) if type(v) is int else v) for key, v in setting.items()))
+        if name not in known:
+            known[name] = judge(setting)
+        return known[name]
+
+    return asked

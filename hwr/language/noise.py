@@ -1,0 +1,124 @@
+"""Texts with a recogniser's errors, drawn from what it was seen to confuse: a denoiser learns from them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr.errors import InputError
+from hwr.language.confusions import Confusions
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """How many errors texts get; 0 switches a part off.
+
+    Args:
+        strength: factor of all error rates, 1 for those that were counted, on average over texts.
+        spread: standard deviation of the logarithm of a text's own factor; hands differ.
+        bursts: the same of each word's; errors come in groups.
+        clean: share of texts left as they are: what is right is to be kept.
+        most: highest probability that a character is misread or one is put before it.
+        smoothing: how many times each character is thought to have been read besides, as all characters are
+            on average: so errors that were not seen happen too.
+    """
+
+    strength: float
+    spread: float
+    bursts: float
+    clean: float
+    most: float
+    smoothing: float
+
+    def __post_init__(self) -> None:
+        for name in ("strength", "spread", "bursts", "smoothing"):
+            if getattr(self, name) < 0:
+                raise InputError(f"augmentation.{name}={getattr(self, name)}; it must be 0 or more")
+        for name in ("clean", "most"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"augmentation.{name}={getattr(self, name)} is not between 0 and 1")
+
+
+class Recogniser:
+    """Misreads texts as the recogniser did whose confusions were counted.
+
+    Characters that it was never shown are left alone.
+    """
+
+    def __init__(self, confusions: Confusions, noise: Noise) -> None:
+        self.noise = noise
+        self._symbols = confusions.symbols
+        self._places = {symbol: place for place, symbol in enumerate(confusions.symbols)}
+        self._wrong, self._read = _misreading(confusions, noise.smoothing)
+        self._added, self._put = _insertion(confusions)
+
+    def __call__(self, text: str, *, seed: int, epoch: int, index: int) -> str:
+        """Return `text` misread, the same for the same numbers."""
+        generator = np.random.default_rng([seed, epoch, index])
+        if not text or not self._symbols or generator.random() < self.noise.clean:
+            return text
+        factors = self._factors(text, generator)  # a character
+        places = np.array([self._places.get(character, -1) for character in text])
+        chances = np.where(places < 0, 0.0, self._wrong[places])
+        wrong = generator.random(len(text)) < np.minimum(self.noise.most, factors * chances)
+        more = np.minimum(self.noise.most, np.append(factors, factors[-1]) * self._added)
+        added = generator.random(len(text) + 1) < more
+        draws = generator.random((len(text) + 1, 2))  # what is read, what is put before it
+        pieces = []
+        for at, character in enumerate([*text, ""]):
+            if added[at]:
+                pieces.append(self._symbols[int(np.searchsorted(self._put, draws[at, 1], side="right"))])
+            if at < len(text) and wrong[at]:
+                read = int(np.searchsorted(self._read[places[at]], draws[at, 0], side="right"))
+                character = self._symbols[read : read + 1]  # behind the last one is nothing
+            pieces.append(character)
+        return "".join(pieces)
+
+    def _factors(self, text: str, generator: np.random.Generator) -> _Floats:
+        """Return the factor of every character's error rate: the text's, times its word's."""
+        words = np.cumsum([character == " " for character in text])
+        own = _heavy_tailed(self.noise.spread, 1, generator)
+        words_own = _heavy_tailed(self.noise.bursts, words[-1] + 1, generator)[words]
+        return np.asarray(self.noise.strength * own * words_own)
+
+
+def _misreading(confusions: Confusions, smoothing: float) -> tuple[_Floats, _Floats]:
+    """Return of each symbol how often it is misread, (K,), and as what: cumulated shares, (K, K + 1).
+
+    The last column is that nothing is read. With n(c) = how often c was true, n(c, b) = how often it was read
+    as b, r(b) = the share of all characters that were wrongly read as b, k = smoothing:
+    p(b | c) = (n(c, b) + k r(b)) / (n(c) + k), for b other than c. What was never true is not misread.
+    """
+    symbols = confusions.symbols
+    counts = np.zeros((len(symbols), len(symbols) + 1))
+    for (true, read), count in confusions.counts.items():
+        if true is not None:
+            counts[symbols.index(true), -1 if read is None else symbols.index(read)] = count
+    totals = counts.sum(axis=1, keepdims=True)  # (K, 1)
+    right = np.eye(len(symbols), len(symbols) + 1, dtype=bool)
+    rates = np.where(right, 0.0, counts)
+    shares = np.where(right, 0.0, rates.sum(axis=0) / max(totals.sum(), 1.0))
+    rates = np.where(totals > 0, (rates + smoothing * shares) / np.maximum(totals + smoothing, 1.0), 0.0)
+    wrong = rates.sum(axis=1)
+    return wrong, _cumulated(rates)
+
+
+def _insertion(confusions: Confusions) -> tuple[float, _Floats]:
+    """Return how often something is read before a character where nothing is, and what: cumulated shares."""
+    counts = np.array([confusions.counts.get((None, symbol), 0) for symbol in confusions.symbols], np.float64)
+    characters = sum(confusions.totals.values())
+    return float(counts.sum() / max(characters, 1)), _cumulated(counts)
+
+
+def _cumulated(weights: _Floats) -> _Floats:
+    """Return running shares of the last axis, which end with 1; zeros where there is no weight."""
+    sums = np.cumsum(weights, axis=-1)
+    total = sums[..., -1:]
+    return np.where(total > 0, sums / np.where(total > 0, total, 1.0), 0.0)
+
+
+def _heavy_tailed(spread: float, number: int, generator: np.random.Generator) -> _Floats:
+    """Draw so many log-normal factors with mean 1."""
+    return np.asarray(np.exp(spread * generator.standard_normal(number) - spread**2 / 2))

@@ -1,0 +1,26 @@
+"""Locks between processes: files held with flock(2), which fall with the process that holds them."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+@contextlib.contextmanager
+def held(lock: Path, *, shared: bool, wait: bool) -> Iterator[bool]:
+    """Hold `lock` in the block, alone or `shared` with others that share it, and tell whether it is held.
+
+    Without `wait` it is not held where a process or thread is in the way.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        yield _taken(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
+
+
+def _taken(file: IO[bytes], how: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

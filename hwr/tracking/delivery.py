@@ -1,0 +1,136 @@
+"""Brings what waits in a spool to a run of the tracking server: in order, nothing lost, nothing twice."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from hwr.tracking.spool import Record, Sent, Spool
+from hwr.tracking.store import first_line
+
+VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow takes in a request
+
+
+class Delivery:
+    """Delivers the records of `spool` to the run `run_id`."""
+
+    def __init__(self, client: MlflowClient, run_id: str, spool: Spool) -> None:
+        self._client, self._run, self._spool = client, run_id, spool
+
+    def __call__(self) -> list[Record]:
+        """Deliver what waits, and return it.
+
+        Whatever stops it is raised as MLflow raises it; what went before has arrived, and the rest waits.
+        """
+        if not self._spool.waiting():
+            return []
+        with self._spool.delivering():
+            sent, waiting = self._spool.sent(), self._spool.waiting()
+            for batch in _batches(waiting):
+                sent = self._deliver(batch, sent)
+            return waiting
+
+    def _deliver(self, batch: Sequence[Record], sent: Sent) -> Sent:
+        """Send records of a kind, and keep that they arrived."""
+        if batch[0].kind == "metrics":
+            unknown = self._unknown(batch) if sent.uncertain else _points(batch)
+            self._spool.mark(replace(sent, uncertain=True))
+            self._attempt(batch, unknown)
+        else:
+            self._attempt(batch, [])
+        sent = Sent(batch[-1].seq, batch[-1].end, uncertain=False)
+        self._spool.mark(sent)
+        for record in batch:
+            if record.kind == "files":
+                self._spool.drop_files(record)
+        return sent
+
+    def _attempt(self, batch: Sequence[Record], points: Sequence[Metric]) -> None:
+        """Send records; those that the server does not take, now or later, are noted and left out."""
+        try:
+            self._send(batch, points)
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE" or self._deleted():
+                raise
+            if len(batch) == 1:
+                self._refuse(batch[0], first_line(error))
+                return
+            for record in batch:
+                times = {record.time_ms}
+                self._attempt([record], [point for point in points if point.timestamp in times])
+
+    def _send(self, batch: Sequence[Record], points: Sequence[Metric]) -> None:
+        for start in range(0, len(points), VALUES):
+            self._client.log_batch(self._run, metrics=points[start : start + VALUES])
+        for record in batch:
+            if record.kind != "metrics":
+                getattr(self, f"_send_{record.kind}")(record)
+
+    def _send_parameters(self, record: Record) -> None:
+        known = self._client.get_run(self._run).data.params  # they are immutable
+        fresh = [Param(key, value) for key, value in record.content["values"].items() if key not in known]
+        for start in range(0, len(fresh), SETTINGS):
+            self._client.log_batch(self._run, params=fresh[start : start + SETTINGS])
+
+    def _send_tags(self, record: Record) -> None:
+        tags = [RunTag(key, value) for key, value in record.content["values"].items()]
+        for start in range(0, len(tags), SETTINGS):
+            self._client.log_batch(self._run, tags=tags[start : start + SETTINGS])
+
+    def _send_files(self, record: Record) -> None:
+        place = self._spool.folder / record.content["place"]
+        if place.is_dir():  # else they arrived before
+            self._client.log_artifacts(self._run, str(place), record.content["into"] or None)
+
+    def _send_status(self, record: Record) -> None:
+        status = record.content["status"]
+        if status == "RUNNING":
+            self._client.update_run(self._run, status=status)
+        else:
+            self._client.set_terminated(self._run, status, end_time=record.time_ms)
+
+    def _unknown(self, batch: Sequence[Record]) -> list[Metric]:
+        """Return the values that the server does not have; a name and a time tell each from all others."""
+        points = _points(batch)
+        known = {
+            (name, point.timestamp)
+            for name in {point.key for point in points}
+            for point in self._client.get_metric_history(self._run, name)
+        }
+        return [point for point in points if (point.key, point.timestamp) not in known]
+
+    def _deleted(self) -> bool:
+        return str(self._client.get_run(self._run).info.lifecycle_stage) != "active"
+
+    def _refuse(self, record: Record, reason: str) -> None:
+        self._spool.refuse(record, reason)
+        print(
+            f"tracking: {record.kind} of run {self._run} refused ({reason}); kept in {self._spool.folder}",
+            file=sys.stderr,
+        )
+
+
+def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Yield records in order: neighbouring metrics together, as many as a request takes, others alone."""
+    batch: list[Record] = []
+    room = 0
+    for record in records:
+        size = len(record.content["values"]) if record.kind == "metrics" else VALUES
+        if batch and size > room:
+            yield batch
+            batch = []
+        room = (room if batch else VALUES) - size
+        batch.append(record)
+    if batch:
+        yield batch
+
+
+def _points(records: Sequence[Record]) -> list[Metric]:
+    return [
+        Metric(key, float(value), record.time_ms, record.content["step"])
+        for record in records
+        for key, value in record.content["values"].items()
+    ]

@@ -1,0 +1,206 @@
+"""Runs: what is recorded of one goes to its spool at once, and from there to the tracking server."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+from PIL import Image
+
+from hwr.errors import InputError
+from hwr.tracking.courier import Courier
+from hwr.tracking.delivery import Delivery
+from hwr.tracking.names import LONGEST_TAG, cut, flatten, safe
+from hwr.tracking.spool import Spool, Write, packed
+from hwr.tracking.store import DATABASE, SQLITE, Store, first_line, reason
+
+PARENT = "mlflow.parentRunId"
+PARENT_VARIABLE = "HWR_PARENT_RUN"
+
+
+class Terminated(SystemExit):
+    """The process was asked to end (SIGTERM); its exit status says so."""
+
+
+class Run:
+    """One MLflow run: its id, and everything that is logged to it.
+
+    What is logged is on the disk when a call returns, in the run's `spool`, and reaches the server from
+    there: metrics within seconds, all else at once. A server that does not answer holds up no caller for
+    long; what it missed it gets when it answers again, or from `sync`. InputError tells of a full disk.
+    """
+
+    def __init__(self, store: Store, run_id: str, experiment: str) -> None:
+        self.store, self.id = store, run_id
+        self.spool = Spool(spool_of(store.folder, run_id))
+        self._experiment, self._client = experiment, store.client
+        self._courier = Courier(Delivery(self._client, run_id, self.spool), self._tell)
+        self.spool.describe({"run": run_id, "uri": _portable(store)})
+
+    @property
+    def url(self) -> str:
+        """The address that shows the run, or the command that serves it."""
+        if self.store.uri.startswith("http"):
+            return f"{self.store.uri.rstrip('/')}/#/experiments/{self._experiment}/runs/{self.id}"
+        return f"mlflow server --backend-store-uri {self.store.uri}   (run {self.id})"
+
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        """Log nested settings as flat parameters; those already logged stay, as MLflow's are immutable."""
+        self._record("parameters", {"values": flatten(values)})
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._record("tags", {"values": {key: cut(value, LONGEST_TAG) for key, value in values.items()}})
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Take metrics; they are sent together every few seconds."""
+        named = {safe(key): float(value) for key, value in values.items()}
+        self.spool.append("metrics", {"step": step, "values": packed(named)})
+        self._courier.post()
+
+    def recorded(self, metric: str) -> set[int]:
+        """Return the steps for which a value of `metric` was taken, by any process that logged to this run.
+
+        Whether they have been delivered does not matter: a resumed training must not give them again. They
+        are read from the spool, and from the server where it answers, as it knows a run whose spool is gone.
+        """
+        name, known = safe(metric), set[int]()
+        if not self._courier.failing:
+            with contextlib.suppress(MlflowException):
+                known = {point.step for point in self._client.get_metric_history(self.id, name)}
+        return known | self.spool.steps(name)
+
+    def text(self, name: str, text: str) -> None:
+        """Log a text file."""
+        into, _, file = name.rpartition("/")
+        self._files(into, lambda place: (place / file).write_text(text, encoding="utf-8"))
+
+    def json(self, name: str, value: Any) -> None:
+        """Log a JSON file."""
+        self.text(name, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+
+    def picture(self, name: str, picture: NDArray[np.uint8]) -> None:
+        """Log a picture (H, W) or (H, W, 3) uint8 as PNG."""
+        into, _, file = name.rpartition("/")
+        self._files(into, lambda place: Image.fromarray(picture).save(place / file))
+
+    def folder(self, name: str, folder: Path) -> None:
+        """Log all files of a folder under `name`."""
+        self._files(name, lambda place: shutil.copytree(folder, place, dirs_exist_ok=True))
+
+    def flush(self) -> None:
+        """Deliver what waits; where that fails for some seconds, say where it stays."""
+        if not self._courier.close():
+            print(f"tracking: what {self.store.uri} did not get {self._waits()}", file=sys.stderr)
+
+    def end(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED, and deliver what waits."""
+        try:
+            self.spool.append("status", {"status": status})
+        except InputError:  # the disk is full; what matters most needs none
+            with contextlib.suppress(MlflowException):
+                self._client.set_terminated(self.id, status)
+            raise
+        finally:
+            self.flush()
+
+    def _record(self, kind: str, content: Mapping[str, Any]) -> None:
+        self.spool.append(kind, content)
+        self._courier.flush()
+
+    def _files(self, into: str, write: Write) -> None:
+        self.spool.append_files(into, write)
+        self._courier.flush()
+
+    def _waits(self) -> str:
+        folder = "" if self.store.folder == Path("outputs") else f" {self.store.folder}"
+        return f"waits in {self.spool.folder}: python -m hwr sync{folder}"
+
+    def _tell(self, failure: BaseException | None) -> None:
+        if failure is None:
+            said = "is reached again"
+        else:
+            said = f"is not reached ({reason(failure)}); what is recorded waits in {self.spool.folder}"
+        print(f"tracking: {self.store.uri} {said}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def run(store: Store, name: str, *, run_id: str | None, tags: Mapping[str, str]) -> Iterator[Run]:
+    """Start a run, or go on with `run_id`, and end it as FINISHED, FAILED or KILLED, as it did.
+
+    SIGTERM raises Terminated inside the block, so that the run does not stay RUNNING.
+    """
+    status = "FAILED"
+    with _sigterm_raises():
+        started = _start(store, name, run_id, tags)
+        try:
+            yield started
+            status = "FINISHED"
+        except (KeyboardInterrupt, Terminated):
+            status = "KILLED"
+            raise
+        finally:
+            started.end(status)
+
+
+def attach(store: Store, run_id: str) -> Run | None:
+    """Return the ended run `run_id`, to log more to it; None where the store does not know it."""
+    try:
+        return Run(store, run_id, store.client.get_run(run_id).info.experiment_id)
+    except MlflowException:
+        return None
+
+
+def parent_run() -> str | None:
+    """Return the id of the sweep's run when this process runs a job of one."""
+    return os.environ.get(PARENT_VARIABLE)
+
+
+def spool_of(folder: Path, run_id: str) -> Path:
+    """Return where the run's records wait, below the `folder` of all outputs."""
+    return folder / "runs" / run_id / "spool"
+
+
+def _start(store: Store, name: str, run_id: str | None, tags: Mapping[str, str]) -> Run:
+    try:
+        if run_id is None:
+            shown = {key: cut(value, LONGEST_TAG) for key, value in tags.items()}
+            run_id = store.client.create_run(store.experiment, tags=shown, run_name=name).info.run_id
+            return Run(store, run_id, store.experiment)
+        resumed = Run(store, run_id, store.client.get_run(run_id).info.experiment_id)
+    except MlflowException as error:
+        raise InputError(f"tracking.uri={store.uri}: {first_line(error)}") from None
+    resumed._record("status", {"status": "RUNNING"})  # after a status of before that may still wait
+    return resumed
+
+
+def _portable(store: Store) -> str | None:
+    """Return the store's uri for a later delivery; None for the folder's own database, as both move."""
+    own = f"{SQLITE}{store.folder.resolve()}/{DATABASE}"
+    return None if store.uri == own else store.uri
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would cut short what the first one began
+        raise Terminated(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, handle)
+    except ValueError:  # not the main thread: signals are not ours
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,224 @@
+"""What a run records, kept on disk until the tracking server has it; knows no server.
+
+A spool is a folder: `records.jsonl`, an append-only journal with a numbered record a line; `files/`, the
+files that records speak of, until they are delivered; `sent.json`, how far the delivery is; `run.json`, whose
+records they are. Several processes may write to it; one at a time writes, and one delivers.
+"""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hwr.errors import InputError
+
+RECORDS, SENT, ABOUT, FILES, REFUSED = "records.jsonl", "sent.json", "run.json", "files", "refused.jsonl"
+Write = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A line of the journal: its number from 1, its own time in ms, what it is, and where the next begins."""
+
+    seq: int
+    time_ms: int
+    kind: str
+    content: Mapping[str, Any]
+    end: int
+
+
+@dataclass(frozen=True)
+class Sent:
+    """How far the delivery is: the last record that is known to have arrived, and where the next begins.
+
+    `uncertain` tells that some of the next may have arrived as well.
+    """
+
+    seq: int = 0
+    offset: int = 0
+    uncertain: bool = True
+
+
+class Spool:
+    """The spool in `folder`, which is made with the first record."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._last = Record(0, 0, "", {}, 0)
+
+    def append(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Add a record; it is on the disk when this returns. Raises InputError where it cannot be written."""
+        with self._writing():
+            self._add(kind, content)
+
+    def append_files(self, into: str, write: Write) -> None:
+        """Add the files that `write` puts into a folder, as artifacts below `into` ("" for the top).
+
+        Raises InputError where they cannot be written.
+        """
+        with self._writing():
+            place = f"{FILES}/{self._last.seq + 1:06d}"
+            shutil.rmtree(self.folder / place, ignore_errors=True)  # of a process that was killed here
+            (self.folder / place).mkdir(parents=True)
+            write(self.folder / place)
+            for path in (self.folder / place).rglob("*"):
+                _to_disk(path)
+            self._add("files", {"into": into, "place": place})
+
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """Yield the records from byte `start` of the journal on; one that was not wholly written is none.
+
+        Raises InputError for a journal that is damaged.
+        """
+        try:
+            with (self.folder / RECORDS).open("rb") as file:
+                file.seek(start)
+                for line in file:
+                    if line.endswith(b"\n"):
+                        record = _read(line, start + len(line))
+                        start = record.end
+                        yield record
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError, AttributeError):
+            path = self.folder / RECORDS
+            raise InputError(f"{path}: damaged after byte {start}; move that folder away to go on") from None
+
+    def steps(self, metric: str) -> set[int]:
+        """Return the steps with a value of `metric`, delivered or not."""
+        metrics = (record.content for record in self.records() if record.kind == "metrics")
+        return {content["step"] for content in metrics if metric in content["values"]}
+
+    def waiting(self) -> list[Record]:
+        """Return the records that are not known to have arrived."""
+        return list(self.records(self.sent().offset))
+
+    def sent(self) -> Sent:
+        """Return how far the delivery is; where that is lost, all is uncertain."""
+        try:
+            return Sent(**json.loads((self.folder / SENT).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return Sent()
+
+    def mark(self, sent: Sent) -> None:
+        """Keep how far the delivery is, in one move."""
+        self._keep(SENT, asdict(sent))
+
+    def drop_files(self, record: Record) -> None:
+        """Remove the files of a record that arrived."""
+        shutil.rmtree(self.folder / record.content["place"], ignore_errors=True)
+
+    def refuse(self, record: Record, reason: str) -> None:
+        """Note that the server does not take a record, which stays in the journal, and why."""
+        with (self.folder / REFUSED).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"seq": record.seq, "reason": reason}, ensure_ascii=False) + "\n")
+
+    def describe(self, about: Mapping[str, str | None]) -> None:
+        """Keep whose records they are, for a later delivery."""
+        with self._writing():
+            self._keep(ABOUT, about)
+
+    def about(self) -> dict[str, Any]:
+        """Return whose records they are; raise InputError where that is not told."""
+        try:
+            found = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
+            return {"run": found["run"], "uri": found["uri"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            path = self.folder / ABOUT
+            raise InputError(f"{path}: missing or damaged; move that folder away to go on") from None
+
+    @contextlib.contextmanager
+    def delivering(self) -> Iterator[None]:
+        """Let one at a time deliver, of all processes."""
+        with alone(self.folder / "delivery.lock"):
+            yield
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Let one at a time write, of all processes, who then knows the last record."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with alone(self.folder / "writing.lock"):
+                self._catch_up()
+                yield
+        except OSError as error:
+            raise InputError(
+                f"{self.folder}: cannot write there ({error.strerror or error}); make room there"
+            ) from None
+
+    def _catch_up(self) -> None:
+        """Learn what others added, and cut off what a process that was killed did not write to its end."""
+        path = self.folder / RECORDS
+        size = path.stat().st_size if path.exists() else 0
+        if size == self._last.end:
+            return
+        if size < self._last.end:  # someone removed it
+            self._last = Record(0, self._last.time_ms, "", {}, 0)
+        for record in self.records(self._last.end):
+            self._last = record
+        if size > self._last.end:
+            os.truncate(path, self._last.end)
+
+    def _add(self, kind: str, content: Mapping[str, Any]) -> None:
+        now = max(time.time_ns() // 1_000_000, self._last.time_ms + 1)  # no two share one: it identifies them
+        fresh = {"seq": self._last.seq + 1, "time_ms": now, "kind": kind, "content": content}
+        line = (json.dumps(fresh, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        path = self.folder / RECORDS
+        try:
+            with path.open("ab", buffering=0) as file:
+                file.write(line)
+                os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(path, self._last.end)
+            raise
+        self._last = Record(self._last.seq + 1, now, kind, content, self._last.end + len(line))
+
+    def _keep(self, name: str, value: Mapping[str, Any]) -> None:
+        fresh = self.folder / f"{name}.new"
+        fresh.write_text(json.dumps(value), encoding="utf-8")
+        _to_disk(fresh)
+        fresh.replace(self.folder / name)
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Let one at a time through, of all processes and threads; the lock falls with its process."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def counted(records: Sequence[Record]) -> Counter[str]:
+    """Return how many metric values, parameters, tags, files and statuses records hold."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        counts[record.kind] += len(record.content["values"]) if "values" in record.content else 1
+    return counts
+
+
+def packed(values: Mapping[str, float]) -> dict[str, float | str]:
+    """Return numbers as JSON knows them: those that are not finite as texts, which `float` reads."""
+    return {key: value if math.isfinite(value) else str(value) for key, value in values.items()}
+
+
+def _read(line: bytes, end: int) -> Record:
+    found = json.loads(line)
+    return Record(found["seq"], found["time_ms"], found["kind"], dict(found["content"]), end)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,133 @@
+"""The tracking store: an embedded sqlite database or a server, checked before anything is recorded."""
+
+import http.client
+import logging
+import os
+import re
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from hwr.errors import InputError
+from hwr.tracking.spool import alone
+
+ANSWER_S = 5.0  # a tracking server that takes longer to say that it is there is not there
+SQLITE = "sqlite:///"
+DATABASE = "mlflow.db"
+# Read by MLflow at every request; a variable that is already in the environment wins.
+DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # s; 120 would hold up the end of a run
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # what did not arrive waits here; none is sent twice
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # one a file, of files that take no time
+}
+
+for _name, _value in DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tables created, databases locked
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs go: a tracking `uri`, the id of the `experiment` there, the `folder` of their own files."""
+
+    uri: str
+    experiment: str
+    folder: Path = field(default=Path(), compare=False)
+
+    @property
+    def client(self) -> MlflowClient:
+        """A client of the store."""
+        return MlflowClient(tracking_uri=self.uri)
+
+
+def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
+    """Return a store that answers: `uri`, or an embedded sqlite database in `folder` where it is None.
+
+    Raises InputError when the server does not answer, or the folder cannot be written.
+    """
+    uri = uri or f"{SQLITE}{folder.resolve()}/{DATABASE}"
+    if uri.startswith(SQLITE):
+        database = Path(uri.removeprefix(SQLITE)).resolve()
+        make_folder(database.parent)
+        uri, artifacts = f"{SQLITE}{database}", (database.parent / "artifacts").as_uri()
+        with alone(database.with_name(database.name + ".lock")):  # two would create the same tables
+            return Store(uri, _experiment(uri, experiment, artifacts), folder)
+    if not uri.startswith(("http://", "https://")) and "://" not in uri:
+        raise InputError(f"tracking.uri={uri}: not a tracking server; use http://…, sqlite:////path or null")
+    check_answers(uri)
+    return Store(uri, _experiment(uri, experiment, None), folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder for output and check that it takes files; raise InputError where it does not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from None
+
+
+def check_answers(uri: str) -> None:
+    """Raise InputError where no tracking server answers, or no database lies, at `uri`."""
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+        raise InputError(f"tracking.uri={uri}: no such database; give tracking.uri=… of where it is")
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=ANSWER_S) as answer:
+            answer.read(16)
+    except urllib.error.HTTPError as error:
+        if error.code < 500:  # it answers; managed servers have no /health
+            return
+        reason: object = f"status {error.code}"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+    else:
+        return
+    raise InputError(f"tracking.uri={uri}: no tracking server answers there ({reason}); start it or use null")
+
+
+def download(uri: str, store: Store, folder: Path) -> Path:
+    """Fetch the artifacts at `runs:/ID/path` or `models:/NAME@ALIAS` to a place of their own in `folder`.
+
+    Raises InputError where there are none.
+    """
+    place = folder / re.sub(r"[^\w.-]+", "_", uri)
+    try:
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(place), tracking_uri=store.uri))
+    except (MlflowException, OSError) as error:
+        raise InputError(f"{uri}: cannot be fetched from {store.uri} ({first_line(error)})") from None
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first, or its name where it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def reason(error: BaseException) -> str:
+    """Return what lies at the bottom of an error that MLflow or a library below it wrapped."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+
+
+def _experiment(uri: str, name: str, artifacts: str | None) -> str:
+    """Return the id of an experiment, created where there is none, with its files in `artifacts`."""
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        known = client.get_experiment_by_name(name)
+        return str(
+            known.experiment_id if known else client.create_experiment(name, artifact_location=artifacts)
+        )
+    except (MlflowException, SQLAlchemyError) as error:
+        raise InputError(f"tracking.uri={uri}: {first_line(error)}") from None

@@ -1,0 +1,106 @@
+"""Runs are found and fetched from a tracking store."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hwr import tracking
+from hwr.comparison import recorded
+from hwr.errors import InputError
+from hwr.tracking import Store
+from tests.comparison.logged import Logged, log, misread
+
+
+@pytest.fixture(scope="module")
+def store(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("outputs")
+    shutil.copy(database, folder / "mlflow.db")
+    return tracking.open_store(None, folder, "hwr")
+
+
+@pytest.fixture(scope="module")
+def runs(store: Store) -> list[str]:
+    """Return a run with pictures of its lines and one without, the older first."""
+    own = Logged("wide", misread(2), parameters={"seed": 7}, environment={"packages": {"mxnet": "1"}})
+    return [log(store, own), log(store, Logged("narrow", misread(1), pictures=False))]
+
+
+def found(store: Store, *names: str) -> list[str]:
+    return [run.info.run_id for run in recorded.find(store, names)]
+
+
+def test_runs_are_found_by_id_and_beginning(store: Store, runs: list[str]) -> None:
+    assert found(store, runs[1], runs[0][:12]) == [runs[1], runs[0]]
+
+
+def test_last_is_the_run_started_last_but_no_comparison(store: Store, runs: list[str]) -> None:
+    with tracking.run(store, "compare", run_id=None, tags={recorded.COMPARED: "a b"}):
+        pass
+    assert found(store, "last") == [runs[1]]
+
+
+def test_unknown_run_is_refused(store: Store, runs: list[str]) -> None:
+    with pytest.raises(
+        InputError, match=r"zz: no such run in sqlite:.*; give an id or its beginning, or name"
+    ):
+        found(store, "zz")
+
+
+def test_beginning_of_several_runs_is_refused(store: Store, runs: list[str]) -> None:
+    with pytest.raises(InputError, match=r": \d runs begin so \(\w{4}, \w{4}.* …\); give more of the id"):
+        found(store, "")
+
+
+def test_run_named_twice_is_refused(store: Store, runs: list[str]) -> None:
+    with pytest.raises(InputError, match=f"last and {runs[1]} are one run; name two"):
+        found(store, runs[1], "last")
+
+
+def fetched(store: Store, run_id: str, folder: Path) -> recorded.Recorded:
+    (run,) = recorded.find(store, [run_id])
+    return recorded.fetch(store, run, "A", "test", folder)
+
+
+def test_run_is_fetched_with_what_it_logged(store: Store, runs: list[str], tmp_path: Path) -> None:
+    own = fetched(store, runs[0], tmp_path)
+    assert (own.label, own.id, own.name, own.short) == ("A", runs[0], "wide", runs[0][:8])
+    assert own.parameters == {"lr": "0.001", "data.source": "alto", "data.root": "DATA", "seed": "7"}
+    assert own.metrics["best/valid/cer"] == 0.25
+    assert own.environment == {"threads": "2", "packages.mxnet": "1"}
+    assert own.data == {"train.lines": "9"}
+    assert own.tags["data_fingerprint"] == "d0" * 32
+
+
+def test_run_is_fetched_with_its_evaluation(store: Store, runs: list[str], tmp_path: Path) -> None:
+    own = fetched(store, runs[0], tmp_path)
+    assert own.scores["lines"] == 16
+    assert {name: line.hypothesis for name, line in own.lines.items()} == misread(2)
+    assert own.lines["p3/l1"].writer == "p3"
+    assert own.album is not None
+    assert own.album.is_file()
+
+
+def test_run_without_pictures_of_lines_is_fetched_without(
+    store: Store, runs: list[str], tmp_path: Path
+) -> None:
+    assert fetched(store, runs[1], tmp_path).album is None
+
+
+def test_run_without_an_evaluation_is_refused_with_the_command_that_makes_one(
+    store: Store, runs: list[str], tmp_path: Path
+) -> None:
+    (run,) = recorded.find(store, [runs[0]])
+    with pytest.raises(InputError) as refused:
+        recorded.fetch(store, run, "A", "valid", tmp_path)
+    assert str(refused.value) == (
+        f"run {runs[0][:8]} (wide) has no evaluation of split valid; make one: python evaluate.py "
+        f"target=line weights.line=runs:/{runs[0]} split=valid data=alto data.root=DATA"
+    )
+
+
+def test_damaged_scores_are_refused(store: Store, tmp_path: Path) -> None:
+    with tracking.run(store, "broken", run_id=None, tags={}) as run:
+        run.text("evaluation/test/scores.json", "[1]")
+    with pytest.raises(InputError, match=r"scores\.json of a run is damaged"):
+        fetched(store, run.id, tmp_path)

@@ -1,0 +1,262 @@
+"""Lexicon search: which words are corrected, to what, and what stays as it was read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import editdistance
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwr import decoders
+from hwr.config import EvaluateConfig, composed
+from hwr.decoding.lexicon import Index, LexiconDecoder, Search, lexicon_decoder, replaced
+from hwr.decoding.reading import Probs, Reading
+from hwr.errors import InputError
+from hwr.language import record
+from hwr.language.confusions import Confusions, Source
+from hwr.language.costs import Costs
+from hwr.language.lexicon import Lexicon
+from hwr.language.record import Origin
+from hwr.text import Alphabet
+
+ALPHABET = Alphabet("abc")
+SOURCE = Source("f00d", "valid", "beef", 2)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A decoder that reads the same text from every line, all characters equally sure."""
+
+    text: str
+    confidence: float = 0.5
+    records: tuple[Any, ...] = ()
+
+    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+        length = len(self.text)
+        spans = tuple((n / length, (n + 1) / length) for n in range(length))
+        return [Reading(self.text, self.confidence, spans, (self.confidence,) * length) for _ in lines]
+
+
+def search(counts: dict[str, int], costs: Costs | None = None, **settings: Any) -> Search:
+    how = {"limit": 3.0, "share": 1.0, "frequency": 0.0, **settings}
+    return Search(index=Index.of(Lexicon(counts), 2), costs=costs or Costs.plain(), **how)
+
+
+def corrected(text: str, counts: dict[str, int], *, sure: float = 1.0, confidence: float = 0.5) -> str:
+    decoder = LexiconDecoder(Said(text, confidence), search(counts), sure)
+    (reading,) = decoder.read([np.zeros((1, 4), np.float32)])
+    return reading.text
+
+
+WORDS = {"le": 9, "chat": 5, "noir": 3, "église": 2, "eau": 4, "qu": 8}
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        ("le chot nolr", "le chat noir"),
+        ("le  chot", "le  chat"),  # spaces stay
+        ('"chot," (nolr)!', '"chat," (noir)!'),  # and punctuation
+        ("Chot CHOT cHot", "Chat CHAT cHat"),  # and case
+        ("l'èglise L’Eglise d'ean", "l'église L’Église d'eau"),  # part by part
+        ("chat-nolr", "chat-noir"),
+        ("ch(at", "chat"),  # punctuation inside a word may be a letter misread
+        ("", ""),
+        ("-- ...", "-- ..."),
+    ],
+)
+def test_unknown_words_become_the_nearest_known(read: str, text: str) -> None:
+    assert corrected(read, WORDS) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "le chat",  # known
+        "Le CHAT",  # known in lower case
+        "1951 l8 2e",  # with digits
+        "t d",  # single characters
+        "mammifère",  # far from any
+    ],
+)
+def test_words_are_left_alone_when_there_is_nothing_to_mend(text: str) -> None:
+    assert corrected(text, WORDS) == text
+
+
+def test_word_is_known_when_the_lexicon_writes_it_with_a_capital() -> None:
+    assert corrected("laos", {"Laos": 3, "laps": 9}) == "laos"
+
+
+def test_word_with_an_apostrophe_is_first_looked_for_as_a_whole() -> None:
+    words = {"didn't": 3, "did": 900, "lid": 900}
+    assert corrected("didm't didm’t", words) == "didn't didn’t"
+
+
+def test_apostrophe_is_put_in_when_the_lexicon_has_it() -> None:
+    assert corrected("didnt", {"didn't": 3}) == "didn't"
+
+
+def test_word_is_left_alone_when_it_was_read_with_enough_confidence() -> None:
+    assert corrected("chot", WORDS, sure=0.9, confidence=0.91) == "chot"
+    assert corrected("chot", WORDS, sure=0.9, confidence=0.89) == "chat"
+
+
+def confused(true: str, read: str) -> Costs:
+    """Return costs by which `true` is often read as `read`."""
+    return Costs.of(Confusions({(true, true): 90, (true, read): 40, ("z", "z"): 50}, SOURCE))
+
+
+def test_nearest_word_is_that_whose_letters_are_often_confused() -> None:
+    words = {"salt": 1, "self": 100}
+    assert search(words, confused("a", "e"))("selt") == "salt"
+    assert search(words, confused("f", "t"))("selt") == "self"
+
+
+def test_confusion_counts_from_what_is_true_to_what_is_read() -> None:
+    words = {"salt": 1, "self": 100}
+    assert search(words, confused("e", "a"), frequency=0.001)("selt") == "self"
+
+
+def test_more_frequent_word_wins_when_words_are_as_near() -> None:
+    assert search({"cat": 1, "car": 9}, frequency=0.1)("caz") == "car"
+    assert search({"cat": 9, "car": 1}, frequency=0.1)("caz") == "cat"
+
+
+def test_frequency_outweighs_distance_as_much_as_it_is_told_to() -> None:
+    # ln(1000) x 0.2 = 1.38 makes up for an edit, x 0.1 = 0.69 does not
+    words = {"carts": 1, "cares": 1, "cat": 1000}
+    assert search(words, frequency=0.2)("cartz") == "cat"
+    assert search(words, frequency=0.1)("cartz") == "carts"
+
+
+def test_word_is_left_alone_when_the_nearest_is_at_the_limit() -> None:
+    words = {"chat": 1}
+    assert search(words, limit=1.0)("chot") == "chot"
+    assert search(words, limit=1.01)("chot") == "chat"
+
+
+def test_longer_words_may_be_further_away() -> None:
+    words = {"chat": 1, "chatons": 1}
+    assert search(words, share=0.25)("chot") == "chot"  # 1 is not below 0.25 x 4
+    assert search(words, share=0.25)("chotons") == "chatons"  # 1 < 0.25 x 7
+
+
+WORD = st.text("abc", min_size=1, max_size=10)
+
+
+@given(st.lists(WORD, min_size=1), WORD, st.integers(1, 3))
+def test_candidates_are_the_words_within_the_edits(words: list[str], word: str, edits: int) -> None:
+    found = Index.of(Lexicon(dict.fromkeys(words, 1)), edits).near(word)
+    assert sorted(found) == sorted({own for own in words if editdistance.eval(own, word) <= edits})
+
+
+TEXT = st.text("abcABCé'’-.,( 1", max_size=24)
+
+
+@given(TEXT, st.floats(0, 1), st.floats(0, 1))
+def test_every_character_has_a_span_and_a_confidence(text: str, confidence: float, sure: float) -> None:
+    words = search({"abc": 3, "ab": 2, "cab": 1, "bé": 1, "a'b": 1})
+    (reading,) = LexiconDecoder(Said(text, confidence), words, sure).read([np.zeros((1, 4), np.float32)])
+    assert len(reading.text) == len(reading.spans) == len(reading.confidences)
+
+
+@given(TEXT)
+def test_corrected_text_is_not_corrected_again(text: str) -> None:
+    words = {"abc": 3, "ab": 2, "cab": 1, "bé": 1}
+    once = corrected(text, words)
+    assert corrected(once, words) == once
+
+
+def test_spans_are_replaced_in_order() -> None:
+    assert replaced("one two three", [(0, 3), (8, 13)], str.upper) == "ONE two THREE"
+
+
+# what conf/decoder/lexicon.yaml describes
+
+SETTINGS = {"edits": 2, "limit": 3.0, "share": 1.0, "frequency": 0.0, "sure": 1.0}
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    path = tmp_path / "words.tsv"
+    path.write_text("salt\t1\nself\t9\n", encoding="utf-8")
+    return path
+
+
+def made(words: Path, confusions: str | None = None, **settings: Any) -> LexiconDecoder:
+    how = {**SETTINGS, **settings}
+    return lexicon_decoder(ALPHABET, base=Said("selt"), lexicon=str(words), confusions=confusions, **how)
+
+
+def test_costs_come_from_counted_confusions(words: Path, tmp_path: Path) -> None:
+    counted = Confusions({("f", "f"): 9, ("f", "t"): 5}, SOURCE)
+    (tmp_path / "confusions.json").write_text(counted.to_json(), encoding="utf-8")
+    assert made(words, str(tmp_path)).search("selt") == "self"
+
+
+def test_costs_come_from_published_tables(words: Path, tmp_path: Path) -> None:
+    confused("a", "e").write_tables(tmp_path)
+    assert made(words, str(tmp_path)).search("selt") == "salt"
+    confused("f", "t").write_tables(tmp_path)
+    assert made(words, str(tmp_path)).search("selt") == "self"
+
+
+def test_lexicon_is_read_anew_when_its_file_has_changed(words: Path) -> None:
+    assert made(words).search("setf") == "self"
+    words.write_text("sets\t1\n", encoding="utf-8")
+    assert made(words).search("setf") == "sets"
+
+
+def test_records_are_those_of_the_lexicon_and_of_the_base(words: Path) -> None:
+    own = record.write(words, Origin((), frozenset(), frozenset()), unit="word", order=1, symbols="aeflst")
+    decoder = lexicon_decoder(
+        ALPHABET, base=Said("selt", records=("other",)), lexicon=str(words), confusions=None, **SETTINGS
+    )
+    assert decoder.records == (own, "other")
+
+
+def test_lexicon_from_elsewhere_has_no_record(words: Path) -> None:
+    assert made(words).records == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"edits": 0}, "edits=0 is not possible; it must be 1, 2 or 3"),
+        ({"edits": 4}, "edits=4 is not possible"),
+        ({"limit": 0.0}, "limit=0.0 is not possible; it must be above 0"),
+        ({"share": -0.1}, "share=-0.1 is not possible; it must be above 0"),
+        ({"frequency": -1.0}, "frequency=-1.0 is not possible; it must be 0 or more"),
+        ({"sure": 1.1}, "sure=1.1 is not between 0 and 1"),
+    ],
+)
+def test_number_is_refused_when_it_is_not_possible(words: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        made(words, **settings)
+
+
+def test_confusions_that_are_nowhere_are_refused(words: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: no such file, and no folder with confusions.json"):
+        made(words, "nowhere")
+
+
+def configured(*overrides: str) -> LexiconDecoder:
+    config: EvaluateConfig = composed("evaluate", ["decoder=lexicon", *overrides], EvaluateConfig).root
+    found = decoders.decoder(config.decoder, ALPHABET)
+    assert isinstance(found, LexiconDecoder)
+    return found
+
+
+def test_base_is_nested_by_its_own_group() -> None:
+    found = configured("decoder@decoder.base=lexicon", "decoder.base.sure=0.5")
+    assert isinstance(found.base, LexiconDecoder)
+    assert (found.base.sure, found.sure) == (0.5, 0.97)
+
+
+@pytest.mark.parametrize(("read", "true"), [("tovely", "lovely"), ("woved", "waved"), ("selt", "salt")])
+def test_english_words_are_mended_by_what_is_confused_in_real_handwriting(read: str, true: str) -> None:
+    assert configured("decoder.lexicon=english").search(read) == true

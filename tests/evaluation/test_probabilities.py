@@ -1,0 +1,100 @@
+"""The lines of a split, and what the network makes of them."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwr.config import EvaluateConfig, composed
+from hwr.decoding.reading import Reading
+from hwr.errors import InputError
+from hwr.evaluation import line, probabilities
+from hwr.evaluation.common import Task
+from hwr.evaluation.probabilities import Lines, find_lines, read_chunks, read_lines
+from hwr.text import Alphabet
+from hwr.tracking import Store
+from hwr.weights import Weights
+from tests.evaluation.tiny import ALPHABET, Place, write_pages
+from tests.told import SAW, Told
+
+BARE = Lines(["p/1", "p/2"], [], ["ab", "b"], ["ann", ""], ["other", "note"], Alphabet("ab"), "0123")
+
+
+@pytest.fixture
+def task(tmp_path: Path, tiny_weights: list[str]) -> Task[EvaluateConfig]:
+    root = write_pages(tmp_path / "data")
+    settings = [*tiny_weights, "data=alto", f"data.root={root}", f"folder={tmp_path}", "scorer=edit_distance"]
+    return Task(
+        composed("evaluate", settings, EvaluateConfig).root, Store("sqlite:////nowhere/mlflow.db", "0")
+    )
+
+
+@pytest.fixture
+def weights(task: Task[EvaluateConfig]) -> Weights:
+    return line.prepare(task)[0]
+
+
+def test_lines_are_found_in_order_with_what_is_known_of_them(
+    task: Task[EvaluateConfig], weights: Weights
+) -> None:
+    lines = find_lines(task, weights)
+    assert lines.ids == ["p0/l0", "p0/l1", "p1/l0", "p1/l1"]
+    assert lines.texts == ["ab ba", "ba", "ab ba", "ba"]
+    assert lines.writers == ["ann"] * 4
+    assert lines.kinds == ["other"] * 4
+    assert (lines.alphabet, lines.probs) == (ALPHABET, ())
+    assert [image.shape[0] for image in lines.images] == [16] * 4
+
+
+def test_fingerprint_changes_with_the_texts(task: Task[EvaluateConfig], weights: Weights) -> None:
+    before = find_lines(task, weights).fingerprint
+    page = Path(task.config.data["root"]) / "p1.xml"
+    page.write_text(page.read_text(encoding="utf-8").replace('"ba"', '"bb"'), encoding="utf-8")
+    assert find_lines(task, weights).fingerprint != before
+
+
+def test_every_line_has_a_distribution_over_the_classes_at_every_step(
+    task: Task[EvaluateConfig], weights: Weights
+) -> None:
+    lines = read_lines(task, weights)
+    assert len(lines.probs) == 4
+    for image, probs in zip(lines.images, lines.probs, strict=True):
+        assert probs.shape == (-(-image.shape[1] // 32) * 8, len(ALPHABET))
+        assert probs.dtype == np.float32
+        np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_lines_are_read_a_few_at_once(
+    task: Task[EvaluateConfig], weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = read_lines(task, weights)
+    monkeypatch.setattr(probabilities, "CHUNK", 3)
+    chunks = list(read_chunks(task, weights, whole))
+    assert [len(chunk) for chunk in chunks] == [3, 1]
+    for one, other in zip(itertools.chain(*chunks), whole.probs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_readings_are_set_beside_the_true_texts() -> None:
+    texts = BARE.with_readings([Reading("a", 0.5), Reading("", 0.0)])
+    assert texts.references == {"p/1": "ab", "p/2": "b"}
+    assert texts.hypotheses == {"p/1": "a", "p/2": ""}
+    assert texts.writers == {"p/1": "ann", "p/2": ""}
+    assert texts.groups == {"p/1": "other", "p/2": "note"}
+
+
+def test_decoder_that_knows_the_lines_is_refused() -> None:
+    BARE.refuse_seen_by(Told(0))
+    with pytest.raises(InputError, match=r"model\.arpa: made from line p/1 of what is read"):
+        BARE.refuse_seen_by(Told(0, (SAW,)))
+
+
+@pytest.mark.parametrize("target", ["line", "page"])
+def test_evaluation_refuses_a_decoder_that_knows_the_lines(
+    place: Place, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hwr.decoders.decoder", lambda *given: Told(0, (SAW,)))
+    with pytest.raises(InputError, match=r"model\.arpa: made from line p0/l0 of what is read"):
+        place.evaluate(target)
+    assert not list(place.output.glob("*"))

@@ -1,0 +1,101 @@
+"""Trainings that are killed at any moment and resumed end with the bits and the metrics of one that was not.
+
+HWR_KILLS=20 kills each stage that often, and trains each once through train.py.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwr.config import ROOT
+from tests import killing
+from tests.smoke import PINNED, Smoke, script
+
+KILLS = int(os.environ.get("HWR_KILLS", "3"))
+THROUGH_SCRIPT = {
+    "line": ["phases.ctc.epochs=3", "phases.plain.epochs=1"],
+    "paragraph": ["phases.mse.epochs=3", "phases.iou.epochs=2"],
+    "segmentation": ["phases.multibox.epochs=4"],
+    "denoiser": ["phases.text.epochs=4"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", killing.STAGES)
+def test_killed_training_ends_with_the_same_bits_and_metrics_when_resumed(stage: str, tmp_path: Path) -> None:
+    seconds = killing.finished(stage, tmp_path / "whole")
+    whole = killing.ended(tmp_path / "whole")
+    assert [step for step, _ in whole.metrics] == list(range(1, len(whole.metrics) + 1))
+    generator = np.random.default_rng()  # any moment: what fails once is a defect
+    kills = trial = writing = 0
+    while kills < KILLS:
+        trial += 1
+        folder = tmp_path / f"killed{trial}"
+        while killing.killed(stage, folder, float(generator.uniform(0, seconds))):
+            kills += 1
+            writing += bool(list((folder / killing.STATE).glob("*.new")))
+        assert killing.ended(folder) == whole
+    print(f"{stage}: {kills} kills of {trial} trainings, {writing} while a state was written")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", THROUGH_SCRIPT if KILLS > 3 else ["line"])
+def test_killed_script_ends_with_the_same_bits_and_metrics_when_the_last_run_is_resumed(
+    stage: str, tmp_path: Path
+) -> None:
+    command = [f"experiments={stage}/smoke", *THROUGH_SCRIPT[stage], f"folder={tmp_path / 'whole'}"]
+    assert script("train.py", *command).returncode == 0
+    cut = tmp_path / "cut"
+    _kill_within_an_epoch(cut, *command[:-1], f"folder={cut}", "save_every=1e-4")
+    done = script("train.py", "resume=last", f"folder={cut}")
+    assert done.returncode == 0, done.stderr
+    assert "resume: on from epoch " in done.stdout
+    assert _ended(cut) == _ended(tmp_path / "whole")
+
+
+def _kill_within_an_epoch(folder: Path, *command: str) -> None:
+    """Start train.py and kill it once a state within its second epoch or a later one is kept."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *command],
+        env={**os.environ, **PINNED},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 100
+    while not any(_is_within_an_epoch(path) for path in folder.glob("runs/*/state/*.json")):
+        assert process.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def _is_within_an_epoch(state: Path) -> bool:
+    try:
+        text = state.read_text(encoding="utf-8")
+    except FileNotFoundError:  # dropped meanwhile
+        return False
+    return '"epoch": 0' not in text and '"step": 0' not in text
+
+
+def _ended(folder: Path) -> dict[str, object]:
+    """Return the digests of a run's weights, and (epoch, value) of its metrics but times, as recorded."""
+    (place,) = (folder / "runs").iterdir()
+    manifests = {path.parent.name: path.read_text("utf-8") for path in place.glob("weights/*/manifest.json")}
+    found: dict[str, object] = {
+        name: json.loads(text)["sha256"]["network.params"] for name, text in manifests.items()
+    }
+    client = Smoke(folder, place.name, "").store.client
+    for metric in client.get_run(place.name).data.metrics:
+        if not metric.startswith("time/"):
+            history = client.get_metric_history(place.name, metric)
+            found[metric] = sorted((one.step, one.value) for one in history)
+    return found

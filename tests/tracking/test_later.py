@@ -1,0 +1,92 @@
+"""What runs left is delivered later, where it belongs."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hwr import tracking
+from hwr.errors import InputError
+from hwr.tracking import Store, Synced, open_store, sync
+from hwr.tracking.runs import spool_of
+from hwr.tracking.spool import Spool
+from tests.tracking.seen import history, status
+
+
+@pytest.fixture
+def store(database: Path, tmp_path: Path) -> Store:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return open_store(None, tmp_path, "tests")
+
+
+def left(store: Store, *losses: float) -> str:
+    """Return a run that ended while the server was away: its losses and its end wait."""
+    with tracking.run(store, "test", run_id=None, tags={}) as run:
+        pass
+    store.client.update_run(run.id, status="RUNNING")
+    for step, loss in enumerate(losses):
+        run.spool.append("metrics", {"step": step, "values": {"loss": loss}})
+    run.spool.append("status", {"status": "KILLED"})
+    return run.id
+
+
+def test_what_waits_is_delivered_with_the_status_and_nothing_is_left(store: Store, tmp_path: Path) -> None:
+    run = left(store, 2.0, 1.0)
+    assert list(sync(tmp_path, None)) == [Synced(run, Counter(metrics=2, status=1), Counter(), None)]
+    assert history(store, run, "loss") == [(0, 2.0), (1, 1.0)]
+    assert status(store, run) == "KILLED"
+    assert list(sync(tmp_path, None)) == []
+
+
+def test_runs_end_when_they_ended_not_when_they_are_delivered(store: Store, tmp_path: Path) -> None:
+    run = left(store)
+    *_, last = Spool(spool_of(tmp_path, run)).records()
+    list(sync(tmp_path, None))
+    assert store.client.get_run(run).info.end_time == last.time_ms
+
+
+def test_what_waits_moves_with_its_folder(store: Store, tmp_path: Path) -> None:
+    run = left(store, 2.0)
+    moved = tmp_path.with_name(tmp_path.name + "-moved")
+    tmp_path.rename(moved)
+    list(sync(moved, None))
+    assert status(Store(f"sqlite:///{moved}/mlflow.db", "1"), run) == "KILLED"
+
+
+def test_run_that_the_server_does_not_know_still_waits(store: Store, tmp_path: Path) -> None:
+    spool = Spool(spool_of(tmp_path, "0123"))
+    spool.describe({"run": "0123", "uri": None})
+    spool.append("status", {"status": "FINISHED"})
+    (synced,) = sync(tmp_path, None)
+    assert (synced.delivered, synced.waiting) == (Counter(), Counter(status=1))
+    assert "0123" in (synced.reason or "")
+
+
+def test_server_that_does_not_answer_is_refused_after_the_others_got_theirs(
+    store: Store, tmp_path: Path
+) -> None:
+    spool = Spool(spool_of(tmp_path, "0"))  # the first
+    spool.describe({"run": "0", "uri": "http://127.0.0.1:1"})
+    spool.append("status", {"status": "FINISHED"})
+    run = left(store, 1.0)
+    with pytest.raises(InputError, match=r"tracking.uri=http://127.0.0.1:1: no tracking server answers"):
+        list(sync(tmp_path, None))
+    assert status(store, run) == "KILLED"
+    assert spool.waiting()
+
+
+def test_given_server_takes_the_place_of_the_recorded_one(store: Store, tmp_path: Path) -> None:
+    run = left(store, 1.0)
+    Spool(spool_of(tmp_path, run)).describe({"run": run, "uri": "http://127.0.0.1:1"})
+    list(sync(tmp_path, store.uri))
+    assert status(store, run) == "KILLED"
+
+
+def test_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    spool = Spool(spool_of(tmp_path, "r1"))
+    spool.describe({"run": "r1", "uri": None})
+    spool.append("status", {"status": "FINISHED"})
+    with pytest.raises(InputError, match=r"mlflow.db: no such database; give tracking.uri="):
+        list(sync(tmp_path, None))
+    assert not (tmp_path / "mlflow.db").exists()

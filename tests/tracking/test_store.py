@@ -1,0 +1,184 @@
+"""Stores are opened, or refused in a line before anything is recorded."""
+
+import http.server
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwr import tracking
+from hwr.errors import InputError
+from hwr.tracking import Store, open_store
+from hwr.tracking import store as stores
+from tests.tracking.seen import history
+
+
+def test_reason_of_an_error_is_at_its_bottom() -> None:
+    with pytest.raises(ValueError, match="wrapped twice") as raised:
+        try:
+            raise ConnectionRefusedError(111, "Connection refused")
+        except OSError as error:
+            raise ValueError("wrapped twice") from error
+    assert stores.reason(raised.value) == "Connection refused"
+    assert stores.reason(KeyError()) == "KeyError"
+
+
+def test_downloads_of_two_runs_do_not_mix(store: Store, tmp_path: Path) -> None:
+    fetched = []
+    for text in ("one", "two"):
+        with tracking.run(store, text, run_id=None, tags={}) as one:
+            one.text("weights/best/config.yaml", text)
+            fetched.append(tracking.download(f"runs:/{one.id}/weights/best", store, tmp_path))
+    assert [(folder / "config.yaml").read_text(encoding="utf-8") for folder in fetched] == ["one", "two"]
+
+
+@pytest.mark.parametrize("uri", ["runs:/0000/weights/best", "models:/none@best", "models:/none"])
+def test_download_of_what_is_not_there_is_refused(uri: str, store: Store, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{uri}: cannot be fetched") as refused:
+        tracking.download(uri, store, tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_embedded_store_lies_in_the_folder(store: Store) -> None:
+    path = Path(store.uri.removeprefix("sqlite:///"))
+    assert path.is_absolute()
+    location = store.client.get_experiment(store.experiment).artifact_location
+    assert location == (path.parent / "artifacts").as_uri()
+
+
+def test_relative_database_is_made_absolute(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(database, tmp_path / "runs.db")
+    monkeypatch.chdir(tmp_path)
+    assert open_store("sqlite:///runs.db", Path("unused"), "x").uri == f"sqlite:///{tmp_path}/runs.db"
+    assert not Path("unused").exists()
+
+
+def test_experiment_is_found_when_the_store_is_opened_again(store: Store) -> None:
+    assert open_store(store.uri, Path(), "tests") == store
+    assert open_store(store.uri, Path(), "others").experiment != store.experiment
+
+
+def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"{tmp_path}/file/outputs: cannot write there \(Not a directory\)"):
+        open_store(None, tmp_path / "file" / "outputs", "x")
+
+
+def test_database_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"not a database, whatever its name is")
+    with pytest.raises(InputError, match=r"tracking.uri=sqlite:///.*mlflow.db: ") as refused:
+        open_store(None, tmp_path, "x")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("uri", ["outputs/mlruns", "localhost:5000"])
+def test_uri_of_no_server_is_refused(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"tracking.uri={uri}: not a tracking server"):
+        open_store(uri, tmp_path, "x")
+
+
+def test_uri_that_mlflow_does_not_know_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"tracking.uri=gopher://a: ") as refused:
+        open_store("gopher://a", tmp_path, "x")
+    assert "\n" not in str(refused.value)
+
+
+def closed_port() -> int:
+    with socket.socket() as once:
+        once.bind(("127.0.0.1", 0))
+        return int(once.getsockname()[1])
+
+
+def test_server_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
+    uri = f"http://127.0.0.1:{closed_port()}"
+    start = time.monotonic()
+    with pytest.raises(
+        InputError, match=f"tracking.uri={uri}: no tracking server answers there .*; start it or use null"
+    ):
+        open_store(uri, tmp_path, "x")
+    assert time.monotonic() - start < 5
+
+
+def test_server_that_does_not_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "ANSWER_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        uri = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(InputError, match=r"no tracking server answers there .*timed out"):
+            open_store(uri, tmp_path, "x")
+
+
+def answering(code: int) -> Any:
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Answer
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(503, "no tracking server answers there .status 503"), (404, "tracking.uri=")]
+)
+def test_other_servers_are_refused_in_one_line(code: int, said: str, tmp_path: Path) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), answering(code)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(InputError, match=said) as refused:
+                open_store(f"http://127.0.0.1:{server.server_port}", tmp_path, "x")
+        finally:
+            server.shutdown()
+    assert "\n" not in str(refused.value)
+
+
+def test_mlflow_tells_nothing_of_its_tables() -> None:
+    assert not logging.getLogger("mlflow.store.db.utils").isEnabledFor(logging.INFO)
+    assert not logging.getLogger("alembic").isEnabledFor(logging.INFO)
+
+
+@pytest.mark.slow
+def test_fresh_store_is_made_once_and_loses_nothing_when_eight_processes_start_together(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys, hwr; from pathlib import Path; from hwr import tracking\n"
+        "store = tracking.open_store(None, Path(sys.argv[1]), 'x')\n"
+        "with tracking.run(store, 'job', run_id=None, tags={}) as run:\n"
+        "    for step in range(100):\n"
+        "        run.metrics({'loss': step, 'cer': step / 100}, step)\n"
+        "        if step % 10 == 0: run.tags({f'at{step}': 'here'})\n"
+        "print(store.experiment, run.id)"
+    )
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    ended = [(*job.communicate(timeout=300), job.returncode) for job in jobs]
+    assert [(out.split()[0], err, code) for out, err, code in ended] == [("1", "", 0)] * 8
+    store = open_store(None, tmp_path, "x")
+    for out, _, _ in ended:
+        run = out.split()[1]
+        assert history(store, run, "loss") == [(step, float(step)) for step in range(100)]
+        assert history(store, run, "cer") == [(step, step / 100) for step in range(100)]
+        found = store.client.get_run(run)
+        assert sum(tag.startswith("at") for tag in found.data.tags) == 10
+        assert found.info.status == "FINISHED"
