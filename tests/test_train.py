@@ -76,7 +76,7 @@ def test_configuration_is_shown_at_once_and_without_heavy_imports() -> None:
             "train.py",
             "stage=lien",
             "error: stage=lien: no such choice (did you mean line?); "
-            "use one of line, paragraph, segmentation\n",
+            "use one of denoiser, line, paragraph, segmentation\n",
         ),
         (
             "evaluate.py",
