@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from hwr import assembly, decoders, pictures, runtime, tracking
+from hwr import assembly, decoders, pictures, published, runtime, tracking
 from hwr.binding import make
 from hwr.building import parts
 from hwr.config import Composed, DecodersConfig
@@ -28,6 +28,7 @@ from hwr.text import Alphabet
 
 Maker = Callable[[], Decoder]
 
+TARGET, NAME = "decoders", "board.json"
 _UNITS = {"cer": "characters", "wer": "words"}
 
 
@@ -55,6 +56,8 @@ def run(composed: Composed) -> None:
     task = Task(config, store)
     make(Scorer, config.scorer, "scorer").check()
     found = task.weights(config.weights.line, kind="line")
+    if config.publish is not None:
+        published.check_weights(TARGET, [found])
     makers = _makers(config, assembly.alphabet_of(found))
     made = {name: _or_leave_out(name, maker) for name, maker in makers.items()}
     with common.new_run("decoders", [found], store, composed) as current:
@@ -62,16 +65,18 @@ def run(composed: Composed) -> None:
         for name, decoder in made.items():
             _or_leave_out(name, partial(lines.refuse_seen_by, decoder))
         with common.fresh_in(output) as fresh:
-            about = common.origin(config, [found], lines.fingerprint, current)
+            about = common.about(config, TARGET, [found], lines.fingerprint, current)
             entries = _entries(config, makers, lines, fresh, about)
-            said = {**about, **summary(entries, config), "settings": config.decoders}
-            (fresh / "board.json").write_text(_json(said), encoding="utf-8")
+            said = {**about, **summary(entries, config)}
+            (fresh / NAME).write_text(_json(said), encoding="utf-8")
             (fresh / "board.md").write_text(table(said) + "\n", encoding="utf-8")
             pictures.save(
                 fresh / "samples.png", picture(lines, entries, count=config.pictures, seed=config.seed)
             )
             current.folder("decoders", fresh)
         current.metrics(_metrics(said), 0)
+    if config.publish is not None:
+        print(f"published in {published.publish(config.publish, [found], said)}")
     print(f"{table(said)}\n\nwritten to {output}\nrun {current.id}\nlook: {current.url}")
 
 
@@ -88,6 +93,8 @@ def check(config: DecodersConfig) -> None:
     if config.baseline not in config.decoders:
         known = ", ".join(config.decoders) or "none"
         raise InputError(f"baseline={config.baseline}: not one of the decoders compared, which are {known}")
+    if config.publish is not None:
+        published.check(config.publish, TARGET, config.decoders)
     parts.check_data(config.data)
     assembly.device(config.device)
 
@@ -117,10 +124,10 @@ def summary(entries: Mapping[str, Entry], config: DecodersConfig) -> dict[str, A
     }
 
 
-def table(board: Mapping[str, Any]) -> str:
-    """Return what board.json holds as a table in Markdown, and what its figures are."""
+def rows(board: Mapping[str, Any]) -> list[list[str]]:
+    """Return what board.json holds as cells: the heads of columns, then a row for each decoder."""
     base = board["baseline"]
-    rows = [["decoder", "CER [95 %]", "WER [95 %]", f"CER less {base}", f"WER less {base}", "lines/s"]]
+    found = [["decoder", "CER [95 %]", "WER [95 %]", f"CER less {base}", f"WER less {base}", "lines/s"]]
     for name, own in board["decoders"].items():
         cells = [f"{100 * own[rate]:.2f} %{_within(own['intervals'][rate], '.1f')}" for rate in _UNITS]
         if name == base:
@@ -128,10 +135,16 @@ def table(board: Mapping[str, Any]) -> str:
         else:
             differences = [own["differences"][rate] for rate in _UNITS]
             cells += [f"{100 * d['value']:+.2f}{_within(d['interval'], '+.2f')}" for d in differences]
-        rows.append([name, *cells, f"{own['lines_per_s']:.0f}"])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    shown = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+        found.append([name, *cells, f"{own['lines_per_s']:.0f}"])
+    return found
+
+
+def table(board: Mapping[str, Any]) -> str:
+    """Return what board.json holds as a table in Markdown, and what its figures are."""
+    cells = rows(board)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    shown = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
     return "\n".join(shown) + (
         f"\n\n{board['split']}: {board['lines']} lines, scored by {board['scorer']}; "
         f"intervals drawn over {board['units']} {board['over']}, "

@@ -159,6 +159,7 @@ class DecodersConfig(LinesConfig):
     pictures: int = _ranged(least=0)
     seed: int = _ranged(least=0)
     output: str = MISSING
+    publish: str | None = MISSING
     scorer: dict[str, Any] = field(default_factory=dict)
     resampling: dict[str, Any] = field(default_factory=dict)
 

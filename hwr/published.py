@@ -1,7 +1,8 @@
-"""Published experiments: weights and scores kept under experiments/, and the README's tables of them."""
+"""Published results under experiments/: scores, with the weights or with the names of those they are of."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,95 +13,99 @@ from hwr.errors import InputError
 EXPERIMENTS = ROOT / "experiments"
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
 UNFILLED = "DIR"  # stands for a folder of the machine that published, as in `portable`
+OF_OTHERS = ("page", "decoders")  # targets without weights of their own
+
+_PLACES = ("root", "splits", "table", "folder", "fonts", "text")  # keys of a data node that name files
 
 
-def check(name: str, target: str) -> None:
-    """Raise InputError where `name` cannot be published by an evaluation of `target`."""
-    if name.partition("/")[0] != target or target == "page":
-        raise InputError(
-            f"publish={name}: not of stage {target}, whose weights are evaluated; name it {target}/…"
-        )
-    if not (EXPERIMENTS / f"{name}.yaml").is_file():
+def check(name: str, target: str, decoder: Mapping[str, Any]) -> None:
+    """Raise InputError where an evaluation of `target` with this decoder node cannot be published as `name`.
+
+    A decoder's models have to be published themselves; of the denoiser, the weights are what is published.
+    """
+    if name.partition("/")[0] != target or not re.fullmatch(r"\w+/\w[\w.-]*", name):
+        raise InputError(f"publish={name}: {target} is evaluated; name it {target}/NAME")
+    if target not in OF_OTHERS and not (EXPERIMENTS / f"{name}.yaml").is_file():
         raise InputError(
             f"publish={name}: experiments/{name}.yaml is missing; write the overlay that makes it first"
         )
+    for key, text in _texts(decoder, ""):
+        if (Path(text).is_absolute() or Path(text).exists()) and (target, key) != ("denoiser", "weights"):
+            raise InputError(
+                f"publish={name}: {key}={text} is not published itself; name what is, or leave it out"
+            )
 
 
-def publish(name: str, found: weights.Weights, summary: Mapping[str, Any]) -> Path:
-    """Keep weights and scores as the published experiment `name` (line/copiste); an older one is replaced.
+def check_weights(target: str, found: Sequence[weights.Weights]) -> None:
+    """Raise InputError where scores of `target` are of weights that are not published themselves."""
+    if target in OF_OTHERS:
+        for own in found:
+            name_of(own.folder)
 
-    Paths of this machine stay behind. Raises InputError as `check` does.
+
+def publish(name: str, found: Sequence[weights.Weights], summary: Mapping[str, Any]) -> Path:
+    """Keep scores as the published result `name` (line/copiste), and the weights; an older one is replaced.
+
+    A result of several weights, page/copiste say, names those it was made with, which are published
+    themselves. Paths of this machine stay behind. Raises InputError as `check_weights` does.
     """
-    check(name, str(summary["target"]))
+    target = str(summary["target"])
+    check_weights(target, found)
     folder = EXPERIMENTS / name
-    weights.copy(found, folder / WEIGHTS, portable(found.config))
-    kept = _without_folders({**summary, "weights": name})
+    if target in OF_OTHERS:
+        names = [name_of(own.folder) for own in found]
+        used: str | list[str] = names if len(names) > 1 else names[0]
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        used = name
+        weights.copy(found[0], folder / WEIGHTS, portable(found[0].config))
+    kept = _without_folders({**summary, "weights": used})
     (folder / RESULT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return folder
 
 
 def results() -> dict[str, dict[str, Any]]:
-    """Return the scores of every published experiment by name."""
-    names = sorted(path.parent.relative_to(EXPERIMENTS) for path in EXPERIMENTS.glob(f"*/*/{WEIGHTS}"))
-    return {str(n): json.loads((EXPERIMENTS / n / RESULT).read_text(encoding="utf-8")) for n in names}
+    """Return the scores of every published result by name; curves of trainings are none."""
+    paths = sorted(EXPERIMENTS.glob(f"*/*/{RESULT}"))
+    found = {
+        path.parent.relative_to(EXPERIMENTS).as_posix(): json.loads(path.read_text("utf-8")) for path in paths
+    }
+    return {name: result for name, result in found.items() if "target" in result}
 
 
-def table() -> str:
-    """Return the published experiments as Markdown tables, one a stage."""
-    found = results()
-    tables = []
-    for target, (heads, cells) in COLUMNS.items():
-        own = {name: result for name, result in found.items() if result["target"] == target}
-        rows = [
-            _row([f"[`{name}`](experiments/{name}/{CARD})", *cells(result)]) for name, result in own.items()
-        ]
-        if rows:
-            head = ["weights", *heads]
-            tables.append("\n".join([_row(head), "|" + "---|" * len(head), *rows]))
-    return "\n\n".join(tables)
+def name_of(folder: Path) -> str:
+    """Return the name under which a weights folder is published; raise InputError where it is not."""
+    place, root = folder.resolve(), EXPERIMENTS.resolve()
+    if not place.is_relative_to(root):
+        raise InputError(f"publish: {folder} is not published itself; publish these weights first")
+    return place.parent.relative_to(root).as_posix()
 
 
-def _without_folders(value: Any) -> Any:
+def _texts(node: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the texts of nested settings with their keys."""
+    if isinstance(node, Mapping):
+        for name, own in node.items():
+            yield from _texts(own, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, str):
+        yield key, node
+
+
+def _without_folders(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of scores: DIR for places of this machine, names for what is published."""
+    kept: dict[str, Any] = _relative(summary)
+    data = kept.get("settings", {}).get("data", {})
+    data |= {
+        key: UNFILLED for key in _PLACES if data.get(key) and (key == "root" or Path(data[key]).exists())
+    }
+    if "line_weights" in summary:
+        kept["line_weights"] = name_of(Path(summary["line_weights"]))
+    return kept
+
+
+def _relative(value: Any) -> Any:
     """Return a value of JSON with absolute paths as DIR."""
     if isinstance(value, Mapping):
-        return {key: _without_folders(own) for key, own in value.items()}
+        return {key: _relative(own) for key, own in value.items()}
     if isinstance(value, list):
-        return [_without_folders(own) for own in value]
+        return [_relative(own) for own in value]
     return UNFILLED if isinstance(value, str) and Path(value).is_absolute() else value
-
-
-def _line(result: Mapping[str, Any]) -> list[str]:
-    counts = " / ".join(str(n) for n in result["characters"].values())
-    return [str(result["lines"]), _rate(result, "cer"), _rate(result, "wer"), counts]
-
-
-def _denoiser(result: Mapping[str, Any]) -> list[str]:
-    before = (f"{100 * result['before'][name]:.2f} %" for name in ("cer", "wer"))
-    return [str(result["lines"]), *before, _rate(result, "cer"), _rate(result, "wer")]
-
-
-def _paragraph(result: Mapping[str, Any]) -> list[str]:
-    return [str(result["pages"]), f"{result['mean_iou']:.4f}", f"{result['worst_iou']:.4f}"]
-
-
-def _segmentation(result: Mapping[str, Any]) -> list[str]:
-    rates = (f"{result[name]:.4f}" for name in ("f1_50", "f1_75", "mean_iou"))
-    return [str(result["pages"]), f"{result['true']} {result['unit']}s", *rates]
-
-
-# target -> heads of a stage's columns, and what fills them
-COLUMNS: dict[str, tuple[list[str], Callable[[Mapping[str, Any]], list[str]]]] = {
-    "paragraph": (["test pages", "mean IoU of the area", "worst"], _paragraph),
-    "segmentation": (["test pages", "boxes", "F1 at IoU 0.5", "at 0.75", "mean IoU"], _segmentation),
-    "line": (["test lines", "CER [95 %]", "WER [95 %]", "N / S / D / I of characters"], _line),
-    "denoiser": (["test lines", "CER before", "WER before", "CER [95 %]", "WER [95 %]"], _denoiser),
-}
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _rate(result: Mapping[str, Any], name: str) -> str:
-    low, high = (f"{100 * end:.1f}" for end in result["intervals"][name])
-    return f"{100 * result[name]:.2f} % [{low}, {high}]"

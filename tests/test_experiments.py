@@ -10,8 +10,9 @@ from hwr import reproducing
 from hwr.config import ROOT
 from tests.smoke import command
 
-# The highest error on valid that a smoke experiment may end with: CER, one minus IoU, one minus F1 at 0.75.
-LEARNT = {"line/smoke": 0.2, "paragraph/smoke": 0.35, "segmentation/smoke": 0.5}
+# The highest error on valid that a smoke experiment may end with: CER, one minus IoU, one minus F1 at 0.75,
+# and CER of texts that begin with 0.13.
+LEARNT = {"line/smoke": 0.2, "paragraph/smoke": 0.35, "segmentation/smoke": 0.5, "denoiser/smoke": 0.065}
 
 
 @pytest.mark.slow

@@ -61,6 +61,7 @@ LAYERS = {
     "hwr.searching": 5,
     "hwr.published": 5,
     "hwr.reproducing": 5,
+    "hwr.result_tables": 5,
     "hwr.resuming": 5,
     "hwr.training": 5,
     "hwr.transcribing": 5,

@@ -1,4 +1,4 @@
-"""Published weights are whole and described, and the README shows their scores."""
+"""Published results are whole and described, and say nothing of the machine they were made on."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,63 +18,23 @@ HEADLINE: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "paragraph": lambda result: f"{result['mean_iou']:.4f}",
     "segmentation": lambda result: f"{result['f1_50']:.4f}",
     "denoiser": lambda result: f"{100 * result['cer']:.2f} %",
+    "page": lambda result: f"{100 * result['cer']:.2f} %",
+    "decoders": lambda result: f"{100 * result['decoders']['beam']['cer']:.2f} %",
 }
-LINE: dict[str, Any] = {
-    "target": "line", "lines": 3, "cer": 0.125, "wer": 0.5,
-    "characters": {"reference": 8, "substitutions": 1, "deletions": 0, "insertions": 0},
-    "intervals": {"cer": [0.05, 0.2], "wer": [0.2, 0.8]},
-}  # fmt: skip
-AREA: dict[str, Any] = {"target": "paragraph", "pages": 2, "mean_iou": 0.95, "worst_iou": 0.91234}
-BOXES: dict[str, Any] = {
-    "target": "segmentation", "pages": 2, "true": 50, "unit": "line", "f1_50": 0.98, "f1_75": 0.9,
-    "mean_iou": 0.87654,
-}  # fmt: skip
-TABLE = """\
-| weights | test pages | mean IoU of the area | worst |
-|---|---|---|---|
-| [`paragraph/b`](experiments/paragraph/b/card.md) | 2 | 0.9500 | 0.9123 |
-
-| weights | test pages | boxes | F1 at IoU 0.5 | at 0.75 | mean IoU |
-|---|---|---|---|---|---|
-| [`segmentation/c`](experiments/segmentation/c/card.md) | 2 | 50 lines | 0.9800 | 0.9000 | 0.8765 |
-| [`segmentation/d`](experiments/segmentation/d/card.md) | 2 | 50 lines | 0.9800 | 0.9000 | 0.8765 |
-
-| weights | test lines | CER [95 %] | WER [95 %] | N / S / D / I of characters |
-|---|---|---|---|---|
-| [`line/a`](experiments/line/a/card.md) | 3 | 12.50 % [5.0, 20.0] | 50.00 % [20.0, 80.0] | 8 / 1 / 0 / 0 |
-
-| weights | test lines | CER before | WER before | CER [95 %] | WER [95 %] |
-|---|---|---|---|---|---|
-| [`denoiser/e`](experiments/denoiser/e/card.md) | 3 | 25.00 % | 60.00 % | \
-12.50 % [5.0, 20.0] | 50.00 % [20.0, 80.0] |
-"""
+LINE = {"target": "line"}
 
 
 @pytest.mark.parametrize("name", published.results())
-def test_published_weights_are_whole_and_described(name: str) -> None:
-    folder, result = published.EXPERIMENTS / name, published.results()[name]
-    found = weights.load(folder / published.WEIGHTS)
-    assert result["weights_sha256"] == found.sha256
+def test_published_results_are_whole_and_described(name: str) -> None:
+    result = published.results()[name]
+    used = result["weights"] if isinstance(result["weights"], list) else [result["weights"]]
+    found = [weights.load(published.EXPERIMENTS / own / published.WEIGHTS).sha256 for own in used]
+    assert result["weights_sha256"] == (found if len(found) > 1 else found[0])
     assert result["target"] == name.partition("/")[0]
-    card = (folder / published.CARD).read_text(encoding="utf-8")
+    assert (result["target"] in published.OF_OTHERS) or used == [name]
+    card = (published.EXPERIMENTS / name / published.CARD).read_text(encoding="utf-8")
     assert "Licence" in card
     assert HEADLINE[result["target"]](result) in card
-
-
-def test_readme_shows_the_published_scores() -> None:
-    assert published.table() in (published.ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_table_has_a_part_for_each_stage_with_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    results = {"line/a": LINE, "paragraph/b": AREA, "segmentation/c": BOXES, "segmentation/d": BOXES}
-    results["denoiser/e"] = {**LINE, "target": "denoiser", "before": {"cer": 0.25, "wer": 0.6}}
-    monkeypatch.setattr(published, "results", lambda: results)
-    assert published.table() + "\n" == TABLE
-
-
-def test_table_leaves_out_a_stage_without_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "results", lambda: {"paragraph/b": AREA})
-    assert len(published.table().splitlines()) == 3
 
 
 @pytest.mark.parametrize(("stage", "alphabet"), [("line", Alphabet("ab")), ("paragraph", None)])
@@ -85,7 +45,7 @@ def test_publish_keeps_weights_and_scores_without_paths(
     (experiments / stage).mkdir(parents=True)
     (experiments / stage / "mine.yaml").touch()
     monkeypatch.setattr(published, "EXPERIMENTS", experiments)
-    folder = published.publish(f"{stage}/mine", found, {"target": stage, "weights": str(found.folder)})
+    folder = published.publish(f"{stage}/mine", [found], {"target": stage, "weights": str(found.folder)})
     assert folder == experiments / stage / "mine"
     assert published.results() == {f"{stage}/mine": {"target": stage, "weights": f"{stage}/mine"}}
     kept = weights.load(folder / published.WEIGHTS)
@@ -94,16 +54,71 @@ def test_publish_keeps_weights_and_scores_without_paths(
         assert str(tmp_path) not in file.read_text(encoding="utf-8")
 
 
-def test_publish_without_an_overlay_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "used"), [("page", ["paragraph/mine", "line/mine"]), ("decoders", "line/mine")]
+)
+def test_result_of_published_weights_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, used: str | list[str]
+) -> None:
+    monkeypatch.setattr(published, "EXPERIMENTS", tmp_path)
+    names = [used] if isinstance(used, str) else used
+    alphabets = {"line": Alphabet("ab"), "paragraph": None}
+    found = [
+        dummy(tmp_path / name / published.WEIGHTS, stage, alphabets[stage])
+        for name in names
+        for stage in [name.partition("/")[0]]
+    ]
+    published.publish(f"{target}/mine", found, {"target": target, "weights": [str(tmp_path)], "cer": 0.5})
+    assert published.results() == {f"{target}/mine": {"target": target, "weights": used, "cer": 0.5}}
+
+
+def test_result_of_weights_that_are_not_published_is_refused(tmp_path: Path) -> None:
     found = dummy(tmp_path / "w", "line", Alphabet("ab"))
+    with pytest.raises(InputError, match=f"publish: {tmp_path}/w is not published itself; publish these"):
+        published.check_weights("decoders", [found])
+
+
+def test_places_of_this_machine_stay_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "EXPERIMENTS", tmp_path / "experiments")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lists").mkdir()
+    found = dummy(tmp_path / "experiments" / "line" / "mine" / "weights", "line", Alphabet("ab"))
+    data = {"source": "iam", "root": "elsewhere/data", "splits": "lists", "table": "in_root.tsv"}
+    published.publish("decoders/mine", [found], {"target": "decoders", "settings": {"data": data}})
+    kept = published.results()["decoders/mine"]["settings"]["data"]
+    assert kept == {"source": "iam", "root": "DIR", "splits": "DIR", "table": "in_root.tsv"}
+
+
+@pytest.mark.parametrize("name", published.results())
+def test_published_results_name_no_place_of_a_machine(name: str) -> None:
+    assert published.results()[name].get("settings", {}).get("data", {}).get("root") in (None, "DIR")
+
+
+def test_publish_without_an_overlay_is_refused() -> None:
     with pytest.raises(InputError, match=r"experiments/line/nowhere\.yaml is missing"):
-        published.publish("line/nowhere", found, LINE)
+        published.check("line/nowhere", "line", {})
 
 
-@pytest.mark.parametrize(("name", "target"), [("line/copiste", "paragraph"), ("page/copiste", "page")])
-def test_publish_under_another_stage_is_refused(name: str, target: str) -> None:
-    with pytest.raises(InputError, match=f"publish={name}: not of stage {target}"):
-        published.check(name, target)
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("line/copiste", "paragraph"), ("line/copiste", "page"), ("page", "page"), ("page/a/b", "page"),
+     ("page/..", "page")],
+)  # fmt: skip
+def test_publish_under_another_name_is_refused(name: str, target: str) -> None:
+    with pytest.raises(InputError, match=f"publish={name}: {target} is evaluated; name it {target}/NAME"):
+        published.check(name, target, {})
+
+
+def test_publish_of_models_that_are_not_published_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my").mkdir()
+    published.check("decoders/mine", "decoders", {"beam": {"model": "language/copiste", "width": 5}})
+    published.check("denoiser/copiste", "denoiser", {"weights": str(tmp_path)})  # what is published itself
+    for model in ("my", str(tmp_path)):
+        with pytest.raises(InputError, match=f"beam.model={model} is not published itself"):
+            published.check("decoders/mine", "decoders", {"beam": {"model": model}})
 
 
 def dummy(folder: Path, stage: str, alphabet: Alphabet | None) -> weights.Weights:

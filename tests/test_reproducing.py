@@ -9,8 +9,8 @@ from typing import Any
 import mxnet as mx
 import pytest
 
-from hwr import assembly, evaluation, published, reproducing, runtime, weights
-from hwr.config import EvaluateConfig, TrainConfig, composed
+from hwr import assembly, board, evaluation, published, reproducing, runtime, weights
+from hwr.config import DecodersConfig, EvaluateConfig, TrainConfig, composed
 from hwr.errors import InputError
 from hwr.reproducing import ERROR_TOLERANCE, LOSS_TOLERANCE, Outcome
 from tests.evaluation.tiny import ALPHABET, LINE, PARAGRAPH, write_pages
@@ -69,6 +69,19 @@ def test_more_than_rounding_is_a_difference_elsewhere(key: str, named: str) -> N
     assert differing(reproducing.curve_figures(CURVE, other)) == [named]
 
 
+def test_training_that_learnt_little_is_a_difference_elsewhere() -> None:
+    record = {**CURVE, "valid/cer": [0.13, 0.05], "test": {}}
+    other = {**record, "environment": {}, "valid/cer": [0.13, 0.1]}
+    assert differing(reproducing.curve_figures(record, other)) == ["lowest valid/cer"]
+    other["valid/cer"] = [0.13, 0.08]
+    assert differing(reproducing.curve_figures(record, other)) == []
+
+
+def test_environment_that_knows_more_is_another() -> None:
+    outcome = reproducing.held(CURVE, {**CURVE, "environment": {**CURVE["environment"], "pillow": "1"}})
+    assert outcome.demand.endswith("recorded with other pillow")
+
+
 def test_areas_are_held_to_their_overlap_elsewhere() -> None:
     record = {**CURVE, "valid/iou_error": [0.5, 0.2], "test": {"pages": 4, "mean_iou": 0.8}}
     del record["valid/cer"]
@@ -100,6 +113,26 @@ def test_rates_are_held_to_four_decimals(change: float, same: bool) -> None:
     assert (differing(reproducing.score_figures(area, other)) == []) is same
 
 
+def test_counts_of_every_part_of_pages_are_exact() -> None:
+    page = {**SCORES, "target": "page", "pages": 1}
+    page["budget"] = {given: {**SCORES["words"], "missed_lines": 1} for given in ("nothing", "area")}
+    page["page_text"] = dict(SCORES["characters"])
+    other = copy.deepcopy(page)
+    other["budget"]["area"]["missed_lines"] = 0
+    other["page_text"]["substitutions"] = 2
+    assert differing(reproducing.score_figures(page, other)) == [
+        "page_text.substitutions",
+        "budget.area.missed_lines",
+    ]
+
+
+def test_counts_of_every_decoder_are_exact() -> None:
+    board = {"target": "decoders", "lines": 3, "decoders": {"greedy": SCORES, "beam": copy.deepcopy(SCORES)}}
+    other = copy.deepcopy(board)
+    other["decoders"]["beam"]["words"]["insertions"] += 1
+    assert differing(reproducing.score_figures(board, other)) == ["decoders.beam.words.insertions"]
+
+
 @pytest.mark.parametrize("key", ["data_fingerprint", "weights_sha256", "lines"])
 def test_other_data_or_weights_are_a_difference(key: str) -> None:
     assert differing(reproducing.score_figures(SCORES, {**SCORES, key: "other"})) == [key]
@@ -118,6 +151,13 @@ def test_table_shows_the_first_epoch_that_differs() -> None:
     said = Outcome("every bit", figures).table()
     assert "epoch 2 of 2: 2" in said
     assert "epoch 2 of 2: 2.5" in said
+
+
+def test_table_shows_the_beginnings_of_several_digests() -> None:
+    page = {**SCORES, "target": "page", "weights_sha256": ["a" * 64, "b" * 64]}
+    figures = reproducing.score_figures(page, {**page, "weights_sha256": ["a" * 64, "c" * 64]})
+    said = Outcome("the recorded counts", figures).table()
+    assert f"{'a' * 12} {'b' * 12}  {'a' * 12} {'c' * 12}  differs" in said
 
 
 # which experiment
@@ -147,7 +187,12 @@ def test_experiment_is_named_in_any_way(given: str) -> None:
         ),
         (lambda: reproducing.evaluate("line/copiste", []), "its data are not at hand; give data.root=DIR"),
         (lambda: reproducing.train("line/copiste", []), "line/copiste: no curve is recorded of its training"),
+        (lambda: reproducing.evaluate("page/copiste", []), "its data are not at hand; give data.root=DIR"),
         (lambda: reproducing.evaluate("line/copiste", ["data.rot=x"]), r"data\.rot: no such key"),
+        (
+            lambda: reproducing.evaluate("decoders/copiste", ["decoders.beam.width=1"]),
+            "decoders.beam.width=1: decoders/copiste is evaluated as it was recorded; keys of data, device, ",
+        ),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(call: Callable[[], object], said: str) -> None:
@@ -185,6 +230,20 @@ def experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folders = [f"folder={tmp_path / 'outputs'}", f"output={tmp_path / 'scores'}"]
         evaluation.run(composed("evaluate", [*places, *own, *folders], EvaluateConfig))
     return folder
+
+
+def test_published_comparison_of_decoders_is_reproduced(experiments: Path, tmp_path: Path) -> None:
+    data = ["data=alto", f"data.root={tmp_path / 'data'}"]
+    places = [f"folder={tmp_path / 'outputs'}", f"output={tmp_path / 'board'}", "scorer=edit_distance"]
+    nodes = [f"~decoders.{name}" for name in ("lexicon", "beam", "denoise", "lexicon_beam", "greedy")]
+    own = [f"weights.line={experiments / 'line' / 'mine' / 'weights'}", "+decoder@decoders.plain=greedy"]
+    settings = [*data, *places, *nodes, *own, "baseline=plain", "publish=decoders/mine"]
+    board.run(composed("decoders", settings, DecodersConfig))
+    outcome = reproducing.evaluate(
+        "decoders/mine", [f"data.root={tmp_path / 'data'}", f"folder={tmp_path / 'again'}"]
+    )
+    assert outcome.kept, outcome.table()
+    assert "decoders.plain.characters.substitutions" in outcome.table()
 
 
 @pytest.mark.parametrize("name", ["line/mine", "paragraph/mine"])
@@ -234,7 +293,8 @@ def test_published_result_is_reproduced(name: str, request: pytest.FixtureReques
     result = reproducing.recorded(name)
     processor = result.get("environment", {}).get("processor", RECORDED_ON)
     if done.returncode == 1 and runtime.describe()["processor"] != processor:
-        text = (tmp_path / "outputs" / "evaluation" / "scores.json").read_text(encoding="utf-8")
+        written = board.NAME if result["target"] == board.TARGET else "scores.json"
+        text = (tmp_path / "outputs" / "evaluation" / written).read_text(encoding="utf-8")
         figures = reproducing.score_figures(result, json.loads(text))
         assert [figure.name for figure in figures if not near(figure)] == [], done.stdout
         return

@@ -1,11 +1,10 @@
 """Trainings that are killed at any moment and resumed end with the bits and the metrics of one that was not.
 
-HWR_KILLS=20 kills each stage that often, and trains each once through train.py.
+HWR_KILLS=20 kills each stage that often, by itself and through train.py.
 """
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -50,31 +49,56 @@ def test_killed_training_ends_with_the_same_bits_and_metrics_when_resumed(stage:
 def test_killed_script_ends_with_the_same_bits_and_metrics_when_the_last_run_is_resumed(
     stage: str, tmp_path: Path
 ) -> None:
-    command = [f"experiments={stage}/smoke", *THROUGH_SCRIPT[stage], f"folder={tmp_path / 'whole'}"]
-    assert script("train.py", *command).returncode == 0
-    cut = tmp_path / "cut"
-    _kill_within_an_epoch(cut, *command[:-1], f"folder={cut}", "save_every=1e-4")
-    done = script("train.py", "resume=last", f"folder={cut}")
-    assert done.returncode == 0, done.stderr
-    assert "resume: on from epoch " in done.stdout
-    assert _ended(cut) == _ended(tmp_path / "whole")
+    command = [f"experiments={stage}/smoke", *THROUGH_SCRIPT[stage]]
+    begun = time.monotonic()
+    assert script("train.py", *command, f"folder={tmp_path / 'whole'}").returncode == 0
+    seconds, whole = time.monotonic() - begun, _ended(tmp_path / "whole")
+    generator = np.random.default_rng()
+    kills = trial = 0
+    while kills < (KILLS if KILLS > 3 else 1):
+        trial += 1
+        cut = tmp_path / f"cut{trial}"
+        _kill_within_an_epoch(_started(cut, *command, "save_every=1e-4"), cut)
+        kills += 1
+        while kills < KILLS and _killed(cut, float(generator.uniform(0, seconds))):
+            kills += 1
+        done = script("train.py", "resume=last", f"folder={cut}")
+        assert done.returncode == 0, done.stderr
+        assert "resume: on from epoch " in done.stdout
+        assert _ended(cut) == whole
+    print(f"{stage}: {kills} kills of {trial} runs of train.py")
 
 
-def _kill_within_an_epoch(folder: Path, *command: str) -> None:
-    """Start train.py and kill it once a state within its second epoch or a later one is kept."""
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *command],
+def _started(folder: Path, *command: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *command, f"folder={folder}"],
         env={**os.environ, **PINNED},
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def _killed(folder: Path, seconds: float) -> bool:
+    """Resume a run and kill it after `seconds`; tell whether it was not faster than that."""
+    process = _started(folder, "resume=last")
+    try:
+        assert process.wait(timeout=seconds) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+    return False
+
+
+def _kill_within_an_epoch(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    """Kill a training once a state within its second epoch or a later one is kept."""
     deadline = time.monotonic() + 100
     while not any(_is_within_an_epoch(path) for path in folder.glob("runs/*/state/*.json")):
         assert process.poll() is None, "it ended before it was killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
 
 

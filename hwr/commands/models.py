@@ -6,11 +6,11 @@ from hwr.errors import InputError
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print the table of published weights."""
+    """Print the tables of published results."""
     if arguments:
         raise InputError(f"models takes no keys, not {arguments[0]}")
     from hwr import runtime  # takes seconds: --help need not wait
-    from hwr.published import table
+    from hwr.result_tables import tables
 
     runtime.start()
-    print(table())
+    print("\n\n".join(tables().values()))

@@ -41,7 +41,10 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m hwr reproduce", description="Make a recorded result again.")
     parser.add_argument("name", help="of an experiment: line/copiste, or experiments/line/copiste")
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="keys of evaluate.py (of train.py with --train)"
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="data.root=DIR, folder=… (with --train keys of train.py)",
     )
     parser.add_argument("--train", action="store_true", help="train it again, and compare the whole curve")
     parser.add_argument(

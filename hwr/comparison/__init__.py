@@ -11,7 +11,7 @@ from hwr import pictures, tracking
 from hwr.binding import make
 from hwr.comparison import changes, page, paired, recorded, terminal
 from hwr.comparison.recorded import Recorded
-from hwr.comparison.tables import Comparison, differing, sentences
+from hwr.comparison.tables import Comparison, data, differing, parameters, sentences
 from hwr.config import CompareConfig, Composed
 from hwr.errors import InputError
 from hwr.scoring.bootstrap import Resampling
@@ -61,7 +61,8 @@ def compare(runs: Sequence[Recorded], config: CompareConfig) -> Comparison:
     scorer = make(Scorer, config.scorer, "scorer")
     for other in others:
         paired.check(base, other)
-    results = [paired.results(base, other, how, scorer) for other in others]
+    level = config.level / len(others)  # p-values are adjusted for so many runs
+    results = [paired.results(base, other, how, scorer, level=level) for other in others]
     return Comparison(runs, paired.adjust(results), config.split, config.level)
 
 
@@ -91,9 +92,9 @@ def _numbers(comparison: Comparison, config: CompareConfig) -> dict[str, Any]:
             for run, results in zip(runs[1:], comparison.results, strict=True)
         },
         "says": sentences(comparison),
-        "parameters": differing([run.parameters for run in runs]),
+        "parameters": differing([parameters(run) for run in runs]),
         "environment": differing([run.environment for run in runs]),
-        "training_data": differing([run.data for run in runs]),
+        "training_data": differing([data(run) for run in runs]),
     }
 
 

@@ -45,8 +45,9 @@ _READ = (
     " runs; the interval holds the middle 95 % of the differences. Matched pairs: mean difference of word"
     " errors between stretches that both read well (Gillick and Cox, 1989). McNemar: lines that one run"
     " alone read without an error.",
-    "Lines of one writer err alike: where writers are known and at least six, the test over writers"
-    " decides. The shaded row of each rate is the one that the sentences above follow.",
+    "Lines of one writer err alike: where writers are known, and enough for a p-value as small as the"
+    " level, the test over writers decides. The shaded row of each rate is the one that the sentences"
+    " above follow.",
     "A test tells whether these weights would differ on more lines of the same kind. It does not tell"
     " whether trainings with other seeds would differ likewise: for that, compare several seeds of each.",
 )

@@ -10,14 +10,15 @@ from hwr.scoring.bootstrap import Interval, Resampling
 from hwr.scoring.counts import Counts
 from hwr.scoring.report import Scorer
 
-ENOUGH = 6  # writers: with fewer, the smallest p-value of swapping theirs is above 0.05
 _IOU_UNITS = 10_000  # an IoU is kept to four decimals
 _SAME = {
     "target": "targets",
     "data_fingerprint": "data",
     "convention": "scoring conventions",
+    "pairing": "pairings of lines",
     "unit": "units",
 }
+_SHOWN = 40  # characters of what differs
 
 Texts = Mapping[str, str]
 
@@ -80,9 +81,10 @@ def check(first: Recorded, second: Recorded) -> None:
     """Raise InputError where two evaluations are not of the same data in the same way."""
     pair, remedy = f"runs {first.short} and {second.short}", "evaluate both alike"
     for key, name in _SAME.items():
-        own, other = (str(run.scores.get(key))[:40] for run in (first, second))
+        own, other = (str(run.scores.get(key)) for run in (first, second))
         if own != other:
-            raise InputError(f"{pair} were evaluated on other {name} ({own}, {other}); {remedy}")
+            shown = ", ".join(_cut(text, own, other) for text in (own, other))
+            raise InputError(f"{pair} were evaluated on other {name} ({shown}); {remedy}")
     for line in {**first.lines, **second.lines}:
         texts = [run.lines[line].reference if line in run.lines else "" for run in (first, second)]
         if texts[0] != texts[1]:
@@ -117,19 +119,26 @@ def writers(first: Recorded, second: Recorded) -> dict[str, str]:
     return found if all(found.values()) and len(set(found.values())) > 1 else {}
 
 
-def results(first: Recorded, second: Recorded, how: Resampling, scorer: Scorer) -> list[Result]:
-    """Return all tests of two evaluations that `check` accepts."""
+def results(
+    first: Recorded, second: Recorded, how: Resampling, scorer: Scorer, *, level: float
+) -> list[Result]:
+    """Return all tests of two evaluations that `check` accepts.
+
+    Where swaps of writers can give a p-value of `level`, the test over writers decides, else that over lines.
+    """
     by = writers(first, second)
     found: list[Result] = []
     for measure in measures(first, second):
-        clustered = measure.by(by, "writers") if by else None
-        own = _swapped_and_drawn(measure, how)
-        if clustered is not None:
-            apart = _swapped_and_drawn(clustered, how)
-            own = apart + own if len(clustered.first) >= ENOUGH else own + apart
-        found += [replace(own[0], decides=True), *own[1:]]
+        found += _in_order(
+            _swapped_and_drawn(measure, how),
+            _swapped_and_drawn(measure.by(by, "writers"), how) if by else [],
+            level,
+        )
     if first.lines:
-        found += [_matched_pairs(first, second, scorer), _mcnemar(first, second)]
+        wrong = _lines_with_an_error(first, second)
+        clustered = [_swapped(wrong.by(by, "writers"))] if by else []
+        found += [_matched_pairs(first, second, scorer)]
+        found += _in_order([_mcnemar(first, second, wrong)], clustered, level)
     return found
 
 
@@ -142,18 +151,43 @@ def adjust(comparisons: Sequence[Sequence[Result]]) -> list[list[Result]]:
     ]
 
 
-def _swapped_and_drawn(measure: Measure, how: Resampling) -> list[Result]:
+def _in_order(lines: Sequence[Result], writers: Sequence[Result], level: float) -> list[Result]:
+    """Return the tests of a measure, first those of what decides."""
+    enough = bool(writers) and _least(writers[0].units) <= level
+    first, *others = [*writers, *lines] if enough else [*lines, *writers]
+    return [replace(first, decides=True), *others]
+
+
+def _least(units: int) -> float:
+    """Return the smallest p-value that swaps of so many units can have."""
+    return float(2.0 ** (1 - units))
+
+
+def _swapped(measure: Measure) -> Result:
     units = len(measure.first)
+    p, least = significance.sign_flips(*measure.errors), _least(units)
+    note = f"of {units} {measure.what} p cannot fall below {least:.2g}" if least > 0.01 else ""
+    return Result(
+        measure=measure.name, test="permutation", units=units, what=measure.what, rates=measure.rates,
+        interval=None, p=p, adjusted=p, note=note,
+    )  # fmt: skip
+
+
+def _swapped_and_drawn(measure: Measure, how: Resampling) -> list[Result]:
     drawn = significance.resampled(list(measure.first.values()), list(measure.second.values()), how)
     interval, p = drawn if drawn is not None else (None, 1.0)
-    swapped = significance.sign_flips(*measure.errors)
-    least = 2.0 ** (1 - units)
-    note = f"of {units} {measure.what} p cannot fall below {least:.2g}" if least > 0.01 else ""
-    common = Result(
-        measure=measure.name, test="permutation", units=units, what=measure.what, rates=measure.rates,
-        interval=None, p=swapped, adjusted=swapped, note=note,
-    )  # fmt: skip
-    return [common, replace(common, test="bootstrap", interval=interval, p=p, adjusted=p, note="")]
+    swapped = _swapped(measure)
+    return [swapped, replace(swapped, test="bootstrap", interval=interval, p=p, adjusted=p, note="")]
+
+
+def _lines_with_an_error(first: Recorded, second: Recorded) -> Measure:
+    """Return the rate of lines that are not read without an error."""
+    characters, _ = measures(first, second)
+    sides = (
+        {line: Counts(1, int(counts.errors > 0)) for line, counts in side.items()}
+        for side in (characters.first, characters.second)
+    )
+    return Measure("lines with an error", "lines", *sides)
 
 
 def _matched_pairs(first: Recorded, second: Recorded, scorer: Scorer) -> Result:
@@ -187,15 +221,13 @@ def _segments(references: Texts, first: Texts, second: Texts) -> list[significan
     return found
 
 
-def _mcnemar(first: Recorded, second: Recorded) -> Result:
-    characters, _ = measures(first, second)
-    wrong = [[errors > 0 for errors in side] for side in characters.errors]
-    first_alone = sum(a and not b for a, b in zip(*wrong, strict=True))
-    second_alone = sum(b and not a for a, b in zip(*wrong, strict=True))
-    p, count = significance.mcnemar(first_alone, second_alone), len(wrong[0])
+def _mcnemar(first: Recorded, second: Recorded, wrong: Measure) -> Result:
+    pairs = list(zip(*wrong.errors, strict=True))
+    first_alone, second_alone = (sum(pair == alone for pair in pairs) for alone in ((1, 0), (0, 1)))
+    p = significance.mcnemar(first_alone, second_alone)
     return Result(
-        measure="lines with an error", test="McNemar", units=count, what="lines",
-        rates=(sum(wrong[0]) / count, sum(wrong[1]) / count), interval=None, p=p, adjusted=p, decides=True,
+        measure=wrong.name, test="McNemar", units=len(pairs), what=wrong.what, rates=wrong.rates,
+        interval=None, p=p, adjusted=p,
         note=f"{second_alone} read well by {first.label} alone, {first_alone} by {second.label}",
     )  # fmt: skip
 
@@ -212,3 +244,13 @@ def _missed(iou: float) -> Counts:
 def _boxes(page: Mapping[str, int], limit: int) -> Counts:
     matched = page[f"matched_{limit}"]
     return Counts(page["true"], 0, page["true"] - matched, page["predicted"] - matched)
+
+
+def _cut(text: str, *both: str) -> str:
+    """Return a text as it is, or of a long one what stands where the two begin to differ."""
+    if len(text) <= _SHOWN:
+        return text
+    differ = next((n for n, (a, b) in enumerate(zip(*both, strict=False)) if a != b), 0)
+    place = max(0, differ - _SHOWN // 2)
+    end = place + _SHOWN
+    return f"{'…' if place else ''}{text[place:end]}{'…' if end < len(text) else ''}"

@@ -70,10 +70,8 @@ def fetch(store: Store, run: Any, label: str, split: str, folder: Path) -> Recor
     place = f"evaluation/{split}"
     held = {Path(file.path).name for file in store.client.list_artifacts(run_id, place)}
     if _SCORES not in held:
-        raise InputError(
-            f"run {run_id[:_SHORT]} ({run.info.run_name}) has no evaluation of split {split}; make one: "
-            f"{_evaluation(run, split)}"
-        )
+        name = f"run {run_id[:_SHORT]} ({run.info.run_name})"
+        raise InputError(f"{name} has no evaluation of split {split}; {_remedy(run, split)}")
     files = {
         name: tracking.download(f"runs:/{run_id}/{place}/{name}", store, folder)
         for name in (_SCORES, line_table.NAME, album.NAME)
@@ -128,13 +126,17 @@ def _one(known: Sequence[Any], name: str, store: Store) -> Any:
     return found[0]
 
 
-def _evaluation(run: Any, split: str) -> str:
+def _remedy(run: Any, split: str) -> str:
     """Return the command that evaluates the weights of a run."""
-    target = run.data.tags.get("stage", "line")
+    run_id, target = run.info.run_id, run.data.tags.get("stage")
+    if target is None:
+        return "it holds no weights to evaluate; name a training"
     source, root = (run.data.params.get(f"data.{key}") for key in ("source", "root"))
     data = [f"data={source or '…'}", *([f"data.root={root}"] if root else [])]
-    weights = f"target={target} weights.{target}=runs:/{run.info.run_id}"
-    return f"python evaluate.py {weights} split={split} {' '.join(data)}"
+    weights = f"weights.{target}=runs:/{run_id}"
+    if target == "denoiser":
+        weights = f"decoder=denoise decoder.weights=outputs/runs/{run_id}/weights/best"
+    return f"make one: python evaluate.py target={target} {weights} split={split} {' '.join(data)}"
 
 
 def _json(store: Store, run_id: str, name: str, folder: Path) -> dict[str, Any]:

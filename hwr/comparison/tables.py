@@ -55,8 +55,8 @@ def tables(comparison: Comparison) -> list[Table]:
         _runs(runs),
         *(_tests(comparison, place) for place in range(len(runs) - 1)),
         _metrics(runs),
-        _differing("Parameters that differ", runs, [_parameters(run) for run in runs]),
-        _differing("Training data", runs, [_data(run) for run in runs]),
+        _differing("Parameters that differ", runs, [parameters(run) for run in runs]),
+        _differing("Training data", runs, [data(run) for run in runs]),
         _differing("Environment", runs, [run.environment for run in runs]),
     ]
 
@@ -66,6 +66,26 @@ def differing(sides: Sequence[Mapping[str, Value]]) -> dict[str, list[Value | No
     keys = sorted({key for side in sides for key in side})
     found = {key: [side.get(key) for side in sides] for key in keys}
     return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
+
+
+def parameters(run: Recorded) -> dict[str, str]:
+    """Return how a run was made and, where its scores tell, how it was evaluated.
+
+    Runs that only evaluate have the same parameters under both names; they are given once.
+    """
+    settings = {**run.scores.get("settings", {}), "scorer": run.scores.get("scorer", "")}
+    evaluated = tracking.flatten({"evaluation": settings})
+    only_evaluates = "target" in run.parameters  # a key of conf/evaluate.yaml, of no training
+    made = {
+        k: v for k, v in run.parameters.items() if not (only_evaluates and f"evaluation.{k}" in evaluated)
+    }
+    return {**made, **evaluated}
+
+
+def data(run: Recorded) -> dict[str, str]:
+    """Return which data a run was trained on, and how much of them."""
+    fingerprint = run.tags.get("data_fingerprint")
+    return {**({"fingerprint": fingerprint[:16]} if fingerprint else {}), **run.data}
 
 
 def percent(rate: float) -> str:
@@ -171,25 +191,6 @@ def _differing(title: str, runs: Sequence[Recorded], sides: Sequence[Mapping[str
 def _digests(found: str | Sequence[str]) -> str:
     """Return the beginnings of the digests of weights, one, or several where pages were read."""
     return " ".join(digest[:8] for digest in ([found] if isinstance(found, str) else found))
-
-
-def _parameters(run: Recorded) -> dict[str, str]:
-    """Return how a run was made and, where its scores tell, how it was evaluated.
-
-    Runs that only evaluate have the same parameters under both names; they are given once.
-    """
-    settings = {**run.scores.get("settings", {}), "scorer": run.scores.get("scorer", "")}
-    evaluated = tracking.flatten({"evaluation": settings})
-    only_evaluates = "target" in run.parameters  # a key of conf/evaluate.yaml, of no training
-    made = {
-        k: v for k, v in run.parameters.items() if not (only_evaluates and f"evaluation.{k}" in evaluated)
-    }
-    return {**made, **evaluated}
-
-
-def _data(run: Recorded) -> dict[str, str]:
-    fingerprint = run.tags.get("data_fingerprint")
-    return {**({"fingerprint": fingerprint[:16]} if fingerprint else {}), **run.data}
 
 
 def _interval(result: Result) -> str:

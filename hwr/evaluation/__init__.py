@@ -29,6 +29,8 @@ def run(composed: Composed) -> float:
         config, tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     )
     found = kind.prepare(task)
+    if config.publish is not None:
+        published.check_weights(config.target, found)
     with common.run_of(found, task.store, composed) as current:
         with common.fresh_in(output) as fresh:
             outcome: common.Outcome = kind.run(task, found, current, fresh)
@@ -36,7 +38,7 @@ def run(composed: Composed) -> float:
         current.flush()
         print(outcome.table)
         if config.publish is not None:
-            print(f"published in {published.publish(config.publish, found[0], outcome.summary)}")
+            print(f"published in {published.publish(config.publish, found, outcome.summary)}")
         print(f"written to {output}\nrun {current.id}\nlook: {current.url}")
     return outcome.error
 
@@ -44,7 +46,7 @@ def run(composed: Composed) -> float:
 def check(config: EvaluateConfig) -> None:
     """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
     if config.publish is not None:
-        published.check(config.publish, config.target)
+        published.check(config.publish, config.target, config.decoder)
     TARGETS[config.target].check(config)
     parts.check_data(config.data)
     assembly.device(config.device)

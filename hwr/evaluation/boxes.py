@@ -44,7 +44,7 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
     summary = {
         **values,
         "pages": len(samples.ids),
-        **common.about(config, found, fingerprint(pages), current),
+        **common.about(config, config.target, found, fingerprint(pages), current),
     }
     said = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
     (output / "scores.json").write_text(said, encoding="utf-8")

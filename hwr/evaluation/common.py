@@ -10,14 +10,15 @@ from typing import Any, Generic, TypeVar
 
 from hwr import runtime, tracking
 from hwr.building import parts
-from hwr.config import Composed, EvaluateConfig, LinesConfig
+from hwr.config import Composed, LinesConfig
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.tracking import Run, Store
 from hwr.weights import Weights
 
-# Keys of conf/evaluate.yaml that the numbers depend on, besides weights and scorer.
-SETTINGS = ("data", "decoder", "batch_size", "unknown", "seams", "working_pixels", "pdf_dpi", "max_pixels")
+# Keys of conf/evaluate.yaml and conf/decoders.yaml that the numbers depend on, besides weights and scorer.
+SETTINGS = ("data", "decoder", "decoders", "batch_size", "unknown", "seams", "working_pixels", "pdf_dpi",
+            "max_pixels")  # fmt: skip
 
 Config = TypeVar("Config", bound=LinesConfig, covariant=True)
 
@@ -99,21 +100,19 @@ def metrics(split: str, values: dict[str, float]) -> dict[str, float]:
     return {f"{place}/{name}": value for name, value in values.items()}
 
 
-def about(config: EvaluateConfig, found: Sequence[Weights], fingerprint: str, run: Run) -> dict[str, Any]:
-    """Return what scores.json says of where its numbers come from, and how they were made."""
-    settings = {name: getattr(config, name) for name in SETTINGS}
-    made = {"settings": settings, "environment": runtime.describe()}
-    return {"target": config.target, **origin(config, found, fingerprint, run), **made}
-
-
-def origin(config: LinesConfig, found: Sequence[Weights], fingerprint: str, run: Run) -> dict[str, Any]:
-    """Return which data was read with which weights, and in which run it is logged."""
+def about(
+    config: LinesConfig, target: str, found: Sequence[Weights], fingerprint: str, run: Run
+) -> dict[str, Any]:
+    """Return what is said of scores: which data and weights gave them, how, and in which run they are."""
     digests = [own.sha256 for own in found]
     names = [str(own.folder) for own in found]
     return {
+        "target": target,
         "split": config.split,
         "data_fingerprint": fingerprint,
         "weights": names[0] if len(names) == 1 else names,
         "weights_sha256": digests[0] if len(digests) == 1 else digests,
         "run": run.id,
+        "settings": {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)},
+        "environment": runtime.describe(),
     }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hwr import assembly, decoders
+from hwr import assembly, decoders, published
 from hwr.config import EvaluateConfig
 from hwr.decoding.denoise import DenoiseDecoder
 from hwr.errors import InputError
@@ -26,7 +26,9 @@ def check(config: EvaluateConfig) -> None:
 
 def prepare(task: Task[EvaluateConfig]) -> list[Weights]:
     """Return the weights that are evaluated; raise InputError for what is missing, before a page is read."""
-    line.prepare(task)
+    (reader,) = line.prepare(task)
+    if task.config.publish is not None:
+        published.name_of(reader.folder)
     return [assembly.find(task.config.decoder["weights"], kind="denoiser")]
 
 
@@ -41,7 +43,8 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
     for probs in read_chunks(task, reader, lines):
         read += (readings := decoder.base.read(probs))
         mended += decoder.rewritten(readings, probs)
-    about = common.about(config, found, lines.fingerprint, current) | {"line_weights_sha256": reader.sha256}
+    about = common.about(config, config.target, found, lines.fingerprint, current)
+    about |= {"line_weights": str(reader.folder), "line_weights_sha256": reader.sha256}
     (output / "before").mkdir()
     plain = replace(config, kept_height=0)  # the lines are kept once
     before = line.scored(plain, lines, read, about=about, output=output / "before")

@@ -41,7 +41,7 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
     lines = find_lines(task, own)
     lines.refuse_seen_by(decoder)
     readings = [reading for probs in read_chunks(task, own, lines) for reading in decoder.read(probs)]
-    about = common.about(config, found, lines.fingerprint, current)
+    about = common.about(config, config.target, found, lines.fingerprint, current)
     outcome = scored(config, lines, readings, about=about, output=output)
     current.metrics(common.metrics(config.split, values(outcome.summary)), 0)
     return outcome

@@ -93,7 +93,7 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
     if not results:
         raise InputError(f"the split {config.split} has no page with lines to score; see data.exclude")
     about = (
-        common.about(config, found, digest, current)
+        common.about(config, config.target, found, digest, current)
         | _about(results)
         | {"pages_without_lines_to_score": len(pages) - len(results)}
     )

@@ -47,7 +47,7 @@ def comparison(tmp_path: Path) -> Comparison:
         Logged("new", misread(0), parameters={"note": "x"}),
     ]
     runs = [recorded(run, label, tmp_path / label) for run, label in zip(made, "AB", strict=True)]
-    return Comparison(runs, [paired.results(*runs, HOW, IN_PROCESS)], "test", 0.05)
+    return Comparison(runs, [paired.results(*runs, HOW, IN_PROCESS, level=0.05)], "test", 0.05)
 
 
 def elements(text: str) -> Elements:

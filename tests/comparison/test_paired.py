@@ -10,7 +10,7 @@ from hwr.comparison.paired import Result
 from hwr.comparison.recorded import Recorded
 from hwr.errors import InputError
 from hwr.scoring.counts import Counts
-from hwr.scoring.report import Scorer
+from hwr.scoring.report import CONVENTION, Scorer
 from tests.comparison.logged import HOW, IN_PROCESS, TRUTH, Logged, misread, recorded
 from tests.scoring.test_sc_stats import needs_sctk
 
@@ -31,7 +31,7 @@ def result(results: list[Result], measure: str, test: str, what: str = "lines") 
 
 
 def test_results_swap_lines_and_writers(pair: tuple[Recorded, Recorded]) -> None:
-    found = paired.results(*pair, HOW, IN_PROCESS)
+    found = paired.results(*pair, HOW, IN_PROCESS, level=0.05)
     assert result(found, "CER", "permutation").p == 2 / 2**8
     assert result(found, "CER", "permutation", "writers").p == 2 / 2**4
     assert (
@@ -42,7 +42,7 @@ def test_results_swap_lines_and_writers(pair: tuple[Recorded, Recorded]) -> None
 
 def test_results_hold_rates_and_intervals(pair: tuple[Recorded, Recorded]) -> None:
     length = sum(map(len, TRUTH.values()))
-    found = result(paired.results(*pair, HOW, IN_PROCESS), "CER", "bootstrap")
+    found = result(paired.results(*pair, HOW, IN_PROCESS, level=0.05), "CER", "bootstrap")
     assert found.rates == (8 / length, 0.0)
     assert found.difference == -8 / length
     assert found.interval is not None
@@ -51,14 +51,16 @@ def test_results_hold_rates_and_intervals(pair: tuple[Recorded, Recorded]) -> No
 
 def test_results_count_lines_that_one_alone_reads_well(tmp_path: Path) -> None:
     first, second = of(tmp_path, Logged("a", misread(5)), Logged("b", {**misread(0), "p7/l1": "wrong"}))
-    found = result(paired.results(first, second, HOW, IN_PROCESS), "lines with an error", "McNemar")
+    found = result(
+        paired.results(first, second, HOW, IN_PROCESS, level=0.05), "lines with an error", "McNemar"
+    )
     assert found.p == 2 * (1 + 6) / 2**6
     assert found.rates == (5 / 16, 1 / 16)
     assert found.note == "1 read well by A alone, 5 by B"
 
 
 def test_results_compare_segments(pair: tuple[Recorded, Recorded]) -> None:
-    found = result(paired.results(*pair, HOW, IN_PROCESS), "WER", "matched pairs", "segments")
+    found = result(paired.results(*pair, HOW, IN_PROCESS, level=0.05), "WER", "matched pairs", "segments")
     assert found.units == 8  # each misread line has one
     assert found.p == 1  # all differ alike: no spread
     assert "in process" in found.note
@@ -69,7 +71,7 @@ def test_results_compare_segments_as_sctk_does(tmp_path: Path) -> None:
     first, second = of(tmp_path, Logged("a", misread(5)), Logged("b", {**misread(0), "p7/l1": "wrong"}))
     official = Scorer(name="sclite", command=None, timeout_s=60)
     own, other = (
-        result(paired.results(first, second, HOW, scorer), "WER", "matched pairs", "segments")
+        result(paired.results(first, second, HOW, scorer, level=0.05), "WER", "matched pairs", "segments")
         for scorer in (IN_PROCESS, official)
     )
     assert other.units == own.units == 6
@@ -81,14 +83,35 @@ def test_results_compare_segments_as_sctk_does(tmp_path: Path) -> None:
 def test_writers_decide_where_they_are_enough(tmp_path: Path, writers: int, what: str) -> None:
     by = {line: f"w{n % writers}" for n, line in enumerate(TRUTH)}
     first, second = of(tmp_path, Logged("a", misread(8), writers=by), Logged("b", misread(0), writers=by))
-    deciding = [r for r in paired.results(first, second, HOW, IN_PROCESS) if r.decides and r.measure == "CER"]
+    deciding = [
+        r
+        for r in paired.results(first, second, HOW, IN_PROCESS, level=0.05)
+        if r.decides and r.measure == "CER"
+    ]
     assert [(r.test, r.what) for r in deciding] == [("permutation", what)]
+
+
+def test_writers_decide_of_whole_lines_too(pair: tuple[Recorded, Recorded]) -> None:
+    found = paired.results(*pair, HOW, IN_PROCESS, level=0.05)
+    (deciding,) = (r for r in found if r.decides and r.measure == "lines with an error")
+    assert (deciding.test, deciding.what, deciding.p) == ("permutation", "writers", 2 / 2**4)
+    assert deciding.rates == (8 / 16, 0.0)
+
+
+@pytest.mark.parametrize(("level", "what"), [(0.01, "writers"), (0.005, "lines")])
+def test_writers_decide_where_they_can_reach_the_level(
+    pair: tuple[Recorded, Recorded], level: float, what: str
+) -> None:
+    found = paired.results(*pair, HOW, IN_PROCESS, level=level)  # 8 writers: 2 / 2**8 at least
+    assert {r.what for r in found if r.decides} == {what}
 
 
 def test_few_writers_are_told_of(tmp_path: Path) -> None:
     by = {line: f"w{n % 4}" for n, line in enumerate(TRUTH)}
     first, second = of(tmp_path, Logged("a", misread(8), writers=by), Logged("b", misread(0), writers=by))
-    found = result(paired.results(first, second, HOW, IN_PROCESS), "CER", "permutation", "writers")
+    found = result(
+        paired.results(first, second, HOW, IN_PROCESS, level=0.05), "CER", "permutation", "writers"
+    )
     assert found.note == "of 4 writers p cannot fall below 0.12"
 
 
@@ -97,7 +120,10 @@ def test_lines_of_unknown_writers_are_drawn_alone(tmp_path: Path) -> None:
     first, second = of(
         tmp_path, Logged("a", misread(8), writers=unknown), Logged("b", misread(0), writers=unknown)
     )
-    assert {r.what for r in paired.results(first, second, HOW, IN_PROCESS)} == {"lines", "segments"}
+    assert {r.what for r in paired.results(first, second, HOW, IN_PROCESS, level=0.05)} == {
+        "lines",
+        "segments",
+    }
 
 
 def test_line_read_where_none_is_counts_for_who_read_it(tmp_path: Path) -> None:
@@ -119,7 +145,11 @@ def test_line_read_where_none_is_counts_for_who_read_it(tmp_path: Path) -> None:
     ("about", "said"),
     [
         ({"data_fingerprint": "e1"}, "runs aaaaaaaa and bbbbbbbb were evaluated on other data (f0f0f0"),
-        ({"convention": "other"}, "were evaluated on other scoring conventions"),
+        (
+            {"convention": CONVENTION.replace("case matters", "case ignored")},
+            "were evaluated on other scoring conventions (…tion attached; case matters, …tion attached; case ignored)",
+        ),
+        ({"pairing": "by order"}, "were evaluated on other pairings of lines (None, by order)"),
         ({"target": "page"}, "were evaluated on other targets (line, page); evaluate both alike"),
     ],
 )
@@ -147,7 +177,7 @@ def test_areas_are_compared_by_page(pair: tuple[Recorded, Recorded]) -> None:
     )
     (measure,) = paired.measures(first, second)
     assert measure.rates == pytest.approx((0.2, 0.15))
-    found = paired.results(first, second, HOW, IN_PROCESS)
+    found = paired.results(first, second, HOW, IN_PROCESS, level=0.05)
     assert [(r.measure, r.test, r.what) for r in found] == [
         ("1 − IoU", "permutation", "pages"),
         ("1 − IoU", "bootstrap", "pages"),
@@ -175,7 +205,7 @@ def boxes(run: Recorded, scores: dict[str, object]) -> Recorded:
 def test_tests_of_several_runs_are_adjusted_together(tmp_path: Path) -> None:
     base = recorded(Logged("a", misread(8)), "A", tmp_path / "a")
     others = [recorded(Logged("b", misread(n)), "B", tmp_path / str(n)) for n in (0, 8)]
-    found = paired.adjust([paired.results(base, other, HOW, IN_PROCESS) for other in others])
+    found = paired.adjust([paired.results(base, other, HOW, IN_PROCESS, level=0.05) for other in others])
     p = [result(own, "CER", "permutation").p for own in found]
     adjusted = [result(own, "CER", "permutation").adjusted for own in found]
     assert p == [2 / 2**8, 1]

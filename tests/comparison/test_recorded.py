@@ -99,6 +99,19 @@ def test_run_without_an_evaluation_is_refused_with_the_command_that_makes_one(
     )
 
 
+def test_run_whose_weights_cannot_be_evaluated_so_is_told_what_to_do(store: Store, tmp_path: Path) -> None:
+    with tracking.run(store, "d", run_id=None, tags={"stage": "denoiser"}) as denoiser:
+        pass
+    with tracking.run(store, "p", run_id=None, tags={}) as pages:
+        pass
+    for run, remedy in (
+        (denoiser, f"decoder=denoise decoder.weights=outputs/runs/{denoiser.id}/weights/best"),
+        (pages, "it holds no weights to evaluate; name a training"),
+    ):
+        with pytest.raises(InputError, match=remedy):
+            fetched(store, run.id, tmp_path)
+
+
 def test_damaged_scores_are_refused(store: Store, tmp_path: Path) -> None:
     with tracking.run(store, "broken", run_id=None, tags={}) as run:
         run.text("evaluation/test/scores.json", "[1]")

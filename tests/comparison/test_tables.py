@@ -20,7 +20,7 @@ def runs(tmp_path: Path) -> list[Recorded]:
 
 
 def compared(runs: list[Recorded]) -> Comparison:
-    results = [paired.results(runs[0], run, HOW, IN_PROCESS) for run in runs[1:]]
+    results = [paired.results(runs[0], run, HOW, IN_PROCESS, level=0.05) for run in runs[1:]]
     return Comparison(runs, paired.adjust(results), "test", 0.05)
 
 

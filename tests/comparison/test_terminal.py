@@ -8,7 +8,7 @@ from tests.comparison.logged import HOW, IN_PROCESS, Logged, misread, recorded
 def test_text_holds_all_sentences_and_tables(tmp_path: Path) -> None:
     made = [Logged("old", misread(16), parameters={"lr": 1}), Logged("new", misread(0), parameters={"lr": 2})]
     runs = [recorded(run, label, tmp_path / label) for run, label in zip(made, "AB", strict=True)]
-    comparison = Comparison(runs, [paired.results(*runs, HOW, IN_PROCESS)], "test", 0.05)
+    comparison = Comparison(runs, [paired.results(*runs, HOW, IN_PROCESS, level=0.05)], "test", 0.05)
     text = terminal.text(comparison)
     assert all(sentence in text for sentence in sentences(comparison))
     assert all(table.title.upper() in text for table in tables(comparison))

@@ -162,8 +162,8 @@ def test_split_without_lines_to_score_is_refused(
     assert not list(place.output.glob("*"))
 
 
-def test_weights_of_three_steps_are_not_published(
+def test_scores_of_weights_that_are_not_published_are_not_published(
     place: Place, reader: Reader, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refused(capsys, lambda: place.evaluate("page", "publish=page/nothing"))
-    assert said.startswith("publish=page/nothing: not of stage page")
+    assert said.endswith("/paragraph is not published itself; publish these weights first")

@@ -109,6 +109,24 @@ def test_resampling_is_the_interval_of_the_paired_bootstrap_and_of_scipy() -> No
     )
 
 
+@pytest.mark.parametrize("better", [0, 20, 45])
+def test_resampling_has_the_p_value_of_draws_made_one_by_one(better: int) -> None:
+    first, second = drawn_errors(80)
+    second = np.maximum(0, second - (np.arange(80) < better))
+    length = np.random.default_rng(2).integers(20, 60, 80)
+    _, p = resampled(
+        [Counts(int(n), int(e)) for n, e in zip(length, first, strict=True)],
+        [Counts(int(n), int(e)) for n, e in zip(length, second, strict=True)],
+    )
+    generator, below, above = np.random.default_rng(5), 0, 0
+    for _ in range(4000):
+        lines = generator.choice(80, 80)
+        change = sum(int(second[line]) - int(first[line]) for line in lines)
+        below, above = below + (change <= 0), above + (change >= 0)
+    assert p == pytest.approx(min(1, 2 * min(below, above) / 4000), abs=0.05)
+    assert better or p > 0.1
+
+
 # McNemar
 
 
