@@ -4,7 +4,7 @@ import difflib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
 from typing import Any, TypeVar
@@ -51,6 +51,16 @@ def bind(
             raise InputError(f"{where}.{key} is not set; give it on the command line or in its YAML")
     hints = _hints(maker)
     return {key: _checked(value, hints.get(key, Any), f"{where}.{key}") for key, value in settings.items()}
+
+
+def texts(settings: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the texts of nested settings with their keys, below `key` ("" for the top)."""
+    if isinstance(settings, str):
+        yield key, settings
+        return
+    inner = settings.items() if isinstance(settings, Mapping) else ()
+    for name, own in enumerate(settings) if isinstance(settings, list) else inner:
+        yield from texts(own, f"{key}.{name}" if key else str(name))
 
 
 def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:

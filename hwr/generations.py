@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.errors import InputError
+from hwr.errors import InputError, NoRoomError
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -36,17 +36,16 @@ class Generation:
 def write(folder: Path, about: Mapping[str, Any], arrays: Arrays, *, before: int) -> int:
     """Write the next generation and drop all others but `before`; return its number.
 
-    Raises InputError where it cannot be written; what was there stays.
+    Raises NoRoomError where it cannot be written; what was there stays.
     """
     content = io.BytesIO()  # in one piece: it can be digested, and fails as a whole
     np.savez(content, **arrays)
     number = 1 + max(_numbers(folder), default=0)
     said = {"sha256": _digest(about, content.getbuffer()), **about}
-    folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / _name(number, "npz"), content.getbuffer())
     try:
         write_whole(folder / _name(number, "json"), json.dumps(said, indent=1).encode())
-    except InputError:
+    except NoRoomError:
         (folder / _name(number, "npz")).unlink()
         raise
     kept = {_name(one, end) for one in (number, before) for end in ("npz", "json")}
@@ -73,10 +72,11 @@ def newest(folder: Path) -> Generation | None:
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file of a run that is there with all of its content, or as it was before.
 
-    Raises InputError where it cannot be written.
+    Raises NoRoomError where it cannot be written.
     """
     fresh = path.with_name(path.name + ".new")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with fresh.open("wb") as file:
             file.write(content)
             file.flush()
@@ -86,7 +86,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):
             fresh.unlink()  # half a file takes room that others need
         reason = f"cannot write {path.name} ({error.strerror})"
-        raise InputError(f"{path.parent}: {reason}; make room there, then resume the run") from None
+        raise NoRoomError(f"{path.parent}: {reason}; make room there, then resume the run") from None
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, ValueType
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -58,8 +58,9 @@ class SweepRun(Callback):
             self._environment = {"HWR_ROOT": str(ROOT), tracking.PARENT_VARIABLE: run.id, **threads}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """End the run as finished, or as failed where a job did."""
-        _open.close()
+        """End the run as finished, or as failed where a job did; say why where that is not possible."""
+        with _told():  # what Hydra catches here it only warns of
+            _open.close()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Tell the training what of it is swept."""
@@ -74,15 +75,25 @@ class SweepRun(Callback):
         """Say and record why a job failed, and hand the sweeper the worst of values, so that others go on."""
         if self._environment and job_return.status == JobStatus.FAILED:
             error = job_return._return_value  # the property writes to standard error, and raises it
-            _record_failure(config, typing.cast(Exception, error))
             job_return.return_value, job_return.status = math.inf, JobStatus.COMPLETED
+            _record_failure(config, typing.cast(Exception, error))
 
 
 @contextmanager
 def sweep_ended() -> Iterator[None]:
     """End the run of a sweep that is open when the block ends, as that does: finished, failed or killed."""
-    with _open:
+    with _told(), _open:
         yield
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn bad input into one line and exit status 2, in the process of a sweep too."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 _open = ExitStack()  # the run of the sweep that this process drives
@@ -97,6 +108,12 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
     params = config.hydra.sweeper.get("params") or {}
     given = _parsed([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
     swept = {key: override for key, override in given.items() if override.is_sweep_override()}
+    for key in ("resume", *swept):
+        if key in given and key.partition(".")[0] in NEUTRAL:
+            reason = "changes nothing of what is learnt, and cannot be swept"
+            if key == "resume":
+                reason = "a sweep that was killed goes on with its own command"
+            raise InputError(f"{given[key].input_line}: {reason}; leave {key} out")
     told = sorted(f"{o.input_line}" for key, o in given.items() if key.partition(".")[0] not in NEUTRAL)
     launcher = str(config.hydra.launcher["_target_"]).rpartition(".")[2]
     found = Sweep(
@@ -119,6 +136,10 @@ def _parsed(overrides: Sequence[str]) -> dict[str, Override]:
 
 def _choices(override: Override) -> int:
     """Return how many values a swept key has; 1 where only the sweeper knows."""
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        value = typing.cast(Glob, override.value())
+        group = ROOT / "conf" / override.get_key_element().lstrip("+~").partition("@")[0]
+        return len(value.filter([path.stem for path in group.glob("*.yaml")]))
     return len(list(override.sweep_string_iterator())) if override.is_discrete_sweep() else 1
 
 
@@ -141,5 +162,9 @@ def _record_failure(config: DictConfig, error: Exception) -> None:
         traceback.print_exception(error)
     print(f"error: job {sweep.job_name()}: {said}", file=sys.stderr)
     place = config.tracking
-    store = tracking.open_store(place.uri, Path(config.folder), place.experiment)
-    sweep.fail(store, said, details="".join(traceback.format_exception(error)))
+    try:
+        tracking.await_answer(place.uri, sweep.PATIENCE_S)
+        store = tracking.open_store(place.uri, Path(config.folder), place.experiment)
+        sweep.fail(store, said, details="".join(traceback.format_exception(error)))
+    except InputError as away:  # the sweep finds at its end that this job has no result
+        print(f"error: job {sweep.job_name()}: not recorded: {one_line(away)}", file=sys.stderr)

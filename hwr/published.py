@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hwr import weights
+from hwr.binding import texts
 from hwr.config import ROOT, portable
 from hwr.errors import InputError
 
@@ -29,7 +30,7 @@ def check(name: str, target: str, decoder: Mapping[str, Any]) -> None:
         raise InputError(
             f"publish={name}: experiments/{name}.yaml is missing; write the overlay that makes it first"
         )
-    for key, text in _texts(decoder, ""):
+    for key, text in texts(decoder, ""):
         if (Path(text).is_absolute() or Path(text).exists()) and (target, key) != ("denoiser", "weights"):
             raise InputError(
                 f"publish={name}: {key}={text} is not published itself; name what is, or leave it out"
@@ -79,15 +80,6 @@ def name_of(folder: Path) -> str:
     if not place.is_relative_to(root):
         raise InputError(f"publish: {folder} is not published itself; publish these weights first")
     return place.parent.relative_to(root).as_posix()
-
-
-def _texts(node: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Yield the texts of nested settings with their keys."""
-    if isinstance(node, Mapping):
-        for name, own in node.items():
-            yield from _texts(own, f"{key}.{name}" if key else str(name))
-    elif isinstance(node, str):
-        yield key, node
 
 
 def _without_folders(summary: Mapping[str, Any]) -> dict[str, Any]:

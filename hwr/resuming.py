@@ -1,17 +1,21 @@
 """Going on with a run: which one, what of its configuration may differ, and what is known of it already."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from hwr.config import Composed, TrainConfig, stored
+from hwr.binding import texts
+from hwr.checkpoint import sha256
+from hwr.config import ROOT, Composed, TrainConfig, stored
 from hwr.errors import InputError
 from hwr.generations import newest, write_whole
 from hwr.locks import held
 
 CONFIG, START, STATE = "config.yaml", "start.json", "state"  # in the folder of a run
+OVERRIDES, FILE = "overrides", "file "  # in START: the first command line, and before keys that name files
 LAST = "last"  # names the run that was started last
 
 # What may be given anew when a run is resumed: a key, or all keys of a node. Any other that differs is
@@ -105,8 +109,13 @@ def configuration(place: Path, now: Composed) -> Composed:
     """Return the configuration of the run in `place` with what the command line `now` says of FREE.
 
     A command line may be given again as a whole. Raises InputError for a key that has another value than the
-    run was trained with.
+    run was trained with, and for another overlay.
     """
+    given = json.loads(_read(place).get(OVERRIDES, "null"))
+    for override in now.overrides:
+        if given is not None and _name(override) == "experiments" and override not in given:
+            reason = f"{override}, and the run was started with {' '.join(given) or 'no overrides'}"
+            raise InputError(f"resume={place.name}: {reason}; leave it out, or start another run")
     own = stored((place / CONFIG).read_text(encoding="utf-8"), (), TrainConfig)
     changed: dict[str, Any] = {"folder": now.root.folder}  # it was found there
     for override in sorted(now.overrides, key=_depth, reverse=True):  # a single key before its whole node
@@ -116,7 +125,8 @@ def configuration(place: Path, now: Composed) -> Composed:
                     f"resume={place.name}: {key}={after}, and the run was trained with {before}; "
                     f"leave {override} out, or start another run"
                 )
-            changed[key] = after
+            if key == _name(override):  # not what comes along with data=alto
+                changed[key] = after
     single = [f"{key}={json.dumps(value)}" for key, value in changed.items()]
     return stored(own.yaml, single, TrainConfig)
 
@@ -124,22 +134,45 @@ def configuration(place: Path, now: Composed) -> Composed:
 def describe(place: Path, config: str, start: Mapping[str, str]) -> None:
     """Keep a start of the run in `place`, for when it is resumed: what trains it, and `start`.
 
-    That is when it `started` (UTC, ISO 8601), the `fingerprint` of its data, and what its bits depend on.
+    That is when it `started` (UTC, ISO 8601), the `fingerprint` of its data, digests of the files that keys
+    name, the overrides, and what its bits depend on. Overrides of an earlier start stay.
     """
+    if (place / START).is_file():
+        start = {**start, **{key: own for key, own in _read(place).items() if key == OVERRIDES}}
     write_whole(place / START, (json.dumps(start, indent=1) + "\n").encode())
     write_whole(place / CONFIG, config.encode())  # last: with it the run can be resumed
 
 
 def compare(place: Path, start: Mapping[str, str]) -> list[str]:
-    """Return what the bits depend on and differs from the start before; raise InputError for other data."""
+    """Return what the bits depend on and differs from the start before; raise InputError for other data.
+
+    Those are pages of another fingerprint, and files that keys name with another content.
+    """
     before = _read(place)
-    if before["fingerprint"] != start["fingerprint"]:
-        digests = f"({before['fingerprint'][:12]}, now {start['fingerprint'][:12]})"
-        raise InputError(
-            f"resume={place.name}: the data changed since {digests}; bring them back, or start another run"
-        )
-    keys = [key for key in start if key not in ("started", "fingerprint")]
+    files = {key: key.removeprefix(FILE) for key in start if key.startswith(FILE) and key in before}
+    for key, name in {"fingerprint": "the data", **files}.items():
+        if before[key] != start[key]:
+            digests = f"({before[key][:12]}, now {start[key][:12]})"
+            raise InputError(
+                f"resume={place.name}: {name} changed since {digests}; bring back what was there, "
+                "or start another run"
+            )
+    keys = [key for key in start if key not in ("started", "fingerprint", OVERRIDES, *files)]
     return [f"{key} {before.get(key)}, now {start[key]}" for key in keys if before.get(key) != start[key]]
+
+
+def digests(config: TrainConfig) -> dict[str, str]:
+    """Return the SHA-256 of the files that keys of stage and decoder name, by FILE and the key.
+
+    Names of published models count too; of a folder, all its files are one.
+    """
+    found = {}
+    for key, text in [*texts(config.stage, "stage"), *texts(config.decoder, "decoder")]:
+        places = [Path(text), ROOT / "experiments" / text] if "/" in text else [Path(text)]
+        for place in [place for place in places if place.is_file() or ("/" in text and place.is_dir())][:1]:
+            files = sorted(path for path in (place, *place.rglob("*")) if path.is_file())
+            found[FILE + key] = hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
+    return found
 
 
 def _read(place: Path) -> dict[str, str]:

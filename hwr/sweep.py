@@ -25,6 +25,7 @@ SWEEP_HASH, CONFIG_HASH, SWEPT, STATE, ERROR = "sweep_hash", "config_hash", "swe
 # Keys that change nothing of what is learnt: where a training lies, how it is recorded, how often it is kept.
 NEUTRAL = ("folder", "tracking", "resume", "save_every", "max_pixels")
 GRACE_S = 10.0  # a killed job has fallen by then
+PATIENCE_S = 300.0  # a tracking server that is away when a job begins or ends is waited for
 
 
 class Pruned(Exception):  # noqa: N818  (nothing went wrong)
@@ -180,7 +181,8 @@ def _lock(folder: Path, name: str) -> Path:
 
 def _unfinished(store: Store, sweep: Sweep) -> str | None:
     found = tracking.tagged(store, SWEEP_HASH, sweep.hash)
-    return next((run.id for run in found if sweep.again or run.status != FINISHED), None)
+    here = (run for run in found if (sweep.folder / "runs" / run.id).is_dir())  # else another folder's
+    return next((run.id for run in here if sweep.again or run.status != FINISHED), None)
 
 
 @contextlib.contextmanager
@@ -225,6 +227,7 @@ def _before(store: Store, run: str, config: str) -> Job | None:
 
 def _conclude(run: Run, sweep: Sweep) -> list[Job]:
     """Log the best job and the table of all; those that fell are ended."""
+    tracking.await_answer(sweep.uri, PATIENCE_S)
     _end_fallen(run, sweep.folder)
     found = jobs(run.store, run.id)
     first, table = best(found), markdown(found, sweep.keys)
@@ -239,14 +242,15 @@ def _conclude(run: Run, sweep: Sweep) -> list[Job]:
 
 
 def _end_fallen(run: Run, folder: Path) -> None:
-    """End the jobs that run on record alone, as no process holds their place any more."""
+    """End the jobs that run on record alone, as no process holds their place or trains them any more."""
     deadline = time.monotonic() + GRACE_S
     for found in tracking.tagged(run.store, tracking.PARENT, run.id):
-        lock = _lock(folder, f"{run.id}-{found.tags.get(CONFIG_HASH, '')}")
-        if found.status == "RUNNING" and _is_free(lock, deadline):
+        place = _lock(folder, f"{run.id}-{found.tags.get(CONFIG_HASH, '')}")
+        locks = (place, folder / "runs" / found.id / "lock")
+        if found.status == "RUNNING" and all(_is_free(lock, deadline) for lock in locks):
             fallen = tracking.attach(run.store, found.id)
             if fallen is not None:
-                fallen.end("KILLED")
+                fallen.end_fallen()
 
 
 def _is_free(lock: Path, deadline: float) -> bool:

@@ -1,5 +1,6 @@
 """A whole training: build it, track it, fit it, keep its weights."""
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from hwr import building, checkpoint, resuming, runtime, sweep, tracking, weights
 from hwr.building.parts import Training
 from hwr.config import ROOT, Composed, TrainConfig
-from hwr.errors import InputError
+from hwr.errors import InputError, NoRoomError
 from hwr.plan import Step
 from hwr.ranking import FINISHED, PRUNED
 from hwr.revision import Revision
@@ -33,6 +34,7 @@ def run(composed: Composed, *, watch: Watch | None = None) -> float:
     if tracking.parent_run() is None:
         return _run(composed, watch)
     place = composed.root.tracking
+    tracking.await_answer(place.uri, sweep.PATIENCE_S)
     store = tracking.open_store(place.uri, Path(composed.root.folder), place.experiment)
     with sweep.place(store, sweep.config_hash(composed.values)) as before:
         if before is not None and before.status == FINISHED and before.value is not None:
@@ -61,7 +63,7 @@ def _train(composed: Composed, behind: Path | None, watch: Watch | None) -> floa
     store = tracking.open_store(config.tracking.uri, folder, config.tracking.experiment)
     known = behind is not None and resuming.has_state(behind)  # then what it started from is not needed
     training = building.training(replace(config, init=None) if known else config, store, progress=True)
-    start = _start(training)
+    start = _start(training, composed)
     for difference in resuming.compare(behind, start) if behind is not None else ():
         print(f"resume: {difference}: the bits may be others than without an interruption")
     name, tags = sweep.job_name() or config.name, _tags(composed, training)
@@ -133,15 +135,23 @@ def _tags(composed: Composed, training: Training) -> dict[str, str]:
     return tags | {sweep.CONFIG_HASH: sweep.config_hash(composed.values)} | sweep.job_tags()
 
 
-def _start(training: Training) -> dict[str, str]:
+def _start(training: Training, composed: Composed) -> dict[str, str]:
     """Return what a resumed training is compared with: data, and what the bits depend on."""
     described, revision = runtime.describe(), Revision.of(ROOT)
     about = ("mxnet", "numpy", "processor", "instruction_set", "threads", "engine")
     code = "unknown" if revision is None else revision.commit[:12]
     if revision is not None and revision.diff:
         code += f" changed {sha256(revision.diff.encode()).hexdigest()[:12]}"
-    known = {"fingerprint": training.fingerprint, "code": code, **{key: described[key] for key in about}}
-    return {"started": datetime.now(timezone.utc).isoformat(timespec="microseconds"), **known}
+    packages = {name: metadata.version(name) for name in ("opencv-python-headless", "albumentations")}
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+        "fingerprint": training.fingerprint,
+        **resuming.digests(composed.root),
+        resuming.OVERRIDES: json.dumps(composed.overrides),
+        "code": code,
+        **{key: described[key] for key in about},
+        **packages,
+    }
 
 
 def _place(current: tracking.Run, composed: Composed) -> Path:
@@ -194,7 +204,7 @@ def _fit(
 def _keep(
     current: tracking.Run, composed: Composed, training: Training, state: checkpoint.Checkpoint
 ) -> None:
-    """Write and log the last and the best weights that there are; raise InputError where there is no room."""
+    """Write and log the last and the best weights that there are; NoRoomError where they find no room."""
     about = {
         "run": current.id,
         "data_fingerprint": training.fingerprint,
@@ -214,7 +224,7 @@ def _keep(
             _point(place.parent.parent / "latest", place)
     except OSError as error:
         reason = f"cannot write the weights ({error.strerror})"
-        raise InputError(f"{place}: {reason}; make room there, then resume the run") from None
+        raise NoRoomError(f"{place}: {reason}; make room there, then resume the run") from None
 
 
 def _point(link: Path, place: Path) -> None:

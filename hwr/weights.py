@@ -3,7 +3,9 @@
 Loading refuses a folder whose files changed; nothing in it is ever unpickled.
 """
 
+import errno
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -50,8 +52,18 @@ class Transfer:
 def save(
     folder: Path, network: Any, config: str, alphabet: Alphabet | None, *, about: Mapping[str, Any]
 ) -> Weights:
-    """Write a weights folder beside its place, then move it there; an older one is replaced as a whole."""
-    return _write(folder, network.save_parameters, config, alphabet, about)
+    """Write a weights folder beside its place, then move it there; an older one is replaced as a whole.
+
+    Raises OSError where it cannot be written.
+    """
+
+    def save_parameters(path: str) -> None:
+        try:
+            network.save_parameters(path)
+        except mx.MXNetError:  # it tells of a full disk in its own way
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path) from None
+
+    return _write(folder, save_parameters, config, alphabet, about)
 
 
 def copy(weights: Weights, folder: Path, config: str) -> Weights:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from hwr.binding import bind, make, target
+from hwr.binding import bind, make, target, texts
 from hwr.errors import InputError
 
 
@@ -61,3 +61,9 @@ def test_bind_names_a_missing_key() -> None:
 def test_target_is_a_part_of_this_project_or_refused(name: str | None) -> None:
     with pytest.raises(InputError, match=r"loss\._target_"):
         target({"_target_": name}, "loss")
+
+
+def test_texts_are_found_with_their_keys() -> None:
+    settings = {"model": "a/b", "width": 3, "base": {"words": "c"}, "texts": ["d", 1], "none": None}
+    assert list(texts(settings, "")) == [("model", "a/b"), ("base.words", "c"), ("texts.0", "d")]
+    assert list(texts("e", "stage.file")) == [("stage.file", "e")]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hwr.errors import InputError
 from hwr.locks import held
 
 
@@ -45,3 +46,12 @@ def test_lock_falls_with_the_process_that_holds_it(lock: Path) -> None:
     with held(lock, shared=False, wait=False) as after:
         pass
     assert (during, after) == (False, True)
+
+
+def test_lock_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match=r"file/lock: cannot write there \((File exists|Not a directory)\)"),
+        held(tmp_path / "file" / "lock", shared=False, wait=True),
+    ):
+        pass

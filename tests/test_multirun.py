@@ -131,6 +131,60 @@ def test_jobs_are_counted_before_they_are_made(tmp_path: Path) -> None:
     assert (set(found.keys), count) == ({"lr", "seed", "clip"}, 24)
 
 
+def test_configurations_that_a_pattern_names_are_counted(tmp_path: Path) -> None:
+    assert multirun._described(swept(tmp_path, "network=glob(crnn*)", "lr=1,2"))[1] == 6
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "resume=last",
+            "resume=last: a sweep that was killed goes on with its own command; leave resume out",
+        ),
+        ("save_every=1,2", "save_every=1,2: changes nothing of what is learnt, and cannot be swept; leave "),
+    ],
+)
+def test_keys_that_make_no_other_training_are_not_swept(tmp_path: Path, override: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        multirun._described(swept(tmp_path, "lr=1,2", override))
+    assert str(refused.value).startswith(said)
+
+
+def test_sweep_whose_end_cannot_be_recorded_says_so(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*given: Any) -> None:
+        raise InputError("no tracking server answers there")
+
+    callback = SweepRun()
+    with pytest.raises(SystemExit) as ended, sweep_ended():
+        callback.on_multirun_start(swept(tmp_path))
+        monkeypatch.setattr(sweep, "jobs", away)
+        callback.on_multirun_end(swept(tmp_path))
+    assert (ended.value.code, statuses(store)) == (2, ["FAILED"])
+    assert capsys.readouterr().err == "error: no tracking server answers there\n"
+
+
+def test_job_whose_failure_cannot_be_recorded_does_not_stop_the_others(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback, returned = SweepRun(), JobReturn(status=JobStatus.FAILED)
+    returned.return_value = InputError("lr=-1 is not possible")
+    with sweep_ended():
+        callback.on_multirun_start(swept(tmp_path, "lr=-1,1"))
+        callback.on_job_start(swept(tmp_path, "lr=-1"))
+        with monkeypatch.context() as away:
+            away.setattr(tracking, "open_store", lambda *given: refuse())
+            callback.on_job_end(swept(tmp_path), returned)
+    assert (returned.status, returned.return_value) == (JobStatus.COMPLETED, math.inf)
+    assert "error: job lr=-1: not recorded: no tracking server" in capsys.readouterr().err
+
+
+def refuse() -> None:
+    raise InputError("no tracking server answers there")
+
+
 def test_sweep_ends_in_one_line_when_its_folder_cannot_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,25 @@ def resumed(place: Path, *overrides: str) -> TrainConfig:
 # the configuration
 
 
+def test_other_overlay_is_refused_though_it_has_the_same_name(tmp_path: Path) -> None:
+    given = json.dumps(["experiments=line/smoke", "lr=1e-2"])
+    place = started(tmp_path, "0123", "experiments=line/smoke", "lr=1e-2", overrides=given)
+    assert resumed(place, "experiments=line/smoke").lr == 1e-2
+    with pytest.raises(InputError) as refused:
+        resumed(place, "experiments=line/synthetic", "name=line-smoke")
+    assert str(refused.value) == (
+        "resume=0123: experiments=line/synthetic, and the run was started with "
+        "experiments=line/smoke lr=1e-2; leave it out, or start another run"
+    )
+
+
+def test_source_given_again_moves_nothing_of_the_data(tmp_path: Path) -> None:
+    place = started(tmp_path, "0123", *RUN, "data.splits=[a]")
+    assert resumed(place, "data=alto", "data.root=/moved").data == {
+        **configured(*RUN).root.data, "splits": ["a"], "root": "/moved",
+    }  # fmt: skip
+
+
 def test_resumed_training_is_that_of_its_run(place: Path) -> None:
     config = resumed(place)
     assert (config.lr, config.max_epochs, config.data["root"], config.resume) == (2e-3, 3, "DIR", None)
@@ -234,9 +253,36 @@ def test_what_bits_depend_on_is_told_when_it_differs(place: Path) -> None:
 
 
 def test_other_data_are_refused(place: Path) -> None:
-    said = r"resume=0123: the data changed since \(abcdef012345, now 9876\); bring them back, or start"
+    said = (
+        r"resume=0123: the data changed since \(abcdef012345, now 9876\); bring back what was there, or start"
+    )
     with pytest.raises(InputError, match=said):
         compare(place, {**START, "fingerprint": "9876"})
+
+
+def test_files_that_keys_name_are_part_of_the_data(tmp_path: Path) -> None:
+    confusions = tmp_path / "confusions.json"
+    confusions.write_text("{}", encoding="utf-8")
+    overrides = ("experiments=denoiser/smoke", f"stage.confusions={confusions}")
+    config: TrainConfig = configured(*overrides).root
+    before = resuming.digests(config)
+    # not stage.kind, though experiments/denoiser is a folder
+    assert set(before) == {"file stage.confusions", "file stage.texts.0"}
+    assert "file decoder.model" in resuming.digests(configured("stage=line", "decoder=beam").root)
+    place = started(tmp_path, "0123", *overrides, **before)
+    assert compare(place, {**START, **resuming.digests(config)}) == []
+    confusions.write_text("{ }", encoding="utf-8")
+    with pytest.raises(InputError, match=r"resume=0123: stage\.confusions changed since \("):
+        compare(place, {**START, **resuming.digests(config)})
+
+
+def test_first_command_line_stays_known(tmp_path: Path) -> None:
+    place = started(tmp_path, "0123", *RUN, overrides=json.dumps(["lr=2e-3"]))
+    describe(
+        place, configured(*RUN).yaml, {**START, "started": "later", "overrides": json.dumps(["resume=last"])}
+    )
+    assert json.loads((place / "start.json").read_text("utf-8"))["overrides"] == '["lr=2e-3"]'
+    assert compare(place, {**START, "overrides": "[]"}) == []
 
 
 @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"started": ""})])

@@ -14,8 +14,10 @@ from mlflow.artifacts import download_artifacts
 
 from hwr import sweep, tracking
 from hwr.errors import InputError
+from hwr.locks import held
 from hwr.sweep import CONFIG_HASH, Sweep, config_hash, hashed, threads
-from hwr.tracking import Store
+from hwr.tracking import Store, courier
+from hwr.tracking.delivery import Delivery
 
 
 @pytest.fixture
@@ -193,6 +195,14 @@ def test_sweep_that_was_killed_goes_on_in_its_run(store: Store) -> None:
     assert only_parent(store).info.status == "FINISHED"
 
 
+def test_sweep_of_another_folder_is_another(store: Store, tmp_path: Path) -> None:
+    first = interrupted(store)
+    uri = f"sqlite:///{store.folder.resolve()}/mlflow.db"
+    with sweep.parent(swept(store, folder=tmp_path / "other", uri=uri)) as second:
+        pass
+    assert second.id != first
+
+
 def test_sweep_that_finished_starts_anew(store: Store) -> None:
     with sweep.parent(swept(store)) as first:
         pass
@@ -248,6 +258,34 @@ def test_job_that_fell_with_its_process_ends_as_killed(store: Store) -> None:
         (fallen,) = sweep.jobs(store, run.id)
         assert fallen.status == "RUNNING"
     assert stored(store, fallen.id).info.status == "KILLED"
+
+
+def test_job_that_ended_and_could_not_say_so_ends_as_it_did(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sweep.parent(swept(store)) as run:
+        with monkeypatch.context() as away:
+            away.setattr(Delivery, "_send_status", lambda self, record: away_now())
+            away.setattr(courier, "FAREWELL_S", 0.0)
+            ended = job(store, 1.0, error=0.25)
+        assert stored(store, ended).info.status == "RUNNING"
+    assert stored(store, ended).info.status == "FINISHED"
+    assert stored(store, run.id).data.metrics["best/valid/cer"] == 0.25
+
+
+def away_now() -> None:
+    raise ConnectionError("away")
+
+
+def test_job_that_someone_resumed_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "GRACE_S", 0.0)
+    with pytest.raises(SystemExit), sweep.parent(swept(store)):
+        tags = {**sweep.job_tags(), CONFIG_HASH: "c"}
+        going = store.client.create_run(store.experiment, tags=tags).info.run_id
+        lock = held(store.folder / "runs" / going / "lock", shared=False, wait=False)
+        lock.__enter__()
+    lock.__exit__(None, None, None)
+    assert stored(store, going).info.status == "RUNNING"
 
 
 # jobs

@@ -268,3 +268,13 @@ def test_older_folder_stays_when_writing_fails(tmp_path: Path, monkeypatch: pyte
         saved(tmp_path / "w", seed=2)
     assert weights.load(tmp_path / "w") == before
     assert [path.name for path in tmp_path.iterdir()] == ["w"]
+
+
+def test_full_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
+    class Full:
+        def save_parameters(self, path: str) -> None:
+            raise mx.MXNetError("FileStream.Write incomplete")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        weights.save(tmp_path / "w", Full(), "", None, about={})
+    assert not (tmp_path / "w").exists()

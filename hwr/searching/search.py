@@ -22,7 +22,7 @@ from optuna.trial import Trial, TrialState
 from hwr import building, ranking, runtime, sweep, tracking, training
 from hwr.binding import make, target
 from hwr.config import Composed, SearchConfig, TrainConfig, composed, one_line
-from hwr.errors import InputError
+from hwr.errors import InputError, NoRoomError
 from hwr.locks import held
 from hwr.searching.proposals import Space, least, spaced, written
 from hwr.searching.study import Study
@@ -133,38 +133,47 @@ def _try(search: Search, study: Study, trial: Trial) -> None:
     os.environ[sweep.SWEPT_VARIABLE] = json.dumps(values, ensure_ascii=False)
     made = composed("train", [*search.overrides, *written(values)], TrainConfig)
     print(f"trial {trial.number}: {sweep.job_name()}")
+    watch = _Watch(study, trial, made.root.monitor)
     try:
-        training.run(made, watch=_watch(study, trial, made.root.monitor))
-        state, value = _outcome(made)
+        value = training.run(made, watch=watch)
+        pruned = watch.pruned if watch.heard else _was_pruned(made)
     except Exception as error:
         _record_failure(made, error)
+        if isinstance(error, NoRoomError):
+            raise  # nothing is said of these settings: the next start goes on with them
         study.optuna.tell(trial, state=TrialState.FAIL)
         if not (isinstance(error, NonFiniteLossError) or study.has_answers()):
             raise  # what is wrong is wrong with all of them
     else:
-        study.optuna.tell(trial, value, state)
+        if pruned:
+            study.optuna.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.optuna.tell(trial, value)
     finally:
         os.environ.pop(sweep.SWEPT_VARIABLE, None)
 
 
-def _watch(study: Study, trial: Trial, monitor: str) -> training.Watch:
-    reported = set(study.optuna.trials[trial.number].intermediate_values)
+class _Watch:
+    """Reports the epochs of a training to its trial; tells whether it `heard` of any, and `pruned` it."""
 
-    def watch(values: Mapping[str, float], step: int) -> None:
-        if step not in reported:  # a resumed training tells all its epochs
-            trial.report(values[monitor], step)
-            if trial.should_prune():
+    def __init__(self, study: Study, trial: Trial, monitor: str) -> None:
+        self._trial, self._monitor = trial, monitor
+        self._reported = set(study.optuna.trials[trial.number].intermediate_values)
+        self.heard = self.pruned = False
+
+    def __call__(self, values: Mapping[str, float], step: int) -> None:
+        self.heard = True
+        if step not in self._reported:  # a resumed training tells all its epochs
+            self._trial.report(values[self._monitor], step)
+            if self._trial.should_prune():
+                self.pruned = True
                 raise Pruned
 
-    return watch
 
-
-def _outcome(made: Composed) -> tuple[TrialState, float | None]:
-    """Return how a training ended, which may have run in another process before."""
+def _was_pruned(made: Composed) -> bool:
+    """Tell whether a training that ended before this start was pruned then."""
     job = sweep.job(_store(made), sweep.config_hash(made.values))
-    if job is None or job.value is None:
-        raise InputError("the tracking server does not tell how this ended; start the same search again")
-    return (TrialState.PRUNED, None) if job.state == ranking.PRUNED else (TrialState.COMPLETE, job.value)
+    return job is not None and job.state == ranking.PRUNED
 
 
 def _record_failure(made: Composed, error: Exception) -> None:
@@ -174,11 +183,15 @@ def _record_failure(made: Composed, error: Exception) -> None:
         print(details, file=sys.stderr)
     print(f"error: trial {sweep.job_name()}: {said}", file=sys.stderr)
     state = ranking.DIVERGED if isinstance(error, NonFiniteLossError) else ""
-    sweep.fail(_store(made), said, details=details, state=state)
+    try:
+        sweep.fail(_store(made), said, details=details, state=state)
+    except InputError as away:  # the study has it all the same
+        print(f"error: trial {sweep.job_name()}: not recorded: {one_line(away)}", file=sys.stderr)
 
 
 def _store(made: Composed) -> tracking.Store:
     place = made.root.tracking
+    tracking.await_answer(place.uri, sweep.PATIENCE_S)
     return tracking.open_store(place.uri, Path(made.root.folder), place.experiment)
 
 

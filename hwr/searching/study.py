@@ -54,6 +54,7 @@ class Study:
             known = self.optuna.get_trials(deepcopy=False)
             for old in known:
                 if old.state == TrialState.RUNNING and self._hold(old.number, stack):
+                    self.optuna.sampler = sampler(old.number)  # it may not have drawn all of its settings
                     return suggested(Trial(self.optuna, old._trial_id), space)
             if len(known) >= trials:
                 return None

@@ -7,8 +7,9 @@ a tracking server may be away while a run goes on; what still waits at its end i
 from hwr.tracking.found import Outcome, forget, tagged
 from hwr.tracking.later import Synced, sync
 from hwr.tracking.names import flatten
-from hwr.tracking.runs import PARENT, PARENT_VARIABLE, Run, Terminated, attach, parent_run, run
-from hwr.tracking.store import Store, download, make_folder, open_store
+from hwr.tracking.runs import PARENT, PARENT_VARIABLE, Run, attach, parent_run, run
+from hwr.tracking.store import Store, await_answer, download, make_folder, open_store
+from hwr.tracking.termination import Terminated
 
 __all__ = [
     "PARENT",
@@ -19,6 +20,7 @@ __all__ = [
     "Synced",
     "Terminated",
     "attach",
+    "await_answer",
     "download",
     "flatten",
     "forget",

@@ -100,7 +100,8 @@ class Courier:
         with self._state:
             told, self._failures = self.failing, self._failures + 1 if failure else 0
             if failure:
-                self._due = time.monotonic() + PAUSES_S[min(self._failures, len(PAUSES_S)) - 1]
+                later = time.monotonic() + PAUSES_S[min(self._failures, len(PAUSES_S)) - 1]
+                self._due = later if self._due is None else min(self._due, later)
             else:
                 self._delivered = time.monotonic()
             self._ended = self._begun

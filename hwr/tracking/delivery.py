@@ -1,7 +1,7 @@
 """Brings what waits in a spool to a run of the tracking server: in order, nothing lost, nothing twice."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from mlflow import MlflowClient
@@ -9,9 +9,13 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from hwr.tracking.spool import Record, Sent, Spool
-from hwr.tracking.store import first_line
+from hwr.tracking.store import first_line, reason
 
 VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow takes in a request
+
+
+class FilesLeftError(Exception):
+    """The server answers, and where it keeps files does not take them."""
 
 
 class Delivery:
@@ -29,27 +33,47 @@ class Delivery:
             return []
         with self._spool.delivering():
             sent, waiting = self._spool.sent(), self._spool.waiting()
-            for batch in _batches(waiting):
+            for batch in _batches(self._spool.records(sent.offset)):
                 sent = self._deliver(batch, sent)
+            self._deliver_left(sent)
             return waiting
 
     def _deliver(self, batch: Sequence[Record], sent: Sent) -> Sent:
-        """Send records of a kind, and keep that they arrived."""
+        """Send records of a kind, and keep that they arrived, or that files are left behind."""
+        left = tuple(sent.left)
         if batch[0].kind == "metrics":
             unknown = self._unknown(batch) if sent.uncertain else _points(batch)
             self._spool.mark(replace(sent, uncertain=True))
             self._attempt(batch, unknown)
+        elif batch[0].kind == "files":
+            left += () if self._send_or_leave(batch[0]) is None else (batch[0].seq,)
         else:
             self._attempt(batch, [])
-        sent = Sent(batch[-1].seq, batch[-1].end, uncertain=False)
+        sent = Sent(batch[-1].seq, batch[-1].end, uncertain=False, left=left)
         self._spool.mark(sent)
-        for record in batch:
-            if record.kind == "files":
-                self._spool.drop_files(record)
         return sent
 
-    def _attempt(self, batch: Sequence[Record], points: Sequence[Metric]) -> None:
-        """Send records; those that the server does not take, now or later, are noted and left out."""
+    def _deliver_left(self, sent: Sent) -> None:
+        """Send the files that were left behind; raise what stops the first, as it stops others too."""
+        for record in self._spool.left(sent):
+            if (failure := self._send_or_leave(record)) is not None:
+                raise FilesLeftError(reason(failure)) from None
+            sent = replace(sent, left=tuple(seq for seq in sent.left if seq != record.seq))
+            self._spool.mark(sent)
+
+    def _send_or_leave(self, record: Record) -> Exception | None:
+        """Send files; where the server answers and what keeps its files does not, return what that says."""
+        try:
+            if self._attempt([record], []):
+                self._spool.drop_files(record)
+        except Exception as error:  # of whatever keeps files: a disk, a bucket
+            if not self._answers():
+                raise
+            return error
+        return None
+
+    def _attempt(self, batch: Sequence[Record], points: Sequence[Metric]) -> bool:
+        """Send records; those that the server does not take, now or later, are noted; tell if it took all."""
         try:
             self._send(batch, points)
         except MlflowException as error:
@@ -57,10 +81,12 @@ class Delivery:
                 raise
             if len(batch) == 1:
                 self._refuse(batch[0], first_line(error))
-                return
-            for record in batch:
-                times = {record.time_ms}
-                self._attempt([record], [point for point in points if point.timestamp in times])
+            else:
+                for record in batch:
+                    times = {record.time_ms}
+                    self._attempt([record], [point for point in points if point.timestamp in times])
+            return False
+        return True
 
     def _send(self, batch: Sequence[Record], points: Sequence[Metric]) -> None:
         for start in range(0, len(points), VALUES):
@@ -102,18 +128,24 @@ class Delivery:
         }
         return [point for point in points if (point.key, point.timestamp) not in known]
 
+    def _answers(self) -> bool:
+        try:
+            return not self._deleted()
+        except Exception:
+            return False
+
     def _deleted(self) -> bool:
         return str(self._client.get_run(self._run).info.lifecycle_stage) != "active"
 
-    def _refuse(self, record: Record, reason: str) -> None:
-        self._spool.refuse(record, reason)
+    def _refuse(self, record: Record, said: str) -> None:
+        self._spool.refuse(record, said)
         print(
-            f"tracking: {record.kind} of run {self._run} refused ({reason}); kept in {self._spool.folder}",
+            f"tracking: {record.kind} of run {self._run} refused ({said}); kept in {self._spool.folder}",
             file=sys.stderr,
         )
 
 
-def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
     """Yield records in order: neighbouring metrics together, as many as a request takes, others alone."""
     batch: list[Record] = []
     room = 0

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from hwr.errors import InputError
-from hwr.tracking.delivery import Delivery
+from hwr.tracking.delivery import Delivery, FilesLeftError
 from hwr.tracking.spool import Spool, counted
 from hwr.tracking.store import DATABASE, SQLITE, check_answers, reason
 
@@ -55,7 +55,7 @@ def _sync(spool: Spool, uri: str) -> Synced:
     run_id, before, failure = spool.about()["run"], counted(spool.waiting()), None
     try:
         Delivery(MlflowClient(tracking_uri=uri), run_id, spool)()
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, FilesLeftError) as error:
         failure = reason(error)
     left = counted(spool.waiting())
     return Synced(run_id, before - left, left, failure)

@@ -4,11 +4,9 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -17,18 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hwr.errors import InputError
+from hwr.tracking import termination
 from hwr.tracking.courier import Courier
-from hwr.tracking.delivery import Delivery
+from hwr.tracking.delivery import Delivery, FilesLeftError
 from hwr.tracking.names import LONGEST_TAG, cut, flatten, safe
 from hwr.tracking.spool import Spool, Write, packed
 from hwr.tracking.store import DATABASE, SQLITE, Store, first_line, reason
+from hwr.tracking.termination import Terminated
 
 PARENT = "mlflow.parentRunId"
 PARENT_VARIABLE = "HWR_PARENT_RUN"
-
-
-class Terminated(SystemExit):
-    """The process was asked to end (SIGTERM); its exit status says so."""
 
 
 class Run:
@@ -113,6 +109,13 @@ class Run:
         finally:
             self.flush()
 
+    def end_fallen(self) -> None:
+        """End a run whose process is gone: as it ended itself, where that still waits, else as KILLED."""
+        if self.spool.ended():
+            self.flush()
+        else:
+            self.end("KILLED")
+
     def _record(self, kind: str, content: Mapping[str, Any]) -> None:
         self.spool.append(kind, content)
         self._courier.flush()
@@ -128,6 +131,8 @@ class Run:
     def _tell(self, failure: BaseException | None) -> None:
         if failure is None:
             said = "is reached again"
+        elif isinstance(failure, FilesLeftError):
+            said = f"keeps no files ({failure}); they wait in {self.spool.folder}"
         else:
             said = f"is not reached ({reason(failure)}); what is recorded waits in {self.spool.folder}"
         print(f"tracking: {self.store.uri} {said}", file=sys.stderr)
@@ -139,17 +144,20 @@ def run(store: Store, name: str, *, run_id: str | None, tags: Mapping[str, str])
 
     SIGTERM raises Terminated inside the block, so that the run does not stay RUNNING.
     """
-    status = "FAILED"
-    with _sigterm_raises():
-        started = _start(store, name, run_id, tags)
+    status, started = "FAILED", None
+    with termination.raising():
         try:
+            with termination.held_back():
+                started = _start(store, name, run_id, tags)
             yield started
             status = "FINISHED"
         except (KeyboardInterrupt, Terminated):
             status = "KILLED"
             raise
         finally:
-            started.end(status)
+            if started is not None:
+                with termination.held_back():
+                    started.end(status)
 
 
 def attach(store: Store, run_id: str) -> Run | None:
@@ -175,7 +183,7 @@ def _start(store: Store, name: str, run_id: str | None, tags: Mapping[str, str])
         if run_id is None:
             shown = {key: cut(value, LONGEST_TAG) for key, value in tags.items()}
             run_id = store.client.create_run(store.experiment, tags=shown, run_name=name).info.run_id
-            return Run(store, run_id, store.experiment)
+            return _begun(store, run_id)
         resumed = Run(store, run_id, store.client.get_run(run_id).info.experiment_id)
     except MlflowException as error:
         raise InputError(f"tracking.uri={store.uri}: {first_line(error)}") from None
@@ -189,18 +197,11 @@ def _portable(store: Store) -> str | None:
     return None if store.uri == own else store.uri
 
 
-@contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would cut short what the first one began
-        raise Terminated(128 + number)
-
+def _begun(store: Store, run_id: str) -> Run:
+    """Return a run that was just started; where its records have no place it ends as failed."""
     try:
-        before = signal.signal(signal.SIGTERM, handle)
-    except ValueError:  # not the main thread: signals are not ours
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        return Run(store, run_id, store.experiment)
+    except InputError:
+        with contextlib.suppress(MlflowException):
+            store.client.set_terminated(run_id, "FAILED")
+        raise

@@ -6,6 +6,7 @@ records they are. Several processes may write to it; one at a time writes, and o
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -18,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hwr.errors import InputError
+from hwr.errors import InputError, NoRoomError
 
 RECORDS, SENT, ABOUT, FILES, REFUSED = "records.jsonl", "sent.json", "run.json", "files", "refused.jsonl"
 Write = Callable[[Path], object]
@@ -39,12 +40,13 @@ class Record:
 class Sent:
     """How far the delivery is: the last record that is known to have arrived, and where the next begins.
 
-    `uncertain` tells that some of the next may have arrived as well.
+    `uncertain` tells that some of the next may have arrived as well; records `left` behind have not.
     """
 
     seq: int = 0
     offset: int = 0
     uncertain: bool = True
+    left: Sequence[int] = ()
 
 
 class Spool:
@@ -97,9 +99,19 @@ class Spool:
         metrics = (record.content for record in self.records() if record.kind == "metrics")
         return {content["step"] for content in metrics if metric in content["values"]}
 
+    def ended(self) -> bool:
+        """Tell whether the run ended, delivered or not, since it was started last."""
+        statuses = [record.content["status"] for record in self.records() if record.kind == "status"]
+        return bool(statuses) and statuses[-1] != "RUNNING"
+
     def waiting(self) -> list[Record]:
         """Return the records that are not known to have arrived."""
-        return list(self.records(self.sent().offset))
+        sent = self.sent()
+        return [*self.left(sent), *self.records(sent.offset)]
+
+    def left(self, sent: "Sent") -> list[Record]:
+        """Return the records that were left behind."""
+        return [record for record in self.records() if record.seq in sent.left] if sent.left else []
 
     def sent(self) -> Sent:
         """Return how far the delivery is; where that is lost, all is uncertain."""
@@ -150,9 +162,8 @@ class Spool:
                 self._catch_up()
                 yield
         except OSError as error:
-            raise InputError(
-                f"{self.folder}: cannot write there ({error.strerror or error}); make room there"
-            ) from None
+            said = f"{self.folder}: cannot write there ({error.strerror or error}); make room there"
+            raise NoRoomError(said) from None
 
     def _catch_up(self) -> None:
         """Learn what others added, and cut off what a process that was killed did not write to its end."""
@@ -174,7 +185,8 @@ class Spool:
         path = self.folder / RECORDS
         try:
             with path.open("ab", buffering=0) as file:
-                file.write(line)
+                if file.write(line) != len(line):  # what is unbuffered may be cut where the disk is full
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
         except OSError:
             with contextlib.suppress(OSError):

@@ -4,7 +4,9 @@ import http.client
 import logging
 import os
 import re
+import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hwr.errors import InputError
 from hwr.tracking.spool import alone
 
+PAUSE_S = 5.0  # between two questions whether it is there again
 ANSWER_S = 5.0  # a tracking server that takes longer to say that it is there is not there
 SQLITE = "sqlite:///"
 DATABASE = "mlflow.db"
@@ -97,6 +100,23 @@ def check_answers(uri: str) -> None:
     raise InputError(f"tracking.uri={uri}: no tracking server answers there ({reason}); start it or use null")
 
 
+def await_answer(uri: str | None, patience_s: float) -> None:
+    """Wait until the tracking server `uri` answers, for so long at most; an embedded store always does."""
+    if uri is None or not uri.startswith(("http://", "https://")):
+        return
+    deadline, told = time.monotonic() + patience_s, False
+    while True:
+        try:
+            return check_answers(uri)
+        except InputError as error:
+            if time.monotonic() >= deadline:
+                raise
+            if not told:
+                print(f"tracking: {error}; waiting for it up to {patience_s / 60:.0f} min", file=sys.stderr)
+                told = True
+        time.sleep(min(PAUSE_S, max(0.0, deadline - time.monotonic())))
+
+
 def download(uri: str, store: Store, folder: Path) -> Path:
     """Fetch the artifacts at `runs:/ID/path` or `models:/NAME@ALIAS` to a place of their own in `folder`.
 
@@ -126,8 +146,18 @@ def _experiment(uri: str, name: str, artifacts: str | None) -> str:
     try:
         client = MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(name)
-        return str(
-            known.experiment_id if known else client.create_experiment(name, artifact_location=artifacts)
-        )
+        if known is not None:
+            return str(known.experiment_id)
+        return _created(client, name, artifacts)
     except (MlflowException, SQLAlchemyError) as error:
         raise InputError(f"tracking.uri={uri}: {first_line(error)}") from None
+
+
+def _created(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    try:
+        return str(client.create_experiment(name, artifact_location=artifacts))
+    except MlflowException as error:
+        other = client.get_experiment_by_name(name) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
+        if other is None:
+            raise
+        return str(other.experiment_id)  # another process created it meanwhile

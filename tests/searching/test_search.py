@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.pruners import NopPruner
 
 from hwr import sweep, tracking, training
 from hwr.config import ROOT, Composed, SearchConfig, composed
-from hwr.errors import InputError
+from hwr.errors import InputError, NoRoomError
 from hwr.searching import search
+from hwr.searching.study import Study
 from hwr.tracking import Store, open_store
 from hwr.trainer import NonFiniteLossError
 from tests.refusal import refused
@@ -256,6 +258,37 @@ def test_later_failure_stops_no_other_trial_and_fails_the_search(
     parent, trials = runs(store)
     assert (ended.value.code, parent.info.status) == (1, "FAILED")
     assert [trial.info.status for trial in trials] == ["FINISHED", "FAILED", "FINISHED"]
+
+
+def test_trial_that_found_no_room_is_tried_again_by_the_next_start(
+    store: Store, trained: Callable[[Errors], None]
+) -> None:
+    told: list[float] = []
+
+    def errors(lr: float) -> list[float]:
+        told.append(lr)
+        if len(told) == 2:
+            raise NoRoomError("disk full")
+        return flat(lr)
+
+    trained(errors)
+    with pytest.raises(NoRoomError):
+        run(store.folder, "trials=3")
+    run(store.folder, "trials=3")
+    assert told[1] == told[2]  # the same settings
+    parent, trials = runs(store)
+    assert ([trial.info.status for trial in trials], parent.info.status) == (["FINISHED"] * 3, "FINISHED")
+
+
+def test_value_of_a_trial_is_what_the_training_says_though_the_server_knows_an_older_one(
+    store: Store, trained: Callable[[Errors], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(lambda lr: [0.5, 0.25])
+    monkeypatch.setattr(sweep, "job", lambda *given: pytest.fail("the server was asked"))
+    found = planned(store.folder, "trials=1")
+    search.run(found, [])
+    study = Study(store.folder / "searches" / found.name, found.hash, NopPruner())
+    assert [trial.value for trial in study.optuna.trials] == [0.25]
 
 
 def test_second_process_helps_the_one_that_leads(store: Store, trained: Callable[[Errors], None]) -> None:

@@ -16,7 +16,8 @@ class FakeServer:
     """Answers as an MLflow client does; `fate` says what becomes of the next requests, the last of all later.
 
     LOST never reaches it, ANSWER_LOST does and the sender hears of nothing. `refuses` are names of metrics
-    that it does not take, `deleted` tells that the run is in its trash.
+    that it does not take, `deleted` tells that the run is in its trash. It `takes_files` or refuses them, and
+    `keeps_files` or has no place for them.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class FakeServer:
         self.fate: list[str] = [ARRIVES]
         self.refuses: set[str] = set()
         self.deleted = False
+        self.keeps_files = self.takes_files = True
         self.requests = 0
 
     def log_batch(
@@ -56,6 +58,10 @@ class FakeServer:
 
     def log_artifacts(self, run_id: str, folder: str, into: str | None) -> None:
         fate = self._fate()
+        if not self.keeps_files:
+            raise PermissionError(13, "Permission denied")
+        if not self.takes_files:
+            raise MlflowException("not taken", INVALID_PARAMETER_VALUE)
         found = [path for path in Path(folder).rglob("*") if path.is_file()]
         self.files |= {f"{into or ''}/{path.relative_to(folder)}": path.read_text() for path in found}
         self._answer(fate)

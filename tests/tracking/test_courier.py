@@ -162,3 +162,25 @@ def test_courier_survives_whatever_a_delivery_raises(door: Door) -> None:
     one.post()
     assert until(lambda: told == ["KeyError('status')", "None"])
     assert one.close()
+
+
+def test_end_does_not_wait_for_the_pause_of_a_delivery_that_fails_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(courier, "PAUSES_S", (60.0,))
+    monkeypatch.setattr(courier, "FAREWELL_S", 0.5)
+    began, goes_on = threading.Event(), threading.Event()
+
+    def deliver() -> None:
+        began.set()
+        goes_on.wait(10)
+        raise ConnectionError
+
+    made = courier.Courier(deliver, lambda failure: None)
+    monkeypatch.setattr(courier, "COMPANY_S", 0.0)
+    made.post()
+    assert began.wait(10)
+    threading.Timer(0.2, goes_on.set).start()
+    start = time.monotonic()
+    assert not made.close()
+    assert time.monotonic() - start < 10

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from hwr.tracking.delivery import Delivery
+from hwr.tracking.delivery import Delivery, FilesLeftError
 from hwr.tracking.spool import Spool
 from tests.tracking.fake_server import ANSWER_LOST, ARRIVES, LOST, FakeServer
 
@@ -221,3 +221,28 @@ def _kill(server: FakeServer, spool: Spool, when: str) -> None:
     server.fate = [ARRIVES]
     with contextlib.suppress(KeyboardInterrupt):
         Delivery(cast(MlflowClient, server), "r1", Killed(spool.folder))()
+
+
+def test_files_that_find_no_place_hold_up_nothing_else(spool: Spool) -> None:
+    server = FakeServer()
+    server.keeps_files = False
+    spool.append_files("", lambda place: (place / "note.txt").write_text("tea"))
+    loss(spool, 1)
+    spool.append("status", {"status": "FINISHED"})
+    for _ in range(2):
+        with pytest.raises(FilesLeftError, match="Permission denied"):
+            deliver(server, spool)
+    assert (steps(server), len(server.statuses)) == ([1], 1)
+    assert [record.kind for record in spool.waiting()] == ["files"]
+    server.keeps_files = True
+    deliver(server, spool)
+    assert (server.files, spool.waiting()) == ({"/note.txt": "tea"}, [])
+
+
+def test_files_that_are_refused_stay(spool: Spool, capsys: pytest.CaptureFixture[str]) -> None:
+    server = FakeServer()
+    server.takes_files = False
+    spool.append_files("", lambda place: (place / "note.txt").write_text("tea"))
+    deliver(server, spool)
+    assert [path.name for path in spool.folder.glob("files/*/*")] == ["note.txt"]
+    assert "kept in" in capsys.readouterr().err

@@ -6,13 +6,14 @@ import multiprocessing
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.errors import InputError
-from hwr.tracking.spool import Sent, Spool, counted, packed
+from hwr.errors import InputError, NoRoomError
+from hwr.tracking.spool import RECORDS, Sent, Spool, counted, packed
 
 
 def spool_with(folder: Path, *losses: float) -> Spool:
@@ -200,3 +201,49 @@ def test_processes_that_write_together_lose_nothing(tmp_path: Path) -> None:
     assert len({record.time_ms for record in records}) == 80
     for number in range(4):
         assert Spool(tmp_path / "spool").steps(f"loss{number}") == set(range(20))
+
+
+def test_disk_that_takes_a_part_of_a_record_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.append("tags", {"values": {"a": "1"}})
+    before = (spool.folder / RECORDS).read_bytes()
+    fill = Path.open
+
+    def cut(self: Path, *how: Any, **more: Any) -> Any:
+        file = fill(self, *how, **more)
+        return Cut(file) if "ab" in how else file
+
+    monkeypatch.setattr(Path, "open", cut)
+    with pytest.raises(NoRoomError, match="No space left on device"):
+        spool.append("status", {"status": "FINISHED"})
+    assert (spool.folder / RECORDS).read_bytes() == before
+    assert not spool.ended()
+
+
+class Cut:
+    """A file of which each write takes five bytes and says so, as an unbuffered one does on a full disk."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __enter__(self) -> "Cut":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def fileno(self) -> int:
+        return int(self.file.fileno())
+
+    def write(self, line: bytes) -> int:
+        return int(self.file.write(line[:5]))
+
+
+def test_run_has_ended_when_its_last_status_says_so(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    assert not spool.ended()
+    spool.append("status", {"status": "KILLED"})
+    assert spool.ended()
+    spool.append("status", {"status": "RUNNING"})
+    spool.append("tags", {"values": {}})
+    assert not spool.ended()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from hwr import tracking
 from hwr.errors import InputError
@@ -182,3 +183,39 @@ def test_fresh_store_is_made_once_and_loses_nothing_when_eight_processes_start_t
         found = store.client.get_run(run)
         assert sum(tag.startswith("at") for tag in found.data.tags) == 10
         assert found.info.status == "FINISHED"
+
+
+def test_experiment_that_another_process_creates_meanwhile_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_store(None, tmp_path, "same")
+    find, answers = MlflowClient.get_experiment_by_name, iter([True, False])
+    monkeypatch.setattr(
+        MlflowClient,
+        "get_experiment_by_name",
+        lambda self, name: None if next(answers, False) else find(self, name),
+    )
+    assert open_store(None, tmp_path, "same").experiment == other.experiment
+
+
+def test_server_is_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = iter([False, False, True])
+
+    def check(uri: str) -> None:
+        if not next(answers):
+            raise InputError("no tracking server answers there")
+
+    monkeypatch.setattr(stores, "check_answers", check)
+    monkeypatch.setattr(stores, "PAUSE_S", 0.0)
+    stores.await_answer("http://there:5000", 300.0)
+    assert capsys.readouterr().err == (
+        "tracking: no tracking server answers there; waiting for it up to 5 min\n"
+    )
+    stores.await_answer(None, 0.0)  # an embedded one is there
+    monkeypatch.setattr(stores, "check_answers", lambda uri: check_never())
+    with pytest.raises(InputError, match="never"):
+        stores.await_answer("http://there:5000", 0.0)
+
+
+def check_never() -> None:
+    raise InputError("never")

@@ -1,0 +1,91 @@
+"""SIGTERM ends a run once, and never in the middle of its start or its end."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from hwr import tracking
+from hwr.errors import NoRoomError
+from hwr.tracking import Run, Store, Terminated, open_store, runs, termination
+from hwr.tracking.spool import Spool
+
+
+@pytest.fixture
+def store(database: Path, tmp_path: Path) -> Store:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return open_store(None, tmp_path, "tests")
+
+
+def ask() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
+
+
+def statuses(store: Store) -> list[str]:
+    return [run.info.status for run in store.client.search_runs([store.experiment])]
+
+
+def test_nested_blocks_raise_once() -> None:
+    before, ends = signal.getsignal(signal.SIGTERM), 0
+    with pytest.raises(Terminated) as ended, termination.raising():
+        try:
+            with termination.raising():
+                ask()
+        finally:
+            ask()  # while the first one is on its way
+            ends += 1
+    assert (ended.value.code, ends) == (128 + signal.SIGTERM, 1)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(Terminated), termination.raising():  # a later block is asked anew
+        ask()
+
+
+def test_what_is_held_back_comes_to_its_end() -> None:
+    done = []
+    with pytest.raises(Terminated), termination.raising():
+        with termination.held_back():
+            ask()
+            done.append("first")
+        done.append("second")
+    assert done == ["first"]
+
+
+def test_run_that_is_asked_to_end_while_it_starts_ends_as_killed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = Spool.describe
+
+    def asked(self: Spool, about: dict[str, str | None]) -> None:
+        ask()
+        describe(self, about)
+
+    monkeypatch.setattr(Spool, "describe", asked)
+    with pytest.raises(Terminated), tracking.run(store, "test", run_id=None, tags={}):
+        pass
+    assert statuses(store) == ["KILLED"]
+
+
+def test_run_that_is_asked_to_end_while_it_ends_ends_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = Run.flush
+    monkeypatch.setattr(Run, "flush", lambda self: (ask(), flush(self)))
+    with pytest.raises(Terminated), tracking.run(store, "test", run_id=None, tags={}):
+        pass
+    assert statuses(store) == ["FINISHED"]
+
+
+def test_run_whose_records_have_no_place_does_not_stay_running(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Spool, about: dict[str, str | None]) -> None:
+        raise NoRoomError("disk full")
+
+    monkeypatch.setattr(runs.Spool, "describe", full)
+    with pytest.raises(NoRoomError), tracking.run(store, "test", run_id=None, tags={}):
+        pass
+    assert statuses(store) == ["FAILED"]
