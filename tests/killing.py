@@ -77,9 +77,8 @@ def finished(stage: str, folder: Path) -> float:
     return time.monotonic() - begun
 
 
-def killed(stage: str, folder: Path, seconds: float) -> bool:
-    """Start or resume a training and kill it after `seconds`; tell whether it was not faster than that."""
-    process = start(stage, folder)
+def killed(process: "subprocess.Popen[Any]", seconds: float) -> bool:
+    """Kill a training after `seconds`; tell whether it was not faster than that."""
     try:
         assert process.wait(timeout=seconds) == 0
     except subprocess.TimeoutExpired:

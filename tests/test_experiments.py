@@ -8,6 +8,7 @@ import pytest
 
 from hwr import reproducing
 from hwr.config import ROOT
+from hwr.reproducing.figures import LOSS
 from tests.smoke import command
 
 # The highest error on valid that a smoke experiment may end with: CER, one minus IoU, one minus F1 at 0.75,
@@ -35,4 +36,4 @@ def test_every_recorded_curve_is_trained_again() -> None:
     results = [path.parent for path in (ROOT / "experiments").glob("*/*/result.json")]
     names = [folder.relative_to(ROOT / "experiments").as_posix() for folder in results]
     curves: dict[str, Any] = {name: reproducing.recorded(name) for name in names}
-    assert {name for name, result in curves.items() if reproducing.LOSS in result} == set(LEARNT)
+    assert {name for name, result in curves.items() if LOSS in result} == set(LEARNT)

@@ -37,7 +37,7 @@ def test_killed_training_ends_with_the_same_bits_and_metrics_when_resumed(stage:
     while kills < KILLS:
         trial += 1
         folder = tmp_path / f"killed{trial}"
-        while killing.killed(stage, folder, float(generator.uniform(0, seconds))):
+        while killing.killed(killing.start(stage, folder), float(generator.uniform(0, seconds))):
             kills += 1
             writing += bool(list((folder / killing.STATE).glob("*.new")))
         assert killing.ended(folder) == whole
@@ -60,7 +60,9 @@ def test_killed_script_ends_with_the_same_bits_and_metrics_when_the_last_run_is_
         cut = tmp_path / f"cut{trial}"
         _kill_within_an_epoch(_started(cut, *command, "save_every=1e-4"), cut)
         kills += 1
-        while kills < KILLS and _killed(cut, float(generator.uniform(0, seconds))):
+        while kills < KILLS and killing.killed(
+            _started(cut, "resume=last"), float(generator.uniform(0, seconds))
+        ):
             kills += 1
         done = script("train.py", "resume=last", f"folder={cut}")
         assert done.returncode == 0, done.stderr
@@ -77,18 +79,6 @@ def _started(folder: Path, *command: str) -> "subprocess.Popen[bytes]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def _killed(folder: Path, seconds: float) -> bool:
-    """Resume a run and kill it after `seconds`; tell whether it was not faster than that."""
-    process = _started(folder, "resume=last")
-    try:
-        assert process.wait(timeout=seconds) == 0
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return True
-    return False
 
 
 def _kill_within_an_epoch(process: "subprocess.Popen[bytes]", folder: Path) -> None:

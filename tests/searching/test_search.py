@@ -244,15 +244,7 @@ def test_search_ends_at_once_when_the_first_training_cannot_be_made(
 def test_later_failure_stops_no_other_trial_and_fails_the_search(
     store: Store, trained: Callable[[Errors], None]
 ) -> None:
-    told: list[float] = []
-
-    def errors(lr: float) -> list[float]:
-        told.append(lr)
-        if len(told) == 2:
-            raise InputError("disk full")
-        return flat(lr)
-
-    trained(errors)
+    trained(second_raises(InputError("no such network"), []))
     with pytest.raises(SystemExit) as ended:
         run(store.folder, "trials=3")
     parent, trials = runs(store)
@@ -264,20 +256,25 @@ def test_trial_that_found_no_room_is_tried_again_by_the_next_start(
     store: Store, trained: Callable[[Errors], None]
 ) -> None:
     told: list[float] = []
-
-    def errors(lr: float) -> list[float]:
-        told.append(lr)
-        if len(told) == 2:
-            raise NoRoomError("disk full")
-        return flat(lr)
-
-    trained(errors)
+    trained(second_raises(NoRoomError("disk full"), told))
     with pytest.raises(NoRoomError):
         run(store.folder, "trials=3")
     run(store.folder, "trials=3")
     assert told[1] == told[2]  # the same settings
     parent, trials = runs(store)
     assert ([trial.info.status for trial in trials], parent.info.status) == (["FINISHED"] * 3, "FINISHED")
+
+
+def second_raises(error: Exception, told: list[float]) -> Errors:
+    """Return a training that keeps its rates in `told`, of which the second raises an error."""
+
+    def errors(lr: float) -> list[float]:
+        told.append(lr)
+        if len(told) == 2:
+            raise error
+        return flat(lr)
+
+    return errors
 
 
 def test_value_of_a_trial_is_what_the_training_says_though_the_server_knows_an_older_one(

@@ -1,8 +1,7 @@
 """Recorded results are held to what is made again."""
 
-import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,152 +11,15 @@ import pytest
 from hwr import assembly, board, evaluation, published, reproducing, runtime, weights
 from hwr.config import DecodersConfig, EvaluateConfig, TrainConfig, composed
 from hwr.errors import InputError
-from hwr.reproducing import ERROR_TOLERANCE, LOSS_TOLERANCE, Outcome
+from hwr.reproducing.figures import Figure, Outcome, score_figures
 from tests.evaluation.tiny import ALPHABET, LINE, PARAGRAPH, write_pages
 from tests.smoke import command
 
 RECORDED_ON = "AMD EPYC"  # the processor of results that do not tell theirs
-CURVE: dict[str, Any] = {
-    "command": "python -m hwr reproduce line/smoke --train", "environment": {"processor": "A", "mxnet": "1"},
-    "data_fingerprint": "f0", "weights_sha256": "a1", "train/loss": [60.0, 2.0], "valid/cer": [1.0, 0.25],
-    "test": {"lines": 11, "cer": 0.125},
-}  # fmt: skip
-SCORES: dict[str, Any] = {
-    "target": "line", "data_fingerprint": "f0", "weights_sha256": "a1", "lines": 3,
-    "characters": {"reference": 8, "substitutions": 1, "deletions": 0, "insertions": 2},
-    "words": {"reference": 4, "substitutions": 1, "deletions": 0, "insertions": 0},
-}  # fmt: skip
 
 
-def differing(figures: Sequence[reproducing.Figure]) -> list[str]:
-    return [figure.name for figure in figures if not figure.same]
-
-
-# trainings
-
-
-def test_training_is_held_to_every_bit_in_the_recorded_environment() -> None:
-    other = copy.deepcopy(CURVE)
-    other["train/loss"][-1] *= 1 + 1e-15
-    assert differing(reproducing.curve_figures(CURVE, CURVE)) == []
-    assert differing(reproducing.curve_figures(CURVE, other)) == ["train/loss"]
-
-
-@pytest.mark.parametrize("key", [key for key in CURVE if key not in ("command", "environment")])
-def test_training_is_held_to_all_that_is_recorded(key: str) -> None:
-    assert differing(reproducing.curve_figures(CURVE, {**CURVE, key: None})) == [key]
-
-
-def test_rounding_is_no_difference_elsewhere() -> None:
-    other = elsewhere()
-    other["weights_sha256"] = "0" * 64
-    other["train/loss"] = [value * (1 + LOSS_TOLERANCE / 2) for value in other["train/loss"]]
-    other["test"]["cer"] += ERROR_TOLERANCE / 2
-    assert differing(reproducing.curve_figures(CURVE, other)) == []
-
-
-@pytest.mark.parametrize(
-    ("key", "named"),
-    [("train/loss", "first epoch's loss"), ("valid/cer", "lowest valid/cer"), ("test", "test error")],
-)
-def test_more_than_rounding_is_a_difference_elsewhere(key: str, named: str) -> None:
-    other = elsewhere()
-    if key == "test":
-        other["test"]["cer"] += 2 * ERROR_TOLERANCE
-    else:
-        other[key] = [value + 2 * ERROR_TOLERANCE + LOSS_TOLERANCE * value for value in other[key]]
-    assert differing(reproducing.curve_figures(CURVE, other)) == [named]
-
-
-def test_training_that_learnt_little_is_a_difference_elsewhere() -> None:
-    record = {**CURVE, "valid/cer": [0.13, 0.05], "test": {}}
-    other = {**record, "environment": {}, "valid/cer": [0.13, 0.1]}
-    assert differing(reproducing.curve_figures(record, other)) == ["lowest valid/cer"]
-    other["valid/cer"] = [0.13, 0.08]
-    assert differing(reproducing.curve_figures(record, other)) == []
-
-
-def test_environment_that_knows_more_is_another() -> None:
-    outcome = reproducing.held(CURVE, {**CURVE, "environment": {**CURVE["environment"], "pillow": "1"}})
-    assert outcome.demand.endswith("recorded with other pillow")
-
-
-def test_areas_are_held_to_their_overlap_elsewhere() -> None:
-    record = {**CURVE, "valid/iou_error": [0.5, 0.2], "test": {"pages": 4, "mean_iou": 0.8}}
-    del record["valid/cer"]
-    other = {**record, "environment": {}, "test": {"pages": 4, "mean_iou": 0.6}}
-    (test,) = (own for own in reproducing.curve_figures(record, other) if own.name == "test error")
-    assert (test.recorded, test.got, test.same) == (pytest.approx(0.2), pytest.approx(0.4), False)
-
-
-def elsewhere() -> dict[str, Any]:
-    other = copy.deepcopy(CURVE)
-    other["environment"]["processor"] = "B"
-    return other
-
-
-# evaluations
-
-
-def test_counts_are_exact() -> None:
-    other = copy.deepcopy(SCORES)
-    other["characters"]["insertions"] = 3
-    assert differing(reproducing.score_figures(SCORES, SCORES)) == []
-    assert differing(reproducing.score_figures(SCORES, other)) == ["characters.insertions"]
-
-
-@pytest.mark.parametrize(("change", "same"), [(0.00004, True), (0.0001, False)])
-def test_rates_are_held_to_four_decimals(change: float, same: bool) -> None:
-    area = {"target": "paragraph", "pages": 2, "mean_iou": 0.95, "median_iou": 0.9, "worst_iou": 0.5}
-    other = {**area, "mean_iou": area["mean_iou"] + change}
-    assert (differing(reproducing.score_figures(area, other)) == []) is same
-
-
-def test_counts_of_every_part_of_pages_are_exact() -> None:
-    page = {**SCORES, "target": "page", "pages": 1}
-    page["budget"] = {given: {**SCORES["words"], "missed_lines": 1} for given in ("nothing", "area")}
-    page["page_text"] = dict(SCORES["characters"])
-    other = copy.deepcopy(page)
-    other["budget"]["area"]["missed_lines"] = 0
-    other["page_text"]["substitutions"] = 2
-    assert differing(reproducing.score_figures(page, other)) == [
-        "page_text.substitutions",
-        "budget.area.missed_lines",
-    ]
-
-
-def test_counts_of_every_decoder_are_exact() -> None:
-    board = {"target": "decoders", "lines": 3, "decoders": {"greedy": SCORES, "beam": copy.deepcopy(SCORES)}}
-    other = copy.deepcopy(board)
-    other["decoders"]["beam"]["words"]["insertions"] += 1
-    assert differing(reproducing.score_figures(board, other)) == ["decoders.beam.words.insertions"]
-
-
-@pytest.mark.parametrize("key", ["data_fingerprint", "weights_sha256", "lines"])
-def test_other_data_or_weights_are_a_difference(key: str) -> None:
-    assert differing(reproducing.score_figures(SCORES, {**SCORES, key: "other"})) == [key]
-
-
-def test_table_shows_both_values_and_what_differs() -> None:
-    figures = reproducing.score_figures(SCORES, {**SCORES, "lines": 4})
-    rows = [row.split() for row in Outcome("the recorded counts", figures).table().splitlines()]
-    assert ["lines", "3", "4", "differs"] in rows
-    assert ["characters.reference", "8", "8"] in rows
-    assert rows[-1] == ["not", "reproduced:", "1", "of", "11", "differ"]
-
-
-def test_table_shows_the_first_epoch_that_differs() -> None:
-    figures = reproducing.curve_figures(CURVE, {**CURVE, "train/loss": [60.0, 2.5]})
-    said = Outcome("every bit", figures).table()
-    assert "epoch 2 of 2: 2" in said
-    assert "epoch 2 of 2: 2.5" in said
-
-
-def test_table_shows_the_beginnings_of_several_digests() -> None:
-    page = {**SCORES, "target": "page", "weights_sha256": ["a" * 64, "b" * 64]}
-    figures = reproducing.score_figures(page, {**page, "weights_sha256": ["a" * 64, "c" * 64]})
-    said = Outcome("the recorded counts", figures).table()
-    assert f"{'a' * 12} {'b' * 12}  {'a' * 12} {'c' * 12}  differs" in said
+def differing(outcome: Outcome) -> list[str]:
+    return [figure.name for figure in outcome.figures if not figure.same]
 
 
 # which experiment
@@ -251,7 +113,7 @@ def test_published_weights_score_as_recorded(experiments: Path, tmp_path: Path, 
     moved = (tmp_path / "data").rename(tmp_path / "elsewhere")
     overrides = [f"data.root={moved}", f"folder={tmp_path / 'again'}"]
     outcome = reproducing.evaluate(name, overrides)
-    assert differing(outcome.figures) == []
+    assert differing(outcome) == []
     assert outcome.kept
     assert reproducing.recorded(name)["settings"]["batch_size"] == 7
     assert str(tmp_path) not in (experiments / name / "result.json").read_text(encoding="utf-8")
@@ -265,7 +127,7 @@ def test_other_counts_are_told(experiments: Path, tmp_path: Path) -> None:
     outcome = reproducing.evaluate(
         "line/mine", [f"data.root={tmp_path / 'data'}", f"folder={tmp_path / 'again'}"]
     )
-    assert differing(outcome.figures) == ["words.substitutions"]
+    assert differing(outcome) == ["words.substitutions"]
     assert not outcome.kept
 
 
@@ -295,7 +157,7 @@ def test_published_result_is_reproduced(name: str, request: pytest.FixtureReques
     if done.returncode == 1 and runtime.describe()["processor"] != processor:
         written = board.NAME if result["target"] == board.TARGET else "scores.json"
         text = (tmp_path / "outputs" / "evaluation" / written).read_text(encoding="utf-8")
-        figures = reproducing.score_figures(result, json.loads(text))
+        figures = score_figures(result, json.loads(text))
         assert [figure.name for figure in figures if not near(figure)] == [], done.stdout
         return
     assert done.returncode == 0, done.stdout + done.stderr
@@ -306,10 +168,10 @@ def test_published_result_is_reproduced(name: str, request: pytest.FixtureReques
     [(100, 104, True), (100, 105, False), (0.95, 0.9515, True), (0.95, 0.9525, False), ("a1", "b2", False)],
 )
 def test_figures_are_near_when_rounding_explains_them(recorded: Any, got: Any, expected: bool) -> None:
-    assert near(reproducing.Figure("x", recorded, got, False)) is expected
+    assert near(Figure("x", recorded, got, False)) is expected
 
 
-def near(figure: reproducing.Figure) -> bool:
+def near(figure: Figure) -> bool:
     """Tell whether rounding on another processor explains a figure."""
     if figure.same or type(figure.recorded) not in NEAR:
         return figure.same

@@ -1,0 +1,157 @@
+"""What is demanded of a result that is made again: figures as recorded and as got.
+
+Counts are demanded as recorded. A training is held to every bit of its recorded curve where processor and
+packages are those of the record; elsewhere rounding differs, a training amplifies it, and tolerances count.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LOSS_TOLERANCE = 0.05  # of the first epoch's loss, relative
+ERROR_TOLERANCE = 0.15  # of the lowest monitored error (half of what is learnt at most) and of the test error
+DECIMALS = 4  # of rates, where counts are exact
+LOSS = "train/loss"
+KEPT = {  # what a record of a training keeps of scores.json, by stage; first what the test error is made of
+    "line": ("lines", "cer", "wer", "characters", "words"),
+    "paragraph": ("pages", "mean_iou", "median_iou", "worst_iou"),
+    "segmentation": ("pages", "mean_iou", "true", "predicted", "matched_50", "matched_75", "f1_50", "f1_75"),
+}
+
+_COUNTS = ("reference", "substitutions", "deletions", "insertions")
+_EDITS = tuple(f"{unit}.{name}" for unit in ("characters", "words") for name in _COUNTS)
+_FIGURES: dict[str, Sequence[str]] = {  # what is demanded of an evaluation, by target
+    **KEPT,
+    "line": ("lines", *_EDITS),
+    "denoiser": ("line_weights_sha256", "lines", "before.cer", "before.wer", *_EDITS),
+    "page": (
+        *("pages", "lines", "missed_lines", "extra_lines", "ignored_lines", *_EDITS),
+        *(f"{text}.{name}" for text in ("page_text", "bag_of_words") for name in _COUNTS),
+        *(f"line_boxes.{name}" for name in ("true", "predicted", "matched_50", "matched_75")),
+    ),
+    "decoders": ("lines",),
+}
+_EACH = {  # and of each of its parts
+    "page": ("budget", (*_COUNTS, "missed_lines", "extra_lines")),
+    "decoders": ("decoders", _EDITS),
+}
+_ORIGIN = ("data_fingerprint", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a result: what is recorded and what was got; `same` as far as it can be demanded."""
+
+    name: str
+    recorded: Any
+    got: Any
+    same: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was demanded, and how each figure came out."""
+
+    demand: str
+    figures: Sequence[Figure]
+
+    @property
+    def kept(self) -> bool:
+        """Whether every figure is as recorded."""
+        return all(figure.same for figure in self.figures)
+
+    def table(self) -> str:
+        """Return the figures as rows of text, and whether the result is reproduced."""
+        rows = [("", "recorded", "got", "")]
+        rows += [(own.name, *_shown(own), "" if own.same else "differs") for own in self.figures]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows
+        ]
+        count = sum(not own.same for own in self.figures)
+        verdict = "reproduced" if self.kept else f"not reproduced: {count} of {len(self.figures)} differ"
+        return "\n".join([f"demanded: {self.demand}", *(line.rstrip() for line in lines), verdict])
+
+
+def score_figures(before: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Figure]:
+    """Compare scores with recorded ones: counts exactly, rates to DECIMALS."""
+    target = before["target"]
+    part, figures = _EACH.get(target, ("", ()))
+    each = (f"{part}.{name}.{figure}" for name in before.get(part, ()) for figure in figures)
+    names = (*_ORIGIN, *_FIGURES[target], *each)
+    pairs = ((name, _at(before, name), _at(scores, name)) for name in names)
+    return [Figure(name, own, got, _alike(own, got)) for name, own, got in pairs]
+
+
+def curve_figures(before: Mapping[str, Any], found: Mapping[str, Any]) -> list[Figure]:
+    """Compare trainings: all that is recorded in the recorded environment, elsewhere by the tolerances."""
+    if not elsewhere(before["environment"], found["environment"]):
+        keys = [key for key in before if key not in ("command", "environment")]
+        return [Figure(key, before[key], found.get(key), before[key] == found.get(key)) for key in keys]
+    first, other = ([own[LOSS][0], min(own[_monitor(own)]), *_error(own["test"])] for own in (before, found))
+    names = ("first epoch's loss", f"lowest {_monitor(before)}", "test error")[: len(first)]
+    learnt = before[_monitor(before)][0] - first[1]
+    bounds = (LOSS_TOLERANCE * first[0], min(ERROR_TOLERANCE, learnt / 2), ERROR_TOLERANCE)[: len(first)]
+    return [
+        Figure(name, own, got, abs(got - own) <= bound)
+        for name, own, got, bound in zip(names, first, other, bounds, strict=True)
+    ]
+
+
+def held(before: Mapping[str, Any], found: Mapping[str, Any]) -> Outcome:
+    """Hold what a training gave to what is recorded."""
+    return Outcome(_demand(before, found), curve_figures(before, found))
+
+
+def elsewhere(own: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """Return in words what of the environment is not as recorded; nothing where all is, or none is."""
+    other = [name for name in {**own, **here} if own and own.get(name) != here.get(name)]
+    return f"recorded with other {', '.join(other)}" if other else ""
+
+
+def _demand(before: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    other = elsewhere(before["environment"], found["environment"])
+    if not other:
+        return "every bit of what is recorded"
+    within = f"errors within {ERROR_TOLERANCE:g} and half of what is learnt"
+    return f"the first loss within {LOSS_TOLERANCE:.0%}, {within}; {other}"
+
+
+def _monitor(record: Mapping[str, Any]) -> str:
+    return next(name for name in record if name.startswith("valid/"))
+
+
+def _error(test: Mapping[str, Any]) -> list[float]:
+    """Return the error rate of a test, CER or one minus the mean IoU; none where nothing was tested."""
+    return [float(test["cer"] if "cer" in test else 1 - test["mean_iou"])] if test else []
+
+
+def _at(values: Any, name: str) -> Any:
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _alike(own: Any, got: Any) -> bool:
+    if isinstance(own, float) and isinstance(got, int | float):
+        return bool(abs(own - got) < 0.5 * 10**-DECIMALS)
+    return bool(own == got)
+
+
+def _shown(figure: Figure) -> tuple[str, str]:
+    """Return both values in short: of curves the first epoch that differs, or the last one."""
+    own, got = figure.recorded, figure.got
+    if isinstance(own, list) and isinstance(got, list) and isinstance(own[0], float):
+        pairs = enumerate(zip(own, got, strict=False))
+        place = next((n for n, (a, b) in pairs if a != b), min(len(own), len(got)) - 1)
+        return (
+            f"epoch {place + 1} of {len(own)}: {own[place]:.6g}",
+            f"epoch {place + 1} of {len(got)}: {got[place]:.6g}",
+        )
+    return _short(own), _short(got)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):  # of digests
+        return " ".join(str(one)[:12] for one in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:40]
