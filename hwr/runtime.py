@@ -79,6 +79,7 @@ def describe() -> dict[str, str]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "processor": _processor(),
+        "processor_instruction_set": widest_instruction_set(),
         "instruction_set": instruction_set(),
         "threads": os.environ["OMP_NUM_THREADS"],
         "engine": os.environ["MXNET_ENGINE_TYPE"],
@@ -89,8 +90,11 @@ def describe() -> dict[str, str]:
 def instruction_set() -> str:
     """Name the vector instructions that oneDNN uses here: `DNNL_MAX_CPU_ISA`, else the processor's widest."""
     limit = os.environ.get("DNNL_MAX_CPU_ISA")
-    if limit:
-        return limit.upper()
+    return limit.upper() if limit else widest_instruction_set()
+
+
+def widest_instruction_set() -> str:
+    """Name the widest vector instructions of this processor, which not every library can be kept from."""
     flags = set(_cpuinfo("flags").split())
     for name, flag in (("AVX512_CORE_BF16", "avx512_bf16"), ("AVX512_CORE_VNNI", "avx512_vnni"),
                        ("AVX512_CORE", "avx512bw"), ("AVX2", "avx2"), ("AVX", "avx")):  # fmt: skip

@@ -328,7 +328,11 @@ def test_sweep_that_is_asked_to_end_leaves_no_run_behind_that_runs(
         sys.executable, str(ROOT / "train.py"), "-m", "experiments=line/smoke", f"folder={tmp_path}",
         "lr=1e-3,3e-3", f"hydra/launcher={launcher}",
     ]  # fmt: skip
-    process = subprocess.Popen(command, env={**os.environ, **PINNED}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env={**os.environ, **PINNED}, stderr=subprocess.DEVNULL,
+        # Who runs the tests in the background lets them ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     deadline = time.monotonic() + 200
     while not list(tmp_path.glob("runs/*/state")) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -17,7 +17,7 @@ from hwr.config import ROOT
 from tests import killing
 from tests.smoke import PINNED, Smoke, script
 
-KILLS = int(os.environ.get("HWR_KILLS", "3"))
+KILLS = int(os.environ.get("HWR_KILLS", "2"))
 THROUGH_SCRIPT = {
     "line": ["phases.ctc.epochs=3", "phases.plain.epochs=1"],
     "paragraph": ["phases.mse.epochs=3", "phases.iou.epochs=2"],

@@ -262,8 +262,8 @@ def test_albumentations_is_imported_only_when_something_is_augmented() -> None:
 def test_a_line_costs_little_time() -> None:
     image = written(48, 800)
     LINE(image, seed=0, epoch=0, index=0)
-    start = time.process_time()
+    start = time.thread_time()  # OpenBLAS's threads wait on a processor
     for index in range(100):
         LINE(image, seed=0, epoch=1, index=index)
-    mean_s = (time.process_time() - start) / 100
-    assert mean_s < 0.005  # 0.7 ms on an idle core; a slow machine is no failure
+    mean_s = (time.thread_time() - start) / 100
+    assert mean_s < 0.005  # 0.7 to 2 ms on an idle core; a slow machine is no failure
