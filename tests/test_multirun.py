@@ -329,7 +329,7 @@ def test_sweep_that_is_asked_to_end_leaves_no_run_behind_that_runs(
         "lr=1e-3,3e-3", f"hydra/launcher={launcher}",
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, env={**os.environ, **PINNED}, stderr=subprocess.DEVNULL,
+        command, env={**os.environ, **PINNED, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL,
         # Who runs the tests in the background lets them ignore interrupts.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
