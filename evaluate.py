@@ -8,7 +8,7 @@ os.environ["HWR_ROOT"] = str(Path(__file__).resolve().parent)
 import hydra
 from omegaconf import DictConfig
 
-from hwr.config import EvaluateConfig, clear_errors, typed
+from hwr.config.compose import EvaluateConfig, clear_errors, typed
 
 
 @hydra.main(config_path="conf", config_name="evaluate", version_base="1.3")
@@ -16,9 +16,11 @@ def main(cfg: DictConfig) -> float:
     """Compose, read, score; return the character error rate, for sweepers."""
     with clear_errors():
         composed = typed(cfg, EvaluateConfig)
-        from hwr import evaluation  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
+        from hwr.evaluation import (
+            targets,  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
+        )
 
-        return evaluation.run(composed)
+        return targets.run(composed)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ os.environ["HWR_ROOT"] = str(Path(__file__).resolve().parent)
 import hydra
 from omegaconf import DictConfig
 
-from hwr.config import TrainConfig, clear_errors, typed
-from hwr.multirun import sweep_ended
+from hwr.config.compose import TrainConfig, clear_errors, typed
+from hwr.runs.hydra_callback import sweep_ended
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
@@ -17,9 +17,9 @@ def main(cfg: DictConfig) -> float:
     """Compose, build, fit; return the best monitored error, for sweepers."""
     with clear_errors():
         composed = typed(cfg, TrainConfig)
-        from hwr import training  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
+        from hwr.runs import train  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
 
-        return training.run(composed)
+        return train.run(composed)
 
 
 if __name__ == "__main__":

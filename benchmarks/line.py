@@ -115,8 +115,8 @@ def _batches(count: int = BATCHES) -> Iterator[Any]:
     from omegaconf import OmegaConf
 
     import hwr  # noqa: F401  (prepares the process)
-    from hwr.data.augment import Augmentation
-    from hwr.data.samples import LineSet, training_batches
+    from hwr.data.augment.lines import Augmentation
+    from hwr.data.batches.lines import LineSet, training_batches
 
     draw = np.random.default_rng(0)
     widths = draw.integers(400, 1100, count * BATCH)
@@ -160,9 +160,9 @@ def _mxnet(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
     import mxnet as mx  # isort: skip
     from mxnet import autograd, gluon  # isort: skip
 
-    from hwr.assembly import drawn
     from hwr.losses import CtcLoss
     from hwr.networks.crnn import Crnn
+    from hwr.stages.build import drawn
 
     network = drawn(Crnn(CLASSES, **_settings(name)), (HEIGHT, HEIGHT), seed=0, context=mx.cpu())
     loss = CtcLoss(shortcut_weight=0.1)

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hwr import training
-from hwr.config import TrainConfig, composed
+from hwr.config.compose import TrainConfig, composed
+from hwr.runs import train
 from hwr.tracking import Run
 from hwr.tracking.delivery import Delivery
 
@@ -44,9 +44,7 @@ def main(overrides: list[str]) -> None:
     Delivery.__call__ = works.around(Delivery.__call__)  # type: ignore[method-assign]
     Run.end = ends.around(Run.end)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
-        training.run(
-            composed("train", ["experiments=line/smoke", f"folder={folder}", *overrides], TrainConfig)
-        )
+        train.run(composed("train", ["experiments=line/smoke", f"folder={folder}", *overrides], TrainConfig))
     epoch_s = epochs[-1] / len(epochs)
     print(f"\n{len(epochs)} epochs of {1000 * epoch_s:.0f} ms")
     for name, clock in (("the training waits", waits), ("the delivering thread works", works)):

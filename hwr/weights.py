@@ -15,8 +15,9 @@ from typing import Any
 
 import mxnet as mx
 
-from hwr.checkpoint import parameters, sha256
 from hwr.errors import InputError
+from hwr.files import sha256
+from hwr.networks.arrays import parameters
 from hwr.text import Alphabet
 
 PARAMS, CONFIG, ALPHABET, MANIFEST = "network.params", "config.yaml", "alphabet.json", "manifest.json"

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from hwr import generations, runtime
-from hwr.config import ROOT
-from hwr.plan import Phase, Plan
-from hwr.resuming import Once
+from hwr import runtime
+from hwr.config.compose import ROOT
+from hwr.runs.resume import Once
+from hwr.training import state_files
+from hwr.training.plan import Phase, Plan
 
 SAVE_EVERY = 3e-4  # minutes: a state every few steps
 STAGES = ("line", "paragraph", "segmentation", "denoiser")
@@ -90,7 +91,7 @@ def killed(process: "subprocess.Popen[Any]", seconds: float) -> bool:
 
 def ended(folder: Path) -> Ended:
     """Return what the training in `folder` has come to."""
-    found = generations.newest(folder / STATE)
+    found = state_files.newest(folder / STATE)
     assert found is not None
     progress = {name: value for name, value in found.about["progress"].items() if name not in TIMES}
     arrays = {name: value.tobytes() for name, value in found.arrays.items()}
@@ -103,8 +104,8 @@ def ended(folder: Path) -> Ended:
 
 def _main(stage: str, folder: Path) -> None:
     runtime.start()
-    from hwr.checkpoint import Checkpoint
-    from hwr.trainer import fit
+    from hwr.training.checkpoint import Checkpoint
+    from hwr.training.loop import fit
 
     makers = {"line": _line, "paragraph": _paragraph, "segmentation": _segmentation, "denoiser": _denoiser}
     made = makers[stage]()
@@ -117,7 +118,7 @@ def _main(stage: str, folder: Path) -> None:
 
 
 def _plan(monitor: str) -> Plan:
-    from hwr import optimizers
+    from hwr.training import optimizers
 
     def adamw(lr: float) -> Any:
         return optimizers.create("adamw", lr=lr, beta1=0.9, beta2=0.999, weight_decay=0.01)
@@ -145,12 +146,12 @@ def _in_both(value: Any) -> dict[str, Any]:
 def _line() -> Any:
     import mxnet as mx
 
-    from hwr.assembly import drawn
-    from hwr.data.samples import Image, LineSet
+    from hwr.data.batches.lines import Image, LineSet
     from hwr.decoding.greedy import GreedyDecoder
     from hwr.losses import CtcLoss
     from hwr.networks.crnn import Crnn
-    from hwr.stages.line import LineReader, LineStage, LineTask
+    from hwr.stages.build import drawn
+    from hwr.stages.line.stage import LineReader, LineStage, LineTask
     from hwr.text import Alphabet
 
     def shaken(image: Image, *, seed: int, epoch: int, index: int) -> Image:
@@ -169,10 +170,10 @@ def _line() -> Any:
 
 def _boxes(size: int, *, lone: bool, loss: Any) -> Any:
     """Return what stages that find boxes are trained on: noise on paper, and boxes around it."""
-    from hwr.data.augment_page import PageAugmentation
-    from hwr.data.page_samples import BoxSet
-    from hwr.fitting import PageFit, placement
-    from hwr.stages.paragraph import BoxTask
+    from hwr.data.augment.pages import PageAugmentation
+    from hwr.data.batches.boxes import BoxSet
+    from hwr.images.canvas import PageFit, placement
+    from hwr.stages.paragraph.stage import BoxTask
 
     generator = np.random.default_rng(1)
     spot = placement((size, size), (0, 0, 1, 1), PageFit(size=(size, size), normalise=False))
@@ -196,9 +197,9 @@ def _paragraph() -> Any:
     import mxnet as mx
     from mxnet.gluon import nn
 
-    from hwr.assembly import drawn
     from hwr.losses import MseLoss
-    from hwr.stages.paragraph import AreaFinder, ParagraphStage
+    from hwr.stages.build import drawn
+    from hwr.stages.paragraph.stage import AreaFinder, ParagraphStage
 
     network = nn.HybridSequential()
     network.add(nn.Conv2D(4, 3, strides=2), nn.BatchNorm(), nn.Activation("relu"), nn.Dropout(0.3))
@@ -211,10 +212,10 @@ def _paragraph() -> Any:
 def _segmentation() -> Any:
     import mxnet as mx
 
-    from hwr.assembly import drawn
     from hwr.losses import MultiBoxLoss
     from hwr.networks.ssd import compact
-    from hwr.stages.segmentation import BoxDetector, Detecting, SegmentationStage
+    from hwr.stages.build import drawn
+    from hwr.stages.segmentation.stage import BoxDetector, Detecting, SegmentationStage
 
     network = compact(
         stem=4, channels=[4, 4], strides=[[2, 2], [2, 2]], blocks=[1, 1], reach=1, anchors=[[[0.5, 0.5]]]
@@ -229,12 +230,12 @@ def _segmentation() -> Any:
 def _denoiser() -> Any:
     import mxnet as mx
 
-    from hwr.data.text_samples import Passage, Sampling
+    from hwr.data.batches.texts import Passage, Sampling
     from hwr.language.confusions import Confusions, Source
     from hwr.language.noise import Noise, Recogniser
     from hwr.losses import TextLoss
     from hwr.networks.transformer import Transformer
-    from hwr.stages.denoiser import DenoiserStage, TextDenoiser, TextTask
+    from hwr.stages.denoiser.stage import DenoiserStage, TextDenoiser, TextTask
     from hwr.text import Alphabet
 
     alphabet = Alphabet(" abcde")

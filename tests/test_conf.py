@@ -8,10 +8,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hwr import assembly, board, building, comparison, decoders, evaluation, tuning
-from hwr.building import parts
 from hwr.commands import confusion, language_model
-from hwr.config import (
+from hwr.comparison import compare
+from hwr.config.compose import (
     ROOT,
     CompareConfig,
     Composed,
@@ -27,14 +26,19 @@ from hwr.config import (
     composed,
     stored,
 )
+from hwr.decoding.build import check_decoder
 from hwr.errors import InputError
-from hwr.searching import search
+from hwr.evaluation import decoders as board
+from hwr.evaluation import targets, tune
+from hwr.runs import search
+from hwr.stages import build, parts
+from hwr.stages import kind as building
 
 
 def check_transcription(config: TranscribeConfig) -> None:
     """Bind what the weights leave open: nothing is read, and none are loaded."""
-    assembly.device(config.device)
-    decoders.check(config.decoder)
+    build.device(config.device)
+    check_decoder(config.decoder)
 
 
 def check_language_model(config: LanguageModelConfig) -> None:
@@ -47,10 +51,10 @@ Check = Callable[[Any], None]
 ROOTS: dict[str, tuple[type, Check]] = {
     "train": (TrainConfig, building.check),
     "inspect": (InspectConfig, building.check),
-    "evaluate": (EvaluateConfig, evaluation.check),
+    "evaluate": (EvaluateConfig, targets.check),
     "transcribe": (TranscribeConfig, check_transcription),
-    "tune": (TuneConfig, tuning.check),
-    "compare": (CompareConfig, comparison.check),
+    "tune": (TuneConfig, tune.check),
+    "compare": (CompareConfig, compare.check),
     "confusion": (ConfusionConfig, confusion.check),
     "decoders": (DecodersConfig, board.check),
     "language_model": (LanguageModelConfig, check_language_model),

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hwr import evaluation, tracking
-from hwr.config import EvaluateConfig, composed
+from hwr import tracking
+from hwr.config.compose import EvaluateConfig, composed
+from hwr.evaluation import targets
 from tests.alto_folder import write_folder
 from tests.refusal import refused
 from tests.smoke import Smoke, evaluate
@@ -28,7 +29,7 @@ def run(smoke: Smoke, output: Path, *overrides: str, data: Path | None = None) -
     pages = ["data=alto", f"data.root={data}"] if data else smoke.data
     places = [f"weights.line={smoke.weights}", f"folder={smoke.folder}", f"output={output}"]
     settings = [*places, "scorer=edit_distance", *pages, *overrides]
-    return evaluation.run(composed("evaluate", settings, EvaluateConfig))
+    return targets.run(composed("evaluate", settings, EvaluateConfig))
 
 
 def scores(output: Path) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hwr import reproducing
-from hwr.config import ROOT
-from hwr.reproducing.figures import LOSS
+from hwr.config.compose import ROOT
+from hwr.published import reproduce
+from hwr.published.figures import LOSS
 from tests.smoke import command
 
 # The highest error on valid that a smoke experiment may end with: CER, one minus IoU, one minus F1 at 0.75,
@@ -26,7 +26,7 @@ def test_smoke_gives_what_is_recorded(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", LEARNT)
 def test_smoke_learns(name: str) -> None:
-    recorded = reproducing.recorded(name)
+    recorded = reproduce.recorded(name)
     losses, (errors,) = recorded["train/loss"], (v for k, v in recorded.items() if k.startswith("valid/"))
     assert min(losses) < 0.5 * losses[0]  # a later phase may have another loss
     assert min(errors) < LEARNT[name] < errors[0]
@@ -35,5 +35,5 @@ def test_smoke_learns(name: str) -> None:
 def test_every_recorded_curve_is_trained_again() -> None:
     results = [path.parent for path in (ROOT / "experiments").glob("*/*/result.json")]
     names = [folder.relative_to(ROOT / "experiments").as_posix() for folder in results]
-    curves: dict[str, Any] = {name: reproducing.recorded(name) for name in names}
+    curves: dict[str, Any] = {name: reproduce.recorded(name) for name in names}
     assert {name for name, result in curves.items() if LOSS in result} == set(LEARNT)

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from hwr import building, optimizers
-from hwr.binding import make, target
-from hwr.building.parts import Training
-from hwr.config import Composed, TrainConfig, composed
+from hwr.config.bind import make, target
+from hwr.config.compose import Composed, TrainConfig, composed
 from hwr.losses import IouLoss, MseLoss
 from hwr.networks.cost import cost
-from hwr.plan import Phase
+from hwr.stages import kind
+from hwr.stages.parts import Training
+from hwr.training import optimizers
+from hwr.training.plan import Phase
 from tests.iam_folder import LISTS, first_of, write_form
 
 SMALL = {
@@ -93,7 +94,7 @@ def test_recipe_for_words_holds_the_published_values() -> None:
 
 @pytest.mark.parametrize("stage", SMALL)
 def test_recipe_binds_to_what_it_configures(stage: str) -> None:
-    building.check(recipe(stage, "data.root=anywhere").root)
+    kind.check(recipe(stage, "data.root=anywhere").root)
 
 
 def test_network_is_the_published_one() -> None:  # its parts: tests/networks/test_resnet_bilstm.py
@@ -107,7 +108,7 @@ def test_network_is_the_published_one() -> None:  # its parts: tests/networks/te
 
 def test_recipe_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
     made = recipe("line", *iam, *SMALL["line"])
-    training = building.training(made.root, STORE, progress=False)
+    training = kind.training(made.root, STORE, progress=False)
     stage, (phase,) = training.stage, training.plan.phases
     assert (len(stage.task.train.ids), len(stage.task.valid.ids)) == (3, 3)
     assert {image.shape[0] for image in stage.task.train.images} == {60}
@@ -122,7 +123,7 @@ def test_recipe_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
 
 def test_recipe_for_areas_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
     made = recipe("paragraph", *iam, *SMALL["paragraph"])
-    training = building.training(made.root, STORE, progress=False)
+    training = kind.training(made.root, STORE, progress=False)
     stage, (first, second) = training.stage, training.plan.phases
     assert training.size == "1 training and 1 validation pages"
     # words at x 400 to 700 and y 700 to 950 of a form of 2479 x 3542, which fills 64 x 91 px of the canvas
@@ -142,7 +143,7 @@ def test_recipe_for_areas_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -
 
 def test_recipe_for_words_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
     made = recipe("segmentation", *iam, *SMALL["segmentation"])
-    training = building.training(made.root, STORE, progress=False)
+    training = kind.training(made.root, STORE, progress=False)
     stage, (phase,) = training.stage, training.plan.phases
     assert training.size == "1 training and 1 validation areas, 6 and 6 words"  # two in each of three lines
     assert stage.task.train.images[0].shape == (64, 64)

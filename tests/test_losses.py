@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mxnet import autograd
 from numpy.typing import NDArray
 
-from hwr import boxes
-from hwr.boxes import Box
+from hwr.images import boxes
+from hwr.images.boxes import Box
 from hwr.losses import CtcLoss, IouLoss, MseLoss, MultiBoxLoss, TextLoss
 
 QUICK = settings(max_examples=50, deadline=None)

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hwr import assembly, checkpoint, tracking, training
-from hwr.config import TrainConfig, composed
-from hwr.plan import Step
+from hwr import tracking
+from hwr.config.compose import TrainConfig, composed
+from hwr.runs import train
+from hwr.stages import build
+from hwr.training import checkpoint
+from hwr.training.plan import Step
 from tests.alto_folder import write_folder, write_page
 from tests.refusal import refused
 from tests.smoke import Smoke, script
@@ -30,7 +33,7 @@ Run = Callable[..., Path]
 
 
 def run(folder: Path, *overrides: str) -> float:
-    return training.run(composed("train", [f"folder={folder}", *overrides], TrainConfig))
+    return train.run(composed("train", [f"folder={folder}", *overrides], TrainConfig))
 
 
 @pytest.fixture
@@ -257,7 +260,7 @@ def test_killed_run_keeps_its_best_weights_and_ends_at_the_same_bits_when_resume
 ) -> None:
     with monkeypatch.context() as patched:
         counter = itertools.count(1)
-        patched.setattr(training.Bar, "__call__", lambda bar, at: _kill_at(step, next(counter)))
+        patched.setattr(train.Bar, "__call__", lambda bar, at: _kill_at(step, next(counter)))
         killed = started(ends=tracking.Terminated)
     assert _status(smoke, killed) == "KILLED"
     assert (killed / "weights" / "best" / "network.params").exists()
@@ -285,7 +288,7 @@ def test_last_run_goes_on_when_it_was_killed_and_its_newest_state_is_damaged(
 ) -> None:
     with monkeypatch.context() as patched:
         counter = itertools.count(1)
-        patched.setattr(training.Bar, "__call__", lambda bar, at: _kill_at(2 * STEPS + 3, next(counter)))
+        patched.setattr(train.Bar, "__call__", lambda bar, at: _kill_at(2 * STEPS + 3, next(counter)))
         killed = started("save_every=1e-9", ends=tracking.Terminated)
     newest = max((killed / "state").glob("*.npz"))
     newest.write_bytes(newest.read_bytes()[:1000])
@@ -318,7 +321,7 @@ def test_full_disk_ends_the_run_in_one_line_and_loses_nothing(
             made(self, network, folder)
 
         patched.setattr(checkpoint.Checkpoint, "__init__", note)
-        patched.setattr(training.Bar, "__call__", fill)
+        patched.setattr(train.Bar, "__call__", fill)
         said = refused(capsys, lambda: run(smoke.folder, *SHORT))
     no_room = "cannot write state-000002.npz (No space left on device)"
     assert said == f"{place}: {no_room}; make room there, then resume the run"
@@ -370,7 +373,7 @@ def test_resumed_run_tells_what_its_bits_depend_on_when_that_differs(
 def test_training_that_diverges_says_so_and_fails(
     smoke: Smoke, started: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hwr.stages.line.LineStage.loss", _broken_loss)
+    monkeypatch.setattr("hwr.stages.line.stage.LineStage.loss", _broken_loss)
     failed: list[Path] = []
     said = refused(capsys, lambda: failed.append(started("max_epochs=1")))
     assert said.startswith("phase ctc, epoch 1: loss not finite for s0")
@@ -419,7 +422,7 @@ def test_run_of_a_stage_that_finds_boxes_keeps_weights_without_an_alphabet(
     best = run(smoke.folder, f"stage={stage}", "data=alto", f"data.root={root}", *BOXES[stage])
     (place,) = set((smoke.folder / "runs").iterdir()) - before
     assert 0 <= best <= 1
-    found = assembly.find(str(place / "weights" / "best"), kind=stage)
+    found = build.find(str(place / "weights" / "best"), kind=stage)
     assert found.alphabet is None
     assert found.about["run"] == place.name
     logged = smoke.store.client.get_run(place.name)

@@ -8,8 +8,9 @@ import pytest
 from mxnet.gluon import nn
 
 from hwr import weights
-from hwr.checkpoint import arrays, sha256
 from hwr.errors import InputError
+from hwr.files import sha256
+from hwr.networks.arrays import arrays
 from hwr.text import Alphabet
 
 AB = Alphabet("ab")

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from hwr.config import InspectConfig, composed
+from hwr.config.compose import InspectConfig, composed
 
 
 def run(overrides: Sequence[str]) -> None:
     """Print how many boxes of each split the anchors of a detector cover."""
     config: InspectConfig = composed("inspect", ["stage=segmentation", *overrides], InspectConfig).root
     from hwr import runtime  # takes seconds: bad keys and --help need not wait
-    from hwr.building import check, segmentation
+    from hwr.stages.kind import check
+    from hwr.stages.segmentation import training
 
     check(config)
     runtime.start()
-    print(segmentation.anchor_table(config))
+    print(training.anchor_table(config))

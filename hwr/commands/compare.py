@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hwr.config import CompareConfig, composed
+from hwr.config.compose import CompareConfig, composed
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -10,6 +10,6 @@ def run(arguments: Sequence[str]) -> None:
     names = [argument for argument in arguments if "=" not in argument]
     overrides = [argument for argument in arguments if "=" in argument]
     made = composed("compare", overrides, CompareConfig)
-    from hwr import comparison  # MLflow takes seconds: bad keys and --help need not wait
+    from hwr.comparison import compare  # MLflow takes seconds: bad keys and --help need not wait
 
-    comparison.run(names, made)
+    compare.run(names, made)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwr.config import ConfusionConfig, composed
+from hwr.config.compose import ConfusionConfig, composed
 from hwr.errors import InputError
 from hwr.language.confusions import Confusions
 from hwr.language.costs import Costs
@@ -27,14 +27,16 @@ def run(overrides: Sequence[str]) -> None:
 
 def check(config: ConfusionConfig) -> None:
     """Raise InputError for settings that no part takes; nothing is read."""
-    from hwr import assembly, decoders  # takes seconds: bad keys and --help need not wait
-    from hwr.building import parts
+    from hwr.decoding.build import (  # takes seconds: bad keys and --help need not wait
+        check_decoder,
+    )
+    from hwr.stages import build, parts
 
     if config.split == "test":
         raise InputError("split=test: costs learnt on the test lines would fit them; use split=valid")
-    decoders.check(config.decoder)
+    check_decoder(config.decoder)
     parts.check_data(config.data)
-    assembly.device(config.device)
+    build.device(config.device)
 
 
 def table(confusions: Confusions, shown: int) -> str:
@@ -60,17 +62,19 @@ def _make_folders(config: ConfusionConfig) -> None:
 
 
 def _counted(config: ConfusionConfig) -> Confusions:
-    from hwr import assembly, decoders, runtime, tracking
-    from hwr.evaluation.common import Task
+    from hwr import runtime, tracking
+    from hwr.decoding.build import build_decoder
     from hwr.evaluation.probabilities import find_lines, read_chunks
+    from hwr.evaluation.task import Task
     from hwr.language.confusions import Source
-    from hwr.scoring.edit_distance import align
+    from hwr.scoring.edits import align
+    from hwr.stages import build
 
     runtime.start()
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     task = Task(config, store)
     weights = task.weights(config.weights.line, kind="line")
-    decoder = decoders.decoder(config.decoder, assembly.alphabet_of(weights))
+    decoder = build_decoder(config.decoder, build.alphabet_of(weights))
     lines = find_lines(task, weights)
     lines.refuse_seen_by(decoder)
     read = [reading.text for probs in read_chunks(task, weights, lines) for reading in decoder.read(probs)]

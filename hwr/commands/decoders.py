@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from hwr.config import DecodersConfig, composed
+from hwr.config.compose import DecodersConfig, composed
 
 
 def run(overrides: Sequence[str]) -> None:
     """Compare the configured decoders, and print the table."""
     made = composed("decoders", overrides, DecodersConfig)
-    from hwr import board  # MXNet and MLflow take seconds: bad keys need neither
+    from hwr.evaluation import decoders  # MXNet and MLflow take seconds: bad keys need neither
 
-    board.run(made)
+    decoders.run(made)

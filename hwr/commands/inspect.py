@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwr.config import InspectConfig, composed
+from hwr.config.compose import InspectConfig, composed
 from hwr.errors import InputError
 
 
 def run(overrides: Sequence[str]) -> None:
     """Print the report on a data set, and write it as JSON where asked."""
     config: InspectConfig = composed("inspect", overrides, InspectConfig).root
-    from hwr.building import check, inspected, pages_of  # takes seconds: bad keys and --help need not wait
+    from hwr.stages.kind import check, inspected, pages_of  # takes seconds: bad keys and --help need not wait
 
     check(config)
     report = inspected(pages_of(config), config, full=config.full)

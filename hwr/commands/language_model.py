@@ -9,11 +9,11 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
-from hwr.config import LanguageModelConfig, composed
-from hwr.data.files import read_text
+from hwr.config.compose import LanguageModelConfig, composed
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
-from hwr.data.splits import of_split
+from hwr.data.sources.files import read_text
+from hwr.data.sources.splits import of_split
 from hwr.errors import InputError
 from hwr.language import arpa, ngrams, record
 from hwr.language.lexicon import Lexicon
@@ -106,16 +106,16 @@ def _alphabet(weights: str) -> str:
     from hwr import runtime
 
     runtime.start()  # MXNet takes seconds, and most models need it not
-    from hwr import assembly
+    from hwr.stages import build
 
-    return assembly.alphabet_of(assembly.find(weights, kind="line")).symbols
+    return build.alphabet_of(build.find(weights, kind="line")).symbols
 
 
 def _pages(config: LanguageModelConfig) -> list[Page]:
     from hwr import runtime
 
     runtime.start()
-    from hwr.building import parts
+    from hwr.stages import parts
 
     return parts.load_pages(config.data, Path(config.folder) / "cache")
 

@@ -10,7 +10,7 @@ def run(arguments: Sequence[str]) -> None:
     if arguments:
         raise InputError(f"models takes no keys, not {arguments[0]}")
     from hwr import runtime  # takes seconds: --help need not wait
-    from hwr.result_tables import tables
+    from hwr.published.tables import tables
 
     runtime.start()
     print("\n\n".join(tables().values()))

@@ -18,14 +18,14 @@ def run(arguments: Sequence[str]) -> None:
     if any(os.environ.get(name) != value for name, value in runtime.PINNED.items()):
         raise SystemExit(_in_a_process_of_its_own(arguments))
     runtime.start()  # MXNet takes seconds: --help need not wait
-    from hwr import reproducing
+    from hwr.published import reproduce
 
-    name = reproducing.name_of(given.name)
+    name = reproduce.name_of(given.name)
     if given.record is not None:
-        _write(given.record, json.dumps(reproducing.trained(name, given.overrides), indent=1) + "\n")
+        _write(given.record, json.dumps(reproduce.trained(name, given.overrides), indent=1) + "\n")
         print(f"\n{name}: written to {given.record}")
         return
-    make = reproducing.train if given.train else reproducing.evaluate
+    make = reproduce.train if given.train else reproduce.evaluate
     outcome = make(name, given.overrides)
     print(f"\n{name}: {outcome.table()}")
     raise SystemExit(0 if outcome.kept else 1)

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from hwr.config import SearchConfig, composed
+from hwr.config.compose import SearchConfig, composed
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -25,6 +25,6 @@ def run(arguments: Sequence[str]) -> None:
     from hwr import runtime
 
     runtime.start()  # MXNet takes seconds: bad keys and --help need not wait
-    from hwr.searching import search
+    from hwr.runs import search
 
     search.run(search.planned(config, given.overrides), arguments)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwr.config import TranscribeConfig, composed
+from hwr.config.compose import TranscribeConfig, composed
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> None:
     from hwr import runtime
 
     runtime.start()  # MXNet takes seconds: bad keys and --help need not wait
-    from hwr import transcribing
+    from hwr.transcription import files as transcribing
 
     formats = [name for names in given.format for name in names.split(",")] or ["txt"]
     files = transcribing.expand(given.files)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from hwr.config import TuneConfig, composed
+from hwr.config.compose import TuneConfig, composed
 
 
 def run(overrides: Sequence[str]) -> None:
     """Try settings of the configured decoder, and write it with the best one."""
     made = composed("tune", overrides, TuneConfig)
-    from hwr import tuning  # MXNet and MLflow take seconds: bad keys need neither
+    from hwr.evaluation import tune  # MXNet and MLflow take seconds: bad keys need neither
 
-    tuning.run(made)
+    tune.run(made)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwr import album, pictures
 from hwr.comparison.recorded import Recorded
 from hwr.comparison.tables import Comparison
-from hwr.images import GreyImage
+from hwr.images.load import GreyImage
+from hwr.pictures import cards, line_archive
 
 _BLANK = np.full((1, 1), 255, np.uint8)  # in place of a line whose picture is not kept
 
@@ -21,7 +21,7 @@ class Changed:
     id: str
 
 
-def picture(comparison: Comparison, count: int) -> pictures.Picture | None:
+def picture(comparison: Comparison, count: int) -> cards.Picture | None:
     """Draw for each run so many lines that got better, and that got worse; None where no line changed.
 
     Each has its picture, where one is kept, what is written, and what both runs read.
@@ -33,7 +33,7 @@ def picture(comparison: Comparison, count: int) -> pictures.Picture | None:
         groups[f"{run.label} reads better than {base.label}"] = _shown(base, run, better)
         groups[f"{run.label} reads worse than {base.label}"] = _shown(base, run, worse)
     groups = {title: group for title, group in groups.items() if group}
-    return pictures.readings(groups) if groups else None
+    return cards.readings(groups) if groups else None
 
 
 def most_changed(base: Recorded, run: Recorded, count: int) -> tuple[list[Changed], list[Changed]]:
@@ -49,11 +49,11 @@ def most_changed(base: Recorded, run: Recorded, count: int) -> tuple[list[Change
     return first, second
 
 
-def _shown(base: Recorded, run: Recorded, changed: Sequence[Changed]) -> list[pictures.Reading]:
+def _shown(base: Recorded, run: Recorded, changed: Sequence[Changed]) -> list[cards.Reading]:
     images = _images(base, run, changed)
     return [
-        pictures.Reading(image, one.id, base.lines[one.id].reference, {
-            side.label: pictures.Read(side.lines[one.id].hypothesis, side.lines[one.id].characters.errors)
+        cards.Reading(image, one.id, base.lines[one.id].reference, {
+            side.label: cards.Read(side.lines[one.id].hypothesis, side.lines[one.id].characters.errors)
             for side in (base, run)
         })
         for one, image in zip(changed, images, strict=True)
@@ -62,8 +62,8 @@ def _shown(base: Recorded, run: Recorded, changed: Sequence[Changed]) -> list[pi
 
 def _images(base: Recorded, run: Recorded, changed: Sequence[Changed]) -> list[GreyImage]:
     if base.album is not None:
-        return album.load(base.album, [one.number for one in changed])
+        return line_archive.load(base.album, [one.number for one in changed])
     if run.album is not None:
         places = {name: number for number, name in enumerate(run.lines)}
-        return album.load(run.album, [places[one.id] for one in changed])
+        return line_archive.load(run.album, [places[one.id] for one in changed])
     return [_BLANK] * len(changed)

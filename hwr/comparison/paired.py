@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from hwr.comparison.recorded import Recorded
 from hwr.errors import InputError
-from hwr.scoring import bootstrap, edit_distance, sc_stats, significance
+from hwr.scoring import bootstrap, edits, sc_stats, significance
 from hwr.scoring.bootstrap import Interval, Resampling
 from hwr.scoring.counts import Counts
 from hwr.scoring.report import Scorer
@@ -216,7 +216,7 @@ def _official(references: Texts, first: Texts, second: Texts, scorer: Scorer) ->
 def _segments(references: Texts, first: Texts, second: Texts) -> list[significance.Errors]:
     found: list[significance.Errors] = []
     for name, reference in references.items():
-        aligned = (edit_distance.align(reference.split(), side[name].split()) for side in (first, second))
+        aligned = (edits.align(reference.split(), side[name].split()) for side in (first, second))
         found += significance.segments(*aligned)
     return found
 

@@ -7,8 +7,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from hwr import album, tracking
+from hwr import tracking
 from hwr.errors import InputError
+from hwr.pictures import line_archive
 from hwr.scoring import line_table
 from hwr.scoring.line_table import LineScore
 from hwr.tracking import Store
@@ -74,7 +75,7 @@ def fetch(store: Store, run: Any, label: str, split: str, folder: Path) -> Recor
         raise InputError(f"{name} has no evaluation of split {split}; {_remedy(run, split)}")
     files = {
         name: tracking.download(f"runs:/{run_id}/{place}/{name}", store, folder)
-        for name in (_SCORES, line_table.NAME, album.NAME)
+        for name in (_SCORES, line_table.NAME, line_archive.NAME)
         if name in held
     }
     lines = line_table.read(files[line_table.NAME]) if line_table.NAME in files else []
@@ -93,7 +94,7 @@ def fetch(store: Store, run: Any, label: str, split: str, folder: Path) -> Recor
         data=tracking.flatten(_json(store, run_id, "data/inspection.json", folder).get("splits", {})),
         scores=scores,
         lines={line.id: line for line in lines},
-        album=files.get(album.NAME),
+        album=files.get(line_archive.NAME),
     )
 
 

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from hwr.data import selection, splits
+from hwr.data import selection
 from hwr.data.records import Page
+from hwr.data.sources import splits
 from hwr.errors import InputError
 
 SOURCES = {
     "synthetic": "hwr.data.synthetic",
-    "alto": "hwr.data.alto",
-    "pagexml": "hwr.data.pagexml",
-    "iam": "hwr.data.iam",
-    "line_list": "hwr.data.line_list",
+    "alto": "hwr.data.sources.alto",
+    "pagexml": "hwr.data.sources.pagexml",
+    "iam": "hwr.data.sources.iam",
+    "line_list": "hwr.data.sources.line_list",
 }
 
 

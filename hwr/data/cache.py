@@ -25,8 +25,8 @@ from tqdm import tqdm
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
 from hwr.errors import InputError
-from hwr.images import GreyImage, load
-from hwr.line_images import LineCrop, crop_line
+from hwr.images.line_crop import LineCrop, crop_line
+from hwr.images.load import GreyImage, load
 
 _VERSION = 1  # raise it whenever hwr.line_images cuts lines differently
 _BUILDING = ".building"

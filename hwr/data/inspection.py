@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.files import image_size
-from hwr.data.inspection_report import KINDS, Counts, Report, split_name, visible
 from hwr.data.records import SPLITS, Line, Page
+from hwr.data.report import KINDS, Counts, Report, split_name, visible
+from hwr.data.sources.files import image_size
 from hwr.errors import InputError
-from hwr.images import load
-from hwr.line_images import MIN_WIDTH, LineCrop
+from hwr.images.line_crop import MIN_WIDTH, LineCrop
+from hwr.images.load import load
 from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")

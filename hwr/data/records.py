@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwr.boxes import Box, Point
+from hwr.images.boxes import Box, Point
 
 SPLITS = ("train", "valid", "test")
 

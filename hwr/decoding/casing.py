@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hwr.scoring.edit_distance import align
+from hwr.scoring.edits import align
 
 
 def is_mixed(word: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from hwr.decoding.reading import Reading, mean_confidence
-from hwr.scoring.edit_distance import Pair, align
+from hwr.scoring.edits import Pair, align
 
 Span = tuple[float, float]
 Run = tuple[int, int, int, int]  # first and behind the last character: of the old text, of the new one

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from hwr import assembly, pictures
-from hwr.boxes import FloatArray
-from hwr.building import box_parts, paragraph, segmentation
-from hwr.config import EvaluateConfig, TrainConfig
+from hwr.config.compose import EvaluateConfig, TrainConfig
+from hwr.data.batches.boxes import BoxSet
 from hwr.data.fingerprint import fingerprint
-from hwr.data.page_samples import BoxSet
-from hwr.evaluation import common
-from hwr.evaluation.common import Outcome, Task
+from hwr.evaluation import task as common
+from hwr.evaluation.task import Outcome, Task
+from hwr.images.boxes import FloatArray
+from hwr.pictures import cards
 from hwr.scoring import detection
-from hwr.stages.paragraph import overlaps
+from hwr.stages import boxes as box_parts
+from hwr.stages import build
+from hwr.stages.paragraph.stage import overlaps
+from hwr.stages.paragraph.training import samples as page_samples
+from hwr.stages.segmentation.training import samples as area_samples
 from hwr.tracking import Run
 from hwr.weights import Weights
 
@@ -36,7 +39,7 @@ def prepare(task: Task[EvaluateConfig]) -> list[Weights]:
 def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, output: Path) -> Outcome:
     """Find the boxes, compare them with the true ones, and write scores and pictures to `output`."""
     config, (own,) = task.config, found
-    trained = assembly.config_of(own)
+    trained = build.config_of(own)
     trained.folder, trained.max_pixels = config.folder, config.max_pixels
     pages = box_parts.without_problems(task.pages(whole=True), trained, config.max_pixels)
     find = _area if config.target == "paragraph" else _boxes
@@ -48,7 +51,7 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
     }
     said = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
     (output / "scores.json").write_text(said, encoding="utf-8")
-    pictures.save(output / "pages.png", _picture(config, samples, boxes, quality))
+    cards.save(output / "pages.png", _picture(config, samples, boxes, quality))
     rates = {name: value for name, value in values.items() if isinstance(value, float)}
     current.metrics(common.metrics(config.split, rates), 0)
     rows = [f"{config.split}: {len(samples.ids)} pages, target {config.target}"]
@@ -59,9 +62,9 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
 def _area(
     config: EvaluateConfig, trained: TrainConfig, found: Weights, pages: Any
 ) -> tuple[BoxSet, list[FloatArray], dict[str, Any], list[float]]:
-    samples = paragraph.samples(pages, trained, config.split, progress=True)
-    context = assembly.device(config.device)
-    finder = assembly.area_finder(found, batch_size=config.batch_size, context=context)
+    samples = page_samples(pages, trained, config.split, progress=True)
+    context = build.device(config.device)
+    finder = build.area_finder(found, batch_size=config.batch_size, context=context)
     boxes = finder.boxes(samples.images)
     ious = overlaps(boxes, samples.boxes)
     values = {
@@ -76,9 +79,9 @@ def _area(
 def _boxes(
     config: EvaluateConfig, trained: TrainConfig, found: Weights, pages: Any
 ) -> tuple[BoxSet, list[FloatArray], dict[str, Any], list[float]]:
-    samples = segmentation.samples(pages, trained, config.split, progress=True)
-    context = assembly.device(config.device)
-    detector = assembly.box_detector(found, batch_size=config.batch_size, context=context)
+    samples = area_samples(pages, trained, config.split, progress=True)
+    context = build.device(config.device)
+    detector = build.box_detector(found, batch_size=config.batch_size, context=context)
     boxes = detector.boxes(samples.images)
     counts = [detection.count(own, true, NO_BOXES) for own, true in zip(boxes, samples.boxes, strict=True)]
     values = detection.Detection.total(counts).as_dict()
@@ -89,11 +92,11 @@ def _boxes(
 
 def _picture(
     config: EvaluateConfig, samples: BoxSet, found: Sequence[FloatArray], quality: Sequence[float]
-) -> pictures.Picture:
+) -> cards.Picture:
     """Draw the pages with the worst boxes: true ones green, found ones red."""
     worst = np.argsort(quality, kind="stable")[: config.pictures]
     drawn = [
-        pictures.boxed(samples.images[i], {box_parts.TRUE: samples.boxes[i], box_parts.FOUND: found[i]})
+        cards.boxed(samples.images[i], {box_parts.TRUE: samples.boxes[i], box_parts.FOUND: found[i]})
         for i in worst
     ]
-    return pictures.sheet(drawn, [f"{samples.ids[i]}: IoU {quality[i]:.3f}" for i in worst], columns=4)
+    return cards.sheet(drawn, [f"{samples.ids[i]}: IoU {quality[i]:.3f}" for i in worst], columns=4)

@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hwr import assembly, decoders, published
-from hwr.config import EvaluateConfig
+from hwr.config.compose import EvaluateConfig
+from hwr.decoding.build import build_decoder
 from hwr.decoding.denoise import DenoiseDecoder
 from hwr.errors import InputError
-from hwr.evaluation import common, line
-from hwr.evaluation.common import Outcome, Task
+from hwr.evaluation import lines as line
+from hwr.evaluation import publish
+from hwr.evaluation import task as common
 from hwr.evaluation.probabilities import find_lines, read_chunks
+from hwr.evaluation.task import Outcome, Task
+from hwr.stages import build
 from hwr.tracking import Run
 from hwr.weights import Weights
 
-MAKER = "hwr.denoising.denoise_decoder"  # the only decoder of which weights are evaluated
+MAKER = "hwr.stages.denoiser.decoder.denoise_decoder"  # the only decoder of which weights are evaluated
 
 
 def check(config: EvaluateConfig) -> None:
@@ -28,14 +31,14 @@ def prepare(task: Task[EvaluateConfig]) -> list[Weights]:
     """Return the weights that are evaluated; raise InputError for what is missing, before a page is read."""
     (reader,) = line.prepare(task)
     if task.config.publish is not None:
-        published.name_of(reader.folder)
-    return [assembly.find(task.config.decoder["weights"], kind="denoiser")]
+        publish.name_of(reader.folder)
+    return [build.find(task.config.decoder["weights"], kind="denoiser")]
 
 
 def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, output: Path) -> Outcome:
     """Read the lines, score them as read into `output`/before, and as rewritten into `output`."""
     config, reader = task.config, task.weights(task.config.weights.line, kind="line")
-    decoder = decoders.decoder(config.decoder, assembly.alphabet_of(reader))
+    decoder = build_decoder(config.decoder, build.alphabet_of(reader))
     assert isinstance(decoder, DenoiseDecoder)  # `check` saw to it
     lines = find_lines(task, reader)
     lines.refuse_seen_by(decoder)

@@ -13,28 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hwr import assembly, page_images, pictures
-from hwr.binding import make
-from hwr.boxes import FloatArray
-from hwr.building import box_parts
-from hwr.config import EvaluateConfig
+from hwr.config.bind import make
+from hwr.config.compose import EvaluateConfig
+from hwr.data.batches.boxes import area_of
 from hwr.data.fingerprint import fingerprint
-from hwr.data.page_samples import area_of
 from hwr.data.records import Page
 from hwr.data.selection import exclude
 from hwr.errors import InputError
-from hwr.evaluation import common, line
-from hwr.evaluation.common import Outcome, Task
-from hwr.images import GreyImage
+from hwr.evaluation import lines as line
+from hwr.evaluation import task as common
+from hwr.evaluation.task import Outcome, Task
+from hwr.images import page_files
+from hwr.images.boxes import FloatArray
+from hwr.images.load import GreyImage
 from hwr.language.record import refuse_seen
-from hwr.pages import Found, Given, PageReader
-from hwr.scoring import detection, edit_distance
+from hwr.pictures import cards
+from hwr.scoring import detection, edits
 from hwr.scoring import page as page_scoring
 from hwr.scoring.bootstrap import Resampling
 from hwr.scoring.counts import Counts
 from hwr.scoring.page import Alignment, FoundLine, TrueLine
 from hwr.scoring.report import Scorer, Texts, compare
+from hwr.stages import boxes as box_parts
+from hwr.stages import build
 from hwr.tracking import Run
+from hwr.transcription.page_reader import Found, Given, PageReader
+from hwr.transcription.pipeline import page_reader
 from hwr.weights import Weights
 
 AUTOMATIC = "nothing"
@@ -71,10 +75,8 @@ def prepare(task: Task[EvaluateConfig]) -> list[Weights]:
 def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, output: Path) -> Outcome:
     """Read the pages, score them, and write scores, tables and pictures to `output`."""
     config = task.config
-    pages = box_parts.without_problems(
-        task.pages(whole=True), assembly.config_of(found[0]), config.max_pixels
-    )
-    reader = assembly.page_reader(
+    pages = box_parts.without_problems(task.pages(whole=True), build.config_of(found[0]), config.max_pixels)
+    reader = page_reader(
         config, partial(_load, dict(zip(("paragraph", "segmentation", "line"), found, strict=True)))
     )
     scored = {
@@ -102,7 +104,7 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
         _texts(results), make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about
     )
     (output / "pages.json").write_text(json.dumps(_by_page(results), indent=1) + "\n", encoding="utf-8")
-    pictures.save(output / "pages.png", _picture(results, config.pictures))
+    cards.save(output / "pages.png", _picture(results, config.pictures))
     current.metrics(common.metrics(config.split, _values(scores.summary)), 0)
     return Outcome(scores.summary, _table(config.split, scores.summary), scores.cer)
 
@@ -112,7 +114,7 @@ def _load(found: dict[str, Weights], name: str, *, kind: str) -> Weights:
 
 
 def _read(reader: PageReader, page: Page, scored: Collection[str], config: EvaluateConfig) -> _Result:
-    image = page_images.load_page(
+    image = page_files.load_page(
         page.image,
         1,
         max_pixels=config.max_pixels,
@@ -177,7 +179,7 @@ def _budget(results: Sequence[_Result], given: str) -> dict[str, Any]:
     """Return the character errors, counted in process, with so much given."""
     own = [result.alignments[given] for result in results]
     counts = Counts.total(
-        edit_distance.characters(reference, read) for found in own for _, reference, read in found.pairs
+        edits.characters(reference, read) for found in own for _, reference, read in found.pairs
     )
     missed, extra = sum(len(found.missed) for found in own), sum(len(found.extra) for found in own)
     return {"cer": counts.rate, **counts.as_dict(), "missed_lines": missed, "extra_lines": extra}
@@ -212,10 +214,8 @@ def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:
             box_parts.TRUE: _boxes(results[i].page),
             box_parts.FOUND: _boxes(results[i].found[AUTOMATIC]),
         }
-        drawn.append(pictures.boxed(results[i].image, boxes))
-    return pictures.sheet(
-        drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3
-    )
+        drawn.append(cards.boxed(results[i].image, boxes))
+    return cards.sheet(drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3)
 
 
 def _small(image: GreyImage) -> GreyImage:

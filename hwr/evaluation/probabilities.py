@@ -6,19 +6,18 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from hwr import assembly
-from hwr.building import parts
-from hwr.building.line import check_characters, line_set, lines_of
-from hwr.config import LinesConfig
+from hwr.config.compose import LinesConfig
 from hwr.data import inspection
+from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Line, Page
-from hwr.data.samples import Image
 from hwr.decoding.reading import Decoder, Probs, Reading
-from hwr.evaluation.common import Task
+from hwr.evaluation.task import Task
 from hwr.language.record import refuse_seen
 from hwr.scoring.report import Texts
+from hwr.stages import build, parts
+from hwr.stages.line.training import check_characters, line_set, lines_of
 from hwr.text import Alphabet
 from hwr.weights import Weights
 
@@ -72,13 +71,13 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
 
     Raises InputError for pages and lines that cannot be used, and a split without any.
     """
-    config, trained = task.config, assembly.config_of(found)
-    crop = assembly.crop_of(trained)
+    config, trained = task.config, build.config_of(found)
+    crop = build.crop_of(trained)
     pages = task.pages(whole=False)
     lines_of(pages, config.split)  # refuses a split without any
-    limits = inspection.Limits(crop=crop, steps=assembly.steps_of, max_pixels=config.max_pixels)
+    limits = inspection.Limits(crop=crop, steps=build.steps_of, max_pixels=config.max_pixels)
     pages = inspection.apply(pages, inspection.inspect(pages, limits), trained.inspect.policy)
-    check_characters(lines_of(pages, config.split), assembly.alphabet_of(found), config.unknown)
+    check_characters(lines_of(pages, config.split), build.alphabet_of(found), config.unknown)
     images = line_images(pages, crop, folder=task.cache, max_pixels=config.max_pixels, progress=True)
     parts.refuse_problems(images.problems, "line")
     own = line_set(pages, images, config.split)
@@ -89,14 +88,14 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
         own.texts,
         [by_id[name][0].writer for name in own.ids],
         [by_id[name][1].kind or "other" for name in own.ids],
-        assembly.alphabet_of(found),
+        build.alphabet_of(found),
         fingerprint(pages),
     )
 
 
 def read_chunks(task: Task[LinesConfig], found: Weights, lines: Lines) -> Iterator[list[Probs]]:
     """Yield the probabilities of the lines in order, CHUNK lines at once, so that few are held."""
-    context = assembly.device(task.config.device)
-    reader = assembly.line_reader(found, batch_size=task.config.batch_size, context=context)
+    context = build.device(task.config.device)
+    reader = build.line_reader(found, batch_size=task.config.batch_size, context=context)
     for start in tqdm(range(0, len(lines.ids), CHUNK), desc="reading", unit=f"{CHUNK} lines", disable=None):
         yield reader.probs(lines.images[start : start + CHUNK])

@@ -16,17 +16,7 @@ import numpy as np
 
 from hwr.errors import InputError
 from hwr.language.files import replacing
-from hwr.language.ngrams import (
-    BEGIN,
-    END,
-    SPACE,
-    SPELT,
-    SPELT_END,
-    UNKNOWN,
-    Grams,
-    Ngrams,
-    tokens,
-)
+from hwr.language.ngrams import BEGIN, END, SPACE, SPELT, SPELT_END, UNKNOWN, Grams, Ngrams, tokens
 
 NEVER = -99.0  # log probability of begin of line, which follows nothing: SRILM's
 UNSEEN = -100.0  # log probability of unknown tokens where a file has none: KenLM's

@@ -20,7 +20,7 @@ class Ssd(nn.HybridBlock):
     """Detect boxes in images (N, 1, H, W), ink 1 on paper 0: scores (N, 2, A) and offsets (N, 4 A).
 
     Class 0 is the ground, class 1 a box; the offsets are those of MXNet's MultiBox operators. The anchors'
-    order is that of `hwr.anchors.grid`, with the maps of `shapes` and the given `anchors`.
+    order is that of `hwr.networks.anchors.grid`, with the maps of `shapes` and the given `anchors`.
 
     Args:
         scales: one block after the other; the features of each are predicted from.

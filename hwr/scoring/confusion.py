@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hwr.scoring import tsv
-from hwr.scoring.edit_distance import Pair
+from hwr.scoring.edits import Pair
 
 COLUMNS = ("count", "kind", "reference", "hypothesis", "reference_code_point", "hypothesis_code_point")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwr.boxes import FloatArray, iou
+from hwr.images.boxes import FloatArray, iou
 
 
 def match(predicted: FloatArray, true: FloatArray, threshold: float) -> list[tuple[int, int]]:

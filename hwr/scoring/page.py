@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from hwr.boxes import Box, FloatArray
-from hwr.scoring import edit_distance
+from hwr.images.boxes import Box, FloatArray
+from hwr.scoring import edits
 from hwr.scoring.counts import Counts
 from hwr.text import nfc
 
@@ -108,7 +108,7 @@ def page_text_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Co
     A line break is one character, lines without text are left out. Leave out of `hypotheses` what `align`
     ignores. Takes 4 bytes for each pair of characters: 9 MB for a page of 1,500.
     """
-    return edit_distance.characters(_page_text(references), _page_text(hypotheses))
+    return edits.characters(_page_text(references), _page_text(hypotheses))
 
 
 def _page_text(lines: Sequence[str]) -> str:
@@ -134,7 +134,7 @@ class _Page:
         return nfc(" ".join(self.read[f] for f in reading))
 
     def errors(self, line: int, reading: Iterable[int]) -> int:
-        return edit_distance.levenshtein(self.written[line], self.joined(reading))
+        return edits.levenshtein(self.written[line], self.joined(reading))
 
     def ordered(self, reading: Iterable[int]) -> list[int]:
         return sorted(reading, key=self.starts.__getitem__)

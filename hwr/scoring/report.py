@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hwr.errors import InputError
-from hwr.scoring import bootstrap, confusion, edit_distance, line_table, sclite
+from hwr.scoring import bootstrap, confusion, edits, line_table, sclite
 from hwr.scoring.bootstrap import Resampling
 from hwr.scoring.counts import Counts
-from hwr.scoring.edit_distance import Pair
+from hwr.scoring.edits import Pair
 from hwr.scoring.line_table import LineScore
 from hwr.text import nfc
 
@@ -91,10 +91,10 @@ def compare(
     texts = Texts(_nfc(texts.references), _nfc(texts.hypotheses), texts.writers, texts.groups)
     if not any(texts.references.values()):
         raise InputError("no line has a reference text; choose a split with transcriptions")
-    alignments = {line: edit_distance.align(*pair) for line, pair in _pairs(texts).items()}
+    alignments = {line: edits.align(*pair) for line, pair in _pairs(texts).items()}
     in_process = {
-        "characters": {line: edit_distance.count(alignment) for line, alignment in alignments.items()},
-        "words": {line: edit_distance.words(*pair) for line, pair in _pairs(texts).items()},
+        "characters": {line: edits.count(alignment) for line, alignment in alignments.items()},
+        "words": {line: edits.words(*pair) for line, pair in _pairs(texts).items()},
     }
     counts = in_process if scorer.name == "edit_distance" else _sclite(texts, scorer, output / "sclite")
     summary = (
@@ -141,8 +141,8 @@ def _summary(
         **_macro(texts, counts),
         "groups": {group: _pooled(part) for group, part in _groups(texts, counts).items()},
         "levenshtein": {
-            "characters": sum(edit_distance.levenshtein(*pair) for pair in _pairs(texts).values()),
-            "words": sum(edit_distance.levenshtein(a.split(), b.split()) for a, b in _pairs(texts).values()),
+            "characters": sum(edits.levenshtein(*pair) for pair in _pairs(texts).values()),
+            "words": sum(edits.levenshtein(a.split(), b.split()) for a, b in _pairs(texts).values()),
         },
     }
 

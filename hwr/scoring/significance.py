@@ -13,7 +13,7 @@ import numpy as np
 from hwr.scoring import bootstrap
 from hwr.scoring.bootstrap import Interval, Resampling
 from hwr.scoring.counts import Counts
-from hwr.scoring.edit_distance import Pair
+from hwr.scoring.edits import Pair
 
 BOUND = 2  # words in a row that both read well end a segment: as in SCTK's sc_stats
 

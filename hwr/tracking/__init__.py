@@ -4,11 +4,11 @@ A run is recorded on disk first (spool) and delivered from there (delivery, in a
 a tracking server may be away while a run goes on; what still waits at its end is delivered later (later).
 """
 
-from hwr.tracking.found import Outcome, forget, tagged
-from hwr.tracking.later import Synced, sync
 from hwr.tracking.names import flatten
+from hwr.tracking.query import Outcome, forget, tagged
 from hwr.tracking.runs import PARENT, PARENT_VARIABLE, Run, attach, parent_run, run
 from hwr.tracking.store import Store, await_answer, download, make_folder, open_store
+from hwr.tracking.sync import Synced, sync
 from hwr.tracking.termination import Terminated
 
 __all__ = [

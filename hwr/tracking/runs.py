@@ -16,7 +16,7 @@ from PIL import Image
 
 from hwr.errors import InputError
 from hwr.tracking import termination
-from hwr.tracking.courier import Courier
+from hwr.tracking.background import Courier
 from hwr.tracking.delivery import Delivery, FilesLeftError
 from hwr.tracking.names import LONGEST_TAG, cut, flatten, safe
 from hwr.tracking.spool import Spool, Write, packed

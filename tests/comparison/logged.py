@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from hwr import album, tracking
+from hwr import tracking
 from hwr.comparison.recorded import Recorded
-from hwr.config import CompareConfig, composed
+from hwr.config.compose import CompareConfig, composed
+from hwr.pictures import line_archive
 from hwr.scoring import line_table
 from hwr.scoring.bootstrap import Resampling
 from hwr.scoring.report import Scorer, Texts, compare
@@ -68,7 +69,7 @@ def evaluated(run: Logged, output: Path) -> None:
         (output / "scores.json").write_text(json.dumps({**scores, **run.about}), encoding="utf-8")
     if run.pictures:
         images = (np.full((24, 100), 10 * n, np.uint8) for n in range(len(run.read)))
-        album.save(output / album.NAME, images, height=24)
+        line_archive.save(output / line_archive.NAME, images, height=24)
 
 
 def recorded(run: Logged, label: str, folder: Path) -> Recorded:
@@ -80,7 +81,7 @@ def recorded(run: Logged, label: str, folder: Path) -> Recorded:
         label=label, id=label.lower() * 32, name=run.name, started="2024-01-01 00:00 UTC",
         parameters=tracking.flatten(run.parameters), metrics={"test/cer": scores["cer"]},
         tags={"data_fingerprint": "d0" * 32}, environment=tracking.flatten(run.environment), data={},
-        scores=scores, lines=lines, album=folder / album.NAME if run.pictures else None,
+        scores=scores, lines=lines, album=folder / line_archive.NAME if run.pictures else None,
     )  # fmt: skip
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwr import pictures
 from hwr.comparison import page, paired
 from hwr.comparison.tables import Comparison
+from hwr.pictures import cards
 from tests.comparison.logged import HOW, IN_PROCESS, Logged, misread, recorded
 
 VOID = {"meta", "img"}
@@ -59,7 +59,7 @@ def elements(text: str) -> Elements:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    pictures.save(tmp_path / "lines.png", np.zeros((4, 4, 3), np.uint8))
+    cards.save(tmp_path / "lines.png", np.zeros((4, 4, 3), np.uint8))
     return tmp_path / "lines.png"
 
 

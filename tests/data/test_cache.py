@@ -16,8 +16,8 @@ import hwr.data.cache as cache
 from hwr.data.cache import LineImages, line_images
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
-from hwr.images import load
-from hwr.line_images import LineCrop, crop_line
+from hwr.images.line_crop import LineCrop, crop_line
+from hwr.images.load import load
 
 CROP = LineCrop(height=16, max_width=500, margin=0.0, mask=False, deskew=False, normalise=False)
 SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the threads of other tests

@@ -8,10 +8,10 @@ import yaml
 from PIL import Image
 
 from hwr.data.inspection import Limits, apply, inspect, line_width, needed_steps
-from hwr.data.inspection_report import KINDS
 from hwr.data.records import Line, Page
+from hwr.data.report import KINDS
 from hwr.errors import InputError
-from hwr.line_images import LineCrop, crop_line
+from hwr.images.line_crop import LineCrop, crop_line
 from hwr.text import Alphabet
 
 CROP = LineCrop(height=40, max_width=1000, margin=0.0, mask=False, deskew=True, normalise=False)

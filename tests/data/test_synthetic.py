@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import yaml
 
-from hwr import boxes
 from hwr.data import synthetic
 from hwr.data.records import Page
 from hwr.data.synthetic import fonts, texts
 from hwr.data.synthetic.forms import outline
 from hwr.errors import InputError
+from hwr.images import boxes
 
 CONF = Path(__file__).parents[2] / "conf" / "data" / "synthetic.yaml"
 TINY: dict[str, Any] = {

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr import decoders
-from hwr.config import EvaluateConfig, composed
+from hwr.config.compose import EvaluateConfig, composed
+from hwr.decoding.build import build_decoder
 from hwr.decoding.lexicon import Index, LexiconDecoder, Search, lexicon_decoder, replaced
 from hwr.decoding.reading import Probs, Reading
 from hwr.errors import InputError
@@ -246,7 +246,7 @@ def test_confusions_that_are_nowhere_are_refused(words: Path) -> None:
 
 def configured(*overrides: str) -> LexiconDecoder:
     config: EvaluateConfig = composed("evaluate", ["decoder=lexicon", *overrides], EvaluateConfig).root
-    found = decoders.decoder(config.decoder, ALPHABET)
+    found = build_decoder(config.decoder, ALPHABET)
     assert isinstance(found, LexiconDecoder)
     return found
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-from hwr import assembly, weights
-from hwr.config import TrainConfig, composed
+from hwr import weights
+from hwr.config.compose import TrainConfig, composed
+from hwr.stages import build
 from hwr.tracking import Store
 from tests.evaluation.tiny import ALPHABET, Place
 from tests.refusal import refused
@@ -19,7 +20,7 @@ SMALL = ["network.width=8", "network.encoder_layers=1", "network.decoder_layers=
 def denoiser(tmp_path_factory: pytest.TempPathFactory) -> weights.Weights:
     """Return weights that were not trained."""
     made = composed("train", ["stage=denoiser", *SMALL], TrainConfig)
-    network = assembly.denoiser_network(made.root, ALPHABET, mx.cpu())
+    network = build.denoiser_network(made.root, ALPHABET, mx.cpu())
     folder = tmp_path_factory.mktemp("weights") / "denoiser"
     return weights.save(folder, network, made.yaml, ALPHABET, about={})
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hwr import assembly
-from hwr.cutting import Cut
 from hwr.decoding.greedy import GreedyDecoder
-from hwr.images import GreyImage
-from hwr.pages import Found, Given
+from hwr.images.load import GreyImage
+from hwr.layout.cut import Cut
+from hwr.stages import build
 from hwr.tracking import Store
-from hwr.transcript import ReadLine
+from hwr.transcription.page_reader import Found, Given
+from hwr.transcription.transcript import ReadLine
 from tests.evaluation.tiny import ALPHABET, LOWER, SIZE, UPPER, Place, write_pages
 from tests.refusal import refused
 
@@ -47,7 +47,7 @@ class Reader:
 def reader(monkeypatch: pytest.MonkeyPatch) -> Reader:
     """Return what reads the pages in place of networks."""
     made = Reader()
-    monkeypatch.setattr(assembly, "page_reader", lambda config, load: made)
+    monkeypatch.setattr(build, "page_reader", lambda config, load: made)
     return made
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwr.config import EvaluateConfig, composed
+from hwr.config.compose import EvaluateConfig, composed
 from hwr.decoding.reading import Reading
 from hwr.errors import InputError
-from hwr.evaluation import line, probabilities
-from hwr.evaluation.common import Task
+from hwr.evaluation import lines as line
+from hwr.evaluation import probabilities
 from hwr.evaluation.probabilities import Lines, find_lines, read_chunks, read_lines
+from hwr.evaluation.task import Task
 from hwr.text import Alphabet
 from hwr.tracking import Store
 from hwr.weights import Weights
@@ -94,7 +95,7 @@ def test_decoder_that_knows_the_lines_is_refused() -> None:
 def test_evaluation_refuses_a_decoder_that_knows_the_lines(
     place: Place, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hwr.decoders.decoder", lambda *given: Told(0, (SAW,)))
+    monkeypatch.setattr("hwr.decoding.build.decoder", lambda *given: Told(0, (SAW,)))
     with pytest.raises(InputError, match=r"model\.arpa: made from line p0/l0 of what is read"):
         place.evaluate(target)
     assert not list(place.output.glob("*"))

@@ -9,8 +9,10 @@ import mxnet as mx
 import numpy as np
 from PIL import Image
 
-from hwr import assembly, evaluation, weights
-from hwr.config import EvaluateConfig, TrainConfig, composed
+from hwr import weights
+from hwr.config.compose import EvaluateConfig, TrainConfig, composed
+from hwr.evaluation import targets
+from hwr.stages import build
 from hwr.text import Alphabet
 
 SIZE = (160, 120)  # height, width px
@@ -63,11 +65,11 @@ def write_weights(root: Path, *kinds: str) -> list[str]:
         made = composed("train", overrides, TrainConfig)
         kind, config = overrides[0].removeprefix("stage="), made.root
         if kind == "line":
-            network = assembly.line_network(config, ALPHABET, mx.cpu())
+            network = build.line_network(config, ALPHABET, mx.cpu())
         elif kind == "paragraph":
-            network = assembly.paragraph_network(config, mx.cpu())
+            network = build.paragraph_network(config, mx.cpu())
         else:
-            network = assembly.detector(config, batch_size=1, context=mx.cpu()).network
+            network = build.detector(config, batch_size=1, context=mx.cpu()).network
         alphabet = ALPHABET if kind == "line" else None
         weights.save(root / kind, network, made.yaml, alphabet, about={})
     return [f"weights.{kind}={root / kind}" for kind in kinds]
@@ -87,7 +89,7 @@ class Place:
             write_pages(data)
         places = ["data=alto", f"data.root={data}", f"folder={self.folder}", f"output={self.output}"]
         settings = [f"target={target}", "scorer=edit_distance", *self.weights, *places, *overrides]
-        return evaluation.run(composed("evaluate", settings, EvaluateConfig))
+        return targets.run(composed("evaluate", settings, EvaluateConfig))
 
     @property
     def scores(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mxnet.gluon import nn, rnn
 
-from hwr.binding import make, target
+from hwr.config.bind import make, target
 from hwr.networks.cost import Cost, cost
 
 ROOT = Path(__file__).resolve().parents[2]

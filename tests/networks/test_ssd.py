@@ -11,8 +11,8 @@ from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import resnet34_v1
 from omegaconf import OmegaConf
 
-from hwr import anchors
 from hwr.errors import InputError
+from hwr.networks import anchors
 from hwr.networks.cost import cost
 from hwr.networks.ssd import Ssd, _Along, compact, resnet34
 

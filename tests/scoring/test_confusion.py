@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from hwr.scoring import confusion
-from hwr.scoring.edit_distance import align
+from hwr.scoring.edits import align
 
 
 def test_count_leaves_matches_out() -> None:

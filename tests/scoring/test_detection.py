@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwr.boxes import Box, FloatArray, around, iou
+from hwr.images.boxes import Box, FloatArray, around, iou
 from hwr.scoring.detection import Detection, count, match
 
 QUICK = settings(max_examples=50, deadline=None)

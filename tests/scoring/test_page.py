@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwr.boxes import Box
-from hwr.scoring import edit_distance
+from hwr.images.boxes import Box
+from hwr.scoring import edits
 from hwr.scoring.counts import Counts
 from hwr.scoring.page import Alignment, FoundLine, TrueLine, align, bag_of_words, page_text_errors
 
@@ -24,7 +24,7 @@ ROWS = _true(_row(0), _row(1), _row(2))
 
 
 def _errors(alignment: Alignment) -> int:
-    return sum(edit_distance.levenshtein(written, read) for _, written, read in alignment.pairs)
+    return sum(edits.levenshtein(written, read) for _, written, read in alignment.pairs)
 
 
 def test_align_pairs_lines_by_place_in_any_order() -> None:
@@ -201,7 +201,7 @@ def test_bag_of_words_errors_are_equation_8_and_never_above_the_word_errors(
     difference = sum(abs(first.count(word) - second.count(word)) for word in "abc")
     errors = bag_of_words(" ".join(first), " ".join(second)).errors
     assert 2 * errors == abs(len(first) - len(second)) + difference
-    assert errors <= edit_distance.levenshtein(first, second)
+    assert errors <= edits.levenshtein(first, second)
 
 
 def test_page_text_errors_counts_order() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from hwr.errors import InputError
 from hwr.scoring import sc_stats, sclite, significance
-from hwr.scoring.edit_distance import align
+from hwr.scoring.edits import align
 from hwr.scoring.significance import MatchedPairs
 
 try:

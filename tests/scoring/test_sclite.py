@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from hwr.errors import InputError
-from hwr.scoring import edit_distance, sclite
+from hwr.scoring import edits, sclite
 from hwr.scoring.counts import Counts
 
 try:
@@ -49,7 +49,7 @@ def _score(
 def _in_process(
     references: dict[str, str], hypotheses: dict[str, str], unit: sclite.Unit
 ) -> dict[str, Counts]:
-    count = edit_distance.characters if unit == "characters" else edit_distance.words
+    count = edits.characters if unit == "characters" else edits.words
     return {line: count(text, hypotheses[line]) for line, text in references.items()}
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 from hwr.scoring import bootstrap, significance
 from hwr.scoring.bootstrap import Resampling
 from hwr.scoring.counts import Counts
-from hwr.scoring.edit_distance import align
+from hwr.scoring.edits import align
 
 HOW = Resampling(resamples=4000, seed=0)
 ERRORS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9)

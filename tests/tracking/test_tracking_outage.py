@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from hwr import tracking
-from hwr.config import ROOT
-from hwr.tracking import Run, Store, courier, open_store
+from hwr.config.compose import ROOT
+from hwr.tracking import Run, Store, background, open_store
 from hwr.tracking.spool import Spool
 from tests.tracking.seen import artifact, history, status, stored
 from tests.tracking.server import Server
@@ -94,7 +94,7 @@ def losses(epochs: int) -> list[tuple[int, float]]:
 def test_nothing_is_missing_or_twice_when_the_server_dies_and_comes_back(
     server: Server, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "COMPANY_S", 0.02)  # so that it dies within a request
+    monkeypatch.setattr(background, "COMPANY_S", 0.02)  # so that it dies within a request
     with tracking.run(store, "test", run_id=None, tags={}) as run:
         training = Training(run)
         training.go_on(2)
@@ -123,8 +123,8 @@ def test_nothing_is_missing_or_twice_when_the_server_dies_and_comes_back(
 def test_nothing_is_missing_or_twice_when_the_server_stops_answering_for_a_while(
     server: Server, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "COMPANY_S", 0.02)
-    monkeypatch.setattr(courier, "PAUSES_S", (0.2,))
+    monkeypatch.setattr(background, "COMPANY_S", 0.02)
+    monkeypatch.setattr(background, "PAUSES_S", (0.2,))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with tracking.run(store, "test", run_id=None, tags={}) as run:
         training = Training(run)

@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hwr import boxes
 from hwr.data.records import SPLITS, Page
 from hwr.data.synthetic import fonts, texts
 from hwr.data.synthetic.forms import Form, Layout, draw_form
 from hwr.data.synthetic.store import built_once
 from hwr.data.synthetic.writers import draw_hand
 from hwr.errors import InputError
+from hwr.images import boxes
 
 HELD_OUT = "held-out"
 _VERSION = 1  # of the drawing: raise it when the same settings give other pages

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr import boxes
-from hwr.boxes import Box, Point
 from hwr.data.records import Line, Word
 from hwr.data.synthetic import fonts, paper, texts
 from hwr.data.synthetic.paper import Sheet
 from hwr.data.synthetic.writers import Floats, Hand, Ink, field, lay, write_word
+from hwr.images import boxes
+from hwr.images.boxes import Box, Point
 
 _VISIBLE = 50  # ink fainter than a fifth does not widen a box
 _PRINT_SHARE = 0.0165  # size of the printed face, as a share of the page's width

@@ -1,0 +1,1 @@
+"""The configuration: typed roots, composed by Hydra, bound to what it constructs."""

@@ -1,0 +1,109 @@
+"""Random changes to a page, or a part of it, and to the boxes on it; knows no data set and no network."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr.data.augment.shades import Shade, check_ranges, linear, sample_seed
+from hwr.images.boxes import FloatArray, to_px
+from hwr.images.canvas import visible
+from hwr.images.load import WHITE, GreyImage
+
+_MOST = {"jitter_x": 0.9, "jitter_y": 0.9, "gamma": 4.0, "contrast": 0.9}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageAugmentation:
+    """How far pages are changed: every value is the largest change, drawn evenly; 0 switches it off.
+
+    `probability`: share of samples touched at all.
+    `shift_x`, `shift_y`: to either side, fractions of the canvas's width and height.
+    `jitter_x`, `jitter_y`: ± relative scale, about the middle.
+    `shear`, `rotate`: to either side, radians, about the middle.
+    `gamma`, `contrast`: ± relative shade of the ink; the paper stays 255.
+    `blur`: standard deviation, fraction of the canvas's height.
+    `noise`: standard deviation, fraction of the range from paper to ink.
+    `erase`: probability of each box to be painted over with paper, and left out.
+    """
+
+    probability: float
+    shift_x: float
+    shift_y: float
+    jitter_x: float
+    jitter_y: float
+    shear: float
+    rotate: float
+    gamma: float
+    contrast: float
+    blur: float
+    noise: float
+    erase: float
+
+    def __post_init__(self) -> None:
+        check_ranges(vars(self), _MOST)
+
+    def __call__(
+        self, image: GreyImage, boxes: FloatArray, *, seed: int, epoch: int, index: int
+    ) -> tuple[GreyImage, FloatArray, NDArray[np.intp]]:
+        """Return a changed copy of `image` (H, W), its boxes (K, 4), and which of `boxes` (N, 4) they are.
+
+        The canvas stays as it is: boxes are cut to it, and those of which less than half is left are left
+        out. The same (seed, epoch, index) gives the same bits.
+        """
+        key = sample_seed(seed, epoch, index)
+        draw = np.random.default_rng(key)
+        if draw.random() >= self.probability:
+            return np.array(image), np.array(boxes), np.arange(len(boxes))
+        sides = draw.uniform(-1, 1, size=6)  # drawn whether used or not: one part off leaves the others alone
+        gone = draw.random(len(boxes)) < self.erase
+        image = _erased(image, boxes, gone)
+        image, moved = _moved(image, boxes[~gone], self, sides)
+        left, kept = visible(moved, (0.0, 0.0, 1.0, 1.0))
+        return ~self._shade(image.shape[0])(~image, key), left, np.flatnonzero(~gone)[kept]
+
+    def _shade(self, height: int) -> Shade:
+        return Shade(
+            gamma=self.gamma,
+            contrast=self.contrast,
+            blur_px=self.blur * height,
+            noise=self.noise,
+            holes=0,
+            hole_px=1,
+        )
+
+
+def _erased(image: GreyImage, boxes: FloatArray, gone: NDArray[np.bool_]) -> GreyImage:
+    """Return a copy of `image` (H, W) with paper on boxes (N, 4) that are `gone`, save where others lie."""
+    wiped = np.zeros(image.shape, dtype=np.bool_)
+    for chosen, state in ((gone, True), (~gone, False)):
+        for x1, y1, x2, y2 in boxes[chosen].tolist():
+            left, top, right, bottom = to_px((x1, y1, x2, y2), (image.shape[0], image.shape[1]))
+            wiped[top:bottom, left:right] = state
+    return np.where(wiped, np.uint8(WHITE), image)
+
+
+def _moved(
+    image: GreyImage, boxes: FloatArray, by: PageAugmentation, sides: NDArray[np.float64]
+) -> tuple[GreyImage, FloatArray]:
+    """Move image (H, W) and boxes (N, 4) by one matrix; `sides` (6,) say how far of the largest change."""
+    sizes = np.array([by.shift_x, by.shift_y, by.jitter_x, by.jitter_y, by.shear, by.rotate])
+    if not sizes.any():
+        return image, boxes
+    size = np.array(image.shape[::-1])  # width, height
+    matrix = linear(*(sides * sizes)[2:].tolist())
+    start = size / 2 + (sides * sizes)[:2] * size - matrix @ (size / 2)  # where the old origin comes to lie
+    # cv2 counts pixel centres, the geometry pixel edges: half a pixel apart.
+    centred = np.column_stack([matrix, start + matrix @ (0.5, 0.5) - 0.5])  # (2, 3)
+    picture = cv2.warpAffine(
+        image,
+        centred,
+        (image.shape[1], image.shape[0]),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(WHITE,),
+    )
+    corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] * size  # (N, 4, 2) px
+    moved = (corners @ matrix.T + start) / size
+    return np.asarray(picture, dtype=np.uint8), np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1)

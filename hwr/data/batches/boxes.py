@@ -1,0 +1,247 @@
+"""Whole pages and handwritten areas on one canvas with the boxes on them, and batches of them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr.data.batches.lines import stack
+from hwr.data.cache import Cut, CutImages, cached
+from hwr.data.records import Page
+from hwr.errors import InputError
+from hwr.images.boxes import Box, FloatArray, clip, union
+from hwr.images.canvas import PageFit, Placement, fit, grown, placement, visible
+from hwr.images.load import GreyImage
+
+Unit = Literal["line", "word"]
+
+_VERSION = 1  # raise it whenever hwr.fitting brings pages to the canvas differently
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_SAME_ASPECT = 0.02  # relative: a scan scaled by whole pixels stays within
+
+
+@dataclass(frozen=True)
+class BoxSet:
+    """Pages on one canvas: ids, images (H, W), boxes (K, 4) in fractions of the canvas, and placements.
+
+    `problems` are the (id, reason) of pages that should be among them, and cannot.
+    """
+
+    ids: Sequence[str]
+    images: Sequence[GreyImage]
+    boxes: Sequence[FloatArray]
+    placements: Sequence[Placement]
+    problems: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class BoxBatch:
+    """Pages: images (N, 1, H, W), ink 1 on paper 0; boxes (N, K, 4) padded with rows of -1; float32."""
+
+    ids: Sequence[str]
+    images: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+
+
+def area_of(page: Page) -> Box | None:
+    """Return the handwritten area of a page: as its source gives it, or around all lines; None without."""
+    if page.area is not None:
+        return page.area
+    return union(line.box for line in page.lines) if page.lines else None
+
+
+def whole_pages(
+    pages: Sequence[Page],
+    settings: PageFit,
+    growth: float,
+    *,
+    folder: Path,
+    max_pixels: int,
+    progress: bool,
+) -> BoxSet:
+    """Return every page that has an area, with one box: its area, grown by a share of its own sides.
+
+    `folder` holds the cache. Raise InputError as `cached` does, and for a growth that is no share.
+    """
+    _check_growth(growth)
+    sound, problems = _sound(pages)
+    cutter = _PageCutter(settings, None)
+    images = cached(sound, cutter, folder=folder, max_pixels=max_pixels, progress=progress)
+    boxes = {page.id: np.array([_grown_area(page, growth)]) for page in sound}
+    return _box_set(sound, boxes, cutter, images, problems)
+
+
+def area_crops(
+    pages: Sequence[Page],
+    settings: PageFit,
+    growth: float,
+    unit: Unit,
+    *,
+    folder: Path,
+    max_pixels: int,
+    progress: bool,
+) -> BoxSet:
+    """Return the area of every page that has lines, grown by a share of its own sides, with their boxes.
+
+    Boxes of the lines or of their words, at least half inside, cut to the crop. `folder` holds the cache.
+    Raise InputError as `cached` does, and for a growth that is no share.
+    """
+    _check_growth(growth)
+    sound, problems = _sound([page for page in pages if page.lines], unit)
+    cutter = _PageCutter(settings, growth)
+    images = cached(sound, cutter, folder=folder, max_pixels=max_pixels, progress=progress)
+    boxes = {page.id: np.array(_unit_boxes(page, unit)).reshape(-1, 4) for page in sound}
+    return _box_set(sound, boxes, cutter, images, problems)
+
+
+def training_batches(
+    samples: BoxSet,
+    *,
+    batch_size: int,
+    seed: Sequence[int],
+    change: Callable[[GreyImage, FloatArray, int], tuple[GreyImage, FloatArray]],
+    start: int = 0,
+) -> Iterator[BoxBatch]:
+    """Yield every page once, in an order drawn from `seed`; `change` gets image, boxes and their index.
+
+    Batches before `start` are left out.
+    """
+    order = np.random.default_rng(list(seed)).permutation(len(samples.ids)).tolist()
+    for first in range(start * batch_size, len(order), batch_size):
+        chosen = order[first : first + batch_size]
+        changed = [change(samples.images[index], samples.boxes[index], index) for index in chosen]
+        yield BoxBatch(
+            [samples.ids[index] for index in chosen],
+            _stacked([image for image, _ in changed]),
+            pad_boxes([boxes for _, boxes in changed]),
+        )
+
+
+def reading_batches(
+    images: Sequence[GreyImage], batch_size: int
+) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    """Yield (indices, images (N, 1, H, W)) in order, ink 1 on paper 0."""
+    for start in range(0, len(images), batch_size):
+        chosen = list(range(start, min(start + batch_size, len(images))))
+        yield chosen, _stacked([images[index] for index in chosen])
+
+
+def pad_boxes(boxes: Sequence[FloatArray]) -> NDArray[np.float32]:
+    """Return boxes (k, 4) of every page as (N, K, 4) float32, padded with rows of -1; K is 1 or more."""
+    most = max((len(own) for own in boxes), default=1) or 1  # MXNet wants a row even where there is no box
+    padded = np.full((len(boxes), most, 4), -1, np.float32)
+    for row, own in zip(padded, boxes, strict=True):
+        row[: len(own)] = own
+    return padded
+
+
+def _stacked(images: Sequence[GreyImage]) -> NDArray[np.float32]:
+    return stack(images, images[0].shape[1])
+
+
+@dataclass(frozen=True)
+class _PageCutter:
+    """Brings pages to the canvas, whole where `growth` is None, else the area grown by it."""
+
+    fit: PageFit
+    growth: float | None
+    unit: str = "page"
+
+    @property
+    def height(self) -> int:
+        return self.fit.size[0]
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        return {"page": _VERSION, "fit": asdict(self.fit), "growth": self.growth}
+
+    def ids(self, page: Page) -> Sequence[str]:
+        return [page.id]
+
+    def cut(self, page: Page, image: GreyImage) -> Sequence[Cut]:
+        (height, width), (own_height, own_width) = page.size, image.shape
+        if abs(width * own_height / (own_width * height) - 1) > _SAME_ASPECT:
+            return [
+                (
+                    page.id,
+                    f"page {page.id}: {page.image} has {own_width} x {own_height} pixels and "
+                    f"its description says {width} x {height}; restore one of them",
+                )
+            ]
+        return [(page.id, fit(image, self.region(page), self.fit)[0])]
+
+    def region(self, page: Page) -> Box:
+        return _WHOLE if self.growth is None else _grown_area(page, self.growth)
+
+
+def _check_growth(growth: float) -> None:
+    if not 0 <= growth <= 1:
+        raise InputError(f"growth {growth} of the area is not between 0 and 1; it is a share of its sides")
+
+
+def _sound(pages: Sequence[Page], unit: Unit = "line") -> tuple[list[Page], list[tuple[str, str]]]:
+    """Sort the pages that have an area into those that can be used, and (id, reason) of the others."""
+    sound: list[Page] = []
+    problems: list[tuple[str, str]] = []
+    for page in pages:
+        if (area := area_of(page)) is not None:
+            reason = _flaw(page, area, unit)
+            if reason:
+                problems.append((page.id, f"page {page.id}: {reason}"))
+            else:
+                sound.append(page)
+    return sound, problems
+
+
+def _flaw(page: Page, area: Box, unit: Unit) -> str:
+    x1, y1, x2, y2 = clip(area)
+    height, width = page.size
+    if not ((x2 - x1) * width >= 1 and (y2 - y1) * height >= 1):  # so put, numbers that are none fail too
+        return "its handwritten area is less than a pixel high or wide; correct the outlines"
+    without = next((line.id for line in page.lines if not line.words), None)
+    if unit == "word" and without is not None:
+        return f"line {without} has no words with boxes; add them, or train on lines"
+    return ""
+
+
+def _grown_area(page: Page, growth: float) -> Box:
+    area = area_of(page)
+    if area is None:
+        raise ValueError(f"page {page.id} has no area")
+    return grown(clip(area), growth)
+
+
+def _unit_boxes(page: Page, unit: Unit) -> list[Box]:
+    if unit == "line":
+        return [line.box for line in page.lines]
+    return [word.box for line in page.lines for word in line.words]
+
+
+def _box_set(
+    pages: Sequence[Page],
+    boxes: Mapping[str, FloatArray],
+    cutter: _PageCutter,
+    images: CutImages,
+    problems: Sequence[tuple[str, str]],
+) -> BoxSet:
+    """Put images and boxes (fractions of the page) together; pages without any box are problems too."""
+    by_id = {page.id: page for page in pages}
+    found: list[tuple[str, GreyImage, FloatArray, Placement]] = []
+    empty: list[tuple[str, str]] = []
+    for name, image in zip(images.ids, images.images, strict=True):
+        spot = placement(by_id[name].size, cutter.region(by_id[name]), cutter.fit)
+        own, _ = visible(spot.to_canvas(boxes[name]), spot.place)
+        if len(own):
+            found.append((name, image, own, spot))
+        else:
+            empty.append((name, f"page {name}: no box lies in its handwritten area; correct the outlines"))
+    return BoxSet(
+        [name for name, _, _, _ in found],
+        [image for _, image, _, _ in found],
+        [own for _, _, own, _ in found],
+        [spot for _, _, _, spot in found],
+        (*problems, *images.problems, *empty),
+    )

@@ -1,0 +1,1 @@
+"""Data sets as records, a module a format."""

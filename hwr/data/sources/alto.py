@@ -1,0 +1,145 @@
+"""ALTO XML, versions 2 to 4, one file a page, as eScriptorium, Transkribus and libraries export it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from hwr.data.records import Line, Page, Word
+from hwr.data.sources import splits as page_splits
+from hwr.data.sources import xml
+from hwr.data.sources.files import existing_folder, find_image, image_size
+from hwr.errors import InputError
+from hwr.images.boxes import Box, Point, around, clip, union
+from hwr.text import nfc
+
+
+def read(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
+    """Return the pages of all ALTO files under `root`, in the order of their paths.
+
+    `splits`, `shares` and `seed` say who wrote a page and which split it serves: see
+    `splits.assign`. Raise InputError when there is no ALTO file, when one is damaged, or when its
+    image is missing or outside `root`.
+    """
+    root = existing_folder(root)
+    pages = [_page(name, path, tree, root) for name, path, tree in xml.documents(root, "alto")]
+    return page_splits.assign(pages, root, splits=splits, shares=shares, seed=seed)
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What reading a line needs to know of its page; `size` is (height, width) in the file's own unit."""
+
+    id: str
+    path: Path
+    size: tuple[float, float]
+    labels: dict[str, str]
+
+
+def _page(name: str, path: Path, tree: Element, root: Path) -> Page:
+    elements = tree.findall("{*}Layout/{*}Page")
+    if len(elements) != 1:
+        raise InputError(f"{path}: holds {len(elements)} <Page> elements; export one file a page")
+    image = find_image(path, root, _text(tree, "{*}Description/{*}sourceImageInformation/{*}fileName"))
+    unit = _text(tree, "{*}Description/{*}MeasurementUnit") or "pixel"
+    own = _own_size(elements[0], path)
+    if own is None and unit != "pixel":
+        raise InputError(f"{path}: <Page> lacks WIDTH and HEIGHT, the scale of its {unit}; export it again")
+    size_px = image_size(image) if own is None or unit != "pixel" else (round(own[0]), round(own[1]))
+    sheet = _Sheet(name, path, own or size_px, _labels(tree))
+    lines = (_line(line, n, sheet) for n, line in enumerate(elements[0].iterfind(".//{*}TextLine"), start=1))
+    return Page(id=name, writer="", split="", image=image, size=size_px, lines=tuple(lines))
+
+
+def _line(element: Element, position: int, sheet: _Sheet) -> Line:
+    name = f"{sheet.id}/{element.get('ID') or f'line{position}'}"
+    words = _words(element, name, sheet)
+    polygon = _polygon(element, sheet)
+    box = _box(element, sheet) or (around(polygon) if polygon else None)
+    if box is None and not words:
+        raise InputError(f"{sheet.path}: line {name} has neither HPOS … nor a polygon; export it again")
+    box = box or union(word.box for word in words)
+    kinds = (sheet.labels[tag] for tag in element.get("TAGREFS", "").split() if tag in sheet.labels)
+    return Line(
+        id=name,
+        text=_line_text(element),
+        box=box,
+        polygon=polygon,
+        baseline=_baseline(element, box, sheet),
+        kind=next(kinds, ""),
+        words=words,
+    )
+
+
+def _line_text(line: Element) -> str:
+    """Join what is written: SUBS_CONTENT, a hyphenated word put together, is not.
+
+    Where a line has <SP> they are its spaces; files without any separate words by <String> alone.
+    """
+    names = [xml.local_name(element) for element in line]
+    gap = "" if "SP" in names else " "
+    text = ""
+    for name, element in zip(names, line, strict=True):
+        if name == "String":
+            text += (gap if text else "") + element.get("CONTENT", "")
+        elif name == "SP":
+            text += " "
+        elif name == "HYP":
+            text += element.get("CONTENT", "")
+    return nfc(text)
+
+
+def _words(line: Element, line_id: str, sheet: _Sheet) -> tuple[Word, ...]:
+    """Return the line's <String>s with their boxes; none when they hold whole lines, as of eScriptorium."""
+    words = []
+    for position, element in enumerate(line.iterfind("{*}String"), start=1):
+        box = _box(element, sheet)
+        text = nfc(element.get("CONTENT", ""))
+        if " " in text:
+            return ()
+        if box is not None:
+            words.append(Word(f"{line_id}/{element.get('ID') or f'word{position}'}", text, box))
+    return tuple(words)
+
+
+def _baseline(line: Element, box: Box, sheet: _Sheet) -> tuple[Point, ...]:
+    """Return BASELINE: points in version 4, in earlier ones one number, the height of a level line."""
+    text = line.get("BASELINE", "")
+    if not text.strip():
+        return ()
+    if len(text.replace(",", " ").split()) > 1:
+        return xml.fractions(xml.points(text, sheet.path), sheet.size)
+    ((_, y),) = xml.fractions([(0.0, xml.number(text, sheet.path))], sheet.size)
+    return (box[0], y), (box[2], y)
+
+
+def _polygon(line: Element, sheet: _Sheet) -> tuple[Point, ...]:
+    shape = line.find("{*}Shape/{*}Polygon")
+    if shape is None:
+        return ()
+    outline = xml.fractions(xml.points(shape.get("POINTS", ""), sheet.path), sheet.size)
+    return outline if len(outline) > 2 else ()
+
+
+def _box(element: Element, sheet: _Sheet) -> Box | None:
+    given = [element.get(key) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
+    values = [xml.number(value, sheet.path) for value in given if value is not None]
+    if len(values) < len(given):
+        return None
+    x, y, width, height = values
+    page_height, page_width = sheet.size
+    return clip((x / page_width, y / page_height, (x + width) / page_width, (y + height) / page_height))
+
+
+def _own_size(page: Element, path: Path) -> tuple[float, float] | None:
+    height, width = (xml.number(page.get(key) or "0", path) for key in ("HEIGHT", "WIDTH"))
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def _labels(tree: Element) -> dict[str, str]:
+    tags: Iterable[Element] = tree.iterfind("{*}Tags/*")
+    return {tag.get("ID", ""): tag.get("LABEL", "") for tag in tags}
+
+
+def _text(tree: Element, path: str) -> str:
+    return (tree.findtext(path) or "").strip()

@@ -1,0 +1,195 @@
+"""The IAM Handwriting Database as distributed: XML, pictures of forms, lines or words, and lists of ids.
+
+U.-V. Marti and H. Bunke, "The IAM-database", IJDAR 5 (2002), pages 39-46.
+"""
+
+import html
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from hwr.data.records import Line, Page, Word
+from hwr.data.sources import splits as page_splits
+from hwr.data.sources import xml
+from hwr.data.sources.files import IMAGE_SUFFIXES, existing_folder, image_size, inside
+from hwr.errors import InputError
+from hwr.images.boxes import Box, clip, union
+from hwr.text import nfc
+
+_ENTITY = re.compile(r"&(?:quot|amp|lt|gt|apos|#\d+);")
+_DAMAGED = frozenset({"a01-117-05-02", "r06-022-03-05"})  # words whose pictures are broken as distributed
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_Chosen = list[tuple[Line, str]]  # with the split of each
+
+
+def read(
+    root: str | Path,
+    *,
+    images: str,
+    splits: str,
+    task: str,
+    lists: Mapping[str, Mapping[str, Sequence[str]]],
+    segmentation: str,
+    whole_forms: bool,
+) -> list[Page]:
+    """Return forms (`images` "forms"), or one page a line ("lines") or a word ("words").
+
+    `root` holds `xml/` and `forms/` (or `formsA-D/` …), `lines/` or `words/`. `splits`, from `root` when
+    relative, is a folder of id lists (of lines or forms), or holds a folder `task` of them; `lists[task]`
+    names the lists of each split. On a form with listed lines the others are left out, unless `whole_forms`;
+    a form without any has no split. `segmentation` "ok" leaves out lines whose segmentation is marked `err`.
+    A form's area is the union of all its lines. Raise InputError for anything missing or damaged.
+    """
+    root = existing_folder(root)
+    _check_choice("images", images, ("forms", "lines", "words"))
+    _check_choice("segmentation", segmentation, ("all", "ok"))
+    _check_choice("task", task, lists)
+    folder = _list_folder(root, splits, task)
+    split_of = page_splits.read_lists(folder, lists[task])
+    pictures = _Pictures.found(root, images)
+    pages: list[Page] = []
+    ids: set[str] = set()
+    for _, path, tree in xml.documents(root / "xml" if (root / "xml").is_dir() else root, "form"):
+        form = _form(tree, path)
+        ids.update((form.id, *(line.id for line in form.lines)))
+        chosen = _chosen_lines(form, split_of, whole_forms=whole_forms)
+        if segmentation == "ok":
+            chosen = [(line, split) for line, split in chosen if line.segmented]
+        pages.extend(_PAGES[images](form, chosen, pictures))
+    page_splits.warn_of_missing(split_of, ids, folder)
+    return pages
+
+
+@dataclass(frozen=True)
+class _Form:
+    """One XML file: a form of `size` (height, width) in pixels and all its lines."""
+
+    id: str
+    writer: str
+    size: tuple[int, int]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of forms, lines or words by id, wherever they lie in the folders of that name."""
+
+    root: Path
+    kind: str
+    paths: dict[str, Path]
+
+    @classmethod
+    def found(cls, root: Path, kind: str) -> "_Pictures":
+        folders = [
+            folder for folder in sorted(root.glob(f"{kind}*")) if folder.is_dir()
+        ]  # formsA-D, formsE-H, …
+        files = [file for folder in folders for file in folder.rglob("*")]
+        paths = {file.stem: file for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
+        if not paths:
+            raise InputError(
+                f"{root} holds no folder {kind} with images; unpack them there or set data.images"
+            )
+        return cls(root, kind, paths)
+
+    def of(self, name: str) -> Path:
+        if name not in self.paths:
+            raise InputError(f"{self.root}: {name} has no image in {self.kind}; add it, or remove its XML")
+        return inside(self.root, self.paths[name])
+
+
+def _form_page(form: _Form, chosen: _Chosen, pictures: _Pictures) -> Iterator[Page]:
+    splits = sorted({split for _, split in chosen})
+    if len(splits) > 1:
+        raise InputError(
+            f"form {form.id} has lines in {', '.join(splits)}; list one, or set data.images=lines"
+        )
+    lines = tuple(line for line, _ in chosen)
+    area = union(line.box for line in form.lines) if form.lines else None
+    split = splits[0] if splits else ""
+    yield Page(form.id, form.writer, split, pictures.of(form.id), form.size, lines, area)
+
+
+def _line_pages(form: _Form, chosen: _Chosen, pictures: _Pictures) -> Iterator[Page]:
+    for line, split in chosen:
+        image = pictures.of(line.id)
+        alone = Line(line.id, line.text, _WHOLE, segmented=line.segmented)
+        yield Page(line.id, form.writer, split, image, image_size(image), (alone,))
+
+
+def _word_pages(form: _Form, chosen: _Chosen, pictures: _Pictures) -> Iterator[Page]:
+    for line, split in chosen:
+        for word in line.words:
+            if word.id not in _DAMAGED:
+                image = pictures.of(word.id)
+                alone = Line(word.id, word.text, _WHOLE, segmented=line.segmented)
+                yield Page(word.id, form.writer, split, image, image_size(image), (alone,))
+
+
+_PAGES = {"forms": _form_page, "lines": _line_pages, "words": _word_pages}
+
+
+def _chosen_lines(form: _Form, split_of: Mapping[str, str], *, whole_forms: bool) -> _Chosen:
+    """Return the lines to read and their splits; a form that no list names keeps all lines, without one."""
+    chosen = [(line, split_of.get(line.id, split_of.get(form.id, ""))) for line in form.lines]
+    splits = {split for _, split in chosen} - {""}
+    if whole_forms and len(splits) == 1:
+        return [(line, split) for line in form.lines for split in splits]
+    return [(line, split) for line, split in chosen if split or not splits]
+
+
+def _form(tree: Element, path: Path) -> _Form:
+    height, width = (xml.number(tree.get(key) or "0", path) for key in ("height", "width"))
+    if height <= 0 or width <= 0:
+        raise InputError(f"{path}: <form> gives no height and width; restore the file")
+    size = (round(height), round(width))
+    lines = tuple(_line(line, size, path) for line in tree.iterfind("handwritten-part/line"))
+    return _Form(tree.get("id") or path.stem, tree.get("writer-id", "") or path.stem, size, lines)
+
+
+def _line(element: Element, size: tuple[int, int], path: Path) -> Line:
+    name = element.get("id", "")
+    boxed = [(word, _box(word, size, path)) for word in element.iterfind("word")]
+    words = tuple(
+        Word(w.get("id", ""), _clean(w.get("text", "")), box) for w, box in boxed if box is not None
+    )
+    if not name or not words:
+        raise InputError(
+            f"{path}: line {name or 'without id'} has no word with a <cmp> box; restore the file"
+        )
+    return Line(
+        id=name,
+        text=_clean(element.get("text", "")),
+        box=union(word.box for word in words),
+        words=words,
+        segmented=element.get("segmentation") != "err",
+    )
+
+
+def _box(word: Element, size: tuple[int, int], path: Path) -> Box | None:
+    """Return the union of the word's connected components; None when it has none."""
+    parts = []
+    for part in word.iterfind("cmp"):
+        x, y, width, height = (xml.number(part.get(key, ""), path) for key in ("x", "y", "width", "height"))
+        parts.append((x / size[1], y / size[0], (x + width) / size[1], (y + height) / size[0]))
+    return clip(union(parts)) if parts else None
+
+
+def _clean(text: str) -> str:
+    """Undo the distribution's second escaping: after parsing, a quotation mark still reads `&quot;`."""
+    return nfc(_ENTITY.sub(lambda entity: html.unescape(entity[0]), text))
+
+
+def _list_folder(root: Path, splits: str, task: str) -> Path:
+    folder = root / Path(splits).expanduser()
+    if not folder.is_dir():
+        raise InputError(
+            f"data.splits: folder {folder} does not exist; set it to the folder of the split lists"
+        )
+    return folder / task if (folder / task).is_dir() else folder
+
+
+def _check_choice(key: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise InputError(f"data.{key}={value} is unknown; use one of {', '.join(known)}")

@@ -1,0 +1,126 @@
+"""PAGE XML, schemas of 2013 to 2019, one file a page, as Transkribus, eScriptorium and OCR-D export it."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from hwr.data.records import Line, Page, Word
+from hwr.data.sources import splits as page_splits
+from hwr.data.sources import xml
+from hwr.data.sources.files import existing_folder, find_image, image_size
+from hwr.errors import InputError
+from hwr.images.boxes import Point, around
+from hwr.text import nfc
+
+_STRUCTURE = re.compile(
+    r"structure\s*\{[^}]*?type\s*:\s*([^;}]+)"
+)  # custom="readingOrder {…} structure {type:NAME;}"
+
+
+def read(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
+    """Return the pages of all PAGE files under `root`, in the order of their paths.
+
+    `splits`, `shares` and `seed` say who wrote a page and which split it serves: see
+    `splits.assign`. Raise InputError when there is no PAGE file, when one is damaged, or when its
+    image is missing or outside `root`.
+    """
+    root = existing_folder(root)
+    pages = [_page(name, path, tree, root) for name, path, tree in xml.documents(root, "PcGts")]
+    return page_splits.assign(pages, root, splits=splits, shares=shares, seed=seed)
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What reading a line needs to know of its page; `size` is (height, width) in pixels."""
+
+    id: str
+    path: Path
+    size: tuple[float, float]
+
+
+def _page(name: str, path: Path, tree: Element, root: Path) -> Page:
+    element = tree.find("{*}Page")
+    if element is None:
+        raise InputError(f"{path}: holds no <Page>; export it again")
+    image = find_image(path, root, element.get("imageFilename", "").strip())
+    height, width = (xml.number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
+    size = (round(height), round(width)) if height > 0 and width > 0 else image_size(image)
+    sheet = _Sheet(name, path, size)
+    lines = (_line(line, position, sheet) for position, line in enumerate(_ordered_lines(element), start=1))
+    return Page(id=name, writer="", split="", image=image, size=size, lines=tuple(lines))
+
+
+def _ordered_lines(page: Element) -> list[Element]:
+    """Return the lines: those of regions in <ReadingOrder> in its order, then the others as they stand.
+
+    A region inside a region follows it, unless the order names it too.
+    """
+    regions = [element for element in page.iter() if _is_region(element)]
+    by_id = {region.get("id", ""): region for region in regions}
+    named = dict.fromkeys(by_id[name] for name in _reading_order(page) if name in by_id)
+    placed: dict[Element, None] = {}
+    for region in (*named, *regions):
+        for inner in region.iter():
+            if _is_region(inner) and (inner is region or inner not in named):
+                placed.setdefault(inner)
+    return [line for region in placed for line in region.iterfind("{*}TextLine")]
+
+
+def _is_region(element: Element) -> bool:
+    return element.tag.endswith(("Region", "TableCell"))
+
+
+def _reading_order(page: Element) -> Iterator[str]:
+    """Yield region ids, nested groups in place: by `index` where there is one, else as they stand."""
+    waiting = page.findall("{*}ReadingOrder")
+    while waiting:
+        entry = waiting.pop()
+        yield entry.get("regionRef", "")
+        waiting.extend(sorted(entry, key=_index)[::-1])
+
+
+def _index(element: Element) -> int:
+    index = element.get("index", "0")
+    return int(index) if index.isdecimal() else 0
+
+
+def _line(element: Element, position: int, sheet: _Sheet) -> Line:
+    name = f"{sheet.id}/{element.get('id') or f'line{position}'}"
+    outline = _points(element, "{*}Coords", sheet)
+    baseline = _points(element, "{*}Baseline", sheet)
+    if not outline and not baseline:
+        raise InputError(f"{sheet.path}: line {name} has neither Coords nor Baseline; export it again")
+    return Line(
+        id=name,
+        text=_text(element) or nfc(" ".join(_text(word) for word in element.iterfind("{*}Word"))),
+        box=around(outline or baseline),
+        polygon=outline if len(outline) > 2 else (),
+        baseline=baseline,
+        kind=_kind(element),
+        words=tuple(_words(element, name, sheet)),
+    )
+
+
+def _words(line: Element, line_id: str, sheet: _Sheet) -> Iterator[Word]:
+    for position, element in enumerate(line.iterfind("{*}Word"), start=1):
+        outline = _points(element, "{*}Coords", sheet)
+        if outline:
+            yield Word(f"{line_id}/{element.get('id') or f'word{position}'}", _text(element), around(outline))
+
+
+def _text(element: Element) -> str:
+    """Return the element's own text: of several readings, the one of the lowest index."""
+    readings = sorted(element.iterfind("{*}TextEquiv"), key=_index)
+    return nfc(readings[0].findtext("{*}Unicode") or "") if readings else ""
+
+
+def _kind(line: Element) -> str:
+    structure = _STRUCTURE.search(line.get("custom", ""))
+    return structure[1].strip() if structure else line.get("type", "")
+
+
+def _points(element: Element, path: str, sheet: _Sheet) -> tuple[Point, ...]:
+    found = element.find(path)
+    return () if found is None else xml.fractions(xml.points(found.get("points", ""), sheet.path), sheet.size)

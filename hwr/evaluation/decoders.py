@@ -1,0 +1,251 @@
+"""The decoder board: several decoders read the same probabilities and are scored side by side."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from hwr import runtime, tracking
+from hwr.config.bind import make
+from hwr.config.compose import Composed, DecodersConfig
+from hwr.decoding.build import build_decoder, check_decoder
+from hwr.decoding.reading import Decoder, Reading
+from hwr.errors import InputError
+from hwr.evaluation import publish
+from hwr.evaluation import task as common
+from hwr.evaluation.probabilities import Lines, read_lines
+from hwr.evaluation.task import Task
+from hwr.pictures import cards
+from hwr.scoring import bootstrap
+from hwr.scoring.bootstrap import Resampling
+from hwr.scoring.report import Scorer, Scores, Texts, compare
+from hwr.stages import build, parts
+from hwr.text import Alphabet
+
+Maker = Callable[[], Decoder]
+
+TARGET, NAME = "decoders", "board.json"
+_UNITS = {"cer": "characters", "wer": "words"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a decoder read, how that is scored, and how many lines it decodes in a second."""
+
+    texts: Texts
+    scores: Scores
+    lines_per_s: float
+
+    def counts(self, rate: str) -> list[Any]:
+        """Return the counts of an error rate, cer or wer, of what a bootstrap draws."""
+        return bootstrap.drawn(getattr(self.scores, _UNITS[rate]), self.texts.writers)
+
+
+def run(composed: Composed) -> None:
+    """Read the lines, score every decoder on them, write tables and a picture, and print the table."""
+    config: DecodersConfig = composed.root
+    check(config)
+    runtime.start()
+    output = Path(config.output)
+    tracking.make_folder(output)
+    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+    task = Task(config, store)
+    make(Scorer, config.scorer, "scorer").check()
+    found = task.weights(config.weights.line, kind="line")
+    if config.publish is not None:
+        publish.check_weights(TARGET, [found])
+    makers = _makers(config, build.alphabet_of(found))
+    made = {name: _or_leave_out(name, maker) for name, maker in makers.items()}
+    with common.new_run("decoders", [found], store, composed) as current:
+        lines = read_lines(task, found)
+        for name, decoder in made.items():
+            _or_leave_out(name, partial(lines.refuse_seen_by, decoder))
+        with common.fresh_in(output) as fresh:
+            about = common.about(config, TARGET, [found], lines.fingerprint, current)
+            entries = _entries(config, makers, lines, fresh, about)
+            said = {**about, **summary(entries, config)}
+            (fresh / NAME).write_text(_json(said), encoding="utf-8")
+            (fresh / "board.md").write_text(table(said) + "\n", encoding="utf-8")
+            cards.save(
+                fresh / "samples.png", picture(lines, entries, count=config.pictures, seed=config.seed)
+            )
+            current.folder("decoders", fresh)
+        current.metrics(_metrics(said), 0)
+    if config.publish is not None:
+        print(f"published in {publish.publish(config.publish, [found], said)}")
+    print(f"{table(said)}\n\nwritten to {output}\nrun {current.id}\nlook: {current.url}")
+
+
+def check(config: DecodersConfig) -> None:
+    """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
+    make(Scorer, config.scorer, "scorer")
+    make(Resampling, config.resampling, "resampling")
+    for name, node in config.decoders.items():
+        if not isinstance(node, Mapping):
+            raise InputError(
+                f"decoders.{name}={node}: not a decoder; choose one with decoder@decoders.{name}=beam"
+            )
+        check_decoder(node, f"decoders.{name}")
+    if config.baseline not in config.decoders:
+        known = ", ".join(config.decoders) or "none"
+        raise InputError(f"baseline={config.baseline}: not one of the decoders compared, which are {known}")
+    if config.publish is not None:
+        publish.check(config.publish, TARGET, config.decoders)
+    parts.check_data(config.data)
+    build.device(config.device)
+
+
+def summary(entries: Mapping[str, Entry], config: DecodersConfig) -> dict[str, Any]:
+    """Return rates with intervals, differences from the baseline with theirs, and speeds, by decoder."""
+    how = make(Resampling, config.resampling, "resampling")
+    base = entries[config.baseline]
+    return {
+        "lines": len(base.texts.references),
+        "scorer": base.scores.summary["scorer"],
+        "over": base.scores.summary["intervals"]["over"],
+        "units": base.scores.summary["intervals"]["units"],
+        "baseline": config.baseline,
+        "repeats": config.repeats,
+        "threads": int(runtime.describe()["threads"]),
+        "processor": runtime.describe()["processor"],
+        "decoders": {
+            name: {
+                **{key: entry.scores.summary[key] for key in ("cer", "wer", "characters", "words")},
+                "intervals": {rate: entry.scores.summary["intervals"][rate] for rate in _UNITS},
+                "differences": {rate: _difference(entry, base, rate, how) for rate in _UNITS},
+                "lines_per_s": entry.lines_per_s,
+            }
+            for name, entry in entries.items()
+        },
+    }
+
+
+def rows(board: Mapping[str, Any]) -> list[list[str]]:
+    """Return what board.json holds as cells: the heads of columns, then a row for each decoder."""
+    base = board["baseline"]
+    found = [["decoder", "CER [95 %]", "WER [95 %]", f"CER less {base}", f"WER less {base}", "lines/s"]]
+    for name, own in board["decoders"].items():
+        cells = [f"{100 * own[rate]:.2f} %{_within(own['intervals'][rate], '.1f')}" for rate in _UNITS]
+        if name == base:
+            cells += ["", ""]
+        else:
+            differences = [own["differences"][rate] for rate in _UNITS]
+            cells += [f"{100 * d['value']:+.2f}{_within(d['interval'], '+.2f')}" for d in differences]
+        found.append([name, *cells, f"{own['lines_per_s']:.0f}"])
+    return found
+
+
+def table(board: Mapping[str, Any]) -> str:
+    """Return what board.json holds as a table in Markdown, and what its figures are."""
+    cells = rows(board)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    shown = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
+    return "\n".join(shown) + (
+        f"\n\n{board['split']}: {board['lines']} lines, scored by {board['scorer']}; "
+        f"intervals drawn over {board['units']} {board['over']}, "
+        f"of differences (percentage points) the same {board['over']} of both. "
+        f"Speed: decoding alone, median of {board['repeats']}, {board['threads']} threads allowed."
+    )
+
+
+def picture(lines: Lines, entries: Mapping[str, Entry], *, count: int, seed: int) -> cards.Picture:
+    """Draw the lines whose errors differ most between the decoders, and as many of the others at random."""
+    errors = np.array(
+        [[own.scores.characters[name].errors for own in entries.values()] for name in lines.ids]
+    )
+    spread = errors.max(axis=1) - errors.min(axis=1)  # (lines,)
+    ranked = [int(i) for i in np.argsort(-spread, kind="stable") if spread[i]][:count]
+    others = [i for i in range(len(lines.ids)) if i not in ranked]
+    drawn = np.random.default_rng(seed).permutation(others)[:count].astype(int)
+
+    def item(index: int) -> cards.Reading:
+        name = lines.ids[index]
+        read = {
+            by: cards.Read(own.texts.hypotheses[name], own.scores.characters[name].errors)
+            for by, own in entries.items()
+        }
+        return cards.Reading(lines.images[index], name, lines.texts[index], read)
+
+    groups = {
+        "lines on which the decoders differ most": ranked,
+        "lines drawn at random": sorted(drawn.tolist()),
+    }
+    return cards.readings({title: [item(index) for index in group] for title, group in groups.items()})
+
+
+def _makers(config: DecodersConfig, alphabet: Alphabet) -> dict[str, Maker]:
+    """Return what makes each decoder."""
+    return {
+        name: partial(build_decoder, node, alphabet, f"decoders.{name}")
+        for name, node in config.decoders.items()
+    }
+
+
+def _or_leave_out(name: str, call: Callable[[], Any]) -> Any:
+    """Call something for a decoder; where it is refused, tell how to do without that decoder."""
+    try:
+        return call()
+    except InputError as error:
+        raise InputError(f"decoder {name}: {error}; or leave it out with ~decoders.{name}") from None
+
+
+def _entries(
+    config: DecodersConfig,
+    makers: Mapping[str, Maker],
+    lines: Lines,
+    output: Path,
+    about: Mapping[str, Any],
+) -> dict[str, Entry]:
+    scorer, how = make(Scorer, config.scorer, "scorer"), make(Resampling, config.resampling, "resampling")
+    entries = {}
+    for name, maker in tqdm(makers.items(), desc="decoding", unit="decoder", disable=None):
+        readings, seconds = _timed(maker, lines, config.repeats)
+        texts = lines.with_readings(readings)
+        scores = compare(texts, scorer, how, output=output / name, about={**about, "decoder": name})
+        entries[name] = Entry(texts, scores, len(lines.ids) / seconds)
+    return entries
+
+
+def _timed(maker: Maker, lines: Lines, repeats: int) -> tuple[Sequence[Reading], float]:
+    """Return the readings and the median seconds of decoding all lines.
+
+    Each time a new decoder reads: none has met a line, nor a word of it, before.
+    """
+    seconds = []
+    for _ in range(repeats):
+        decoder = maker()
+        start = time.perf_counter()
+        readings = decoder.read(lines.probs)
+        seconds.append(time.perf_counter() - start)
+    return readings, statistics.median(seconds)
+
+
+def _difference(entry: Entry, base: Entry, rate: str, how: Resampling) -> dict[str, Any]:
+    return {
+        "value": getattr(entry.scores, rate) - getattr(base.scores, rate),
+        "interval": bootstrap.difference(entry.counts(rate), base.counts(rate), how),
+    }
+
+
+def _within(interval: Sequence[float] | None, form: str) -> str:
+    return "" if interval is None else " [" + ", ".join(f"{100 * end:{form}}" for end in interval) + "]"
+
+
+def _metrics(board: Mapping[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, own in board["decoders"].items():
+        found |= {f"decoders/{name}/{key}": own[key] for key in (*_UNITS, "lines_per_s")}
+        found |= {f"decoders/{name}/{rate}_difference": own["differences"][rate]["value"] for rate in _UNITS}
+    return found
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"

@@ -1,0 +1,103 @@
+"""Published results under experiments/: scores, with the weights or with the names of those they are of."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hwr import weights
+from hwr.config.bind import texts
+from hwr.config.compose import ROOT, portable
+from hwr.errors import InputError
+
+EXPERIMENTS = ROOT / "experiments"
+RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
+UNFILLED = "DIR"  # stands for a folder of the machine that published, as in `portable`
+OF_OTHERS = ("page", "decoders")  # targets without weights of their own
+
+_PLACES = ("root", "splits", "table", "folder", "fonts", "text")  # keys of a data node that name files
+
+
+def check(name: str, target: str, decoder: Mapping[str, Any]) -> None:
+    """Raise InputError where an evaluation of `target` with this decoder node cannot be published as `name`.
+
+    A decoder's models have to be published themselves; of the denoiser, the weights are what is published.
+    """
+    if name.partition("/")[0] != target or not re.fullmatch(r"\w+/\w[\w.-]*", name):
+        raise InputError(f"publish={name}: {target} is evaluated; name it {target}/NAME")
+    if target not in OF_OTHERS and not (EXPERIMENTS / f"{name}.yaml").is_file():
+        raise InputError(
+            f"publish={name}: experiments/{name}.yaml is missing; write the overlay that makes it first"
+        )
+    for key, text in texts(decoder, ""):
+        if (Path(text).is_absolute() or Path(text).exists()) and (target, key) != ("denoiser", "weights"):
+            raise InputError(
+                f"publish={name}: {key}={text} is not published itself; name what is, or leave it out"
+            )
+
+
+def check_weights(target: str, found: Sequence[weights.Weights]) -> None:
+    """Raise InputError where scores of `target` are of weights that are not published themselves."""
+    if target in OF_OTHERS:
+        for own in found:
+            name_of(own.folder)
+
+
+def publish(name: str, found: Sequence[weights.Weights], summary: Mapping[str, Any]) -> Path:
+    """Keep scores as the published result `name` (line/copiste), and the weights; an older one is replaced.
+
+    A result of several weights, page/copiste say, names those it was made with, which are published
+    themselves. Paths of this machine stay behind. Raises InputError as `check_weights` does.
+    """
+    target = str(summary["target"])
+    check_weights(target, found)
+    folder = EXPERIMENTS / name
+    if target in OF_OTHERS:
+        names = [name_of(own.folder) for own in found]
+        used: str | list[str] = names if len(names) > 1 else names[0]
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        used = name
+        weights.copy(found[0], folder / WEIGHTS, portable(found[0].config))
+    kept = _without_folders({**summary, "weights": used})
+    (folder / RESULT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return folder
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """Return the scores of every published result by name; curves of trainings are none."""
+    paths = sorted(EXPERIMENTS.glob(f"*/*/{RESULT}"))
+    found = {
+        path.parent.relative_to(EXPERIMENTS).as_posix(): json.loads(path.read_text("utf-8")) for path in paths
+    }
+    return {name: result for name, result in found.items() if "target" in result}
+
+
+def name_of(folder: Path) -> str:
+    """Return the name under which a weights folder is published; raise InputError where it is not."""
+    place, root = folder.resolve(), EXPERIMENTS.resolve()
+    if not place.is_relative_to(root):
+        raise InputError(f"publish: {folder} is not published itself; publish these weights first")
+    return place.parent.relative_to(root).as_posix()
+
+
+def _without_folders(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of scores: DIR for places of this machine, names for what is published."""
+    kept: dict[str, Any] = _relative(summary)
+    data = kept.get("settings", {}).get("data", {})
+    data |= {
+        key: UNFILLED for key in _PLACES if data.get(key) and (key == "root" or Path(data[key]).exists())
+    }
+    if "line_weights" in summary:
+        kept["line_weights"] = name_of(Path(summary["line_weights"]))
+    return kept
+
+
+def _relative(value: Any) -> Any:
+    """Return a value of JSON with absolute paths as DIR."""
+    if isinstance(value, Mapping):
+        return {key: _relative(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_relative(own) for own in value]
+    return UNFILLED if isinstance(value, str) and Path(value).is_absolute() else value

@@ -1,0 +1,244 @@
+"""The choice of a decoder's numbers: settings are tried on validation lines, the best one becomes a file."""
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hwr import runtime, tracking
+from hwr.config.bind import no_such_key
+from hwr.config.compose import ROOT, Composed, TuneConfig
+from hwr.decoding.build import build_decoder, check_decoder
+from hwr.errors import InputError
+from hwr.evaluation import setting_search
+from hwr.evaluation import task as common
+from hwr.evaluation.probabilities import Lines, read_lines
+from hwr.evaluation.setting_search import Search, Setting
+from hwr.evaluation.task import Task
+from hwr.language.files import replacing
+from hwr.scoring import edits
+from hwr.scoring.counts import Counts
+from hwr.stages import build, parts
+from hwr.tracking import Run
+
+DECODERS = ROOT / "conf" / "decoder"
+_LEAST = 6  # characters of a column
+_REMEMBERED = 1 << 16  # counted lines: from one setting to the next most read the same
+_characters = lru_cache(_REMEMBERED)(edits.characters)
+_words = lru_cache(_REMEMBERED)(edits.words)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting by key (base.width), its error rates, and how many lines it decodes in a second."""
+
+    setting: Setting
+    cer: float
+    wer: float
+    lines_per_s: float
+    run: str
+
+
+@dataclass
+class Trials:
+    """Tries settings of a decoder on lines, each in a run of its own below `parent`, and keeps what came."""
+
+    config: TuneConfig
+    lines: Lines
+    parent: Run
+    done: list[Trial] = field(default_factory=list)
+
+    def __call__(self, setting: Setting) -> float:
+        """Return the monitored error of a setting, and print it."""
+        node = with_values(self.config.decoder, setting)
+        tags = {tracking.PARENT: self.parent.id}
+        with tracking.run(self.parent.store, _named(setting), run_id=None, tags=tags) as current:
+            decoder = build_decoder(node, self.lines.alphabet)
+            start = time.perf_counter()
+            read = [reading.text for reading in decoder.read(self.lines.probs)]
+            seconds = time.perf_counter() - start
+            cer, wer = rates(self.lines.texts, read)
+            trial = Trial(setting, cer, wer, len(read) / seconds, current.id)
+            current.parameters(setting)
+            current.metrics(_metrics(self.config.split, trial), 0)
+        self.done.append(trial)
+        if len(self.done) == 1:
+            print(head(setting))
+        print(row(trial), flush=True)
+        return float(getattr(trial, self.config.monitor))
+
+    def of(self, setting: Setting) -> Trial:
+        """Return the trial of a setting that was tried."""
+        return next(trial for trial in self.done if trial.setting == setting)
+
+
+def run(composed: Composed) -> Path:
+    """Try settings as configured, write the decoder with the best one, and return its file."""
+    config: TuneConfig = composed.root
+    check(config)
+    name = composed.choices.get("decoder", "decoder")
+    output = Path(config.output) if config.output else DECODERS / f"{name}_tuned.yaml"
+    tracking.make_folder(output.parent)
+    runtime.start()
+    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+    task = Task(config, store)
+    found = task.weights(config.weights.line, kind="line")
+    first = build_decoder(config.decoder, build.alphabet_of(found))
+    lines = read_lines(task, found)
+    lines.refuse_seen_by(first)
+    with common.new_run(f"tune {name}", [found], store, composed) as parent:
+        trials = Trials(config, lines, parent)
+        chosen = trials.of(setting_search.best(space_of(config), _start(config), trials, _search(config)))
+        said = _file(composed, trials, chosen)
+        with replacing(output) as file:
+            file.write(said)
+        _keep(parent, config, trials, chosen)
+        parent.text("decoder.yaml", said)
+    before = trials.done[0]
+    print(
+        f"\nbest: {_named(chosen.setting)}\n{_change('CER', before.cer, chosen.cer)}, "
+        f"{_change('WER', before.wer, chosen.wer)}\nwritten to {output}"
+    )
+    print(f"run {parent.id}\nlook: {parent.url}")
+    return output
+
+
+def check(config: TuneConfig) -> None:
+    """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
+    if config.split == "test":
+        raise InputError(
+            "split=test: numbers chosen on the test split would fit what they are judged by; use split=valid"
+        )
+    check_decoder(config.decoder)
+    space = space_of(config)
+    if not space:
+        raise InputError("space is empty: nothing to choose; give what is tried with +space.KEY=[…]")
+    for key, values in space.items():
+        _check_values(config, key, values)
+    for key in config.cheap:
+        if key not in space:
+            raise InputError(f"cheap={key}: not a key of space, whose keys are {', '.join(space)}")
+    parts.check_data(config.data)
+    build.device(config.device)
+
+
+def space_of(config: TuneConfig) -> dict[str, Sequence[Any]]:
+    """Return the values tried by dotted key of the decoder (base.width)."""
+    return dict(_leaves(config.space))
+
+
+def with_values(node: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
+    """Return a decoder's node with other values at dotted keys."""
+    changed = dict(node)
+    for key, value in setting.items():
+        name, _, inner = key.partition(".")
+        changed[name] = with_values(changed[name], {inner: value}) if inner else value
+    return changed
+
+
+def rates(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[float, float]:
+    """Return character and word error rate, counted in process as SClite counts."""
+    pairs = list(zip(references, hypotheses, strict=True))
+    return (
+        Counts.total(_characters(*pair) for pair in pairs).rate,
+        Counts.total(_words(*pair) for pair in pairs).rate,
+    )
+
+
+def head(setting: Setting) -> str:
+    """Return the head of the table of trials."""
+    keys = [f"{key:>{_LEAST}}" for key in setting]
+    return "  ".join([*keys, f"{'CER':>7}", f"{'WER':>7}", f"{'lines/s':>7}"])
+
+
+def row(trial: Trial) -> str:
+    """Return the row of a trial."""
+    values = [f"{value!s:>{max(_LEAST, len(key))}}" for key, value in trial.setting.items()]
+    figures = [f"{100 * trial.cer:6.2f}%", f"{100 * trial.wer:6.2f}%", f"{trial.lines_per_s:7.0f}"]
+    return "  ".join([*values, *figures])
+
+
+def _leaves(space: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Sequence[Any]]]:
+    found = []
+    for name, own in space.items():
+        if isinstance(own, Mapping):
+            found += _leaves(own, f"{prefix}{name}.")
+        elif isinstance(own, list) and own:
+            found.append((f"{prefix}{name}", own))
+        else:
+            raise InputError(f"space.{prefix}{name}={own}: not a list of values; write [1,2]")
+    return found
+
+
+def _check_values(config: TuneConfig, key: str, values: Sequence[Any]) -> None:
+    """Raise InputError for a key that the decoder lacks, and a value that it does not take."""
+    _value(config.decoder, key)
+    for value in values:
+        check_decoder(with_values(config.decoder, {key: value}))
+        if key in config.cheap and type(value) not in (int, float):
+            raise InputError(
+                f"space.{key}={value}: the values of a cheap key are numbers, the least is wanted"
+            )
+
+
+def _start(config: TuneConfig) -> Setting:
+    return {key: _value(config.decoder, key) for key in space_of(config)}
+
+
+def _value(node: Mapping[str, Any], key: str) -> Any:
+    """Return what a decoder's node holds at a dotted key; raise InputError where it holds nothing."""
+    place: Any = node
+    done = "space"
+    for name in key.split("."):
+        known = list(place) if isinstance(place, Mapping) else []
+        done = f"{done}.{name}"
+        if name not in known:
+            raise InputError(no_such_key(done, known))
+        place = place[name]
+    return place
+
+
+def _search(config: TuneConfig) -> Search:
+    return Search(
+        every=config.search == "grid", rounds=config.rounds, cheap=config.cheap, tolerance=config.tolerance
+    )
+
+
+def _keep(parent: Run, config: TuneConfig, trials: Trials, chosen: Trial) -> None:
+    """Log what was tried, and what was chosen, to the parent of the trials' runs."""
+    parent.parameters({"best": chosen.setting})
+    parent.metrics({f"best/{key}": value for key, value in _metrics(config.split, chosen).items()}, 0)
+    parent.metrics({"trials": len(trials.done)}, 0)
+    parent.tags({"best_run": chosen.run})
+    parent.text("trials.txt", "\n".join([head(chosen.setting), *map(row, trials.done)]) + "\n")
+
+
+def _metrics(split: str, trial: Trial) -> dict[str, float]:
+    return {f"{split}/cer": trial.cer, f"{split}/wer": trial.wer, "lines_per_s": trial.lines_per_s}
+
+
+def _file(composed: Composed, trials: Trials, chosen: Trial) -> str:
+    """Return the decoder's node with the chosen setting as a file of conf/decoder."""
+    config, before, lines = trials.config, trials.done[0], trials.lines
+    command = " ".join(shlex.join(["python", "-m", "hwr", "tune", *composed.overrides]).split())
+    said = [
+        f"Numbers chosen by: {command}",
+        f"on {len(lines.ids)} lines of the split {config.split}, data fingerprint {lines.fingerprint},",
+        f"read with {config.weights.line}: {_change('CER', before.cer, chosen.cer)}, "
+        f"{_change('WER', before.wer, chosen.wer)}",
+    ]
+    node = with_values(config.decoder, chosen.setting)
+    return "".join(f"# {one}\n" for one in said) + yaml.safe_dump(node, sort_keys=False, allow_unicode=True)
+
+
+def _change(name: str, before: float, after: float) -> str:
+    return f"{name} {100 * before:.2f} % before, {100 * after:.2f} % after"
+
+
+def _named(setting: Setting) -> str:
+    return " ".join(f"{key}={value}" for key, value in setting.items())

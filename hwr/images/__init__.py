@@ -1,0 +1,1 @@
+"""Grey images: loaded, fitted, cut; boxes on them."""

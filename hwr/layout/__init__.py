@@ -1,0 +1,1 @@
+"""A page's layout: ink, baselines, seams between lines, reading order."""

@@ -1,0 +1,241 @@
+"""Reading order from boxes alone: words into lines, lines into columns; writing runs left to right and down.
+
+Boxes are first sorted by their coordinates, so the order they come in changes nothing. A page may lie up to
+5 degrees askew: the skew is estimated from the boxes and undone before anything is compared. In here the unit
+is the page's width on both axes.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr.images.boxes import FloatArray
+
+IntArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
+
+_SKEWS_RAD = np.deg2rad(sorted(np.linspace(-7, 7, 57), key=abs))  # every quarter degree, upright first
+_GUTTER_SLOPES = np.tan(np.deg2rad(sorted(np.linspace(-6, 6, 9), key=abs)))  # margins drift, too
+_STEEPEST = np.tan(np.deg2rad(6))
+_MIN_ROWS = 4  # fewer rows side by side are labels, broken lines or rivers of white, not columns
+_BREAK, _GUTTER = 1.75, 2.5  # in spaces between words: a gap that may be a gutter, and what a gutter is wide
+
+
+def into_lines(words: FloatArray, *, aspect: float) -> list[list[int]]:
+    """Return (N, 4) word boxes as lines in reading order, each the indices of its words left to right.
+
+    `aspect` is the page's height / width in pixels. A line never reaches across two columns.
+    """
+    if not len(words):
+        return []
+    order, boxes = _sorted(words, aspect)
+    boxes = _turned(boxes, _skew_of_words(boxes))
+    pitch = _pitch(boxes)
+    pieces, space = _pieces(boxes, _rows(boxes, pitch))
+    around = np.array([[*boxes[piece, :2].min(axis=0), *boxes[piece, 2:].max(axis=0)] for piece in pieces])
+    lines: list[list[int]] = []
+    for block in _blocks(around, pitch, _GUTTER * space):
+        inside = np.sort(np.concatenate([pieces[piece] for piece in block]))
+        lines += [order[inside[row]].tolist() for row in _rows(boxes[inside], pitch)]
+    return lines
+
+
+def line_order(lines: FloatArray, *, aspect: float) -> list[int]:
+    """Return the indices of (N, 4) line boxes in reading order: columns left to right, lines top to bottom.
+
+    `aspect` is the page's height / width in pixels. A line across columns is read before those below it.
+    Boxes side by side that are too few for columns are read as one row.
+    """
+    if not len(lines):
+        return []
+    order, boxes = _sorted(lines, aspect)
+    boxes = _turned(boxes, _skew_of_lines(boxes))
+    pitch = _pitch(boxes)
+    found: list[int] = []
+    for block in _blocks(boxes, pitch, 0.0):
+        inside = np.sort(block)
+        for row in _rows(boxes[inside], pitch):
+            found += order[inside[row]].tolist()
+    return found
+
+
+def _sorted(boxes: FloatArray, aspect: float) -> tuple[IntArray, FloatArray]:
+    """Return what sorts `boxes` by their coordinates, and them so sorted in widths of the page."""
+    order = np.lexsort(boxes.T[::-1])
+    return order, boxes[order] * (1.0, aspect, 1.0, aspect)
+
+
+def _skew_of_words(boxes: FloatArray) -> float:
+    """Return the angle at which most neighbours to the right lie level; near ones only, far ones alias."""
+    height = _height(boxes)
+    gap = boxes[None, :, 0] - boxes[:, None, 2]  # (N, N), from the row's word to the column's
+    step = _centres(boxes)[None] - _centres(boxes)[:, None]  # (N, N, 2)
+    level = np.abs(step[..., 1]) < height + 0.125 * step[..., 0]
+    step = step[(gap > -0.5 * height) & (gap < 10 * height) & (step[..., 0] > 0) & level]  # (P, 2)
+    if not len(step) or height == 0:
+        return 0.0
+    rise = step[:, 1, None] * np.cos(_SKEWS_RAD) - step[:, 0, None] * np.sin(_SKEWS_RAD)  # (P, A)
+    return float(_SKEWS_RAD[np.exp(-np.square(rise / (0.3 * height))).sum(axis=0).argmax()])
+
+
+def _skew_of_lines(boxes: FloatArray) -> float:
+    """Return the angle that explains why longer boxes are higher, with the sign that keeps lines apart."""
+    first, second = np.triu_indices(len(boxes), 1)
+    size = boxes[:, 2:] - boxes[:, :2]
+    longer = (size[second] - size[first])[np.abs(size[second, 0] - size[first, 0]) > 0.1]  # (P, 2)
+    if not len(longer):
+        return 0.0
+    limit = float(np.arctan(np.clip(np.median(longer[:, 1] / longer[:, 0]), 0.0, _STEEPEST)))
+    if limit == 0:
+        return 0.0
+    angles = np.array(sorted(np.linspace(-limit, limit, 9), key=abs))  # upright first: it wins ties
+    near = np.minimum(boxes[first, 2], boxes[second, 2]) > np.maximum(boxes[first, 0], boxes[second, 0])
+    step = (_centres(boxes)[second] - _centres(boxes)[first])[near]  # (P, 2)
+    rise = step[:, 1, None] * np.cos(angles) - step[:, 0, None] * np.sin(angles)  # (P, A)
+    spread = 0.5 * _pitch(_turned(boxes, limit))
+    return float(angles[np.exp(-np.square(rise / spread)).sum(axis=0).argmin()])
+
+
+def _turned(boxes: FloatArray, skew_rad: float) -> FloatArray:
+    """Return `boxes` turned upright.
+
+    What is w by h lies askew in a box w cos + h sin wide and w sin + h cos high.
+    """
+    sine, cosine = np.sin(skew_rad), np.cos(skew_rad)
+    x, y = _centres(boxes).T
+    centres = np.stack([x * cosine + y * sine, y * cosine - x * sine], axis=1)
+    size = boxes[:, 2:] - boxes[:, :2]
+    upright = (size * cosine - size[:, ::-1] * abs(sine)) / np.cos(2 * skew_rad)
+    half = np.maximum(upright, 0.2 * size) / 2  # ink does not fill its box: something must be left
+    return np.hstack([centres - half, centres + half])
+
+
+def _pitch(boxes: FloatArray) -> float:
+    """Return the usual distance from a box to the next one below, at most twice the usual height."""
+    height = _height(boxes)
+    y = _centres(boxes)[:, 1]
+    below = y[None] - y[:, None]
+    nearest = np.where(_stacked(boxes) & (below > 0.2 * height), below, np.inf).min(axis=1)
+    known = nearest[np.isfinite(nearest)]
+    return min(2 * height, float(np.median(known))) if len(known) else 2 * height
+
+
+def _rows(boxes: FloatArray, pitch: float) -> list[list[int]]:
+    """Return boxes that stand side by side, left to right, as rows from top to bottom.
+
+    The most level and nearest pair is joined first; rows do not join where one has a box above the other's.
+    """
+    x, y = _centres(boxes).T
+    stacked, rise = _stacked(boxes), np.abs(y[None] - y[:, None])
+    gap = np.maximum(boxes[None, :, 0] - boxes[:, None, 2], boxes[:, None, 0] - boxes[None, :, 2])
+    apart = stacked & (rise > pitch / 2)
+    first, second = np.nonzero(np.triu(~stacked & (rise <= pitch / 2), 1))
+    cost = (rise + 0.1 * np.maximum(gap, 0.0))[first, second]
+    row = np.arange(len(boxes))
+    for pair in np.argsort(cost, kind="stable"):
+        one, other = row == row[first[pair]], row == row[second[pair]]
+        if row[first[pair]] != row[second[pair]] and not apart[np.ix_(one, other)].any():
+            row[other] = row[first[pair]]
+    members = [np.flatnonzero(row == number) for number in np.unique(row)]
+    members.sort(key=lambda row: (y[row].mean(), row[0]))
+    return [row[np.argsort(x[row], kind="stable")].tolist() for row in members]
+
+
+def _pieces(boxes: FloatArray, rows: Sequence[list[int]]) -> tuple[list[list[int]], float]:
+    """Return rows of words broken at every gap that may be a gutter, and the usual space between words."""
+    gaps = [max(boxes[right, 0] - boxes[left, 2], 0.0) for row in rows for left, right in pairwise(row)]
+    space = float(np.median(gaps)) if gaps else 0.0
+    pieces: list[list[int]] = []
+    for row in rows:
+        pieces.append(row[:1])
+        for left, right in pairwise(row):
+            if boxes[right, 0] - boxes[left, 2] > _BREAK * space:
+                pieces.append([])
+            pieces[-1].append(right)
+    return pieces, space
+
+
+def _blocks(pieces: FloatArray, pitch: float, gutter: float) -> list[list[int]]:
+    """Return pieces of lines in blocks of one column each, in reading order: blocks, not what they hold."""
+    return _divided(pieces, np.argsort(_centres(pieces)[:, 1], kind="stable"), pitch, gutter)
+
+
+def _divided(pieces: FloatArray, members: IntArray, pitch: float, gutter: float) -> list[list[int]]:
+    """Divide `members`, sorted from top to bottom, at the gutter with most pieces beside it, and so on."""
+    sides = _best_sides(pieces[members], pitch, gutter)
+    if not sides.any():
+        return [members.tolist()]
+    blocks: list[list[int]] = []
+    for part in np.split(np.arange(len(members)), np.flatnonzero(np.diff(sides != 0)) + 1):
+        for side in np.unique(sides[part]):  # left (-1) before right (1), or all that lies across (0)
+            blocks += _divided(pieces, members[part[sides[part] == side]], pitch, gutter)
+    return blocks
+
+
+def _best_sides(pieces: FloatArray, pitch: float, gutter: float) -> IntArray:
+    """Return on which side of the best gutter pieces lie: -1 left, 1 right, 0 across or out of reach."""
+    y = _centres(pieces)[:, 1]
+    level = np.abs(y[None] - y[:, None]) <= pitch / 2
+    best = np.zeros(len(pieces), np.intp)
+    for slope in _GUTTER_SLOPES:
+        leaning = pieces - np.outer(slope * y, (1, 0, 1, 0))
+        for x in np.unique(leaning[:, 0]):
+            sides = _sides(leaning, level, x, pitch / 4)
+            for run in _runs(sides):
+                if not _is_columns(leaning[run], sides[run], level[np.ix_(run, run)], (pitch, gutter)):
+                    sides[run] = 0
+            if np.count_nonzero(sides) > np.count_nonzero(best):
+                best = sides
+    return best
+
+
+def _sides(pieces: FloatArray, level: BoolArray, x: float, slack: float) -> IntArray:
+    left, right = pieces[:, 2] <= x + slack, pieces[:, 0] >= x - slack
+    middle = np.where(_centres(pieces)[:, 0] < x, -1, 1)
+    sides = np.where(left & right, middle, right.astype(np.intp) - left)
+    sides[level[:, sides == 0].any(axis=1)] = 0  # the rest of a title that lies across
+    return sides
+
+
+def _runs(sides: IntArray) -> list[IntArray]:
+    """Return the indices of each run of pieces with nothing across between them."""
+    beside = np.flatnonzero(sides)
+    return np.split(beside, np.flatnonzero(np.diff(beside) > 1) + 1)
+
+
+def _is_columns(pieces: FloatArray, sides: IntArray, level: BoolArray, least: tuple[float, float]) -> bool:
+    """Whether rows on both sides are enough, wide enough, far enough apart, and beside each other."""
+    if min(np.count_nonzero(sides < 0), np.count_nonzero(sides > 0)) < _MIN_ROWS:
+        return False
+    pitch, gutter = least
+    x, y = _centres(pieces).T
+    inner = level & (sides[None] == sides[:, None]) & ((x[None] - x[:, None]) * -sides[:, None] > 0)
+    edge = ~inner.any(axis=1)  # nothing of its row lies between it and the gutter
+    ends, starts = edge & (sides < 0), edge & (sides > 0)
+    if min(np.count_nonzero(ends), np.count_nonzero(starts)) < _MIN_ROWS:
+        return False
+    width = float(np.median(pieces[starts, 0]) - np.median(pieces[ends, 2]))
+    column = min(np.ptp(pieces[sides < 0][:, [0, 2]]), np.ptp(pieces[sides > 0][:, [0, 2]]))
+    shared = min(y[ends].max(), y[starts].max()) - max(y[ends].min(), y[starts].min())
+    shorter = min(np.ptp(y[ends]), np.ptp(y[starts]))
+    return bool(width >= gutter and column >= 2 * pitch and shared >= 0.5 * shorter)
+
+
+def _stacked(boxes: FloatArray) -> BoolArray:
+    """Whether two boxes share more than half of the narrower one's width: (N, N)."""
+    shared = np.minimum(boxes[:, None, 2], boxes[None, :, 2]) - np.maximum(
+        boxes[:, None, 0], boxes[None, :, 0]
+    )
+    width = boxes[:, 2] - boxes[:, 0]
+    return np.asarray(shared > 0.5 * np.minimum(width[:, None], width[None]))
+
+
+def _centres(boxes: FloatArray) -> FloatArray:
+    return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2)  # (N, 2)
+
+
+def _height(boxes: FloatArray) -> float:
+    heights = boxes[:, 3] - boxes[:, 1]
+    return float(np.median(heights[heights > 0])) if (heights > 0).any() else 0.0

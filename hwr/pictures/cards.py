@@ -1,0 +1,251 @@
+"""Pictures for people, uint8 RGB (H, W, 3): sheets of line images, lines with what was read from them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from hwr.errors import InputError
+from hwr.pictures.differences import Block, Column, collated
+from hwr.pictures.font import font
+
+WIDTH_PX = 1600  # no picture is wider: a browser shows this much without scaling
+GAP_PX, PADDING_PX, ROW_PX = 12, 14, 32
+LABEL_PX, LABEL_MOST_PX = 84, 240  # least and most room for what stands before a text
+TITLE, TEXT, SMALL = 26, 22, 15  # font sizes in pixels
+GROUND, CARD, BORDER, INK, MUTED = "#eef0f3", "#ffffff", "#d5d9e0", "#1f2430", "#6b7280"
+MISSED = ("#7a4d00", "#ffe9b0")  # (ink, ground) of reference characters that were not read
+WRONG = ("#b42318", "#fcd5d1")  # of read characters that are not written; an empty stretch: missing
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Read:
+    """A text that was read, and its number of wrong characters."""
+
+    text: str
+    errors: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A grey line image (h, w), its id, the text written, and those read, one or more, by what read them."""
+
+    image: NDArray[np.uint8]
+    id: str
+    reference: str
+    read: Mapping[str, Read]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Room in pixels for labels and for images and texts."""
+
+    label: int
+    width: int
+
+
+def sheet(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, columns: int) -> Picture:
+    """Return images, grey or RGB, set row by row, each scaled down to its column, with captions beneath."""
+    width = (WIDTH_PX - GAP_PX * (columns + 1)) // columns
+    cards = [_captioned(image, text, width) for image, text in zip(images, captions, strict=True)]
+    return _joined([_beside(cards[first : first + columns]) for first in range(0, len(cards), columns)])
+
+
+def boxed(image: NDArray[np.uint8], boxes: Mapping[str, NDArray[np.float64]]) -> Picture:
+    """Return a grey image (h, w) with boxes (N, 4), fractions of it, outlined in the colour each is under."""
+    shown = Image.fromarray(image).convert("RGB")
+    draw = ImageDraw.Draw(shown)
+    line = max(1, round(shown.width / 250))
+    for colour, own in boxes.items():
+        for x1, y1, x2, y2 in (own * [*shown.size, *shown.size]).tolist():
+            left, top = min(x1, x2), min(y1, y2)
+            right, bottom = max(x1, x2, left + 1) - 1, max(y1, y2, top + 1) - 1  # their last pixels
+            draw.rectangle((left, top, right, bottom), outline=colour, width=line)
+    return np.asarray(shown)
+
+
+def readings(groups: Mapping[str, Sequence[Reading]]) -> Picture:
+    """Return titled groups of cards: line image, what is written and each reading, its differences coloured.
+
+    What is written is coloured where every reading differs.
+    """
+    items = [item for group in groups.values() for item in group]
+    named = max((font(SMALL).getlength(name) for item in items for name in item.read), default=0)
+    label = min(max(LABEL_PX, math.ceil(named) + GAP_PX), LABEL_MOST_PX)
+    widest = max((max(item.image.shape[1], _advance(_columns(item), TEXT)) for item in items), default=0)
+    width = min(max(widest, WIDTH_PX // 3), WIDTH_PX - 2 * (GAP_PX + PADDING_PX) - label)
+    rows = []
+    for title, group in groups.items():
+        rows += [_heading(title), *(_card_of(item, _Layout(label, width)) for item in group)]
+    return _joined(rows)
+
+
+def save(path: Path, picture: Picture) -> None:
+    """Write `picture` in the format the suffix names; raise InputError where that cannot be done."""
+    try:
+        Image.fromarray(picture).save(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _columns(item: Reading) -> list[Column]:
+    return collated(item.reference, [read.text for read in item.read.values()])
+
+
+def _advance(columns: Sequence[Column], size: int) -> int:
+    """Return the width in pixels of all texts of a line, set one above the other."""
+    return sum(_column_width(column, size) for column in columns)
+
+
+def _column_width(column: Column, size: int) -> int:
+    return max(sum(_block_width(block, size) for block in blocks) for blocks in column[1])
+
+
+def _block_width(block: Block, size: int) -> int:
+    return round(max(font(size).getlength(text) for text in block))
+
+
+def _captioned(image: NDArray[np.uint8], caption: str, width: int) -> Image.Image:
+    inside = width - 2 * PADDING_PX
+    shown = _fitted(image, inside)
+    card, draw = _card(width, 2 * PADDING_PX + shown.height + ROW_PX - 8)
+    card.paste(shown, (PADDING_PX, PADDING_PX))
+    draw.text((PADDING_PX, shown.height + PADDING_PX + 10), _cut(caption, inside), MUTED, font(SMALL))
+    return card
+
+
+def _card_of(item: Reading, layout: _Layout) -> Image.Image:
+    shown = _fitted(item.image, layout.width)
+    left = PADDING_PX + layout.label
+    right = left + layout.width
+    card, draw = _card(right + PADDING_PX, 2 * PADDING_PX + (2 + len(item.read)) * ROW_PX + shown.height)
+    score, wrong = _score(item), any(read.errors for read in item.read.values())
+    room = layout.width - round(font(SMALL).getlength(score)) - GAP_PX
+    draw.text((left, PADDING_PX), _cut(item.id, room), MUTED, font(SMALL))
+    draw.text((right, PADDING_PX), score, WRONG[0] if wrong else MUTED, font(SMALL), anchor="ra")
+    card.paste(shown, (left, PADDING_PX + ROW_PX - 4))
+    top = PADDING_PX + ROW_PX + shown.height + 4
+    columns = _columns(item)
+    size = max(1, min(TEXT, int(TEXT * layout.width / max(_advance(columns, TEXT), 1))))
+    for row, label in enumerate(("written", *item.read)):
+        middle = top + ROW_PX * row + ROW_PX // 2
+        draw.text((PADDING_PX, middle), _cut(label, layout.label - GAP_PX), MUTED, font(SMALL), anchor="lm")
+        x = left
+        for column in columns:
+            width = _column_width(column, size)
+            if row == 0:
+                _write_reference(draw, (x, middle), column, width=width, size=size)
+            else:
+                _write(draw, (x, middle), column[1][row - 1], width=width, size=size)
+            x += width
+    return card
+
+
+def _write_reference(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], column: Column, *, width: int, size: int
+) -> None:
+    """Set a stretch of the reference from its left end `at`."""
+    text, readings = column
+    missed = all(any(written != read for written, read in blocks) for blocks in readings)
+    _set(draw, at, text, width=width, style=(size, *MISSED) if missed and text else (size, INK, None))
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], blocks: Sequence[Block], *, width: int, size: int
+) -> None:
+    """Set what was read in a column from its left end `at`; alone a block takes the whole width."""
+    x, middle = at
+    for block in blocks:
+        own = width if len(blocks) == 1 else _block_width(block, size)
+        style = (size, *WRONG) if block[0] != block[1] else (size, INK, None)
+        _set(draw, (x, middle), block[1], width=own, style=style)
+        x += own
+
+
+def _set(
+    draw: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    *,
+    width: int,
+    style: tuple[int, str, str | None],
+) -> None:
+    """Set a text of `style`, size, ink and ground, from its left end `at`; the ground is `width` wide."""
+    (x, middle), (size, ink, ground) = at, style
+    if ground is not None:
+        draw.rectangle((x, middle - size * 2 // 3, x + width - 1, middle + size * 2 // 3), ground)
+    draw.text((x, middle), text, ink, font(size), anchor="lm")
+
+
+def _score(item: Reading) -> str:
+    if len(item.read) > 1:
+        return "errors: " + " · ".join(f"{name} {read.errors}" for name, read in item.read.items())
+    (read,) = item.read.values()
+    if not read.errors:
+        return "no error"
+    share = f" · CER {100 * read.errors / len(item.reference):.1f} %" if item.reference else ""
+    return f"{read.errors} error{'s' if read.errors > 1 else ''}{share}"
+
+
+def _heading(title: str) -> Image.Image:
+    size = round(font(TITLE).getlength(title)) + PADDING_PX, TITLE + GAP_PX
+    image = _canvas(*size, GROUND)
+    ImageDraw.Draw(image).text((2, size[1] // 2), title, INK, font(TITLE), anchor="lm")
+    return image
+
+
+def _fitted(image: NDArray[np.uint8], width: int) -> Image.Image:
+    """Scale an image down, never up, to at most `width`."""
+    shown = Image.fromarray(image)
+    if shown.width <= width:
+        return shown
+    return shown.resize((width, max(1, round(shown.height * width / shown.width))), Image.Resampling.LANCZOS)
+
+
+def _cut(text: str, width: int) -> str:
+    """Shorten small `text` to one line of at most `width` pixels."""
+    text = " ".join(text.split())
+    if font(SMALL).getlength(text) <= width:
+        return text
+    while text and font(SMALL).getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _canvas(width: int, height: int, colour: str) -> Image.Image:
+    return Image.new("RGB", (width, height), colour)
+
+
+def _card(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    card = _canvas(width, height, GROUND)
+    draw = ImageDraw.Draw(card)
+    draw.rounded_rectangle((0, 0, width - 1, height - 1), 6, CARD, BORDER)
+    return card, draw
+
+
+def _beside(cards: Sequence[Image.Image]) -> Image.Image:
+    row = _canvas(
+        sum(card.width + GAP_PX for card in cards) - GAP_PX, max(card.height for card in cards), GROUND
+    )
+    left = 0
+    for card in cards:
+        row.paste(card, (left, 0))
+        left += card.width + GAP_PX
+    return row
+
+
+def _joined(rows: Sequence[Image.Image]) -> Picture:
+    """Set rows below each other with a gap around each."""
+    width = max((row.width for row in rows), default=0) + 2 * GAP_PX
+    canvas = _canvas(width, sum(row.height + GAP_PX for row in rows) + GAP_PX, GROUND)
+    top = GAP_PX
+    for row in rows:
+        canvas.paste(row, (GAP_PX, top))
+        top += row.height + GAP_PX
+    return np.asarray(canvas)

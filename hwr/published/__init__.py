@@ -1,0 +1,1 @@
+"""Published results: kept, tabulated, made again."""

@@ -1,0 +1,182 @@
+"""Recorded results made again: published weights are evaluated anew, smoke experiments are trained anew."""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hwr import runtime, tracking, weights
+from hwr.config.compose import Composed, DecodersConfig, EvaluateConfig, TrainConfig, composed, stored
+from hwr.errors import InputError
+from hwr.evaluation import decoders, publish, targets
+from hwr.published.figures import KEPT, LOSS, Outcome, elsewhere, held, score_figures
+from hwr.runs import train as training
+from hwr.runtime import PINNED
+
+PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "pillow", "albumentations")
+FOLDER = "outputs/reproduced"
+
+_FREE = ("data", "device", "folder", "scorer", "tracking")  # keys of evaluate.py that no count depends on
+
+
+@dataclass
+class _Data:
+    """A data node alone, of whatever source."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def name_of(given: str) -> str:
+    """Return the name of an experiment given as line/copiste, experiments/line/copiste or with .yaml."""
+    name = given.rstrip("/").removeprefix("experiments/").removesuffix(".yaml")
+    places = (f"{name}.yaml", f"{name}/{publish.RESULT}")
+    if not any((publish.EXPERIMENTS / place).is_file() for place in places):
+        known = publish.EXPERIMENTS.glob(f"*/*/{publish.RESULT}")
+        names = sorted(path.parent.relative_to(publish.EXPERIMENTS).as_posix() for path in known)
+        raise InputError(f"{given}: no such experiment; results are recorded of {', '.join(names)}")
+    return name
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """Return the recorded result of an experiment; raise InputError where there is none."""
+    path = publish.EXPERIMENTS / name / publish.RESULT
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise InputError(f"{name}: no result is recorded of it; publish one with publish={name}") from None
+    except (OSError, ValueError):
+        raise InputError(f"{path}: damaged; fetch it again") from None
+
+
+def evaluate(name: str, overrides: Sequence[str]) -> Outcome:
+    """Evaluate published weights on their data, as they were, and hold the counts to the recorded ones.
+
+    `overrides` are keys of evaluate.py, data.root where the data are not drawn. Raises InputError where no
+    evaluation is published, the data are not at hand, or an override changes what is recorded.
+    """
+    result = recorded(name)
+    if "target" not in result:
+        raise InputError(f"{name}: no weights are published of it; train it again with --train")
+    for override in overrides:
+        if re.split(r"[.@/=]", override.lstrip("+~"))[0] not in _FREE:
+            free = ", ".join(_FREE)
+            raise InputError(
+                f"{override}: {name} is evaluated as it was recorded; keys of {free} may be given"
+            )
+    own = [override for override in overrides if override.startswith("data.")]
+    others = [override for override in overrides if override not in own]
+    settings = _settings(result)
+    settings["data"] = _filled(name, settings["data"], own)
+    scores = _scores(_composed(result, others), settings)
+    other = elsewhere(result.get("environment", {}), scores["environment"])
+    demand = f"the recorded counts, exactly{f'; {other}' if other else ''}"
+    return Outcome(demand, score_figures(result, scores))
+
+
+def train(name: str, overrides: Sequence[str]) -> Outcome:
+    """Train an experiment as its overlay says, and hold curve, weights and scores to the recorded ones.
+
+    `overrides` are keys of train.py. Raises InputError where no curve is recorded, before it trains.
+    """
+    before = recorded(name)
+    if LOSS not in before:
+        raise InputError(f"{name}: no curve is recorded of its training; --record FILE trains and writes one")
+    return held(before, trained(name, overrides))
+
+
+def trained(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Train an experiment and evaluate its best weights; return what is recorded of that."""
+    made = composed("train", [f"experiments={name}", f"folder={FOLDER}", *overrides], TrainConfig)
+    config: TrainConfig = made.root
+    runs = Path(config.folder) / "runs"
+    before = set(runs.glob("*"))
+    training.run(made)
+    (place,) = set(runs.glob("*")) - before
+    best = place / "weights" / "best"
+    about = weights.load(best)
+    return {
+        "command": f"python -m hwr reproduce {name} --train",
+        "environment": environment(),
+        "data_fingerprint": about.about["data_fingerprint"],
+        "weights_sha256": about.sha256,
+        **_curve(config, place.name),
+        "test": _tested(config, best),
+    }
+
+
+def environment() -> dict[str, str]:
+    """Return what the bits depend on besides the code."""
+    described = runtime.describe()
+    own = {key: described[key] for key in ("processor", "instruction_set")}
+    pinned = {name: os.environ.get(name, "") for name in PINNED}
+    return {**own, **pinned, **{name: metadata.version(name) for name in PACKAGES}}
+
+
+def _composed(result: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
+    """Return the configuration of a recorded evaluation, of which `_settings` are not set yet."""
+    target, used = result["target"], result["weights"]
+    scorer = [f"scorer={result['scorer']}"] if "scorer" in result else []
+    task = [f"split={result['split']}", f"folder={FOLDER}", *scorer]
+    if target == "denoiser":  # whose weights are the decoder's
+        used = result["line_weights"]
+    names = [used] if isinstance(used, str) else used
+    task += [f"weights.{name.partition('/')[0]}={publish.EXPERIMENTS / name / publish.WEIGHTS}"
+                 for name in names]  # fmt: skip
+    if target == decoders.TARGET:
+        own = [f"baseline={result['baseline']}", "repeats=1"]  # speed is not demanded
+        return composed("decoders", [*task, *own, *overrides], DecodersConfig)
+    return composed("evaluate", [f"target={target}", *task, *overrides], EvaluateConfig)
+
+
+def _settings(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is set over the configuration of an evaluation, so that it is made as it was."""
+    settings = dict(result.get("settings", {}))
+    folder = publish.EXPERIMENTS / str(result["weights"]) / publish.WEIGHTS
+    if "data" not in settings:  # older results; they were evaluated on what the weights were trained on
+        trained = stored((folder / weights.CONFIG).read_text(encoding="utf-8"), (), TrainConfig)
+        settings["data"] = trained.root.data
+    if result["target"] == "denoiser":
+        settings["decoder"] = {**settings["decoder"], "weights": str(folder)}
+    return settings
+
+
+def _filled(name: str, data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a data node with what is given; InputError where a folder of it is not known here."""
+    found: dict[str, Any] = stored(json.dumps({"data": data}), overrides, _Data).root.data
+    for key, value in found.items():
+        if value == publish.UNFILLED:
+            raise InputError(f"{name}: its data are not at hand; give data.{key}=DIR")
+    return found
+
+
+def _scores(made: Composed, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Evaluate with `settings` set over those of the configuration; return what is written of the scores."""
+    root = replace(made.root, **settings, output=str(Path(made.root.folder) / "evaluation"))
+    together = isinstance(root, DecodersConfig)
+    (decoders if together else targets).run(replace(made, root=root, values={**made.values, **settings}))
+    written = Path(root.output) / (decoders.NAME if together else "scores.json")
+    return dict(json.loads(written.read_text(encoding="utf-8")))
+
+
+def _tested(config: TrainConfig, best: Path) -> dict[str, Any]:
+    """Return the test scores of weights; nothing for a stage whose weights are not evaluated alone."""
+    target = config.stage["kind"]
+    if target not in KEPT:
+        return {}
+    task = [f"target={target}", f"weights.{target}={best}", "scorer=edit_distance", f"folder={config.folder}"]
+    scores = _scores(composed("evaluate", task, EvaluateConfig), {"data": config.data})
+    return {key: scores[key] for key in KEPT[target]}
+
+
+def _curve(config: TrainConfig, run_id: str) -> dict[str, list[float]]:
+    """Return loss and monitored error of a run, one an epoch, to the bit."""
+    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+    histories = {name: store.client.get_metric_history(run_id, name) for name in (LOSS, config.monitor)}
+    return {
+        name: [one.value for one in sorted(history, key=lambda one: one.step)]
+        for name, history in histories.items()
+    }

@@ -1,0 +1,172 @@
+"""What Hydra calls around a sweep (train.py -m) and around each of its jobs, wherever these run."""
+
+import json
+import math
+import os
+import sys
+import traceback
+import typing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override, ValueType
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from hwr import runtime
+from hwr.config.compose import ROOT, clear_errors, one_line
+from hwr.errors import InputError
+
+if TYPE_CHECKING:
+    from hwr.runs.sweep import Sweep
+
+THREADS = "OMP_NUM_THREADS"
+# Late imports below: MLflow takes seconds, and a single training comes through here as well.
+
+
+class SweepRun(Callback):
+    """Keep one run around the jobs of a sweep, for conf/train.yaml; a single training has none.
+
+    Launchers send this callback to the processes that run the jobs, and with it what those have to know.
+    """
+
+    def __init__(self) -> None:
+        self._keys: tuple[str, ...] = ()  # what is swept
+        self._environment: dict[str, str] = {}  # of jobs; none in a single training
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Prepare the process of a job, before MXNet is imported."""
+        self.__dict__.update(state)
+        if self._environment:
+            own = {THREADS: str(runtime.available_cores())}
+            os.environ.update(own | self._environment)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Start the run, or say why that is not possible and end."""
+        from hwr import tracking
+        from hwr.runs import sweep
+
+        with clear_errors():  # what Hydra catches here it only warns of
+            found, count = _described(config)
+            threads = _threads(config, count)
+            run = _open.enter_context(sweep.parent(found))
+            run.tags({"threads": threads.get(THREADS, "all")})
+            self._keys = tuple(found.keys)
+            self._environment = {"HWR_ROOT": str(ROOT), tracking.PARENT_VARIABLE: run.id, **threads}
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """End the run as finished, or as failed where a job did; say why where that is not possible."""
+        with _told():  # what Hydra catches here it only warns of
+            _open.close()
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Tell the training what of it is swept."""
+        if self._environment:
+            from hwr.runs import sweep
+
+            given = _parsed(config.hydra.overrides.task)
+            swept = {key: given[key].value() for key in self._keys if key in given}
+            os.environ[sweep.SWEPT_VARIABLE] = json.dumps(swept, ensure_ascii=False, default=str)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Say and record why a job failed, and hand the sweeper the worst of values, so that others go on."""
+        if self._environment and job_return.status == JobStatus.FAILED:
+            error = job_return._return_value  # the property writes to standard error, and raises it
+            job_return.return_value, job_return.status = math.inf, JobStatus.COMPLETED
+            _record_failure(config, typing.cast(Exception, error))
+
+
+@contextmanager
+def sweep_ended() -> Iterator[None]:
+    """End the run of a sweep that is open when the block ends, as that does: finished, failed or killed."""
+    with _told(), _open:
+        yield
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn bad input into one line and exit status 2, in the process of a sweep too."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+_open = ExitStack()  # the run of the sweep that this process drives
+
+
+def _described(config: DictConfig) -> tuple["Sweep", int]:
+    """Return what tells a sweep from others, and how many jobs it has."""
+    from hwr.runs.sweep import NEUTRAL, Sweep, config_hash, hashed
+
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain = typing.cast("dict[str, Any]", OmegaConf.to_container(own, resolve=False))
+    params = config.hydra.sweeper.get("params") or {}
+    given = _parsed([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
+    swept = {key: override for key, override in given.items() if override.is_sweep_override()}
+    for key in ("resume", *swept):
+        if key in given and key.partition(".")[0] in NEUTRAL:
+            reason = "changes nothing of what is learnt, and cannot be swept"
+            if key == "resume":
+                reason = "a sweep that was killed goes on with its own command"
+            raise InputError(f"{given[key].input_line}: {reason}; leave {key} out")
+    told = sorted(f"{o.input_line}" for key, o in given.items() if key.partition(".")[0] not in NEUTRAL)
+    launcher = str(config.hydra.launcher["_target_"]).rpartition(".")[2]
+    found = Sweep(
+        name=f"{own.name} sweep",
+        folder=Path(own.folder),
+        uri=own.tracking.uri,
+        experiment=own.tracking.experiment,
+        keys=tuple(swept),
+        hash=hashed([told, config_hash(plain)]),
+        tags={"overrides": " ".join(config.hydra.overrides.task), "launcher": launcher},
+    )
+    return found, math.prod(_choices(override) for override in swept.values())
+
+
+def _parsed(overrides: Sequence[str]) -> dict[str, Override]:
+    """Return overrides by their key, without the sign before it."""
+    found = OverridesParser.create().parse_overrides(list(overrides))
+    return {override.get_key_element().lstrip("+~"): override for override in found}
+
+
+def _choices(override: Override) -> int:
+    """Return how many values a swept key has; 1 where only the sweeper knows."""
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        value = typing.cast(Glob, override.value())
+        group = ROOT / "conf" / override.get_key_element().lstrip("+~").partition("@")[0]
+        return len(value.filter([path.stem for path in group.glob("*.yaml")]))
+    return len(list(override.sweep_string_iterator())) if override.is_discrete_sweep() else 1
+
+
+def _threads(config: DictConfig, count: int) -> dict[str, str]:
+    """Return the threads of a job as its environment: the user's, or a share; none for all that are there."""
+    from hwr.runs import sweep
+
+    if runtime.THREADS_GIVEN:
+        return {THREADS: os.environ[THREADS]}
+    launcher = typing.cast("dict[str, Any]", OmegaConf.to_container(config.hydra.launcher, resolve=False))
+    share = sweep.threads(launcher, count, cores=runtime.available_cores())
+    return {} if share is None else {THREADS: str(share)}
+
+
+def _record_failure(config: DictConfig, error: Exception) -> None:
+    from hwr import tracking
+    from hwr.runs import sweep
+
+    said = one_line(error)
+    if not isinstance(error, InputError):
+        traceback.print_exception(error)
+    print(f"error: job {sweep.job_name()}: {said}", file=sys.stderr)
+    place = config.tracking
+    try:
+        tracking.await_answer(place.uri, sweep.PATIENCE_S)
+        store = tracking.open_store(place.uri, Path(config.folder), place.experiment)
+        sweep.fail(store, said, details="".join(traceback.format_exception(error)))
+    except InputError as away:  # the sweep finds at its end that this job has no result
+        print(f"error: job {sweep.job_name()}: not recorded: {one_line(away)}", file=sys.stderr)

@@ -1,0 +1,242 @@
+"""A search from its configuration to its end: trainings with settings that a study proposes."""
+
+import ctypes
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.trial import Trial, TrialState
+
+from hwr import runtime, tracking
+from hwr.config.bind import make, target
+from hwr.config.compose import Composed, SearchConfig, TrainConfig, composed, one_line
+from hwr.errors import InputError, NoRoomError
+from hwr.files import held
+from hwr.runs import job_table, sweep, train
+from hwr.runs.search_space import Space, least, spaced, written
+from hwr.runs.study import Study
+from hwr.runs.sweep import Pruned, Sweep, SweepRunsError
+from hwr.stages import kind
+from hwr.training.loop import NonFiniteLossError
+
+LEADER_VARIABLE = "HWR_LEADER"  # the process whose end ends this one
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched: a training's overrides and what they make, the space, a name and a hash of it all."""
+
+    config: SearchConfig
+    overrides: tuple[str, ...]
+    base: Composed
+    space: Space
+    name: str
+    hash: str
+
+    def sweep(self) -> Sweep:
+        """Return the sweep whose jobs are the trials."""
+        place = self.base.root.tracking
+        return Sweep(
+            name=self.name,
+            folder=Path(self.base.root.folder),
+            uri=place.uri,
+            experiment=place.experiment,
+            keys=tuple(self.space),
+            hash=sweep.hashed([self.name, self.hash]),
+            tags={"study": self.name, "overrides": " ".join(self.overrides), "launcher": "search"},
+            again=True,
+        )
+
+
+def check(config: SearchConfig) -> None:
+    """Raise InputError for settings that sampler, pruner or space do not take."""
+    _sampler(config, 0)
+    _pruner(config)
+    spaced(config.space)
+
+
+def planned(config: SearchConfig, overrides: Sequence[str]) -> Search:
+    """Return the search of a training with `overrides`; raise InputError for what does not fit together."""
+    check(config)
+    space, base = spaced(config.space), composed("train", overrides, TrainConfig)
+    for key in (override.lstrip("+~").partition("=")[0] for override in overrides):
+        if key in space:
+            raise InputError(f"{key}: given and searched; leave {key}=… out, or say --set '~space.{key}'")
+    kind.check(composed("train", [*overrides, *written(least(space))], TrainConfig).root)
+    how = [config.space, config.sampler, config.pruner, config.seed]
+    found = sweep.hashed([sweep.config_hash(base.values), how])
+    name = config.study or f"{base.root.name}-{found[:8]}"
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise InputError(f"study={name}: not a name; use letters, digits, '.', '-' and '_'")
+    return Search(config, tuple(overrides), base, space, name, found)
+
+
+def run(search: Search, arguments: Sequence[str]) -> None:
+    """Search until the study has its trials; where another process leads that search, help it.
+
+    `arguments` are those of `python -m hwr search`, for further processes.
+    """
+    _end_with_leader()
+    folder = Path(search.base.root.folder) / "searches" / search.name
+    study = Study(folder, search.hash, _pruner(search.config))
+    try:
+        with sweep.parent(search.sweep()) as parent:
+            study.optuna.set_user_attr("parent", parent.id)
+            if search.config.jobs > 1:
+                _start(search.config.jobs, [sys.executable, "-m", "hwr", "search", *arguments, "--jobs", "1"])
+            _work(search, study)  # also what a process left that was killed
+            with held(study.lock("helpers"), shared=False, wait=True):
+                _tell(search, study)
+    except SweepRunsError:
+        _help(search, study)
+
+
+def _help(search: Search, study: Study) -> None:
+    """Try settings for the process that leads the search."""
+    parent = study.optuna.user_attrs.get("parent")
+    if parent is None:
+        raise InputError(f"study={search.name}: is being started; start this command again in a moment")
+    os.environ[tracking.PARENT_VARIABLE] = parent
+    with held(study.lock("helpers"), shared=True, wait=True):
+        _work(search, study)
+
+
+def _work(search: Search, study: Study) -> None:
+    """Try settings until the study has its trials."""
+    while True:
+        with ExitStack() as stack:
+            trial = study.next(
+                search.space,
+                trials=search.config.trials,
+                sampler=lambda number: _sampler(search.config, number),
+                stack=stack,
+            )
+            if trial is None:
+                return
+            _try(search, study, trial)
+
+
+def _try(search: Search, study: Study, trial: Trial) -> None:
+    """Train with the settings of a trial, and tell the study what came of it."""
+    values = {key: trial.params[key] for key in search.space}
+    os.environ[sweep.SWEPT_VARIABLE] = json.dumps(values, ensure_ascii=False)
+    made = composed("train", [*search.overrides, *written(values)], TrainConfig)
+    print(f"trial {trial.number}: {sweep.job_name()}")
+    watch = _Watch(study, trial, made.root.monitor)
+    try:
+        value = train.run(made, watch=watch)
+        pruned = watch.pruned if watch.heard else _was_pruned(made)
+    except Exception as error:
+        _record_failure(made, error)
+        if isinstance(error, NoRoomError):
+            raise  # nothing is said of these settings: the next start goes on with them
+        study.optuna.tell(trial, state=TrialState.FAIL)
+        if not (isinstance(error, NonFiniteLossError) or study.has_answers()):
+            raise  # what is wrong is wrong with all of them
+    else:
+        if pruned:
+            study.optuna.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.optuna.tell(trial, value)
+    finally:
+        os.environ.pop(sweep.SWEPT_VARIABLE, None)
+
+
+class _Watch:
+    """Reports the epochs of a training to its trial; tells whether it `heard` of any, and `pruned` it."""
+
+    def __init__(self, study: Study, trial: Trial, monitor: str) -> None:
+        self._trial, self._monitor = trial, monitor
+        self._reported = set(study.optuna.trials[trial.number].intermediate_values)
+        self.heard = self.pruned = False
+
+    def __call__(self, values: Mapping[str, float], step: int) -> None:
+        self.heard = True
+        if step not in self._reported:  # a resumed training tells all its epochs
+            self._trial.report(values[self._monitor], step)
+            if self._trial.should_prune():
+                self.pruned = True
+                raise Pruned
+
+
+def _was_pruned(made: Composed) -> bool:
+    """Tell whether a training that ended before this start was pruned then."""
+    job = sweep.job(_store(made), sweep.config_hash(made.values))
+    return job is not None and job.state == job_table.PRUNED
+
+
+def _record_failure(made: Composed, error: Exception) -> None:
+    """Say and record why a trial failed; one that diverged is an answer like others."""
+    said, details = one_line(error), "".join(traceback.format_exception(error))
+    if not isinstance(error, InputError):
+        print(details, file=sys.stderr)
+    print(f"error: trial {sweep.job_name()}: {said}", file=sys.stderr)
+    state = job_table.DIVERGED if isinstance(error, NonFiniteLossError) else ""
+    try:
+        sweep.fail(_store(made), said, details=details, state=state)
+    except InputError as away:  # the study has it all the same
+        print(f"error: trial {sweep.job_name()}: not recorded: {one_line(away)}", file=sys.stderr)
+
+
+def _store(made: Composed) -> tracking.Store:
+    place = made.root.tracking
+    tracking.await_answer(place.uri, sweep.PATIENCE_S)
+    return tracking.open_store(place.uri, Path(made.root.folder), place.experiment)
+
+
+def _tell(search: Search, study: Study) -> None:
+    trials = study.optuna.trials
+    if any(trial.state == TrialState.COMPLETE for trial in trials):
+        command = ["python", "train.py", *search.overrides, *written(study.optuna.best_params)]
+        print(f"best of {len(trials)} trials: {shlex.join(command)}")
+
+
+def _start(jobs: int, command: Sequence[str]) -> None:
+    """Run a command in `jobs` processes that share the cores, and end them where this one ends before."""
+    environment = {**os.environ, LEADER_VARIABLE: str(os.getpid())}
+    if not runtime.THREADS_GIVEN:
+        environment["OMP_NUM_THREADS"] = str(max(1, runtime.available_cores() // jobs))
+    # In sessions of their own: an interrupt typed at the terminal reaches them once, through this process.
+    processes = [subprocess.Popen(command, env=environment, start_new_session=True) for _ in range(jobs)]
+    try:
+        for process in processes:
+            process.wait()
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def _end_with_leader() -> None:
+    """Let the end of the process that started this one, if one did, terminate it."""
+    leader = os.environ.get(LEADER_VARIABLE)
+    if leader is not None and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != int(leader):  # it ended before
+            raise SystemExit(1)
+
+
+def _sampler(config: SearchConfig, trial: int) -> BaseSampler:
+    """Return the sampler of a trial, whose draws do not depend on how often the search was started."""
+    seed = int(np.random.SeedSequence([config.seed, trial]).generate_state(1)[0])
+    made: BaseSampler = make(target(config.sampler, "sampler"), config.sampler, "sampler", seed=seed)
+    return made
+
+
+def _pruner(config: SearchConfig) -> BasePruner:
+    made: BasePruner = make(target(config.pruner, "pruner"), config.pruner, "pruner")
+    return made

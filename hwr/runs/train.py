@@ -1,0 +1,246 @@
+"""A whole training: build it, track it, fit it, keep its weights."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from hwr import runtime, tracking, weights
+from hwr.config.compose import ROOT, Composed, TrainConfig
+from hwr.errors import InputError, NoRoomError
+from hwr.networks.arrays import set_arrays
+from hwr.runs import resume as resuming
+from hwr.runs import sweep
+from hwr.runs.job_table import FINISHED, PRUNED
+from hwr.runs.revision import Revision
+from hwr.stages import kind
+from hwr.stages.parts import Training
+from hwr.training import checkpoint
+from hwr.training.loop import Tracker, fit
+from hwr.training.plan import Step
+
+Watch = Callable[[Mapping[str, float], int], None]
+
+
+def run(composed: Composed, *, watch: Watch | None = None) -> float:
+    """Train as configured, and return the best monitored error; what a sweep has already is not repeated.
+
+    `watch` hears of the metrics of every epoch, and may raise `sweep.Pruned` to end the training.
+    """
+    if tracking.parent_run() is None:
+        return _run(composed, watch)
+    place = composed.root.tracking
+    tracking.await_answer(place.uri, sweep.PATIENCE_S)
+    store = tracking.open_store(place.uri, Path(composed.root.folder), place.experiment)
+    with sweep.place(store, sweep.config_hash(composed.values)) as before:
+        if before is not None and before.status == FINISHED and before.value is not None:
+            best = f"best {before.monitor} {before.value:.4f}"
+            print(f"{sweep.job_name()}: trained already, {best}, run {before.id}")
+            return before.value
+        resume = None if before is None else before.id
+        return _run(replace(composed, root=replace(composed.root, resume=resume)), watch)
+
+
+def _run(composed: Composed, watch: Watch | None) -> float:
+    """Train in a new run, or go on with one that no other process trains."""
+    if not composed.root.resume:
+        return _train(composed, None, watch)
+    behind = resuming.find(Path(composed.root.folder), composed.root.resume)
+    with resuming.alone(behind):
+        return _train(resuming.configuration(behind, composed), behind, watch)
+
+
+def _train(composed: Composed, behind: Path | None, watch: Watch | None) -> float:
+    config: TrainConfig = composed.root
+    kind.check(config)
+    runtime.start()
+    folder, resumed = Path(config.folder), behind is not None
+    tracking.make_folder(folder)
+    store = tracking.open_store(config.tracking.uri, folder, config.tracking.experiment)
+    known = behind is not None and resuming.has_state(behind)  # then what it started from is not needed
+    training = kind.training(replace(config, init=None) if known else config, store, progress=True)
+    start = _start(training, composed)
+    for difference in resuming.compare(behind, start) if behind is not None else ():
+        print(f"resume: {difference}: the bits may be others than without an interruption")
+    name, tags = sweep.job_name() or config.name, _tags(composed, training)
+    run_id = behind.name if behind is not None else None
+    with tracking.run(store, name, run_id=run_id, tags=tags) as current, ExitStack() as held:
+        place = _place(current, composed)
+        tracking.make_folder(place)
+        if not resumed:
+            held.enter_context(resuming.alone(place))
+        resuming.describe(place, composed.yaml, start)
+        _describe(current, composed, training, resumed=resumed)
+        best = _fit(current, composed, training, watch=watch, resumed=resumed)
+        print(f"best {config.monitor} {best:.4f}\nweights {place / 'weights' / 'best'}")
+        print(f"run {current.id}\nlook: {current.url}")
+    return best
+
+
+class Bar:
+    """A training's progress bar: loss, samples a second, time left of the phase."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._phase = ""
+
+    def __enter__(self) -> "Bar":
+        """Open nothing yet: the first step tells how many there are."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, step: Step) -> None:
+        """Show a step."""
+        if self._bar is None or self._phase != step.phase:
+            self.__exit__()
+            seldom = 0.5 if sys.stderr.isatty() else 30.0  # s
+            self._bar = tqdm(
+                total=step.total, initial=step.step - 1, desc=step.phase, unit="batch", mininterval=seldom
+            )
+            self._phase = step.phase
+        rate = step.samples / step.seconds
+        said = f"epoch {step.epoch + 1}, loss {step.loss:.3f}, {rate:.1f} samples/s"
+        self._bar.set_postfix_str(said, refresh=False)
+        self._bar.update()
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """A tracker whose metrics another hears of as well."""
+
+    tracker: Tracker
+    watch: Watch
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        self.tracker.metrics(values, step)
+        self.watch(values, step)
+
+
+def _tags(composed: Composed, training: Training) -> dict[str, str]:
+    revision = Revision.of(ROOT)
+    tags = {"stage": composed.root.stage["kind"], "data_fingerprint": training.fingerprint,
+            "overrides": " ".join(composed.overrides)}  # fmt: skip
+    if training.alphabet is not None:
+        tags["alphabet"] = training.alphabet.hash
+    if revision is not None:
+        tags |= {"mlflow.source.git.commit": revision.commit, "changed": str(bool(revision.diff)).lower()}
+    return tags | {sweep.CONFIG_HASH: sweep.config_hash(composed.values)} | sweep.job_tags()
+
+
+def _start(training: Training, composed: Composed) -> dict[str, str]:
+    """Return what a resumed training is compared with: data, and what the bits depend on."""
+    described, revision = runtime.describe(), Revision.of(ROOT)
+    about = ("mxnet", "numpy", "processor", "instruction_set", "threads", "engine")
+    code = "unknown" if revision is None else revision.commit[:12]
+    if revision is not None and revision.diff:
+        code += f" changed {sha256(revision.diff.encode()).hexdigest()[:12]}"
+    packages = {name: metadata.version(name) for name in ("opencv-python-headless", "albumentations")}
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+        "fingerprint": training.fingerprint,
+        **resuming.digests(composed.root),
+        resuming.OVERRIDES: json.dumps(composed.overrides),
+        "code": code,
+        **{key: described[key] for key in about},
+        **packages,
+    }
+
+
+def _place(current: tracking.Run, composed: Composed) -> Path:
+    return Path(composed.root.folder) / "runs" / current.id
+
+
+def _describe(current: tracking.Run, composed: Composed, training: Training, *, resumed: bool) -> None:
+    current.parameters(composed.values)
+    current.text("config.yaml", composed.yaml)
+    if not resumed:
+        current.text("overrides.txt", "\n".join(composed.overrides) + "\n")
+    current.json("data/inspection.json", training.report.as_dict())
+    current.json("environment.json", {**runtime.describe(), "packages": _packages()})
+    revision = Revision.of(ROOT)
+    if revision is not None and revision.diff:
+        current.text("git/diff.patch", revision.diff)
+    if training.took and not resumed:
+        current.tags({"init": training.took})
+        print(f"init: {training.took}")
+    current.picture("pictures/augmented.png", training.augmented(composed.root.seed))
+    print(f"run {current.id}: {training.size}")
+
+
+def _fit(
+    current: tracking.Run, composed: Composed, training: Training, *, watch: Watch | None, resumed: bool
+) -> float:
+    """Train, and keep the weights that there are, whatever ends the training."""
+    state = checkpoint.Checkpoint(training.stage.network, _place(current, composed) / resuming.STATE)
+    tracker: Tracker = current
+    if resumed:
+        tracker, said = resuming.Once(current), state.restore()
+        at = f"resume: on from epoch {state.progress.epoch + 1}, batch {state.progress.step + 1}"
+        print("\n".join([said, at] if said else [at]))
+    if watch is not None:
+        tracker = _Watched(tracker, watch)
+    try:
+        with Bar() as bar:
+            best = fit(training.stage, training.plan, checkpoint=state, tracker=tracker, report=bar)
+    except sweep.Pruned:
+        current.tags({sweep.STATE: PRUNED})
+        best = state.progress.best
+    except BaseException:
+        with suppress(InputError):  # what ended it is told
+            _keep(current, composed, training, state)
+        raise
+    _keep(current, composed, training, state)
+    return best
+
+
+def _keep(
+    current: tracking.Run, composed: Composed, training: Training, state: checkpoint.Checkpoint
+) -> None:
+    """Write and log the last and the best weights that there are; NoRoomError where they find no room."""
+    about = {
+        "run": current.id,
+        "data_fingerprint": training.fingerprint,
+        "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    network, place = training.stage.network, _place(current, composed)
+    try:
+        for left in (place / "weights").glob(".*"):  # by a process that was killed
+            shutil.rmtree(left)
+        for name, values in (("last", state.last()), ("best", state.best)):
+            if values:
+                set_arrays(network, values)
+                weights.save(place / "weights" / name, network, composed.yaml, training.alphabet, about=about)
+        current.folder("weights", place / "weights")
+        if state.best:
+            current.picture("pictures/predictions.png", training.predicted(12))
+            _point(place.parent.parent / "latest", place)
+    except OSError as error:
+        reason = f"cannot write the weights ({error.strerror})"
+        raise NoRoomError(f"{place}: {reason}; make room there, then resume the run") from None
+
+
+def _point(link: Path, place: Path) -> None:
+    """Let `link` lead to the run that ended last, in one move."""
+    fresh = link.with_name(f".{link.name}-{place.name}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(place.relative_to(link.parent))
+    fresh.replace(link)
+
+
+def _packages() -> Mapping[str, str]:
+    return dict(
+        sorted((d.metadata["Name"], d.version) for d in metadata.distributions() if d.metadata["Name"])
+    )

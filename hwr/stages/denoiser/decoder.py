@@ -1,0 +1,64 @@
+"""The decoder that rewrites another's texts with the network of stage `denoiser`, made from its weights."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from hwr.decoding.denoise import DenoiseDecoder, Ranking
+from hwr.decoding.reading import Decoder
+from hwr.errors import InputError
+from hwr.language import files
+from hwr.language.arpa import NgramModel
+from hwr.language.record import Record
+from hwr.stages import build
+from hwr.stages.denoiser.stage import TextDenoiser
+from hwr.text import Alphabet
+
+
+def denoise_decoder(
+    alphabet: Alphabet, base: Decoder, *, weights: str, model: str | None, width: int, max_growth: int,
+    model_weight: float, reading_weight: float, copy_bonus: float, batch_size: int, device: str,
+) -> DenoiseDecoder:  # fmt: skip
+    """Return what rewrites the texts of `base`; numbers are those of `Ranking`.
+
+    Args:
+        alphabet: what the recogniser writes.
+        base: the decoder whose texts are rewritten.
+        weights: of stage `denoiser`, a published name or a folder.
+        model: n-gram model that weighs the texts found, a file or a folder (language/copiste); None: none.
+        batch_size: texts rewritten at once.
+        device: cpu or gpu:N.
+
+    Raises InputError for weights and files that are missing or do not fit the alphabet.
+    """
+    ranking = Ranking(
+        width=width,
+        max_growth=max_growth,
+        model_weight=model_weight,
+        reading_weight=reading_weight,
+        copy_bonus=copy_bonus,
+    )
+    network = _denoiser(weights, batch_size, device)
+    missing = network.alphabet.unknown(alphabet.symbols)
+    if missing:
+        raise InputError(
+            f"decoder.weights={weights}: the denoiser does not know {missing!r} that the recogniser writes; "
+            "train one on texts that hold them, or choose another"
+        )
+    records = tuple(getattr(base, "records", ()))
+    if model is None:
+        return DenoiseDecoder(alphabet, base, network, None, ranking, records)
+    path = files.find(model, files.MODEL)
+    records = (*records, Record.load(path))
+    return DenoiseDecoder(alphabet, base, network, _model(path, path.stat().st_mtime_ns), ranking, records)
+
+
+@lru_cache(maxsize=2)
+def _model(path: Path, changed_ns: int) -> NgramModel:
+    return NgramModel.load(path)
+
+
+@lru_cache(maxsize=2)
+def _denoiser(name: str, batch_size: int, device: str) -> TextDenoiser:
+    """Return the denoiser of weights, one for all decoders of a process that only rank otherwise."""
+    found = build.find(name, kind="denoiser")
+    return build.text_denoiser(found, batch_size=batch_size, context=build.device(device))

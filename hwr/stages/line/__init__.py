@@ -1,0 +1,1 @@
+"""Stage `line`: reads line images."""

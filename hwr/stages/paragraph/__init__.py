@@ -1,0 +1,1 @@
+"""Stage `paragraph`: finds the handwritten area."""

@@ -1,0 +1,1 @@
+"""Stage `segmentation`: finds lines or words."""

@@ -1,0 +1,210 @@
+"""The state of a training: weights, moments, weight average, best weights, progress, metrics of its epochs.
+
+It is what a resumed training needs to end with the bits of one that was never stopped, also from within an
+epoch. Random numbers are drawn from a seed in each step, and need no place in it.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+
+from hwr.errors import InputError
+from hwr.networks.arrays import Arrays, arrays, parameters, set_arrays
+from hwr.training import state_files
+from hwr.training.state_files import Generation
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is: epochs in all and in the phase, steps in the epoch under way, in all `seconds`.
+
+    `stale` epochs are behind since the lowest error of the phase; the epoch under way `began` at that second.
+    """
+
+    phase: int = -1  # none has begun
+    phase_epoch: int = 0
+    epoch: int = 0
+    step: int = 0
+    stale: int = 0
+    best: float = float("inf")
+    seconds: float = 0.0
+    began: float = 0.0
+
+    def next_step(self, seconds: float) -> "Progress":
+        """Count a step that ended `seconds` after the training started."""
+        return replace(self, step=self.step + 1, seconds=seconds)
+
+    def next_epoch(self, error: float, seconds: float) -> "Progress":
+        """Count an epoch that ended with the monitored `error`, `seconds` after the training started."""
+        better = error < self.best
+        return replace(
+            self,
+            phase_epoch=self.phase_epoch + 1,
+            epoch=self.epoch + 1,
+            step=0,
+            stale=0 if better else self.stale + 1,
+            best=error if better else self.best,
+            seconds=seconds,
+            began=seconds,
+        )
+
+
+class Checkpoint:
+    """The state of the training of the initialised `network`; `folder` holds its newest two generations.
+
+    `losses` are those of the samples of the epoch under way, `history` the metrics of the epochs behind.
+    """
+
+    def __init__(self, network: Any, folder: Path) -> None:
+        self.network, self.folder = network, folder
+        self.progress = Progress()
+        self.best: Arrays = {}
+        self.losses: list[float] = []
+        self.history: dict[int, dict[str, float]] = {}
+        self._generation = 0
+        self._decay: float | None = None
+        self._average: dict[str, Any] = {}
+        self._moments: Arrays = {}
+
+    def restore(self) -> str:
+        """Go on from what the folder holds, and say so where the newest generation is damaged.
+
+        Raises InputError where both are, or where they are of another network.
+        """
+        found = state_files.newest(self.folder)
+        if found is None:
+            return ""
+        stored, progress = found.arrays, _progress(found, self.folder)
+        self._refuse_other_network(_under(stored, "weights/"))
+        set_arrays(self.network, _under(stored, "weights/"))
+        context = next(iter(parameters(self.network).values())).list_ctx()[0]
+        average = _under(stored, "average/").items()
+        self._average = {name: mx.nd.array(value, context, dtype=value.dtype) for name, value in average}
+        self._moments, self._decay = _under(stored, "moments/"), found.about["average"]
+        self.best, self.progress = _under(stored, "best/"), progress
+        self.losses = stored["losses"].tolist()
+        self.history = {int(epoch): values for epoch, values in found.about["history"].items()}
+        self._generation = found.number
+        behind = f"{self.folder}: the newest state is damaged; going on from the one before it"
+        return behind if found.damaged else ""
+
+    def begin(self, phase: int, *, average: float | None) -> None:
+        """Begin a phase from the best weights so far, with a fresh average of decay `average`, or none."""
+        set_arrays(self.network, self.best)
+        values = {} if average is None else parameters(self.network)
+        self._average = {name: parameter.data().copy() for name, parameter in values.items()}
+        self._decay, self._moments = average, {}
+        self.progress = replace(self.progress, phase=phase, phase_epoch=0, stale=0)
+
+    def set_moments(self, trainer: Any) -> None:
+        """Give the optimizer of a gluon trainer the moments that were restored."""
+        optimizer, updater = trainer._optimizer, trainer._updaters[0]
+        optimizer._set_current_context(trainer._contexts[0].device_id)
+        for name, index in self._indices(trainer).items():
+            if f"count/{name}" in self._moments:
+                stored = sorted(_under(self._moments, f"{name}/").items())
+                state = tuple(mx.nd.array(value, dtype=value.dtype) for _, value in stored)
+                updater.states[index] = state if len(state) > 1 else next(iter(state), None)
+                updater.states_synced[index] = False  # MXNet moves them to the weights' device
+                optimizer._index_update_count[index] = int(self._moments[f"count/{name}"])
+
+    def average_weights(self, step: int) -> None:
+        """Move the average by a step, 0-based in its phase; young averages forget faster."""
+        if self._decay is None:
+            return
+        keep = min(self._decay, (1 + step) / (10 + step))
+        current = parameters(self.network)
+        for name, value in self._average.items():
+            value += (1 - keep) * (current[name].data() - value)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the network its averaged weights for a while, where there are some."""
+        if not self._average:
+            yield
+            return
+        own = arrays(self.network)
+        set_arrays(self.network, self.last())
+        try:
+            yield
+        finally:
+            set_arrays(self.network, own)
+
+    def last(self) -> Arrays:
+        """Return the averaged weights, or the network's own where none are averaged."""
+        averaged = {name: value.asnumpy() for name, value in self._average.items()}
+        return averaged or arrays(self.network)
+
+    def finish_step(self, losses: Sequence[float], seconds: float) -> None:
+        """Count a step and keep the losses of its samples."""
+        self.losses += losses
+        self.progress = self.progress.next_step(seconds)
+
+    def finish_epoch(self, error: float, seconds: float) -> None:
+        """Count an epoch, and keep the weights of this moment where `error` is the lowest so far."""
+        if error < self.progress.best:
+            self.best = arrays(self.network)
+        self.progress, self.losses = self.progress.next_epoch(error, seconds), []
+
+    def keep_metrics(self, values: Mapping[str, float]) -> None:
+        """Keep the metrics of the epoch that has ended."""
+        self.history[self.progress.epoch] = {name: float(value) for name, value in values.items()}
+
+    def save(self, trainer: Any) -> None:
+        """Write a generation and keep the one before; a kill at any moment leaves one that loads.
+
+        Raises InputError where it cannot be written.
+        """
+        parts = {
+            "weights": arrays(self.network),
+            "average": {name: value.asnumpy() for name, value in self._average.items()},
+            "best": self.best,
+            "moments": self._moments_of(trainer),
+        }
+        content = {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
+        content["losses"] = np.array(self.losses, np.float64)
+        about = {
+            "progress": asdict(self.progress),
+            "average": self._decay,
+            "history": {str(epoch): values for epoch, values in self.history.items()},
+        }
+        self._generation = state_files.write(self.folder, about, content, before=self._generation)
+
+    def _moments_of(self, trainer: Any) -> Arrays:
+        states, counts = trainer._updaters[0].states, trainer._optimizer._index_update_count
+        moments: Arrays = {}
+        for name, index in self._indices(trainer).items():
+            if index in states:
+                state = states[index] if isinstance(states[index], tuple) else (states[index],)
+                found = [value.asnumpy() for value in state if value is not None]
+                moments |= {f"{name}/{number}": value for number, value in enumerate(found)}
+                moments[f"count/{name}"] = np.array(counts[index])
+        return moments
+
+    def _indices(self, trainer: Any) -> dict[str, int]:
+        indices = {parameter.name: index for index, parameter in enumerate(trainer._params)}
+        return {name: indices[parameter.name] for name, parameter in parameters(self.network).items()}
+
+    def _refuse_other_network(self, stored: Arrays) -> None:
+        own = parameters(self.network)
+        for name in {**own, **stored}:
+            if name not in own or name not in stored or own[name].shape != stored[name].shape:
+                raise InputError(
+                    f"{self.folder}: {name} differs; a resumed training keeps its network and alphabet"
+                )
+
+
+def _under(stored: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
+
+
+def _progress(found: Generation, folder: Path) -> Progress:
+    try:
+        return Progress(**found.about["progress"])
+    except (KeyError, TypeError):
+        raise InputError(f"{folder}: the state is of another version of this program; start anew") from None

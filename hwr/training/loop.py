@@ -1,0 +1,150 @@
+"""One training loop for every stage: phases, epochs, batches; knows no stage, no data, no tracking server."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon
+
+from hwr.errors import InputError
+from hwr.training.checkpoint import Checkpoint
+from hwr.training.optimizers import schedule
+from hwr.training.plan import Clock, Phase, Plan, Step
+
+
+class Stage(Protocol):
+    """A step of the pipeline, as the trainer sees it; `metrics` are the names that `validate` returns."""
+
+    network: Any
+    metrics: Sequence[str]
+
+    def steps(self) -> int:
+        """Return the number of batches an epoch has."""
+
+    def batches(self, phase: Phase, epoch: int, *, start: int) -> Iterator[Any]:
+        """Yield the batches of `epoch`, 0-based over all phases, from batch `start` on, with sample `ids`.
+
+        They are always the same, and those before `start` cost little.
+        """
+
+    def loss(self, phase: Phase, batch: Any) -> Any:
+        """Return the loss of every sample, (N,); called while autograd records."""
+
+    def validate(self) -> Mapping[str, float]:
+        """Score the network on the validation split."""
+
+
+class Tracker(Protocol):
+    """Where metrics go: a run of a tracking server, a list, or nothing."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Take the metrics of an epoch; a resumed training tells those behind it again."""
+
+
+class NonFiniteLossError(InputError):
+    """The loss of a batch, or its gradient, is NaN or infinite."""
+
+
+def fit(
+    stage: Stage, plan: Plan, *, checkpoint: Checkpoint, tracker: Tracker, report: Callable[[Step], None]
+) -> float:
+    """Train `stage` as planned, on from where `checkpoint` is, and return the lowest monitored error.
+
+    `report` hears of every step. Raises NonFiniteLossError with the ids of the batch.
+    """
+    if plan.monitor not in stage.metrics:
+        raise InputError(f"monitor={plan.monitor}: no such metric; use one of {', '.join(stage.metrics)}")
+    for epoch, values in checkpoint.history.items():
+        tracker.metrics(values, epoch)
+    loop = _Loop(stage, plan, checkpoint, tracker, report, Clock(plan, checkpoint.progress.seconds))
+    for number, phase in enumerate(plan.phases):
+        if number >= checkpoint.progress.phase and not loop.over():
+            loop.run(number, phase)
+    return checkpoint.progress.best
+
+
+@dataclass
+class _Loop:
+    stage: Stage
+    plan: Plan
+    checkpoint: Checkpoint
+    tracker: Tracker
+    report: Callable[[Step], None]
+    clock: Clock
+
+    def run(self, number: int, phase: Phase) -> None:
+        """Train a phase from the best weights so far, or on from within it."""
+        state, steps = self.checkpoint, phase.epochs * self.stage.steps()
+        parameters = self.stage.network.collect_params()
+        trainer = gluon.Trainer(parameters, self.plan.optimizer(phase.lr), kvstore=None)
+        if state.progress.phase == number:
+            state.set_moments(trainer)
+        else:
+            state.begin(number, average=self.plan.average)
+        rate = schedule(phase.schedule, lr=phase.lr, steps=steps, warmup=phase.warmup)
+        while state.progress.phase_epoch < phase.epochs and not (self._stale() or self.over()):
+            self._epoch(phase, trainer, rate)
+
+    def over(self) -> bool:
+        """Tell whether a limit ends the training here."""
+        full = self.plan.max_epochs is not None and self.checkpoint.progress.epoch >= self.plan.max_epochs
+        return full or self.clock.is_over()
+
+    def _epoch(self, phase: Phase, trainer: Any, rate: Callable[[int], float]) -> None:
+        state, monitor = self.checkpoint, self.plan.monitor
+        values = self._train(phase, trainer, rate)
+        with state.averaged():
+            values |= self.stage.validate()
+            state.finish_epoch(values[monitor], self.clock.seconds())
+        values |= {f"best/{monitor}": state.progress.best, "time/minutes": state.progress.seconds / 60}
+        state.keep_metrics(values)
+        state.save(trainer)
+        self.tracker.metrics(values, state.progress.epoch)  # last: what is in the state is told again
+
+    def _train(self, phase: Phase, trainer: Any, rate: Callable[[int], float]) -> dict[str, float]:
+        """Train the epoch under way, or what is left of it."""
+        state, at = self.checkpoint, self.checkpoint.progress
+        first = at.phase_epoch * self.stage.steps()
+        for step, batch in enumerate(self.stage.batches(phase, at.epoch, start=at.step), at.step):
+            seed = np.random.SeedSequence([self.plan.seed, at.epoch, step]).generate_state(1)[0]
+            mx.random.seed(int(seed >> 1))
+            trainer.set_learning_rate(rate(first + step))
+            losses = self._step(phase, trainer, batch)
+            state.average_weights(first + step)
+            state.finish_step(losses, self.clock.seconds())
+            recent, total = float(np.mean(state.losses[-512:])), phase.epochs * self.stage.steps()
+            samples, seconds = len(state.losses), state.progress.seconds - at.began
+            self.report(Step(phase.name, at.epoch, first + step + 1, total, recent, samples, seconds))
+            if self.clock.is_over():
+                break
+            if self.clock.strikes():
+                state.save(trainer)
+        speed = len(state.losses) / (state.progress.seconds - at.began)
+        rates = {"train/lr": rate(first + state.progress.step - 1), "time/samples_per_s": speed}
+        return {"train/loss": float(np.mean(state.losses)), **rates}
+
+    def _step(self, phase: Phase, trainer: Any, batch: Any) -> list[float]:
+        with autograd.record():
+            loss = self.stage.loss(phase, batch)  # (N,)
+        values = loss.asnumpy()
+        if not np.isfinite(values).all():
+            wrong = [name for name, value in zip(batch.ids, values, strict=True) if not np.isfinite(value)]
+            raise self._not_finite("loss", phase, wrong)
+        loss.backward()
+        if self.plan.clip is not None:
+            gradients = [p.grad() for p in trainer._params if p.grad_req != "null"]  # sums over the batch
+            bound = self.plan.clip * len(values)
+            norm = gluon.utils.clip_global_norm(gradients, bound, check_isfinite=False)
+            if not np.isfinite(norm.asscalar()):
+                raise self._not_finite("gradient", phase, batch.ids)
+        trainer.step(len(values))
+        return [float(value) for value in values]
+
+    def _not_finite(self, what: str, phase: Phase, ids: Sequence[str]) -> NonFiniteLossError:
+        place = f"phase {phase.name}, epoch {self.checkpoint.progress.epoch + 1}"
+        return NonFiniteLossError(f"{place}: {what} not finite for {', '.join(ids)}; lower lr or look there")
+
+    def _stale(self) -> bool:
+        return self.plan.patience is not None and self.checkpoint.progress.stale >= self.plan.patience

@@ -1,0 +1,161 @@
+"""The pipeline: a page image to its handwritten area, its lines and texts, all boxes and confidences kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwr.data.batches.lines import rounded
+from hwr.decoding.reading import Decoder, Reading
+from hwr.images.boxes import Box, FloatArray, clip, union
+from hwr.images.canvas import PageFit, fit, grown
+from hwr.images.line_crop import LineCrop, Outline, crop_line, stretches
+from hwr.images.load import GreyImage
+from hwr.layout import cut as cutting
+from hwr.layout import reading_order
+from hwr.stages.line.stage import LineReader
+from hwr.stages.paragraph.stage import AreaFinder
+from hwr.stages.segmentation.stage import BoxDetector
+from hwr.text import nfc
+from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
+
+_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_LEAST_PX = 2.0  # sides of a box that is read: in less there is nothing to see
+
+
+@dataclass(frozen=True, kw_only=True)
+class AreaStep:
+    """How the area is found: `growth` is the share of its sides it is grown by before it is handed on."""
+
+    finder: AreaFinder
+    fit: PageFit
+    growth: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineStep:
+    """How lines are found: `unit` is what the detector finds, line or word; `growth` is that of the area."""
+
+    detector: BoxDetector
+    fit: PageFit
+    growth: float
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextStep:
+    """How lines are read; `seams` cuts each out along seams of least ink, else along its box."""
+
+    reader: LineReader
+    crop: LineCrop
+    decoder: Decoder
+    seams: bool
+
+
+@dataclass(frozen=True)
+class Given:
+    """What need not be found, as it is known already: the area, or the lines themselves."""
+
+    area: Box | None = None
+    lines: Sequence[Outline] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was read, as `hwr.transcription.transcript` has it, less where the page came from."""
+
+    area: Box | None
+    lines: tuple[ReadLine, ...]
+
+    def page(self, name: str, image: str, number: int, size: tuple[int, int]) -> ReadPage:
+        """Return the page with its origin."""
+        return ReadPage(name, image, number, size, self.area, self.lines)
+
+
+@dataclass(frozen=True)
+class PageReader:
+    """Reads pages: the three steps of the pipeline."""
+
+    area: AreaStep
+    lines: LineStep
+    text: TextStep
+
+    def __call__(self, page: GreyImage, given: Given = Given()) -> Found:
+        """Read a page (H, W): its lines in reading order; no area and no lines on an empty one."""
+        area, outlines = given.area, given.lines
+        if outlines is None:
+            area = area or self.find_area(page)
+            outlines = self.find_lines(page, area)
+        lines = self.read(page, outlines)
+        return Found((area or union(line.box for line in lines)) if lines else None, lines)
+
+    def find_area(self, page: GreyImage) -> Box:
+        """Return the box around the handwriting, grown as configured."""
+        canvas, placement = fit(page, _WHOLE, self.area.fit)
+        ((x1, y1, x2, y2),) = placement.to_page(self.area.finder.boxes([canvas])).tolist()
+        return grown(clip((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))), self.area.growth)
+
+    def find_boxes(self, page: GreyImage, area: Box) -> FloatArray:
+        """Return the boxes of the lines in `area`, in reading order, (N, 4)."""
+        canvas, placement = fit(page, grown(area, self.lines.growth), self.lines.fit)
+        boxes = np.clip(placement.to_page(self.lines.detector.boxes([canvas])[0]), 0.0, 1.0)
+        sides_px = (boxes[:, 2:] - boxes[:, :2]) * page.shape[::-1]
+        boxes = boxes[(sides_px >= _LEAST_PX).all(axis=1)]
+        aspect = page.shape[0] / page.shape[1]
+        if self.lines.unit == "word":
+            rows = reading_order.into_lines(boxes, aspect=aspect)
+            boxes = np.array([union(map(tuple, boxes[row])) for row in rows]).reshape(-1, 4)
+        return np.asarray(boxes[reading_order.line_order(boxes, aspect=aspect)]).reshape(-1, 4)
+
+    def find_lines(self, page: GreyImage, area: Box) -> list[cutting.Cut]:
+        """Return the outlines of the lines in `area`, in reading order."""
+        return self.cut(page, self.find_boxes(page, area))
+
+    def cut(self, page: GreyImage, boxes: FloatArray) -> list[cutting.Cut]:
+        """Return what is cut out of the page for line boxes (N, 4), in their order."""
+        if self.text.seams:
+            return cutting.cut(page, boxes)
+        return [cutting.Cut((x1, y1, x2, y2), (), ()) for x1, y1, x2, y2 in boxes.tolist()]
+
+    def read(self, page: GreyImage, outlines: Sequence[Outline]) -> tuple[ReadLine, ...]:
+        """Return what is written in each outline; those without text are left out.
+
+        Raise InputError, as `crop_line` does, for an outline that cannot be cut out.
+        """
+        size = (page.shape[0], page.shape[1])
+        images = [crop_line(page, outline, self.text.crop) for outline in outlines]
+        readings = self.text.decoder.read(self.text.reader.probs(images))
+        lines = [
+            self._line(outline, size, image.shape[1], reading)
+            for outline, image, reading in zip(outlines, images, readings, strict=True)
+        ]
+        return tuple(line for line in lines if line.text)
+
+    def _line(self, outline: Outline, size: tuple[int, int], width: int, reading: Reading) -> ReadLine:
+        spans = _word_spans(reading, rounded(width) / width)
+        boxes = stretches(outline, size, self.text.crop, [span for _, span, _ in spans])
+        words = tuple(
+            ReadWord(text, box, confidence) for (text, _, confidence), box in zip(spans, boxes, strict=True)
+        )
+        return ReadLine(
+            nfc(reading.text), outline.box, outline.polygon, outline.baseline, reading.confidence, words
+        )
+
+
+def _word_spans(reading: Reading, padded: float) -> list[tuple[str, tuple[float, float], float]]:
+    """Return each word of a reading, from where to where it reaches, and its confidence.
+
+    CTC tells where a character is surest, in its middle: a word reaches half a character farther at its ends.
+    What was read was `padded` times as wide as the line image, whose shares are returned.
+    """
+    words, start = [], 0
+    for text in reading.text.split(" "):
+        end = start + len(text)
+        if text:
+            (first, _), (_, last) = reading.spans[start], reading.spans[end - 1]
+            half = 0.5 * (last - first) / len(text)
+            peaks = np.maximum(reading.confidences[start:end], 1e-30)
+            span = (min(1.0, max(0.0, first - half) * padded), min(1.0, (last + half) * padded))
+            words.append((nfc(text), span, float(np.exp(np.log(peaks).mean()))))
+        start = end + 1
+    return words

@@ -1,0 +1,69 @@
+"""Settings become the arguments of what they configure, or one clear line."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from hwr.config.bind import bind, make, target, texts
+from hwr.errors import InputError
+
+
+def maker(
+    given: str, *, size: int, rate: float, name: str | None, many: Sequence[int],
+    by_name: Mapping[str, float], flag: bool = True,
+) -> tuple[object, ...]:  # fmt: skip
+    if size > 100:
+        raise ValueError("size is above 100")
+    return given, size, rate, name, list(many), dict(by_name), flag
+
+
+GOOD = {"size": 3, "rate": 1, "name": None, "many": [1, 2], "by_name": {"a": 1, "b": 0.5}}
+
+
+def test_make_hands_over_settings_and_what_is_given() -> None:
+    made = make(maker, {**GOOD, "_target_": "hwr.something"}, "node", given="g")
+    assert made == ("g", 3, 1.0, None, [1, 2], {"a": 1, "b": 0.5}, True)
+    assert type(made[2]) is float
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"sise": 3},
+            r"node.sise: no such key \(did you mean size\?\); known are size, rate, name, many,",
+        ),
+        ({"given": "x"}, "node.given: no such key"),
+        ({"size": 3.5}, "node.size=3.5 is not a whole number"),
+        ({"size": True}, "node.size=True is not a whole number"),
+        ({"size": None}, "node.size=None is not a whole number"),
+        ({"rate": "1"}, "node.rate='1' is not a number"),
+        ({"name": 3}, "node.name=3 is not a text or null"),
+        ({"many": 3}, "node.many=3 is not a list with a whole number each"),
+        ({"many": "12"}, "node.many='12' is not a list with a whole number each"),
+        ({"many": [1, "2"]}, r"node.many=\[1, '2'\] is not a list with a whole number each"),
+        ({"by_name": {"a": "x"}}, "node.by_name=.* is not a mapping to a number each"),
+        ({"flag": 1}, "node.flag=1 is not true or false"),
+        ({"size": 101}, "node: size is above 100"),
+    ],
+)
+def test_make_refuses_what_the_maker_does_not_take(change: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make(maker, GOOD | change, "node", given="g")
+
+
+def test_bind_names_a_missing_key() -> None:
+    with pytest.raises(InputError, match=r"node\.size is not set"):
+        bind(maker, {key: value for key, value in GOOD.items() if key != "size"}, "node", ["given"])
+
+
+@pytest.mark.parametrize("name", ["os.system", "hwr.nothing", "hwr.losses.Nothing", "", None])
+def test_target_is_a_part_of_this_project_or_refused(name: str | None) -> None:
+    with pytest.raises(InputError, match=r"loss\._target_"):
+        target({"_target_": name}, "loss")
+
+
+def test_texts_are_found_with_their_keys() -> None:
+    settings = {"model": "a/b", "width": 3, "base": {"words": "c"}, "texts": ["d", 1], "none": None}
+    assert list(texts(settings, "")) == [("model", "a/b"), ("base.words", "c"), ("texts.0", "d")]
+    assert list(texts("e", "stage.file")) == [("stage.file", "e")]

@@ -1,0 +1,142 @@
+"""What a user types becomes plain values, or one clear line."""
+
+import os
+
+import pytest
+
+from hwr.config.compose import (  # fmt: skip
+    EvaluateConfig,
+    InspectConfig,
+    TrainConfig,
+    clear_errors,
+    composed,
+    stored,
+)
+from hwr.errors import InputError
+from tests.refusal import refused
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("lrr=1", "lrr: no such key (did you mean lr?); see --cfg job for all keys"),
+        ("+lrr=1", "lrr: no such key (did you mean lr?); see --cfg job for all keys"),
+        ("lr=fast", "lr=fast is not a number"),
+        ("lr=", "lr= is not a number"),
+        ("seed=1.5", "seed=1.5 is not a whole number"),
+        ("lr=-1", "lr=-1.0 is not possible; it must be greater than 0"),
+        ("lr=0", "lr=0.0 is not possible; it must be greater than 0"),
+        ("lr=nan", "lr=nan is not possible; it must be greater than 0"),
+        ("lr=inf", "lr=inf is not possible; it must be greater than 0"),
+        ("batch_size=0", "batch_size=0 is not possible; it must be 1 or more"),
+        ("seed=-1", "seed=-1 is not possible; it must be 0 or more and less than 2147483648"),
+        ("average=1", "average=1.0 is not possible; it must be 0 or more and less than 1"),
+        ("max_epochs=0", "max_epochs=0 is not possible; it must be 1 or more"),
+        ("max_minutes=0", "max_minutes=0.0 is not possible; it must be greater than 0"),
+        ("patience=0", "patience=0 is not possible; it must be 1 or more"),
+        ("clip=0", "clip=0.0 is not possible; it must be greater than 0"),
+        ("max_pixels=0", "max_pixels=0 is not possible; it must be 1 or more"),
+        ("unknown=drop", "unknown=drop is not possible; it must be one of keep, error"),
+        ("name=null", "name: Incompatible value 'None' for field of type 'str'"),
+        ("stage=lien", "stage=lien: no such choice (did you mean line?); use one of denoiser, line"),
+        (
+            "experiments=line/smok",
+            "experiments=line/smok: no such choice (did you mean line/smoke?); use one of ",
+        ),
+        (
+            "data=/some/folder",
+            "data=/some/folder: no such choice; use one of alto, iam, line_list, pagexml, synthetic",
+        ),
+        ("data=alto", "data.root is not set; give data.root=… on the command line"),
+        ("lr", "lr: not understood; write KEY=VALUE"),
+        ("~nothing", "nothing"),
+        ("lr=${nothing", "not understood; write KEY=VALUE"),
+        ("name='${nothing}'", "name: Interpolation key 'nothing' not found"),
+    ],
+)
+def test_override_is_refused_with_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], override: str, said: str
+) -> None:
+    assert said in refused(capsys, lambda: composed("train", [override], TrainConfig))
+
+
+def test_nested_key_is_refused_with_those_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, lambda: composed("train", ["augmentation.shiftx=1"], TrainConfig))
+    assert said.startswith(
+        "augmentation.shiftx: no such key (did you mean shift_x?); known are probability, shift_x,"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "target=lines",
+            "target=lines is not possible; it must be one of paragraph, segmentation, line, denoiser, page",
+        ),
+        ("split=tset", "split=tset is not possible; it must be one of train, valid, test"),
+        ("pictures=-1", "pictures=-1 is not possible; it must be 0 or more"),
+        (
+            "weights.lin=x",
+            "weights.lin: no such key (did you mean line?); known are paragraph, segmentation, line",
+        ),
+    ],
+)
+def test_evaluation_is_refused_with_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], override: str, said: str
+) -> None:
+    overrides = ["weights.line=anywhere", override]
+    assert refused(capsys, lambda: composed("evaluate", overrides, EvaluateConfig)) == said
+
+
+def test_inspection_takes_the_keys_of_a_training_and_its_own() -> None:
+    root = composed("inspect", ["experiments=line/copiste", "data.root=DIR", "full=true"], InspectConfig).root
+    assert (root.name, root.data["source"], root.full, root.output) == ("line-copiste", "alto", True, None)
+
+
+def test_composition_holds_typed_root_yaml_values_and_overrides() -> None:
+    made = composed("train", ["lr=1e-4", "stage.crop.height=64"], TrainConfig)
+    assert (made.root.lr, made.root.stage["crop"]["height"]) == (1e-4, 64)
+    assert made.values["stage"]["crop"]["height"] == 64
+    assert made.overrides == ("lr=1e-4", "stage.crop.height=64")
+    assert stored(made.yaml, (), TrainConfig).root == made.root
+
+
+def test_whole_number_becomes_a_float_where_one_is_asked_for() -> None:
+    assert type(composed("train", ["lr=1"], TrainConfig).root.lr) is float
+
+
+def test_stored_configuration_yields_to_the_command_line() -> None:
+    text = composed("train", [], TrainConfig).yaml
+    made = stored(
+        text, ["lr=1e-5", "+name=other", "stage.crop={height: 64}", "patience=null"], TrainConfig
+    ).root
+    assert (made.lr, made.name, made.stage["crop"]["height"], made.patience) == (1e-5, "other", 64, None)
+    assert made.stage["crop"]["margin"] == 0.05
+
+
+def test_stored_configuration_refuses_an_unknown_key() -> None:
+    text = composed("train", [], TrainConfig).yaml
+    with pytest.raises(InputError, match=r"lrr: no such key"):
+        stored(text, ["lrr=1"], TrainConfig)
+
+
+def test_damaged_stored_configuration_is_refused() -> None:
+    with pytest.raises(InputError):
+        stored("lr: [1", (), TrainConfig)
+
+
+def test_interrupt_ends_with_its_usual_status() -> None:
+    with pytest.raises(SystemExit) as ended, clear_errors():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+
+
+def test_defect_of_the_program_is_not_taken_for_bad_input() -> None:
+    with pytest.raises(ZeroDivisionError), clear_errors():
+        raise ZeroDivisionError
+
+
+def test_tracking_server_of_the_environment_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert composed("train", [], TrainConfig).root.tracking.uri == "http://127.0.0.1:5000"

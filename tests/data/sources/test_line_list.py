@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hwr.data.records import Page
+from hwr.data.sources import line_list
+from hwr.errors import InputError
+
+
+def folder(root: Path, table: str, name: str = "lines.tsv") -> Path:
+    """Write the images a.png, b.png and sub/c.jpg, 60 x 20 pixels, and a table."""
+    (root / "sub").mkdir(parents=True, exist_ok=True)
+    for image in ("a.png", "b.png", "sub/c.jpg"):
+        Image.new("L", (60, 20), 255).save(root / image)
+    (root / name).write_text(table, encoding="utf-8")
+    return root
+
+
+def read(root: Path, table: str | None = None) -> list[Page]:
+    return line_list.read(root, table=table, shares=(0.8, 0.1, 0.1), seed=0)
+
+
+def test_read_gives_one_page_a_row(tmp_path: Path) -> None:
+    pages = read(folder(tmp_path, "a.png\tHello  you\tanna\ttrain\nsub/c\tfoo\tbert\ttest\n"))
+    assert [(p.id, p.writer, p.split, p.size) for p in pages] == [
+        ("a", "anna", "train", (20, 60)),
+        ("sub/c", "bert", "test", (20, 60)),
+    ]
+    (line,) = pages[0].lines
+    assert (line.id, line.text, line.box) == ("a", "Hello you", (0.0, 0.0, 1.0, 1.0))
+
+
+def test_read_takes_a_header_and_commas(tmp_path: Path) -> None:
+    pages = read(folder(tmp_path, 'text,file\n"Hello, you",a.png\n', "lines.csv"))
+    assert [p.lines[0].text for p in pages] == ["Hello, you"]
+
+
+def test_read_shares_lines_out_by_writer_without_splits(tmp_path: Path) -> None:
+    pages = read(folder(tmp_path, "a.png\tx\tanna\nb.png\ty\tanna\nsub/c.jpg\tz\tbert\n"))
+    split_of = {p.writer: p.split for p in pages}
+    assert pages[0].split == pages[1].split
+    assert sorted(split_of.values()) == ["train", "valid"]
+
+
+def test_read_keeps_a_line_without_text(tmp_path: Path) -> None:
+    assert read(folder(tmp_path, "a.png\t\n"))[0].lines[0].text == ""
+
+
+def test_read_takes_the_table_that_is_named(tmp_path: Path) -> None:
+    folder(tmp_path, "a.png\tx\n")
+    folder(tmp_path, "b.png\ty\n", "other.tsv")
+    assert [p.id for p in read(tmp_path, "other.tsv")] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("gone.png\tx\n", "lines.tsv, line 1: image gone.png is not in"),
+        ("../a.png\tx\n", "lines.tsv, line 1: path .* leads outside the data folder"),
+        ("/etc/hostname\tx\n", "leads outside the data folder"),
+        ("a.png\tx\tanna\tdev\n", "lines.tsv, line 1: split 'dev' is unknown"),
+        ("", "lines.tsv holds no row"),
+    ],
+)
+def test_read_refuses_a_bad_row(tmp_path: Path, table: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(folder(tmp_path, table))
+
+
+def test_read_refuses_a_damaged_image(tmp_path: Path) -> None:
+    folder(tmp_path, "a.png\tx\n")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(InputError, match=r"a.png: "):
+        read(tmp_path)
+
+
+def test_read_refuses_a_folder_without_or_with_two_tables(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no .tsv or .csv; set data.table"):
+        read(tmp_path)
+    folder(tmp_path, "a.png\tx\n")
+    folder(tmp_path, "a.png\tx\n", "other.csv")
+    with pytest.raises(InputError, match=r"holds 2 tables \(lines.tsv, other.csv\)"):
+        read(tmp_path)

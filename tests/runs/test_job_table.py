@@ -1,0 +1,109 @@
+import csv
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwr.runs.job_table import Job, best, csv_table, markdown, named, ranked
+
+
+def job(name: str, value: float | None, *, status: str = "FINISHED", state: str = "", **swept: Any) -> Job:
+    return Job(name, status, swept, "valid/cer", value, state)
+
+
+def test_lowest_value_ranks_first() -> None:
+    assert [one.id for one in ranked([job("a", 0.5), job("b", 0.25), job("c", 0.75)])] == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        job("x", 0.1, status="KILLED"),
+        job("x", 0.1, status="FAILED"),
+        job("x", 0.1, status="RUNNING"),
+        job("x", 0.1, state="pruned"),
+        job("x", None),
+    ],
+)
+def test_job_that_is_not_complete_ranks_behind_those_that_are(other: Job) -> None:
+    assert ranked([other, job("whole", 0.9)])[0].id == "whole"
+    assert best([other, job("whole", 0.9)]) == job("whole", 0.9)
+
+
+def test_no_job_is_best_when_none_is_complete() -> None:
+    assert best([job("a", 0.1, status="KILLED")]) is None
+    assert best([]) is None
+
+
+@pytest.mark.parametrize(
+    ("swept", "expected"),
+    [
+        ({"lr": 0.0003, "augmentation.shift_x": 0.1}, "lr=0.0003 augmentation.shift_x=0.1"),
+        ({"lr": 0.000312345678}, "lr=0.0003123"),
+        ({"seed": 20240101, "network": "crnn_small"}, "seed=20240101 network=crnn_small"),
+        ({"clip": None, "mask": True, "channels": [1, 2]}, "clip=null mask=true channels=[1, 2]"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_name_tells_what_was_swept(swept: dict[str, Any], expected: str) -> None:
+    assert named(swept) == expected
+
+
+def test_name_is_cut_when_it_is_too_long_for_a_run() -> None:
+    assert named({"text": "x" * 300}) == "text=" + "x" * 194 + "…"
+
+
+def test_table_has_a_row_for_each_job_and_a_column_for_each_key() -> None:
+    jobs = [job("a", 0.5, lr=0.1), job("b", 0.25, lr=0.2), job("c", None, status="KILLED", lr=0.3)]
+    assert csv_table(jobs, ["lr"]) == (
+        "rank,lr,best/valid/cer,status,run,error\n"
+        "1,0.2,0.25,FINISHED,b,\n"
+        "2,0.1,0.5,FINISHED,a,\n"
+        "3,0.3,,KILLED,c,\n"
+    )
+
+
+def test_table_leaves_a_cell_empty_when_a_job_lacks_the_key() -> None:
+    assert csv_table([job("a", 0.5)], ["lr"]).splitlines()[1] == "1,,0.5,FINISHED,a,"
+
+
+def test_table_names_no_metric_when_jobs_minimise_different_ones() -> None:
+    jobs = [Job("a", "FINISHED", {}, "valid/cer", 0.5), Job("b", "FINISHED", {}, "valid/iou_error", 0.4)]
+    assert csv_table(jobs, []).splitlines()[0] == "rank,best,status,run,error"
+
+
+def test_markdown_has_a_column_of_errors_when_a_job_failed() -> None:
+    failed = Job("b", "FAILED", {"lr": -1}, "", None, error="lr=-1 is not | possible")
+    assert markdown([failed], ["lr"]) == (
+        "| rank | lr | best | status | run | error |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| 1 | -1 |  | FAILED | b | lr=-1 is not \\| possible |\n"
+    )
+
+
+def test_markdown_has_no_column_of_errors_when_no_job_failed() -> None:
+    assert markdown([job("a", 0.5, state="pruned")], []) == (
+        "| rank | best/valid/cer | status | run |\n"
+        "| --- | --- | --- | --- |\n"
+        "| 1 | 0.5 | pruned | a |\n"
+    )  # fmt: skip
+
+
+texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\0"), max_size=8)
+
+
+@given(
+    st.lists(
+        st.tuples(texts, st.none() | st.floats(allow_nan=False), st.sampled_from(["FINISHED", "KILLED"]))
+    )
+)
+def test_csv_gives_back_what_was_swept(found: list[tuple[str, float | None, str]]) -> None:
+    jobs = [job(str(n), value, status=status, key=text) for n, (text, value, status) in enumerate(found)]
+    rows = list(csv.DictReader(io.StringIO(csv_table(jobs, ["key"]))))
+    read = {
+        row["run"]: (row["key"], float(row["best/valid/cer"]) if row["best/valid/cer"] else None)
+        for row in rows
+    }
+    assert read == {one.id: (one.swept["key"], one.value) for one in jobs}

@@ -1,0 +1,99 @@
+"""What is shared by the trainings that find boxes: pages with all their lines, samples, pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import ImageColor
+
+from hwr.config.compose import TrainConfig, composed
+from hwr.data.batches.boxes import BoxSet
+from hwr.errors import InputError
+from hwr.images.canvas import Placement
+from hwr.stages import boxes as box_parts
+from tests.alto_folder import write_folder
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+PLACE = Placement((40, 60), (40, 60), WHOLE, WHOLE)
+LEFT, RIGHT = np.array([[0.1, 0.2, 0.4, 0.8]]), np.array([[0.6, 0.2, 0.9, 0.8]])
+
+
+def samples(count: int, **changed: Any) -> BoxSet:
+    """Return white images (40, 60), each with a box in its left half; the last pixel holds its number."""
+    images = [np.full((40, 60), 255, np.uint8) for _ in range(count)]
+    for number, image in enumerate(images):
+        image[-1, -1] = number
+    made = {"boxes": [LEFT] * count, "placements": [PLACE] * count, **changed}
+    return BoxSet([f"p{number}" for number in range(count)], images, **made)
+
+
+def shows(picture: NDArray[np.uint8], colour: str) -> bool:
+    return bool((picture == ImageColor.getrgb(colour)).all(axis=2).any())
+
+
+def test_lines_that_cannot_be_read_are_boxes_all_the_same(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "data", {"train": "tea" * 400, "valid": "", "test": "toast"})
+    overrides = ["stage=paragraph", "data=alto", f"data.root={root}", "data.exclude.pattern=toast"]
+    config: TrainConfig = composed("train", [*overrides, f"folder={tmp_path}"], TrainConfig).root
+    pages, report = box_parts.inspected_pages(config)
+    assert {page.split: len(page.lines) for page in pages} == {"train": 1, "valid": 1, "test": 1}
+    assert set(report.findings["empty_text"]) == {"p-valid/l"}
+
+
+def test_limits_are_those_of_the_configuration() -> None:
+    config: TrainConfig = composed("train", ["stage=segmentation", "max_pixels=7"], TrainConfig).root
+    assert box_parts.limits(config).max_pixels == 7
+
+
+def test_samples_are_copied_into_memory() -> None:
+    found = samples(2)
+    made = box_parts.ready(found, "train")
+    assert [np.shares_memory(*pair) for pair in zip(found.images, made.images, strict=True)] == [False] * 2
+    assert (made.ids, made.boxes, made.placements) == (found.ids, found.boxes, found.placements)
+
+
+def test_page_that_cannot_be_a_sample_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^page p9: torn$"):
+        box_parts.ready(samples(1, problems=[("p9", "page p9: torn")]), "train")
+
+
+def test_split_without_samples_is_refused() -> None:
+    with pytest.raises(InputError, match="the split valid has no page with lines; see"):
+        box_parts.ready(samples(0), "valid")
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(3, 3), (14, box_parts.SAMPLES)])
+def test_augmented_samples_are_drawn_with_the_boxes_they_have_then(count: int, drawn: int) -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def moved(image: Any, boxes: Any, *, seed: int, epoch: int, index: int) -> Any:
+        assert image[-1, -1] == index
+        asked.append((seed, epoch, index))
+        return image, RIGHT, np.arange(1)
+
+    picture = box_parts.augmented(samples(count), moved, 7)
+    assert {(seed, epoch) for seed, epoch, _ in asked} == {(7, 0)}
+    assert len({index for _, _, index in asked}) == len(asked) == drawn
+    assert shows(picture, box_parts.TRUE)
+
+
+def test_predicted_samples_are_taken_from_all_over_with_true_and_found_boxes() -> None:
+    asked: list[int] = []
+
+    def find(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
+        asked.extend(int(image[-1, -1]) for image in images)
+        return [RIGHT] * len(images)
+
+    picture = box_parts.predicted(samples(5), find, 3)
+    assert asked == [0, 2, 4]
+    assert shows(picture, box_parts.TRUE)
+    assert shows(picture, box_parts.FOUND)
+
+
+def test_predicted_samples_may_have_no_box_found() -> None:
+    picture = box_parts.predicted(samples(2), lambda images: [np.zeros((0, 4))] * len(images), 12)
+    assert shows(picture, box_parts.TRUE)
+    assert not shows(picture, box_parts.FOUND)

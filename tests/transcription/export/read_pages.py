@@ -1,0 +1,48 @@
+"""Read pages of 200 x 100 pixels, for tests of what is made of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import strategies as st
+from PIL import Image
+
+from hwr.images.boxes import Box
+from hwr.text import nfc
+from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
+
+SIZE = (100, 200)  # height, width px
+BOX = (0.1, 0.1, 0.6, 0.35)  # 20,10 to 120,35 px
+POLYGON = ((0.1, 0.12), (0.6, 0.1), (0.6, 0.33), (0.1, 0.35))  # 20,12 120,10 120,33 20,35 px
+BASELINE = ((0.1, 0.3), (0.35, 0.31), (0.6, 0.3))  # 20,30 70,31 120,30 px
+AREA = (0.05, 0.05, 0.95, 0.9)  # 10,5 to 190,90 px
+ODD = "a<b> & \"c\" 'd' ]]> <!-- é\u0301 œ ß Ω 😀 \x01\x1b \ufffe"  # the last three are forbidden in XML
+TEXTS = st.text(st.sampled_from("&<>\"'] éÅœß—😀\x00\x1b\ufffe\u0301") | st.characters(codec="utf-8")).map(
+    nfc
+)
+
+
+def line(text: str, box: Box = BOX) -> ReadLine:
+    """Return a line whose words lie side by side in ten pixels each."""
+    words = tuple(
+        ReadWord(word, (0.1 + 0.05 * n, 0.1, 0.15 + 0.05 * n, 0.35), 0.75)
+        for n, word in enumerate(text.split(" "))
+        if word
+    )
+    return ReadLine(text, box, POLYGON, BASELINE, 0.875, words)
+
+
+def page(*lines: ReadLine, area: Box | None = AREA) -> ReadPage:
+    return ReadPage("p", "scans/p.png", 1, SIZE, area, lines)
+
+
+def bare(text: str) -> ReadLine:
+    """Return a line of which only the box is known."""
+    return replace(line(text), polygon=(), baseline=())
+
+
+def write(root: Path, name: str, text: str) -> Path:
+    """Write an exported page, and the picture p.png that it names; return `root`."""
+    root.mkdir(exist_ok=True)
+    Image.new("L", SIZE[::-1], 255).save(root / "p.png")
+    (root / name).write_text(text, encoding="utf-8")
+    return root

@@ -1,0 +1,298 @@
+"""The pipeline on pages of shaded strips: what stands in for a network tells, or asks, where they lie."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hwr.decoding.reading import Reading
+from hwr.images.boxes import Box
+from hwr.images.canvas import PageFit
+from hwr.images.line_crop import LineCrop
+from hwr.images.load import GreyImage
+from hwr.transcription.page_reader import AreaStep, Found, Given, LineStep, PageReader, TextStep
+from hwr.transcription.transcript import ReadLine, ReadPage
+
+SIZE = (100, 200)  # height, width px
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+UPPER, LOWER = (0.1, 0.1, 0.6, 0.3), (0.1, 0.5, 0.6, 0.7)  # 100 x 20 px
+CROP = LineCrop(height=20, max_width=2000, margin=0.0, mask=False, deskew=False, normalise=False)
+CANVAS = PageFit(size=SIZE, normalise=False)  # the whole page as it is
+
+
+def page(*strips: tuple[Box, int]) -> GreyImage:
+    """Return a white page with boxes filled in a shade each."""
+    image = np.full(SIZE, 255, np.uint8)
+    for (x1, y1, x2, y2), shade in strips:
+        image[round(y1 * 100) : round(y2 * 100), round(x1 * 200) : round(x2 * 200)] = shade
+    return image
+
+
+TWO = page((UPPER, 10), (LOWER, 20))
+
+
+class Nobody:
+    """Finds nothing: asking it is an error."""
+
+    def boxes(self, images: list[GreyImage]) -> Any:
+        raise AssertionError("what is given was looked for")
+
+
+@dataclass
+class Finder:
+    """Finds one box on any canvas."""
+
+    box: Box = WHOLE
+
+    def boxes(self, images: list[GreyImage]) -> NDArray[np.float64]:
+        return np.array([self.box for _ in images])
+
+
+class Detector:
+    """Finds the same boxes on any canvas, and keeps the canvases."""
+
+    def __init__(self, *boxes: Box) -> None:
+        self.found, self.seen = np.array(boxes, np.float64).reshape(-1, 4), list[GreyImage]()
+
+    def boxes(self, images: list[GreyImage]) -> list[NDArray[np.float64]]:
+        self.seen += images
+        return [self.found for _ in images]
+
+
+class Shades:
+    """Reads the shade in the middle of each image."""
+
+    def probs(self, images: list[GreyImage]) -> list[NDArray[np.float32]]:
+        middles = [image[image.shape[0] // 2, image.shape[1] // 2] for image in images]
+        return [np.array([[middle]], np.float32) for middle in middles]
+
+
+def named(probs: NDArray[np.float32]) -> Reading:
+    """Return a shade as a text, and none for white."""
+    text = "" if probs[0, 0] == 255 else str(round(float(probs[0, 0])))
+    spans = tuple((n / len(text), (n + 1) / len(text)) for n in range(len(text)))
+    return Reading(text, 0.5, spans, (0.5,) * len(text))
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """A decoder that reads each line with a function."""
+
+    decode: Callable[[NDArray[np.float32]], Reading]
+
+    def read(self, lines: Sequence[NDArray[np.float32]]) -> list[Reading]:
+        return [self.decode(probs) for probs in lines]
+
+
+def reader(
+    detector: Any, *, finder: Any = None, unit: str = "line", decoder: Any = named, **text: Any
+) -> PageReader:
+    settings = {"crop": CROP, "seams": False, **text}
+    return PageReader(
+        AreaStep(finder=finder or Finder(), fit=CANVAS, growth=0.0),
+        LineStep(detector=detector, fit=CANVAS, growth=0.0, unit=unit),
+        TextStep(reader=Shades(), decoder=OneByOne(decoder), **settings),
+    )
+
+
+def texts(found: Found) -> list[str]:
+    return [line.text for line in found.lines]
+
+
+def read_as(reading: Reading, box: Box = UPPER, **text: Any) -> ReadLine:
+    """Return the one line of a page that reads so."""
+    (line,) = reader(Detector(box), decoder=lambda probs: reading, **text)(TWO).lines
+    return line
+
+
+def evenly(text: str) -> Reading:
+    """Return a reading whose characters take a step each, one after the other."""
+    steps = tuple((n / len(text), (n + 1) / len(text)) for n in range(len(text)))
+    return Reading(text, 0.5, steps, (0.5,) * len(text))
+
+
+# The order of lines
+
+
+@pytest.mark.parametrize("boxes", [(UPPER, LOWER), (LOWER, UPPER)])
+def test_lines_are_in_reading_order_whatever_the_detectors(boxes: tuple[Box, Box]) -> None:
+    found = reader(Detector(*boxes))(TWO)
+    assert texts(found) == ["10", "20"]
+    assert [line.box for line in found.lines] == [pytest.approx(UPPER), pytest.approx(LOWER)]
+
+
+def test_words_side_by_side_are_one_line() -> None:
+    left, right = (0.1, 0.1, 0.3, 0.3), (0.35, 0.12, 0.6, 0.32)
+    found = reader(Detector(LOWER, right, left), unit="word")(TWO)
+    assert [line.box for line in found.lines] == [
+        pytest.approx((0.1, 0.1, 0.6, 0.32)),
+        pytest.approx(LOWER),
+    ]
+
+
+# The area
+
+
+def test_lines_are_looked_for_in_the_area_alone() -> None:
+    detector = Detector((0.0, 0.0, 1.0, 0.2))
+    area = (0.25, 0.5, 0.75, 1.0)  # half of the page each way: twice as large on the canvas
+    found = reader(detector, finder=Finder(area))(page((area, 30)))
+    assert detector.seen[0].shape == SIZE
+    assert (detector.seen[0] == 30).all()
+    assert found.lines[0].box == pytest.approx((0.25, 0.5, 0.75, 0.6))
+    assert found.area == pytest.approx(area)
+
+
+def test_area_is_grown_before_it_is_handed_on() -> None:
+    made = reader(Detector(UPPER), finder=Finder((0.2, 0.2, 0.6, 0.6)))
+    grown = replace(made, area=replace(made.area, growth=0.25))
+    assert grown.find_area(TWO) == pytest.approx((0.1, 0.1, 0.7, 0.7))
+
+
+def test_detector_sees_more_than_the_area_where_it_asks_for_more() -> None:
+    detector = Detector(WHOLE)
+    made = reader(detector, finder=Finder((0.25, 0.25, 0.75, 0.75)))
+    wide = replace(made, lines=replace(made.lines, growth=0.5))
+    found = wide(page((WHOLE, 30)))
+    assert found.lines[0].box == pytest.approx(WHOLE)
+    assert found.area == pytest.approx((0.25, 0.25, 0.75, 0.75))
+
+
+@pytest.mark.parametrize("box", [(0.8, 0.6, 0.2, 0.1), (0.2, 0.6, 0.8, 0.1)])
+def test_area_is_put_right_when_it_is_turned_inside_out(box: Box) -> None:
+    assert reader(Detector(), finder=Finder(box)).find_area(TWO) == pytest.approx((0.2, 0.1, 0.8, 0.6))
+
+
+def test_area_ends_where_the_page_does() -> None:
+    assert reader(Detector(), finder=Finder((-0.5, 0.5, 1.5, 2.0))).find_area(TWO) == (0.0, 0.5, 1.0, 1.0)
+
+
+# What is given
+
+
+def test_area_is_not_looked_for_when_it_is_given() -> None:
+    area = (0.0, 0.5, 1.0, 1.0)  # in the middle of the canvas, a quarter above and below
+    found = reader(Detector((0.1, 0.25, 0.6, 0.45)), finder=Nobody())(TWO, Given(area=area))
+    assert found.area == area
+    assert [line.box for line in found.lines] == [pytest.approx(LOWER)]
+    assert texts(found) == ["20"]
+
+
+def test_lines_are_read_as_they_are_given_in_their_order() -> None:
+    given_lines = reader(Detector()).cut(TWO, np.array([LOWER, UPPER]))
+    assert texts(reader(Nobody())(TWO, Given(lines=given_lines))) == ["20", "10"]
+
+
+# What is no line
+
+
+def test_empty_page_has_neither_lines_nor_area() -> None:
+    assert reader(Detector())(page()) == Found(None, ())
+
+
+def test_no_words_are_no_lines() -> None:
+    assert reader(Detector(), unit="word")(page()) == Found(None, ())
+
+
+def test_page_without_text_has_neither_lines_nor_area() -> None:
+    assert reader(Detector(UPPER, LOWER))(page()) == Found(None, ())
+
+
+def test_lines_without_text_are_left_out() -> None:
+    assert texts(reader(Detector(UPPER, LOWER))(page((LOWER, 20)))) == ["20"]
+
+
+def test_boxes_turned_inside_out_are_dropped() -> None:
+    turned = [(0.6, 0.1, 0.1, 0.3), (0.1, 0.3, 0.6, 0.1)]
+    assert texts(reader(Detector(*turned, LOWER))(TWO)) == ["20"]
+
+
+def test_boxes_without_a_number_are_dropped() -> None:
+    assert texts(reader(Detector((0.1, float("nan"), 0.6, 0.3), LOWER))(TWO)) == ["20"]
+
+
+def test_boxes_thinner_than_a_pixel_are_dropped() -> None:
+    assert texts(reader(Detector((0.1, 0.1, 0.6, 0.101), LOWER))(TWO)) == ["20"]
+
+
+def test_boxes_are_cut_to_the_page() -> None:
+    found = reader(Detector((-0.2, 0.1, 0.6, 0.3)))(TWO)
+    assert found.lines[0].box == pytest.approx((0.0, 0.1, 0.6, 0.3))
+
+
+# Words
+
+
+def test_words_are_the_lines_text() -> None:
+    line = read_as(evenly("tea  and toast"))
+    assert line.text == "tea and toast"
+    assert [word.text for word in line.words] == ["tea", "and", "toast"]
+
+
+def test_text_and_words_are_composed() -> None:
+    line = read_as(evenly("the\u0301"))
+    assert (line.text, line.words[0].text) == ("thé", "thé")
+
+
+def test_confidence_of_a_word_is_the_geometric_mean_of_its_characters() -> None:
+    reading = replace(evenly("ab c"), confidences=(0.9, 0.4, 0.01, 0.7))  # sqrt(0.9 * 0.4) = 0.6
+    assert [word.confidence for word in read_as(reading).words] == pytest.approx([0.6, 0.7])
+
+
+def test_confidence_of_a_line_is_the_readings() -> None:
+    assert read_as(replace(evenly("ab"), confidence=0.25)).confidence == 0.25
+
+
+def test_word_reaches_half_a_character_beyond_where_it_was_read() -> None:
+    reading = Reading("ab", 0.5, ((0.3, 0.35), (0.65, 0.7)), (0.5, 0.5))  # 0.4 wide: a character is 0.2
+    narrow = (0.1, 0.1, 0.58, 0.3)  # 96 px: as wide as what is read, a multiple of 32
+    (word,) = read_as(reading, narrow).words
+    x1, x2 = 0.1 + 0.2 * 0.48, 0.1 + 0.8 * 0.48
+    assert word.box == pytest.approx((x1, 0.1, x2, 0.3))
+
+
+def test_word_lies_on_the_line_and_not_on_what_pads_it() -> None:
+    reading = Reading("a", 0.5, ((0.0, 0.5),), (0.5,))  # and half a character more: 3 / 4 of what was read
+    box = (0.1, 0.1, 0.5, 0.3)  # 80 px, padded to 96: 72 of the 80 are 0.9
+    (word,) = read_as(reading, box).words
+    assert word.box == pytest.approx((0.1, 0.1, 0.1 + 0.9 * 0.4, 0.3))
+
+
+@given(st.data(), st.sampled_from([0.0, 0.05, 0.5]))
+def test_words_lie_inside_their_line(data: st.DataObject, margin: float) -> None:
+    text = data.draw(st.text("ab ", min_size=1, max_size=12).filter(str.strip))
+    ends = sorted(data.draw(st.lists(st.floats(0, 1), min_size=2 * len(text), max_size=2 * len(text))))
+    spans = tuple(zip(ends[::2], ends[1::2], strict=True))
+    line = read_as(Reading(text, 0.5, spans, (0.5,) * len(text)), crop=replace(CROP, margin=margin))
+    x1, y1, x2, y2 = line.box
+    for word in line.words:
+        left, top, right, bottom = word.box
+        assert x1 - 1e-6 <= left <= right <= x2 + 1e-6
+        assert (top, bottom) == pytest.approx((y1, y2))
+
+
+# What is cut out
+
+
+def test_lines_are_cut_along_their_boxes_without_seams() -> None:
+    (line,) = reader(Detector(UPPER))(TWO).lines
+    assert (line.polygon, line.baseline) == ((), ())
+
+
+def test_lines_are_cut_along_seams_where_asked() -> None:
+    strokes = page(((0.15, 0.18, 0.55, 0.22), 10))
+    (line,) = reader(Detector(UPPER), seams=True, decoder=lambda probs: evenly("a"))(strokes).lines
+    assert line.box == pytest.approx(UPPER)
+    assert len(line.polygon) >= 3
+    assert len(line.baseline) >= 2
+
+
+def test_page_keeps_where_it_came_from() -> None:
+    found = reader(Detector(UPPER))(TWO)
+    expected = ReadPage("a-002", "a.tif", 2, SIZE, found.area, found.lines)
+    assert found.page("a-002", "a.tif", 2, SIZE) == expected
