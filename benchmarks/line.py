@@ -116,7 +116,7 @@ def _batches(count: int = BATCHES) -> Iterator[Any]:
 
     import hwr  # noqa: F401  (prepares the process)
     from hwr.data.augment.lines import Augmentation
-    from hwr.data.batches.lines import LineSet, training_batches
+    from hwr.data.batches.lines import LineSet, line_training_batches
 
     draw = np.random.default_rng(0)
     widths = draw.integers(400, 1100, count * BATCH)
@@ -124,12 +124,13 @@ def _batches(count: int = BATCHES) -> Iterator[Any]:
     texts = ["".join(chr(33 + c) for c in draw.integers(0, 90, width // 17)) for width in widths]
     settings: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/augmentation/line.yaml"))
     augment = Augmentation(**settings)
-    return training_batches(
+    return line_training_batches(
         LineSet([str(i) for i in range(len(images))], images, texts),
         batch_size=BATCH,
         seed=(0, 0),
         change=lambda image, index: augment(image, seed=0, epoch=0, index=index),
         encode=lambda text: [ord(c) - 33 for c in text],
+        multiple=4,
     )
 
 

@@ -75,7 +75,7 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
     crop = build.crop_of(trained)
     pages = task.pages(whole=False)
     lines_of(pages, config.split)  # refuses a split without any
-    limits = inspection.Limits(crop=crop, steps=build.steps_of, max_pixels=config.max_pixels)
+    limits = inspection.Limits(crop=crop, steps=build.steps_of(trained), max_pixels=config.max_pixels)
     pages = inspection.apply(pages, inspection.inspect(pages, limits), trained.inspect.policy)
     check_characters(lines_of(pages, config.split), build.alphabet_of(found), config.unknown)
     images = line_images(pages, crop, folder=task.cache, max_pixels=config.max_pixels, progress=True)

@@ -14,7 +14,6 @@ from mxnet.gluon import nn, rnn
 from hwr.errors import InputError
 from hwr.networks.backbone import ConvBlock, ResidualBlock
 
-STRIDE = 4  # image columns a time step
 ROWS = 16  # most feature rows: line images of 256 px with the three stages of conf/network
 
 
@@ -33,6 +32,9 @@ class Crnn(nn.HybridBlock):
 
     Raises InputError where `channels` and `blocks` differ in length, or an image leaves more than ROWS rows.
     """
+
+    stride = 4  # px of image width a time step
+    width_multiple = 4  # px: image widths are multiples of it, so that T = W / stride
 
     def __init__(
         self, classes: int, *, stem: int, channels: Sequence[int], blocks: Sequence[int], hidden: int,

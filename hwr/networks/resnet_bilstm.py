@@ -10,8 +10,6 @@ from mxnet.gluon import nn, rnn
 
 from hwr.networks.backbone import resnet34
 
-STRIDE = 4  # image columns a time step
-
 
 class ResnetBilstm(nn.HybridBlock):
     """Read line images (N, 1, H, W), ink 1 on paper 0, W a multiple of 8, to logits (T, N, C) with T = W / 4.
@@ -30,6 +28,9 @@ class ResnetBilstm(nn.HybridBlock):
         layers: stacked LSTM layers at each scale.
         dropout: share of LSTM outputs dropped in training.
     """
+
+    stride = 4  # px of image width a time step
+    width_multiple = 8  # px: two steps share a column of the coarse scale
 
     def __init__(
         self, classes: int, *, channels: int, hidden: int, layers: int, dropout: float, **kwargs: Any

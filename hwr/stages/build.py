@@ -9,12 +9,11 @@ import mxnet as mx
 from hwr import weights
 from hwr.config.bind import bind, make, target
 from hwr.config.compose import ROOT, TrainConfig, stored
-from hwr.data.batches.lines import rounded
+from hwr.data.batches.lines import padded_width
 from hwr.data.batches.texts import Sampling
 from hwr.errors import InputError
 from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
-from hwr.networks.crnn import STRIDE
 from hwr.stages.denoiser.stage import TextDenoiser
 from hwr.stages.line.stage import LineReader
 from hwr.stages.paragraph.stage import AreaFinder
@@ -96,16 +95,19 @@ def crop_of(config: TrainConfig) -> LineCrop:
     return make(LineCrop, config.stage["crop"], "stage.crop")
 
 
-def steps_of(width: int) -> int:
-    """Return the time steps T of a line image `width` px wide."""
-    return rounded(width) // STRIDE
+def steps_of(config: TrainConfig) -> Callable[[int], int]:
+    """Return what gives the time steps T of a line image from its width in px."""
+    network: Any = maker_of(config)
+    return lambda width: padded_width(width, network.width_multiple) // network.stride
 
 
 def line_network(config: TrainConfig, alphabet: Alphabet, context: Any) -> Any:
     """Return the network of stage `line`, its parameters drawn from the seed."""
     network = make(maker_of(config), config.network, "network", classes=len(alphabet))
     height = crop_of(config).height
-    return drawn(network, (height, rounded(height)), seed=config.seed, context=context)
+    return drawn(
+        network, (height, padded_width(height, network.width_multiple)), seed=config.seed, context=context
+    )
 
 
 def line_reader(found: Weights, *, batch_size: int, context: Any) -> LineReader:

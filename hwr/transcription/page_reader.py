@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwr.data.batches.lines import rounded
 from hwr.decoding.reading import Decoder, Reading
 from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, fit, grown
@@ -132,7 +131,7 @@ class PageReader:
         return tuple(line for line in lines if line.text)
 
     def _line(self, outline: Outline, size: tuple[int, int], width: int, reading: Reading) -> ReadLine:
-        spans = _word_spans(reading, rounded(width) / width)
+        spans = _word_spans(reading, self.text.reader.padded_width(width) / width)
         boxes = stretches(outline, size, self.text.crop, [span for _, span, _ in spans])
         words = tuple(
             ReadWord(text, box, confidence) for (text, _, confidence), box in zip(spans, boxes, strict=True)

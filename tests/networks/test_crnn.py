@@ -8,7 +8,7 @@ import pytest
 from mxnet import autograd
 
 from hwr.errors import InputError
-from hwr.networks.crnn import ROWS, STRIDE, Crnn, _highest
+from hwr.networks.crnn import ROWS, Crnn, _highest
 
 CLASSES = 7
 SMALL: dict[str, Any] = {
@@ -27,10 +27,11 @@ def lines(count: int, width: int, *, height: int = 16) -> mx.nd.NDArray:
     return mx.nd.array(np.random.default_rng(width).random((count, 1, height, width)))
 
 
-@pytest.mark.parametrize("width", [32, 64, 160])
-def test_logits_have_a_step_for_every_four_columns(width: int) -> None:
+@pytest.mark.parametrize("widths", [4, 8, 9, 15, 40])
+def test_logits_have_a_step_for_every_stride_of_the_width(widths: int) -> None:
+    width = widths * Crnn.width_multiple
     logits, shortcut = network()(lines(3, width))
-    assert logits.shape == shortcut.shape == (width // STRIDE, 3, CLASSES)
+    assert logits.shape == shortcut.shape == (width // Crnn.stride, 3, CLASSES)
 
 
 def test_logits_are_the_same_when_hybridized() -> None:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from hwr.networks import crnn
 from hwr.networks.cost import cost
-from hwr.networks.resnet_bilstm import STRIDE, ResnetBilstm
+from hwr.networks.resnet_bilstm import ResnetBilstm
 
 SMALL: dict[str, Any] = {"channels": 8, "hidden": 6, "layers": 1, "dropout": 0.0}
 CLASSES = 7
@@ -39,14 +38,11 @@ def test_full_size_has_the_parameters_of_its_parts() -> None:
     assert cost(network, (1, 1, 60, 800)).parameters == total == 23_042_449
 
 
-def test_stride_is_that_of_the_line_stage() -> None:
-    assert STRIDE == crnn.STRIDE
-
-
-@pytest.mark.parametrize("width", [32, 64, 96])
-def test_logits_have_a_step_for_every_four_columns(network: ResnetBilstm, width: int) -> None:
+@pytest.mark.parametrize("widths", [4, 5, 8, 9, 12])
+def test_logits_have_a_step_for_every_stride_of_the_width(network: ResnetBilstm, widths: int) -> None:
+    width = widths * network.width_multiple
     logits, again = network(lines(2, width))
-    assert logits.shape == (width // STRIDE, 2, CLASSES)
+    assert logits.shape == (width // network.stride, 2, CLASSES)
     np.testing.assert_array_equal(logits.asnumpy(), again.asnumpy())
 
 

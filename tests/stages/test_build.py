@@ -134,7 +134,7 @@ def test_detector_has_the_anchors_of_its_map() -> None:
 
 @pytest.mark.parametrize(("width", "steps"), [(8, 8), (32, 8), (33, 16), (640, 160)])
 def test_steps_are_the_columns_of_the_padded_width(width: int, steps: int) -> None:
-    assert assembly.steps_of(width) == steps
+    assert assembly.steps_of(made("line").root)(width) == steps
 
 
 # settings of the stages

@@ -71,6 +71,9 @@ class Shades:
         middles = [image[image.shape[0] // 2, image.shape[1] // 2] for image in images]
         return [np.array([[middle]], np.float32) for middle in middles]
 
+    def padded_width(self, width: int) -> int:
+        return -(-width // 32) * 32
+
 
 def named(probs: NDArray[np.float32]) -> Reading:
     """Return a shade as a text, and none for white."""

@@ -97,7 +97,7 @@ def area_crops(
     return _box_set(sound, boxes, cutter, images, problems)
 
 
-def training_batches(
+def page_training_batches(
     samples: BoxSet,
     *,
     batch_size: int,
@@ -120,7 +120,7 @@ def training_batches(
         )
 
 
-def reading_batches(
+def page_reading_batches(
     images: Sequence[GreyImage], batch_size: int
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
     """Yield (indices, images (N, 1, H, W)) in order, ink 1 on paper 0."""

@@ -1,5 +1,6 @@
 """Line images and texts as batches of like width: shuffled and changed for training, in order for reading."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 POOL = (
     8  # batches are cut from pools of this many, sorted by width: little padding, still a new mix each epoch
 )
-WIDTH_STEP = 32  # widths are rounded up to a multiple of this, in pixels
+WIDTH_STEP = 32  # px: widths are rounded up to a multiple of it, as MXNet keeps something for every shape
 
 Image = NDArray[np.uint8]
 Encode = Callable[[str], Sequence[int]]
@@ -33,17 +34,19 @@ class LineBatch:
     labels: NDArray[np.float32]
 
 
-def training_batches(
+def line_training_batches(
     lines: LineSet,
     *,
     batch_size: int,
     seed: Sequence[int],
     change: Callable[[Image, int], Image],
     encode: Encode,
+    multiple: int,
     start: int = 0,
 ) -> Iterator[LineBatch]:
     """Yield every line once, in an order drawn from `seed`; `change` gets the image and its index.
 
+    Widths are multiples of `multiple` px, the network's `width_multiple`.
     Batches before `start` are left out; those of their pools that hold nothing else are not even changed.
     """
     generator = np.random.default_rng(list(seed))
@@ -59,7 +62,7 @@ def training_batches(
         for cut in turns:
             places = cuts[cut]
             labels = [encode(lines.texts[pool[place]]) for place in places]
-            width = max(rounded(images[place].shape[1]) for place in places)
+            width = padded_width(max(images[place].shape[1] for place in places), multiple)
             yield LineBatch(
                 [lines.ids[pool[place]] for place in places],
                 stack([images[place] for place in places], width),
@@ -67,13 +70,13 @@ def training_batches(
             )
 
 
-def reading_batches(
-    images: Sequence[Image], batch_size: int
+def line_reading_batches(
+    images: Sequence[Image], batch_size: int, multiple: int
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """Yield (indices, images (N, 1, H, W)), each at its own rounded width: neighbours change nothing."""
+    """Yield (indices, images (N, 1, H, W)), each at its own padded width: neighbours change nothing."""
     by_width: dict[int, list[int]] = {}
     for index, image in enumerate(images):
-        by_width.setdefault(rounded(image.shape[1]), []).append(index)
+        by_width.setdefault(padded_width(image.shape[1], multiple), []).append(index)
     for width in sorted(by_width):
         indices = by_width[width]
         for start in range(0, len(indices), batch_size):
@@ -81,9 +84,10 @@ def reading_batches(
             yield chosen, stack([images[index] for index in chosen], width)
 
 
-def rounded(width: int) -> int:
-    """Return `width` rounded up to a multiple of WIDTH_STEP."""
-    return -(-width // WIDTH_STEP) * WIDTH_STEP
+def padded_width(width: int, multiple: int) -> int:
+    """Return what `width` px are padded to: the next multiple of both WIDTH_STEP and `multiple` px."""
+    step = math.lcm(WIDTH_STEP, multiple)
+    return -(-width // step) * step
 
 
 def stack(images: Sequence[Image], width: int) -> NDArray[np.float32]:

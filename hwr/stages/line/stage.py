@@ -9,7 +9,14 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.batches.lines import Image, LineBatch, LineSet, reading_batches, training_batches
+from hwr.data.batches.lines import (
+    Image,
+    LineBatch,
+    LineSet,
+    line_reading_batches,
+    line_training_batches,
+    padded_width,
+)
 from hwr.decoding.reading import Decoder, Reading
 from hwr.text import Alphabet
 
@@ -27,11 +34,16 @@ class LineReader:
     def probs(self, images: Sequence[Image]) -> list[NDArray[np.float32]]:
         """Return the class probabilities (T, C) of every line image (H, w) uint8."""
         found: dict[int, NDArray[np.float32]] = {}
-        for indices, batch in reading_batches(images, self.batch_size):
+        multiple = self.network.width_multiple
+        for indices, batch in line_reading_batches(images, self.batch_size, multiple):
             logits, _ = self.network(mx.nd.array(batch, ctx=self.context))  # (T, N, C)
             rows = mx.nd.softmax(logits, axis=2).asnumpy().transpose(1, 0, 2)  # (N, T, C)
             found.update(zip(indices, rows, strict=True))
         return [found[index] for index in range(len(images))]
+
+    def padded_width(self, width: int) -> int:
+        """Return the px that a line image of `width` px is padded to before it is read."""
+        return padded_width(width, self.network.width_multiple)
 
 
 @dataclass(frozen=True)
@@ -67,12 +79,13 @@ class LineStage:
         def change(image: Image, index: int) -> Image:
             return augmentation(image, seed=self.seed, epoch=epoch, index=index)
 
-        return training_batches(
+        return line_training_batches(
             self.task.train,
             batch_size=self.batch_size,
             seed=(self.seed, epoch),
             change=change,
             encode=self.task.alphabet.encode,
+            multiple=self.network.width_multiple,
             start=start,
         )
 

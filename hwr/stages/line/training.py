@@ -70,7 +70,9 @@ def training(config: TrainConfig, store: Store, *, progress: bool) -> Training:
 
 def limits(config: TrainConfig) -> inspection.Limits:
     """Return what pages are held to before they are trained on."""
-    return inspection.Limits(crop=build.crop_of(config), steps=build.steps_of, max_pixels=config.max_pixels)
+    return inspection.Limits(
+        crop=build.crop_of(config), steps=build.steps_of(config), max_pixels=config.max_pixels
+    )
 
 
 def lines_of(pages: Sequence[Page], split: str) -> list[Line]:

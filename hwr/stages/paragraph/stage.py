@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.batches.boxes import BoxBatch, BoxSet, reading_batches, training_batches
+from hwr.data.batches.boxes import BoxBatch, BoxSet, page_reading_batches, page_training_batches
 from hwr.images.boxes import FloatArray, iou
 from hwr.images.load import GreyImage
 
@@ -24,7 +24,7 @@ class AreaFinder:
     def boxes(self, images: Sequence[GreyImage]) -> FloatArray:
         """Return the box of every image (H, W), fractions of it: (N, 4)."""
         found = np.zeros((len(images), 4))
-        for indices, batch in reading_batches(images, self.batch_size):
+        for indices, batch in page_reading_batches(images, self.batch_size):
             found[indices] = self.network(mx.nd.array(batch, ctx=self.context)).asnumpy()
         return found
 
@@ -52,7 +52,7 @@ class BoxTask:
             moved, places, _ = augmentation(image, boxes, seed=seed, epoch=epoch, index=index)
             return (moved, places) if len(places) or not self.lone else (image, boxes)
 
-        return training_batches(
+        return page_training_batches(
             self.train, batch_size=batch_size, seed=(seed, epoch), change=change, start=start
         )
 

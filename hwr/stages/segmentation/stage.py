@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.batches.boxes import BoxBatch, reading_batches
+from hwr.data.batches.boxes import BoxBatch, page_reading_batches
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
@@ -58,7 +58,7 @@ class BoxDetector:
     def detections(self, images: Sequence[GreyImage]) -> list[NDArray[np.float64]]:
         """Return probability x1 y1 x2 y2 of every box found, best first: (K, 5) each."""
         found: dict[int, NDArray[np.float64]] = {}
-        for indices, batch in reading_batches(images, self.batch_size):
+        for indices, batch in page_reading_batches(images, self.batch_size):
             scores, offsets = self.network(mx.nd.array(batch, ctx=self.context))
             rows = mx.nd.contrib.MultiBoxDetection(
                 mx.nd.softmax(scores, axis=1),

@@ -15,8 +15,8 @@ from hwr.data.batches.boxes import (
     area_crops,
     area_of,
     pad_boxes,
-    reading_batches,
-    training_batches,
+    page_reading_batches,
+    page_training_batches,
     whole_pages,
 )
 from hwr.data.records import Line, Page, Word
@@ -77,7 +77,7 @@ def same(image: GreyImage, boxes: FloatArray, index: int) -> tuple[GreyImage, Fl
 
 
 def batches(samples: BoxSet, seed: tuple[int, ...] = (0, 0), batch_size: int = 4) -> list[BoxBatch]:
-    return list(training_batches(samples, batch_size=batch_size, seed=seed, change=same))
+    return list(page_training_batches(samples, batch_size=batch_size, seed=seed, change=same))
 
 
 # area_of
@@ -251,7 +251,7 @@ def test_batches_from_one_on_come_last_in_a_whole_epoch_and_only_they_are_change
         seen.append(index)
         return image, boxes
 
-    rest = list(training_batches(numbered(10), batch_size=4, seed=(0, 0), change=change, start=start))
+    rest = list(page_training_batches(numbered(10), batch_size=4, seed=(0, 0), change=change, start=start))
     whole = batches(numbered(10))[start:]
     assert [batch.ids for batch in rest] == [batch.ids for batch in whole]
     for own, other in zip(rest, whole, strict=True):
@@ -264,20 +264,20 @@ def test_change_gets_image_boxes_and_index() -> None:
         assert image[0, 0] == index
         return np.full_like(image, 255), np.full((1, 4), index)
 
-    (batch,) = training_batches(numbered(3), batch_size=3, seed=[0], change=change)
+    (batch,) = page_training_batches(numbered(3), batch_size=3, seed=[0], change=change)
     assert not batch.images.any()
     assert batch.boxes[:, 0, 0].tolist() == [int(name[1:]) for name in batch.ids]
 
 
 def test_reading_gives_all_images_in_order() -> None:
-    found = list(reading_batches(numbered(5).images, 2))
+    found = list(page_reading_batches(numbered(5).images, 2))
     assert [indices for indices, _ in found] == [[0, 1], [2, 3], [4]]
     assert found[2][1].shape == (1, 1, 16, 24)
     assert found[2][1][0, 0, 0, 0] == pytest.approx(251 / 255)
 
 
 def test_reading_gives_nothing_when_there_are_no_images() -> None:
-    assert list(reading_batches([], 4)) == []
+    assert list(page_reading_batches([], 4)) == []
 
 
 def test_boxes_are_padded_with_minus_one() -> None:

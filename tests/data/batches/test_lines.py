@@ -11,11 +11,11 @@ from hwr.data.batches.lines import (
     Image,
     LineBatch,
     LineSet,
+    line_reading_batches,
+    line_training_batches,
     pad_labels,
-    reading_batches,
-    rounded,
+    padded_width,
     stack,
-    training_batches,
 )
 
 WIDTHS = [40 + 13 * (7 * i % 37) for i in range(53)]  # 40 to 508 px, shuffled
@@ -35,8 +35,8 @@ def batches(
     def change(image: Image, index: int) -> Image:
         return image
 
-    found = training_batches(
-        lines, batch_size=batch_size, seed=seed, change=change, encode=encode, start=start
+    found = line_training_batches(
+        lines, batch_size=batch_size, seed=seed, change=change, encode=encode, multiple=8, start=start
     )
     return list(found)
 
@@ -77,7 +77,7 @@ def test_widths_in_a_batch_are_alike() -> None:
     order = [int(name[1:]) for name in ids(batches(lines, batch_size=size))]
     unsorted = np.random.default_rng(0).permutation(order)
     mixed = sum(
-        len(part) * max(rounded(WIDTHS[i]) for i in part)
+        len(part) * max(padded_width(WIDTHS[i], 8) for i in part)
         for part in (unsorted[at : at + size] for at in range(0, len(order), size))
     )
     written = sum(WIDTHS)
@@ -108,7 +108,9 @@ def test_lines_of_pools_that_are_left_out_are_not_changed() -> None:
         seen.append(index)
         return image
 
-    found = training_batches(lines, batch_size=4, seed=(0, 0), change=change, encode=lambda _: [], start=POOL)
+    found = line_training_batches(
+        lines, batch_size=4, seed=(0, 0), change=change, encode=lambda _: [], multiple=8, start=POOL
+    )
     assert len(list(ids(list(found)))) == len(seen) == len(lines.ids) - 4 * POOL
 
 
@@ -119,28 +121,35 @@ def test_change_gets_the_image_and_its_index_and_sets_the_width() -> None:
         seen.append((index, image.shape[1]))
         return np.repeat(image, 2, axis=1)
 
-    (batch,) = training_batches(lines, batch_size=2, seed=[0], change=change, encode=lambda text: [])
+    (batch,) = line_training_batches(
+        lines, batch_size=2, seed=[0], change=change, encode=lambda text: [], multiple=8
+    )
     assert sorted(seen) == [(0, 40), (1, 50)]
-    assert batch.images.shape == (2, 1, 4, rounded(100))
+    assert batch.images.shape == (2, 1, 4, padded_width(100, 8))
 
 
-def test_reading_gives_every_image_its_own_rounded_width() -> None:
+def test_reading_gives_every_image_its_own_padded_width() -> None:
     lines = line_set()
     found: dict[int, int] = {}
-    for indices, images in reading_batches(lines.images, 4):
+    for indices, images in line_reading_batches(lines.images, 4, 8):
         assert len(indices) == len(images) <= 4
         found |= dict.fromkeys(indices, images.shape[3])
-    assert found == {index: rounded(width) for index, width in enumerate(WIDTHS)}
+    assert found == {index: padded_width(width, 8) for index, width in enumerate(WIDTHS)}
 
 
 def test_reading_gives_nothing_when_there_are_no_images() -> None:
-    assert list(reading_batches([], 4)) == []
+    assert list(line_reading_batches([], 4, 8)) == []
 
 
-@pytest.mark.parametrize(("width", "up"), [(1, 32), (32, 32), (33, 64), (800, 800)])
-def test_rounded_is_the_next_multiple(width: int, up: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "multiple", "padded"),
+    [(1, 4, 32), (32, 8, 32), (33, 8, 64), (800, 4, 800), (33, 64, 64), (33, 12, 96)],
+)
+def test_padded_width_is_the_next_multiple_of_the_step_and_of_the_network_s(
+    width: int, multiple: int, padded: int
+) -> None:
     assert WIDTH_STEP == 32
-    assert rounded(width) == up
+    assert padded_width(width, multiple) == padded
 
 
 def test_stack_turns_paper_to_zero_and_ink_to_one_and_pads_with_paper() -> None:

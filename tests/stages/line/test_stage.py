@@ -10,11 +10,11 @@ import pytest
 from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
-from hwr.data.batches.lines import Image, LineSet, rounded, stack
+from hwr.data.batches.lines import Image, LineSet, padded_width, stack
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.decoding.reading import Reading
 from hwr.losses import CtcLoss
-from hwr.networks.crnn import STRIDE, Crnn
+from hwr.networks.crnn import Crnn
 from hwr.networks.resnet_bilstm import ResnetBilstm
 from hwr.stages.build import drawn
 from hwr.stages.line.stage import LineReader, LineStage, LineTask
@@ -98,10 +98,12 @@ def test_padding_to_a_wider_neighbour_would_change_a_line(kind: str) -> None:
     assert np.abs(padded - alone).max() > 1e-3
 
 
-def test_probs_come_in_the_order_of_the_images_with_a_step_for_four_columns() -> None:
-    widths = [200, 40, 90, 41, 300]
-    found = reader(batch_size=2).probs([line(width, 0) for width in widths])
-    assert [probs.shape for probs in found] == [(rounded(width) // STRIDE, 7) for width in widths]
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_probs_come_in_the_order_of_the_images_with_a_step_for_every_stride(kind: str) -> None:
+    widths, read = [200, 40, 90, 41, 300], reader(kind, batch_size=2)
+    found = read.probs([line(width, 0) for width in widths])
+    padded = [padded_width(width, read.network.width_multiple) for width in widths]
+    assert [probs.shape for probs in found] == [(width // read.network.stride, 7) for width in padded]
     for probs in found:
         np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
 
