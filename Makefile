@@ -6,7 +6,7 @@ ARGS ?=
 PYTHON ?=
 READY := $(VENV)/.ready
 
-.PHONY: help setup train test check format lock clean
+.PHONY: help setup train test check format docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -30,6 +30,11 @@ format: setup  ## format the code and mend what lint can mend
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
+docs: setup  ## build the documentation site into site/; warnings fail
+	$(PY) -m pip install -qq --disable-pip-version-check --no-build-isolation --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "site/index.html is ready; with search: $(PY) -m http.server --directory site"
+
 lock: setup  ## resolve pyproject.toml anew into requirements.lock
 	$(PY) -m pip install -qq uv
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m uv pip compile pyproject.toml --extra dev --quiet --upgrade \
@@ -37,7 +42,7 @@ lock: setup  ## resolve pyproject.toml anew into requirements.lock
 	  --no-emit-find-links --output-file requirements.lock
 
 clean:  ## remove .venv and the tools' caches; outputs stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 $(READY): requirements.lock pyproject.toml .ci/setup
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" .ci/setup

@@ -1,5 +1,6 @@
-"""The tables of published results say what result.json holds, and the README shows them."""
+"""The tables of published results say what result.json holds; the documentation and the README show them."""
 
+import re
 from typing import Any
 
 import pytest
@@ -71,9 +72,30 @@ TABLES = {
 
 
 @pytest.mark.parametrize("target", COLUMNS)
-def test_readme_shows_the_published_results(target: str) -> None:
+def test_results_page_shows_the_published_results(target: str) -> None:
+    text = (published.ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    table = tables()[target].replace("](experiments/", "](../experiments/")
+    assert f"\n\n{table}\n\n" in text  # not a row more
+
+
+def test_readme_shows_figures_of_the_published_results() -> None:
     text = (published.ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"\n\n{tables()[target]}\n\n" in text  # not a row more
+    shown = re.findall(r"^\| \[`(\w+/\w+)`\]\(experiments/\1/card\.md\) \|.*\| (.+) \|$", text, re.MULTILINE)
+    assert len(shown) >= 6
+    for name, score in shown:
+        rows = _rows(name)
+        for figure in re.findall(r"\d+\.\d+", score):
+            assert re.search(rf"(?<![\d.+-]){re.escape(figure)}(?!\d)", rows), (
+                f"{name}: {figure} is not in\n{rows}"
+            )
+
+
+def _rows(name: str) -> str:
+    """Return the rows of a result in the tables of published results."""
+    lines = tables()[name.partition("/")[0]].splitlines()
+    first = next(n for n, line in enumerate(lines) if f"[`{name}`]" in line)
+    more = (n for n in range(first + 1, len(lines)) if not lines[n].startswith("|  |"))
+    return "\n".join(lines[first : next(more, len(lines))])
 
 
 def test_tables_are_of_targets_with_published_results(monkeypatch: pytest.MonkeyPatch) -> None:
