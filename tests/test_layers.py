@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Room -> its floor. A room is a folder of hwr/ or a module at its root; its modules import each other freely.
 FLOORS = {
-    **dict.fromkeys(("errors", "text", "runtime", "files", "images"), 0),
+    **dict.fromkeys(("errors", "text", "tables", "runtime", "files", "images"), 0),
     **dict.fromkeys(("config", "data", "language", "scoring", "layout", "pictures", "networks", "losses"), 1),
     "tracking": 1,
     **dict.fromkeys(("decoding", "weights", "training", "comparison"), 2),
@@ -48,6 +48,8 @@ ONLY_IMPORTERS = {
     "pypdfium2": {"images"},
     "flashlight": {"decoding"},
     "scipy": {"scoring"},
+    "prettytable": {"tables"},
+    "jinja2": {"comparison"},
     "torch": set[str](),
     # nothing is ever unpickled
     **{name: set[str]() for name in ("pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")},

@@ -8,6 +8,7 @@ from hwr.errors import InputError
 from hwr.language.confusions import Confusions
 from hwr.language.costs import Costs
 from hwr.language.files import replacing
+from hwr.tables import text_table
 
 
 def run(overrides: Sequence[str]) -> None:
@@ -43,13 +44,12 @@ def table(confusions: Confusions, shown: int) -> str:
     """Return how many characters were misread, and the most frequent confusions, as rows of text."""
     true = sum(confusions.totals.values())
     wrong = sum(count for pair, count in confusions.counts.items() if pair[0] != pair[1])
-    rows = [f"{confusions.source.lines} lines, {true} characters, {wrong} edits"]
-    if shown:
-        rows.append(f"{'true':>6} {'read':>6} {'count':>6}  of true")
+    total = f"{confusions.source.lines} lines, {true} characters, {wrong} edits"
+    rows = []
     for (before, after), count in confusions.most_frequent(shown):
-        share = "" if before is None else f"{100 * count / confusions.totals[before]:6.2f} %"
-        rows.append(f"{_shown(before):>6} {_shown(after):>6} {count:6}  {share}".rstrip())
-    return "\n".join(rows)
+        share = "" if before is None else f"{100 * count / confusions.totals[before]:.2f} %"
+        rows.append([_shown(before), _shown(after), str(count), share])
+    return f"{total}\n{text_table(('true', 'read', 'count', 'of true'), rows)}" if rows else total
 
 
 def _make_folders(config: ConfusionConfig) -> None:

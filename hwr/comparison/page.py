@@ -1,16 +1,15 @@
 """A comparison as one HTML page: nothing is fetched from elsewhere, pictures are inside, no script runs."""
 
 import base64
-import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from hwr.comparison.paired import Result
-from hwr.comparison.tables import ABSENT, Comparison, Table, points, sentences, tables
+from hwr.comparison.tables import Comparison, Table, points, sentences, tables
+from hwr.tables import figure_columns
 
 _WIDTH, _LEFT, _RIGHT, _ROW = 1100, 320, 860, 30  # px of the drawn intervals
-_FIGURE = re.compile(r"[−+<]? ?[\d.]+( %)?")
 _MARKED = ' class="marked"'
 _SHORT = 24  # characters of a cell that is not broken
 _STYLE = """
@@ -98,7 +97,8 @@ def _section(table: Table) -> str:
 
 
 def _table(table: Table) -> str:
-    kinds = [_kind(column) for column in zip(*table.rows, strict=True)]
+    columns = zip(zip(*table.rows, strict=True), figure_columns(table.rows), strict=True)
+    kinds = [_kind(column, is_figure) for column, is_figure in columns]
     head = "".join(f"<th{kind}>{escape(text)}</th>" for text, kind in zip(table.head, kinds, strict=True))
     rows = [f"<tr>{head}</tr>"]
     for place, row in enumerate(table.rows):
@@ -107,9 +107,8 @@ def _table(table: Table) -> str:
     return f'<div class="wide"><table>{"".join(rows)}</table></div>'
 
 
-def _kind(column: Sequence[str]) -> str:
-    filled = [cell for cell in column if cell not in ("", ABSENT)]
-    if filled and all(map(_FIGURE.fullmatch, filled)):
+def _kind(column: Sequence[str], is_figure: bool) -> str:
+    if is_figure:
         return ' class="figure"'
     return ' class="short"' if max(map(len, column)) <= _SHORT else ""
 

@@ -7,12 +7,12 @@ from typing import TypeVar
 from hwr import tracking
 from hwr.comparison.paired import Result
 from hwr.comparison.recorded import Recorded
+from hwr.tables import ABSENT
 
 Value = TypeVar("Value")
 
 COMPARED = ("best/", "test/", "evaluation/")  # metrics of one number; curves are for MLflow's own page
 _RATES = ("cer", "wer", "error", "cer_lines", "wer_lines", "cer_writers", "wer_writers")  # in percent
-ABSENT = "—"
 _LONGEST = 80  # characters of a value that is shown whole
 
 

@@ -1,10 +1,7 @@
 """A comparison for a terminal: sentences, then tables in columns."""
 
-from collections.abc import Sequence
-
 from hwr.comparison.tables import Comparison, Table, sentences, tables
-
-_GAP = "  "
+from hwr.tables import text_table
 
 
 def text(comparison: Comparison) -> str:
@@ -14,11 +11,5 @@ def text(comparison: Comparison) -> str:
 
 
 def _block(table: Table) -> str:
-    rows = [table.head, *table.rows] if table.rows else []
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([table.title.upper(), *(line.rstrip() for line in lines), *_note(table)])
-
-
-def _note(table: Table) -> Sequence[str]:
-    return [table.note] if table.note else []
+    cells = text_table(table.head, table.rows) if table.rows else ""
+    return "\n".join(filter(None, [table.title.upper(), cells, table.note]))

@@ -1,10 +1,12 @@
 """The report on a data set: counts, characters, and what is wrong by id; as a table and as plain values."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from textwrap import fill
 from typing import Any
 from unicodedata import combining
+
+from hwr.tables import text_table
 
 TABLE_WIDTH = 100  # characters: a terminal beside an editor
 RARE = 10  # a character with fewer examples is hardly learnt
@@ -86,8 +88,8 @@ class Report:
 
     def table(self, *, examples: int) -> str:
         """Return the report as text for a terminal, with up to `examples` ids a finding."""
-        parts = [_split_rows(self.splits), _line_rows(self), _finding_rows(self.findings, examples)]
-        return "\n\n".join("\n".join(part) for part in parts)
+        lines, findings = _line_rows(self), _finding_rows(self.findings, examples)
+        return "\n\n".join([_split_table(self.splits), "\n".join(lines), "\n".join(findings)])
 
 
 def split_name(split: str) -> str:
@@ -103,12 +105,12 @@ def visible(character: str) -> str:
     return character if plain else f"U+{ord(character):04X}"
 
 
-def _split_rows(splits: Mapping[str, Counts]) -> list[str]:
-    columns = ("pages", "lines", "writers", "characters", "words")
-    rows = [f"{'split':<10}" + "".join(f"{name:>12}" for name in columns)]
-    for split, counts in splits.items():
-        rows.append(f"{split_name(split):<10}" + "".join(f"{getattr(counts, name):>12,}" for name in columns))
-    return rows
+def _split_table(splits: Mapping[str, Counts]) -> str:
+    rows = [
+        [split_name(split), *(f"{count:,}" for count in asdict(counts).values())]
+        for split, counts in splits.items()
+    ]
+    return text_table(("split", *(field.name for field in fields(Counts))), rows)
 
 
 def _line_rows(report: Report) -> list[str]:

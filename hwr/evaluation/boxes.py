@@ -20,6 +20,7 @@ from hwr.stages import build
 from hwr.stages.paragraph.stage import overlaps
 from hwr.stages.paragraph.training import samples as page_samples
 from hwr.stages.segmentation.training import samples as area_samples
+from hwr.tables import text_table
 from hwr.tracking import Run
 from hwr.weights import Weights
 
@@ -54,9 +55,9 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
     cards.save(output / "pages.png", _picture(config, samples, boxes, quality))
     rates = {name: value for name, value in values.items() if isinstance(value, float)}
     current.metrics(common.metrics(config.split, rates), 0)
-    rows = [f"{config.split}: {len(samples.ids)} pages, target {config.target}"]
-    rows += [f"{name:14}{value:8.4f}" for name, value in rates.items()]
-    return Outcome(summary, "\n".join(rows), 1.0 - summary["mean_iou"])
+    rows = [(name, f"{value:.4f}") for name, value in rates.items()]
+    title = f"{config.split}: {len(samples.ids)} pages, target {config.target}"
+    return Outcome(summary, f"{title}\n{text_table(('score', 'value'), rows)}", 1.0 - summary["mean_iou"])
 
 
 def _area(

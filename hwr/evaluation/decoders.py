@@ -27,6 +27,7 @@ from hwr.scoring import bootstrap
 from hwr.scoring.bootstrap import Resampling
 from hwr.scoring.report import Scorer, Scores, Texts, compare
 from hwr.stages import build, parts
+from hwr.tables import markdown_table
 from hwr.text import Alphabet
 
 Maker = Callable[[], Decoder]
@@ -127,10 +128,11 @@ def summary(entries: Mapping[str, Entry], config: DecodersConfig) -> dict[str, A
     }
 
 
-def rows(board: Mapping[str, Any]) -> list[list[str]]:
-    """Return what board.json holds as cells: the heads of columns, then a row for each decoder."""
+def columns(board: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return what board.json holds as cells: the heads of columns, and a row for each decoder."""
     base = board["baseline"]
-    found = [["decoder", "CER [95 %]", "WER [95 %]", f"CER less {base}", f"WER less {base}", "lines/s"]]
+    head = ["decoder", "CER [95 %]", "WER [95 %]", f"CER less {base}", f"WER less {base}", "lines/s"]
+    rows = []
     for name, own in board["decoders"].items():
         cells = [f"{100 * own[rate]:.2f} %{_within(own['intervals'][rate], '.1f')}" for rate in _UNITS]
         if name == base:
@@ -138,17 +140,13 @@ def rows(board: Mapping[str, Any]) -> list[list[str]]:
         else:
             differences = [own["differences"][rate] for rate in _UNITS]
             cells += [f"{100 * d['value']:+.2f}{_within(d['interval'], '+.2f')}" for d in differences]
-        found.append([name, *cells, f"{own['lines_per_s']:.0f}"])
-    return found
+        rows.append([name, *cells, f"{own['lines_per_s']:.0f}"])
+    return head, rows
 
 
 def table(board: Mapping[str, Any]) -> str:
     """Return what board.json holds as a table in Markdown, and what its figures are."""
-    cells = rows(board)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
-    shown = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
-    return "\n".join(shown) + (
+    return markdown_table(*columns(board)) + (
         f"\n\n{board['split']}: {board['lines']} lines, scored by {board['scorer']}; "
         f"intervals drawn over {board['units']} {board['over']}, "
         f"of differences (percentage points) the same {board['over']} of both. "

@@ -55,4 +55,4 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
     after = line.scored(config, lines, mended, about=about, output=output)
     values = line.values(after.summary) | {f"before/{name}": value for name, value in about["before"].items()}
     current.metrics(common.metrics(config.split, values), 0)
-    return Outcome(after.summary, f"before: {before.table}\nafter: {after.table}", after.error)
+    return Outcome(after.summary, f"before: {before.table}\n\nafter: {after.table}", after.error)

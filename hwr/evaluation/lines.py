@@ -19,6 +19,7 @@ from hwr.scoring.bootstrap import Resampling
 from hwr.scoring.report import Scorer, Scores, Texts, compare
 from hwr.stages import build
 from hwr.stages.line.training import reading_item
+from hwr.tables import text_table
 from hwr.tracking import Run
 from hwr.weights import Weights
 
@@ -67,23 +68,18 @@ def scored(
 
 
 def table(split: str, summary: dict[str, Any]) -> str:
-    """Return the error rates with their intervals and counts, as rows of text."""
-    rows = [f"{split}: {summary['lines']} lines, scored by {summary['scorer']}"]
-    for name, unit in (("cer", "characters"), ("wer", "words")):
-        interval, counts = summary["intervals"][name], summary[unit]
-        within = (
-            f"[{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]" if interval else "(one line: no interval)"
-        )
-        sums = "  ".join(
-            f"{key[0].upper()} {counts[key]}" for key in ("substitutions", "deletions", "insertions")
-        )
-        rows.append(
-            f"{name.upper()} {100 * summary[name]:6.2f} %  {within}  {counts['reference']} {unit}  {sums}"
-        )
+    """Return the error rates with their intervals and counts, then those of groups, as a text table."""
     groups = summary["groups"] if len(summary["groups"]) > 1 else {}
-    for name, group in groups.items():
-        rows.append(f"CER {100 * group['cer']:6.2f} %  {name} ({group['lines']} lines)")
-    return "\n".join(rows)
+    rates = [("CER", summary, "cer", "characters"), ("WER", summary, "wer", "words")]
+    rates += [(f"CER of {name}", group, "cer", "characters") for name, group in groups.items()]
+    rows = []
+    for title, scores, rate, unit in rates:
+        interval = scores["intervals"][rate] if "intervals" in scores else None
+        within = f"[{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]" if interval else ""
+        counts = [str(count) for count in scores[unit].values()]
+        rows.append([title, f"{100 * scores[rate]:.2f} %", within, str(scores["lines"]), *counts])
+    head = ("", "rate", "95 % interval", "lines", "length", "substituted", "deleted", "inserted")
+    return f"{split}: {summary['lines']} lines, scored by {summary['scorer']}\n{text_table(head, rows)}"
 
 
 def _picture(config: EvaluateConfig, lines: Lines, texts: Texts, scores: Scores) -> NDArray[np.uint8]:

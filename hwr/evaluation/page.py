@@ -36,6 +36,7 @@ from hwr.scoring.page import Alignment, FoundLine, TrueLine
 from hwr.scoring.report import Scorer, Texts, compare
 from hwr.stages import boxes as box_parts
 from hwr.stages import build
+from hwr.tables import text_table
 from hwr.tracking import Run
 from hwr.transcription.page_reader import Found, Given, PageReader
 from hwr.transcription.pipeline import page_reader
@@ -243,7 +244,8 @@ def _table(split: str, summary: dict[str, Any]) -> str:
         f"order-free: bag of words WER {100 * summary['bag_of_words_wer']:.2f} %; "
         f"in reading order: page CER {100 * summary['page_text_cer']:.2f} %"
     )
-    rows.append(f"{'given':16}{'CER':>9}{'missed':>8}{'extra':>7}")
-    for name, own in summary["budget"].items():
-        rows.append(f"{name:16}{100 * own['cer']:7.2f} %{own['missed_lines']:8}{own['extra_lines']:7}")
-    return "\n".join(rows)
+    budget = [
+        (name, f"{100 * own['cer']:.2f} %", str(own["missed_lines"]), str(own["extra_lines"]))
+        for name, own in summary["budget"].items()
+    ]
+    return "\n".join([*rows, text_table(("given", "CER", "missed", "extra"), budget)])

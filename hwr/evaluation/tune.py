@@ -24,10 +24,10 @@ from hwr.language.files import replacing
 from hwr.scoring import edits
 from hwr.scoring.counts import Counts
 from hwr.stages import build, parts
+from hwr.tables import text_table
 from hwr.tracking import Run
 
 DECODERS = ROOT / "conf" / "decoder"
-_LEAST = 6  # characters of a column
 _REMEMBERED = 1 << 16  # counted lines: from one setting to the next most read the same
 _characters = lru_cache(_REMEMBERED)(edits.characters)
 _words = lru_cache(_REMEMBERED)(edits.words)
@@ -67,9 +67,7 @@ class Trials:
             current.parameters(setting)
             current.metrics(_metrics(self.config.split, trial), 0)
         self.done.append(trial)
-        if len(self.done) == 1:
-            print(head(setting))
-        print(row(trial), flush=True)
+        print(f"{_named(setting)}: CER {100 * cer:.2f} %, WER {100 * wer:.2f} %", flush=True)
         return float(getattr(trial, self.config.monitor))
 
     def of(self, setting: Setting) -> Trial:
@@ -101,8 +99,9 @@ def run(composed: Composed) -> Path:
         parent.text("decoder.yaml", said)
     before = trials.done[0]
     print(
-        f"\nbest: {_named(chosen.setting)}\n{_change('CER', before.cer, chosen.cer)}, "
-        f"{_change('WER', before.wer, chosen.wer)}\nwritten to {output}"
+        f"\n{trial_table(trials.done)}\n\nbest: {_named(chosen.setting)}\n"
+        f"{_change('CER', before.cer, chosen.cer)}, {_change('WER', before.wer, chosen.wer)}\n"
+        f"written to {output}"
     )
     print(f"run {parent.id}\nlook: {parent.url}")
     return output
@@ -150,17 +149,18 @@ def rates(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[float, 
     )
 
 
-def head(setting: Setting) -> str:
-    """Return the head of the table of trials."""
-    keys = [f"{key:>{_LEAST}}" for key in setting]
-    return "  ".join([*keys, f"{'CER':>7}", f"{'WER':>7}", f"{'lines/s':>7}"])
-
-
-def row(trial: Trial) -> str:
-    """Return the row of a trial."""
-    values = [f"{value!s:>{max(_LEAST, len(key))}}" for key, value in trial.setting.items()]
-    figures = [f"{100 * trial.cer:6.2f}%", f"{100 * trial.wer:6.2f}%", f"{trial.lines_per_s:7.0f}"]
-    return "  ".join([*values, *figures])
+def trial_table(trials: Sequence[Trial]) -> str:
+    """Return the trials in the order they were made, as a text table."""
+    rows = [
+        [
+            *map(str, trial.setting.values()),
+            f"{100 * trial.cer:.2f} %",
+            f"{100 * trial.wer:.2f} %",
+            f"{trial.lines_per_s:.0f}",
+        ]
+        for trial in trials
+    ]
+    return text_table([*trials[0].setting, "CER", "WER", "lines/s"], rows)
 
 
 def _leaves(space: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Sequence[Any]]]:
@@ -215,7 +215,7 @@ def _keep(parent: Run, config: TuneConfig, trials: Trials, chosen: Trial) -> Non
     parent.metrics({f"best/{key}": value for key, value in _metrics(config.split, chosen).items()}, 0)
     parent.metrics({"trials": len(trials.done)}, 0)
     parent.tags({"best_run": chosen.run})
-    parent.text("trials.txt", "\n".join([head(chosen.setting), *map(row, trials.done)]) + "\n")
+    parent.text("trials.txt", trial_table(trials.done) + "\n")
 
 
 def _metrics(split: str, trial: Trial) -> dict[str, float]:

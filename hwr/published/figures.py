@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hwr.tables import text_table
+
 LOSS_TOLERANCE = 0.05  # of the first epoch's loss, relative
 ERROR_TOLERANCE = 0.15  # of the lowest monitored error (half of what is learnt at most) and of the test error
 DECIMALS = 4  # of rates, where counts are exact
@@ -62,15 +64,11 @@ class Outcome:
 
     def table(self) -> str:
         """Return the figures as rows of text, and whether the result is reproduced."""
-        rows = [("", "recorded", "got", "")]
-        rows += [(own.name, *_shown(own), "" if own.same else "differs") for own in self.figures]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows
-        ]
+        rows = [(own.name, *_shown(own), "" if own.same else "differs") for own in self.figures]
+        table = text_table(("figure", "recorded", "got", ""), rows)
         count = sum(not own.same for own in self.figures)
         verdict = "reproduced" if self.kept else f"not reproduced: {count} of {len(self.figures)} differ"
-        return "\n".join([f"demanded: {self.demand}", *(line.rstrip() for line in lines), verdict])
+        return f"demanded: {self.demand}\n{table}\n{verdict}"
 
 
 def score_figures(before: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Figure]:

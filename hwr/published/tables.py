@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hwr.evaluation import decoders, publish
+from hwr.tables import markdown_table
 
 Rows = list[list[str]]
 
@@ -21,9 +22,7 @@ def tables() -> dict[str, str]:
     for target, (head, rows) in COLUMNS.items():
         own = {name: result for name, result in found.items() if result["target"] == target}
         if own:
-            cells = [head, *(row for item in own.items() for row in rows(*item))]
-            first, *others = [f"| {' | '.join(row)} |" for row in cells]
-            made[target] = "\n".join([first, "|" + "---|" * len(head), *others])
+            made[target] = markdown_table(head, [row for item in own.items() for row in rows(*item)])
     return made
 
 
@@ -58,7 +57,7 @@ def _page(name: str, result: Mapping[str, Any]) -> Rows:
 
 def _decoders(name: str, result: Mapping[str, Any]) -> Rows:
     """Return a row for each decoder."""
-    _, *rows = decoders.rows(result)
+    _, rows = decoders.columns(result)
     first = [f"{_link(name)}, {result['lines']} lines", *[""] * (len(rows) - 1)]
     names = [f"{own}{' (baseline)' if own == result['baseline'] else ''}" for own, *_ in rows]
     return [[place, own, *row[1:]] for place, own, row in zip(first, names, rows, strict=True)]

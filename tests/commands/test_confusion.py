@@ -53,10 +53,10 @@ def test_most_frequent_confusions_are_printed() -> None:
     )
     assert table(counted, 3).splitlines() == [
         "4 lines, 20 characters, 6 edits",
-        "  true   read  count  of true",
-        "   ' '      -      3  100.00 %",
-        "   'a'    'o'      2   25.00 %",
-        "     -    'x'      1",
+        "true  read  count   of true",
+        "' '   -         3  100.00 %",
+        "'a'   'o'       2   25.00 %",
+        "-     'x'       1",
     ]
     assert table(counted, 0) == "4 lines, 20 characters, 6 edits"
 

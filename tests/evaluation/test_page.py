@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from hwr.decoding.greedy import GreedyDecoder
+from hwr.evaluation import page as page_target
 from hwr.images.load import GreyImage
 from hwr.layout.cut import Cut
-from hwr.stages import build
 from hwr.tracking import Store
 from hwr.transcription.page_reader import Found, Given
 from hwr.transcription.transcript import ReadLine
@@ -47,7 +47,7 @@ class Reader:
 def reader(monkeypatch: pytest.MonkeyPatch) -> Reader:
     """Return what reads the pages in place of networks."""
     made = Reader()
-    monkeypatch.setattr(build, "page_reader", lambda config, load: made)
+    monkeypatch.setattr(page_target, "page_reader", lambda config, load: made)
     return made
 
 

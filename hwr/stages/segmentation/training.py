@@ -20,6 +20,7 @@ from hwr.stages.paragraph.stage import BoxTask
 from hwr.stages.parts import Training
 from hwr.stages.segmentation.stage import METRICS as METRICS
 from hwr.stages.segmentation.stage import SegmentationStage
+from hwr.tables import text_table
 from hwr.tracking import Store
 
 LOSSES = (MultiBoxLoss,)
@@ -67,14 +68,15 @@ def anchor_table(config: TrainConfig) -> str:
     context = build.device(config.device)
     grid = build.detector(config, batch_size=config.batch_size, context=context).grid
     pages, _ = box_parts.inspected_pages(config)
-    rows = [f"{'split':8}{'boxes':>8}{'IoU 0.4':>10}{'0.5':>8}{'0.6':>8}{'0.7':>8}{'mean':>8}"]
+    rows = []
     for split in SPLITS:
         if any(page.split == split and page.lines for page in pages):
             boxes = np.concatenate(samples(pages, config, split, progress=True).boxes)
             best = anchors.best(boxes, grid)
-            shares = "".join(f"{100 * (best >= least).mean():7.1f}%" for least in (0.4, 0.5, 0.6, 0.7))
-            rows.append(f"{split:8}{len(boxes):8}  {shares}{best.mean():8.3f}")
-    return "\n".join([*rows, f"{len(grid)} anchors; share of boxes whose best anchor has that IoU or more"])
+            shares = [f"{100 * (best >= least).mean():.1f} %" for least in (0.4, 0.5, 0.6, 0.7)]
+            rows.append([split, str(len(boxes)), *shares, f"{best.mean():.3f}"])
+    table = text_table(("split", "boxes", "IoU 0.4", "0.5", "0.6", "0.7", "mean"), rows)
+    return f"{table}\n{len(grid)} anchors; share of boxes whose best anchor has that IoU or more"
 
 
 def samples(pages: Sequence[Page], config: TrainConfig, split: str, *, progress: bool) -> BoxSet:
