@@ -100,7 +100,7 @@ def _rows(name: str) -> str:
     """Return the rows of a result in the tables of published results."""
     lines = tables()[name.partition("/")[0]].splitlines()
     first = next(n for n, line in enumerate(lines) if f"[`{name}`]" in line)
-    more = (n for n in range(first + 1, len(lines)) if not lines[n].startswith("|  |"))
+    more = (n for n in range(first + 1, len(lines)) if not re.match(r"\|\s+\|", lines[n]))
     return "\n".join(lines[first : next(more, len(lines))])
 
 
