@@ -1,4 +1,4 @@
-"""The exceptions for what a user gave wrong: their message is one line that names thing and remedy."""
+"""Exceptions for bad input. The message is one line that names the key, file or value and the remedy."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,4 @@ class InputError(ValueError):
 
 
 class NoRoomError(InputError):
-    """A file cannot be written, the disk is full say; with room the same works."""
+    """Report a file that cannot be written, because the disk is full for example."""

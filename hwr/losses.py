@@ -13,9 +13,9 @@ class CtcLoss(gluon.Block):
 
     loss = ctc(logits, labels) + shortcut_weight * ctc(shortcut, labels), where ctc is the negative logarithm
     of the probability of all paths that read `labels` (Graves et al., ICML 2006, equation 8); the second head
-    is the "CTC shortcut" of Retsinas et al. (DAS 2022, section 3.4). Blank is the last class. A line that no
-    path reads, as it has more characters and repeated neighbours than steps, would cost infinity; it costs 0
-    and has no gradient.
+    is the "CTC shortcut" of Retsinas et al. (DAS 2022, section 3.4). Blank is the last class. If a line has
+    more characters and repeated neighbours than steps, no path reads it: its loss is 0 instead of infinity,
+    and it has no gradient.
 
     Inputs: logits and shortcut (T, N, C), labels (N, L) padded with -1. Output: (N,).
     """
@@ -66,9 +66,8 @@ class IouLoss(gluon.HybridBlock):
     """One minus the intersection over union, one value a box ("UnitBox", Yu et al. 2016, without the log).
 
     loss = 1 - I / U, I = w h of the shared part, U = A + A' - I; sides below 0 count as 0, and `epsilon`
-    keeps U above 0. Where the boxes are disjoint, or the predicted one is turned inside out, I is 0
-    whatever small step is taken, so the loss is 1 and its gradient **zero**: train with MSE first, until
-    boxes overlap.
+    keeps U above 0. If the boxes are disjoint, or the predicted one has a negative side, the loss is 1 and
+    its gradient is **zero**: train with MSE first, until boxes overlap.
 
     Inputs: predicted and true (N, 4). Output: (N,), in [0, 1].
     """
@@ -96,9 +95,9 @@ class MultiBoxLoss(gluon.Block):
 
     loss = (sum over positives and mined negatives of -log p(class) + box_weight * sum over positives of
     smooth_l1(offset - target)) / number of positives (Liu et al., "SSD", ECCV 2016, equations 1 to 3).
-    Targets are those of MXNet's MultiBoxTarget: an anchor is positive from IoU `overlap` on, and the best one
-    of every box always; of the others the hardest `negatives` for each positive are negatives. An image
-    without boxes costs 0 and teaches nothing.
+    Targets are those of MXNet's MultiBoxTarget: an anchor is positive if its IoU with a box is at least
+    `overlap`, or if it is the best anchor of a box; for each positive, the `negatives` hardest others are
+    negatives. An image without boxes has loss 0 and no gradient.
 
     Inputs: anchors (1, A, 4), scores (N, 2, A), offsets (N, 4 A), boxes (N, K, 4) padded with -1.
     Output: (N,).

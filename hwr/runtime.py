@@ -1,7 +1,7 @@
 """Prepare the process before MXNet is imported: engine, threads, allocator, NumPy alias, quiet start-up.
 
 Every value set here is a default: a variable that is already in the environment wins (`HWR_ALLOCATOR=system`
-keeps the C library's own allocator settings). What each brings is in `docs/decisions/0003-process.md`.
+keeps the C library's own allocator settings). `docs/decisions/0003-process.md` says what each setting gains.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ _ALLOCATOR = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2_000_000_000), (_M_TOP_PAD,
 
 
 def prepare() -> None:
-    """Set what MXNet and other libraries read once, at their import; call before any of them is imported."""
+    """Set the variables that MXNet and other libraries read at import; call it before they are imported."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
@@ -52,7 +52,7 @@ def prepare() -> None:
 
 
 def start() -> None:
-    """Import MXNet, if it is not yet, and start its engine without the line that it writes.
+    """Import MXNet if it is not imported yet, and start its engine without its log line.
 
     Call before anything is computed.
     """
@@ -70,7 +70,7 @@ def available_cores() -> int:
 
 
 def describe() -> dict[str, str]:
-    """Return what the bits of a result depend on: versions, processor, instruction set, threads, engine."""
+    """Return what exact results depend on: versions, processor, instruction set, threads, engine."""
     import mxnet
 
     return {
@@ -94,7 +94,7 @@ def instruction_set() -> str:
 
 
 def widest_instruction_set() -> str:
-    """Name the widest vector instructions of this processor, which not every library can be kept from."""
+    """Name the widest vector instructions of this processor; some libraries use them in any case."""
     flags = set(_cpuinfo("flags").split())
     for name, flag in (("AVX512_CORE_BF16", "avx512_bf16"), ("AVX512_CORE_VNNI", "avx512_vnni"),
                        ("AVX512_CORE", "avx512bw"), ("AVX2", "avx2"), ("AVX", "avx")):  # fmt: skip
@@ -105,7 +105,7 @@ def widest_instruction_set() -> str:
 
 @contextlib.contextmanager
 def _without(words: str) -> Iterator[None]:
-    """Leave out the lines with `words` of what is written to standard error meanwhile, by C code as well."""
+    """Drop lines that contain `words` from standard error, also those written by C code."""
     with tempfile.TemporaryFile() as said:
         sys.stderr.flush()
         shown = os.dup(2)
@@ -124,7 +124,7 @@ def _without(words: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hidden(*packages: str) -> Iterator[None]:
-    """Let imports of packages that are not imported yet fail meanwhile."""
+    """Make imports of these packages fail, unless they are imported already."""
     hidden = [name for name in packages if name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Texts in Unicode NFC and the alphabet that turns them into class indices; blank is the last class."""
+"""Normalise texts to Unicode NFC, and map characters to class indices; blank is the last class."""
 
 import hashlib
 import json
@@ -19,13 +19,13 @@ class UnknownCharacterError(InputError):
 
 
 def nfc(text: str) -> str:
-    """Return `text` in NFC, every run of white space one space, none at the ends."""
+    """Return `text` in NFC, with each run of white space as one space and none at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The characters a recogniser can write, in class order; class `blank` follows the last of them."""
+    """The characters that a recogniser can write, in class order; class `blank` comes last."""
 
     symbols: str
 
@@ -40,7 +40,7 @@ class Alphabet:
 
     @classmethod
     def from_json(cls, text: str) -> "Alphabet":
-        """Read what `to_json` wrote; raise InputError when it is anything else."""
+        """Parse the output of `to_json`; raise InputError for anything else."""
         try:
             symbols = json.loads(text)["symbols"]
         except (ValueError, KeyError, TypeError):

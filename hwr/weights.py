@@ -1,6 +1,6 @@
 """A weights folder: network.params, config.yaml, alphabet.json where text is read, a manifest with SHA-256s.
 
-Loading refuses a folder whose files changed; nothing in it is ever unpickled.
+Loading refuses a folder whose files changed. Nothing is unpickled.
 """
 
 import errno
@@ -37,7 +37,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What fine-tuning took: layers, characters whose output rows are shared, and what it could not take."""
+    """What fine-tuning took over: layers, output rows of shared characters; and what it could not take."""
 
     layers: tuple[str, ...]
     characters: str
@@ -53,7 +53,7 @@ class Transfer:
 def save(
     folder: Path, network: Any, config: str, alphabet: Alphabet | None, *, about: Mapping[str, Any]
 ) -> Weights:
-    """Write a weights folder beside its place, then move it there; an older one is replaced as a whole.
+    """Write a weights folder; an older one is replaced as a whole.
 
     Raises OSError where it cannot be written.
     """
@@ -77,7 +77,7 @@ def copy(weights: Weights, folder: Path, config: str) -> Weights:
 
 
 def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
-    """Check a weights folder and return what it holds, parameters left on disk.
+    """Check a weights folder and return its contents; parameters stay on disk.
 
     Raises InputError when a file is missing or changed, or when `alphabet` is given and differs.
     """

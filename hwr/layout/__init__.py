@@ -1,1 +1,1 @@
-"""A page's layout: ink, baselines, seams between lines, reading order."""
+"""Page layout without a network: ink, baselines, seams between lines, reading order."""

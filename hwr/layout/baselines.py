@@ -1,4 +1,4 @@
-"""The baselines of the lines on a sheet: where ink above gives way to paper below, along the box."""
+"""Estimate the baseline of each line box: the boundary between ink above and paper below."""
 
 from dataclasses import dataclass
 
@@ -28,21 +28,21 @@ _DOUBT = 0.05  # of the height off the curve at which a stretch counts half
 
 @dataclass(frozen=True)
 class Lines:
-    """Where lines stand: `curves` are baselines c0 + c1 u + c2 u², u counted from the box's centre, in px."""
+    """Baselines: `curves` are c0 + c1 u + c2 u², with u measured from the box's centre, in px."""
 
     boxes: FloatArray  # (N, 4)
     heights: FloatArray  # (N,) without what the slope adds to the box
     curves: FloatArray  # (N, 3)
 
     def at(self, xs: FloatArray) -> FloatArray:
-        """Return how far down every baseline is at `xs` (n,), kept inside its box: (N, n)."""
+        """Return the row of every baseline at `xs` (n,), kept inside its box: (N, n)."""
         u = xs - self.boxes[:, ::2].mean(axis=1)[:, None]
         c0, c1, c2 = self.curves.T[:, :, None]
         return np.asarray(np.clip(c0 + u * (c1 + u * c2), self.boxes[:, 1:2], self.boxes[:, 3:4]))
 
 
 def find(sheet: Sheet) -> Lines:
-    """Return the baseline of every box of `sheet`; level with the page where there is too little ink."""
+    """Return the baseline of every box of `sheet`; a level one if a box has too little ink."""
     skew = _skew(sheet.ink)
     curves = np.array([_curve(sheet.ink, box, skew) for box in sheet.boxes])
     return Lines(sheet.boxes, _level_heights(sheet.boxes, curves[:, 1]), curves)
@@ -93,9 +93,9 @@ def _curve(ink: NDArray[np.uint8], box: FloatArray, skew: float) -> FloatArray:
 
 
 def _edges(ink: NDArray[np.uint8], box: FloatArray, height: float) -> tuple[FloatArray, float, FloatArray]:
-    """Return how much more ink is above than below every row of a box, by stretches as wide as it is high.
+    """Return how much more ink is above than below each row of a box, for columns as wide as the box is high.
 
-    The table (R, C), the row of `ink` it starts at, and where its columns are, from the box's centre.
+    Returns the table (R, C), the row of `ink` where it starts, and its columns' offsets from the centre.
     """
     reach = max(1, round(_CORE * height))
     top, bottom = int(box[1]) - reach, int(np.ceil(box[3])) + reach
@@ -111,7 +111,7 @@ def _edges(ink: NDArray[np.uint8], box: FloatArray, height: float) -> tuple[Floa
 
 
 def _bend(table: FloatArray, rows: FloatArray, us: FloatArray, height: float) -> FloatArray:
-    """Return the curve (3,) that gently bends a straight baseline, which is at `rows` (C,) of `table`."""
+    """Return the curve (3,) that bends a straight baseline, at `rows` (C,) of `table`, a little."""
     count, reach = len(us), max(1, round(_WOBBLE * height))
     off = np.arange(-reach, reach + 1)[:, None]  # (K, 1)
     at = np.clip(np.rint(rows).astype(int) + off, 0, len(table) - 1)  # (K, C)

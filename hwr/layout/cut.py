@@ -1,7 +1,7 @@
-"""Cuts lines out of overlapping boxes: a tight polygon and a baseline for each; knows no detector, no reader.
+"""Cut lines out of overlapping boxes: a tight polygon and a baseline for each. Knows no network.
 
-The ink of a page comes first (`sheet`), then the baselines (`baselines`), and seams of least ink between them
-(`seams`). Numbers of the search are shares of a line's height, measured on the handwriting of Copiste.
+The steps are the page's ink (`ink`), the baselines (`baselines`), and the seams of least ink between them
+(`seams`). Constants of the search are fractions of a line's height, tuned on the handwriting of Copiste.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _KNOTS = 5  # of a baseline
 
 @dataclass(frozen=True)
 class Cut:
-    """What is cut out of the page for a box: fractions of the page; the baseline runs from left to right."""
+    """A line cut out of a page, in fractions of the page; the baseline runs from left to right."""
 
     box: Box
     polygon: tuple[Point, ...]

@@ -1,4 +1,4 @@
-"""The part of a page that its line boxes cover, at a standard scale: ink alone, without ruled lines."""
+"""Extract the ink that the line boxes of a page cover, at a standard scale, without ruled lines."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ _RULE_THICKNESS = 8  # px at most, with what the search adds to it
 
 @dataclass(frozen=True)
 class Sheet:
-    """Ink, 0 on paper and 255 in a stroke, and the boxes on it."""
+    """Ink (0 on paper, 255 in a stroke) and the boxes on it."""
 
     ink: NDArray[np.uint8]  # (H, W)
     boxes: FloatArray  # (N, 4) px of `ink`
@@ -30,12 +30,12 @@ class Sheet:
     size: FloatArray  # (2,) width and height of the page
 
     def to_page(self, points: FloatArray) -> FloatArray:
-        """Take points (P, 2) in px of `ink` to px of the page, and no farther than its edges."""
+        """Map points (P, 2) in px of `ink` to px of the page, clipped to its edges."""
         return np.asarray(np.clip(points / self.factor + self.origin, 0, self.size))
 
 
 def lay(page: GreyImage, boxes: FloatArray) -> Sheet:
-    """Return what `boxes` (N, 4), at least one, cover of `page`."""
+    """Return the ink of the part of `page` that `boxes` (N, 4), at least one, cover."""
     size = np.array(page.shape[::-1], dtype=np.float64)
     low = np.clip(boxes[:, :2] * size, 0, np.maximum(size - _LEAST, 0))
     high = np.clip(np.maximum(boxes[:, 2:] * size, low + _LEAST), 0, size)

@@ -1,8 +1,8 @@
-"""Reading order from boxes alone: words into lines, lines into columns; writing runs left to right and down.
+"""Reading order from boxes: words into lines, lines into columns, left to right and top to bottom.
 
-Boxes are first sorted by their coordinates, so the order they come in changes nothing. A page may lie up to
-5 degrees askew: the skew is estimated from the boxes and undone before anything is compared. In here the unit
-is the page's width on both axes.
+Boxes are sorted by their coordinates first, so their order does not matter. A page may be skewed by up to
+5 degrees: the skew is estimated from the boxes and removed first. The unit in this module is the page's
+width, on both axes.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _BREAK, _GUTTER = 1.75, 2.5  # in spaces between words: a gap that may be a gutt
 
 
 def into_lines(words: FloatArray, *, aspect: float) -> list[list[int]]:
-    """Return (N, 4) word boxes as lines in reading order, each the indices of its words left to right.
+    """Group (N, 4) word boxes into lines in reading order, each the indices of its words left to right.
 
     `aspect` is the page's height / width in pixels. A line never reaches across two columns.
     """
@@ -101,7 +101,7 @@ def _skew_of_lines(boxes: FloatArray) -> float:
 def _turned(boxes: FloatArray, skew_rad: float) -> FloatArray:
     """Return `boxes` turned upright.
 
-    What is w by h lies askew in a box w cos + h sin wide and w sin + h cos high.
+    A rectangle of w by h that is skewed has a box w cos + h sin wide and w sin + h cos high.
     """
     sine, cosine = np.sin(skew_rad), np.cos(skew_rad)
     x, y = _centres(boxes).T

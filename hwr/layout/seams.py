@@ -1,4 +1,4 @@
-"""Seams of least ink between the baselines of neighbouring lines, found on straightened strips."""
+"""Find the paths of least ink between neighbouring baselines, on straightened strips."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ _LEAST_UP, _LEAST_DOWN = 0.4, 0.2  # of the height that letters reach from the b
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a line seen from its baseline: rows count away from it, `ROWS` to the line's height."""
+    """One side of a line: rows count away from its baseline, `ROWS` to the line's height."""
 
     ink: NDArray[np.float32]  # (n, _REACH + 1) in [0, 1]
     near: float  # the seam runs beyond this row
@@ -37,21 +37,21 @@ class Side:
 
 
 def columns(lines: Lines, i: int) -> FloatArray:
-    """Return where the strip of line `i` has its columns (n,), from the box's left to its right."""
+    """Return the x positions (n,) of the columns of line `i`'s strip, from the box's left to its right."""
     x1, _, x2, _ = lines.boxes[i]
     count = np.clip(np.ceil((x2 - x1) / lines.heights[i] * ROWS) + 1, 8, _COLUMNS)
     return np.asarray(np.linspace(x1, x2, int(count)))
 
 
 def sides(ink: NDArray[np.uint8], lines: Lines) -> list[Side]:
-    """Return what lies above and below every line: 2 N sides, a line's upper one before its lower one."""
+    """Return both sides of every line: 2 N sides, a line's upper side before its lower one."""
     strips = [_strip(ink, lines, i) for i in range(len(lines.boxes))]
     cores = np.array([_core(strip) for strip in strips]) * lines.heights / ROWS  # (N,) px
     return [side for i, strip in enumerate(strips) for side in _sides(lines, cores, strip, i)]
 
 
 def find(sides: list[Side]) -> list[FloatArray]:
-    """Return for each side the rows (n,) along which least ink is cut, inside the corridor."""
+    """Return for each side the rows (n,) of the path that cuts the least ink inside the corridor."""
     found: list[FloatArray] = []
     for first in range(0, len(sides), _BATCH):
         batch = sides[first : first + _BATCH]
@@ -66,7 +66,7 @@ def find(sides: list[Side]) -> list[FloatArray]:
 
 
 def extent(side: Side, seam: FloatArray) -> FloatArray:
-    """Return how many rows a polygon reaches (n,): to the seam, or as far as the line's own ink does."""
+    """Return how many rows a polygon reaches (n,): to the seam, or to the end of the line's own ink."""
     own = side.ink * (np.arange(_REACH + 1) <= seam[:, None])  # (n, R)
     inked = np.flatnonzero(own.sum(axis=0) > 2)  # less than a stroke's width is dust
     outermost = float(inked[-1]) if len(inked) else 0.0
@@ -83,7 +83,7 @@ def _strip(ink: NDArray[np.uint8], lines: Lines, i: int) -> NDArray[np.float32]:
 
 
 def _core(strip: NDArray[np.float32]) -> float:
-    """Return the x-height in rows: from where on there is half the ink that is right above the baseline."""
+    """Return the x-height in rows: where the ink falls to half of that just above the baseline."""
     level = strip.mean(axis=1)[_REACH::-1]  # (_REACH + 1,) upwards
     least, most = _CORE[0] * ROWS, _CORE[1] * ROWS
     thin = np.flatnonzero(level < level[1 : int(least) + 1].mean() / 2)

@@ -12,7 +12,7 @@ Sizes = Sequence[Sequence[float]]  # (width, height) each, fractions of the imag
 def grid(shapes: Sequence[tuple[int, int]], sizes: Sequence[Sizes]) -> FloatArray:
     """Return the anchors (A, 4) of maps with `shapes` (rows, columns) and the sizes of each of them.
 
-    Map by map, row by row, column by column, size by size: the order in which a detector's heads predict.
+    They are ordered by map, row, column and size, as the detector's heads predict them.
     """
     found = []
     for (rows, columns), own in zip(shapes, sizes, strict=True):

@@ -1,4 +1,4 @@
-"""The parameters of a network as plain arrays, by their place in it."""
+"""The parameters of a network as plain arrays, by their path in it."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def parameters(network: Any) -> dict[str, Any]:
-    """Return the network's parameters by their place in it (`trunk.0.0.weight`), not by counted names."""
+    """Return the network's parameters by their path in it (`trunk.0.0.weight`), not MXNet's names."""
     return dict(network._collect_params_with_prefix())
 
 

@@ -1,4 +1,4 @@
-"""What a network costs: trained parameters and multiply-adds, counted on its graph without running it."""
+"""Count a network's trained parameters and multiply-adds on its graph, without running it."""
 
 import json
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Cost:
 
 
 def cost(network: Any, *inputs: _Shape) -> Cost:
-    """Return what the Gluon `network` costs for inputs of these shapes; its parameters need no values yet.
+    """Return the cost of a Gluon `network` for inputs of these shapes; its parameters need no values yet.
 
-    Convolutions, dense and recurrent layers and products of matrices are counted. Normalisation, activations
-    and pooling are not, with one operation a value where those have hundreds, nor are the biases.
+    Convolutions, dense and recurrent layers and matrix products are counted. Normalisation, activations,
+    pooling and biases are not: they take about one operation a value where those take hundreds.
     """
     names = [f"input{number}" for number in range(len(inputs))]
     outputs = network(*map(mx.sym.var, names))
@@ -36,7 +36,7 @@ def cost(network: Any, *inputs: _Shape) -> Cost:
 
 
 def _macs(graph: dict[str, Any], output_shapes: list[_Shape]) -> int:
-    """Add up the nodes of a graph of which every output is a head, with these shapes."""
+    """Return the multiply-adds of all nodes of a graph, for inputs of these shapes."""
     places = [(node, output) for node, output, *_ in graph["heads"]]
     shapes = dict(zip(places, output_shapes, strict=True))
     total = 0

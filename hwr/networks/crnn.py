@@ -2,7 +2,7 @@
 
 The recipe follows Retsinas et al., "Best Practices for a Handwritten Text Recognition System" (DAS 2022):
 keep the aspect ratio, take the maximum over the height so that one feature column is one time step, and train
-with a second CTC head right on the columns (the shortcut), which the reading path never uses.
+with a second CTC head directly on the columns (the shortcut), which is not used for reading.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ class Crnn(nn.HybridBlock):
     Args:
         classes: C, characters and blank.
         stem: channels of the first convolution, which halves both axes.
-        channels: channels of each stage of residual blocks; a pooling stands before each stage: the first
-            halves both axes, the later ones the height alone.
+        channels: channels of each stage of residual blocks; a pooling precedes each stage: the first
+            halves both axes, the later ones only the height.
         blocks: residual blocks in each stage, as many entries as `channels`.
         hidden: units of the LSTM in each direction.
         layers: stacked LSTM layers.
         dropout: share of column features and of LSTM outputs dropped in training.
 
-    Raises InputError where `channels` and `blocks` differ in length, or an image leaves more than ROWS rows.
+    Raises InputError if `channels` and `blocks` differ in length, or if an image leaves more than ROWS rows.
     """
 
     stride = 4  # px of image width a time step
@@ -72,7 +72,7 @@ class Crnn(nn.HybridBlock):
 def _highest(F: Any, features: Any) -> Any:
     """Return the maximum over the rows of features (N, D, h, T), h up to ROWS: (N, D, T).
 
-    One pooling window over all rows: oneDNN has it, where MXNet's own `max` takes 6 % of a training step.
+    It is one pooling window over all rows, which oneDNN implements: MXNet's `max` takes 6 % of a step.
     """
     if not isinstance(features, mx.sym.Symbol) and features.shape[2] > ROWS:
         raise InputError(
@@ -85,7 +85,7 @@ def _highest(F: Any, features: Any) -> Any:
 def _lstm(width: int, hidden: int, layers: int, dropout: float) -> Any:
     """Return stacked bidirectional LSTMs (T, N, width) to (T, N, 2 * hidden), each a block of its own.
 
-    On a CPU MXNet's fused stack takes `dropout` and ignores it; between blocks it is a layer like any other.
+    On a CPU, MXNet's fused stack ignores `dropout`, so dropout is a layer between the blocks.
     """
     stack = nn.HybridSequential(prefix="lstm_")
     with stack.name_scope():

@@ -10,19 +10,18 @@ from hwr.networks.backbone import ConvBlock, ResidualBlock
 
 
 class Extent(nn.HybridBlock):
-    """Find how far handwriting extends on page images (N, 1, H, W), ink 1 on paper 0: boxes (N, 4).
+    """Find the box around the handwriting on page images (N, 1, H, W), ink 1 on paper 0: boxes (N, 4).
 
-    A map tells of every place how surely it is handwriting. A row is as sure as its surest place, and the box
-    begins where the first sure row does: with p_j the probability of row j of P, its upper edge is the
-    expected share of rows before the first written one, sum over i of prod over j <= i of (1 - p_j), over P.
-    The other edges likewise. So what has to be learnt is local, and two hundred pages show it ten thousand
-    times over, where a dense layer over all features would have to learn every place by itself.
+    A map gives the probability of handwriting at each position. The probability of a row is the maximum over
+    its positions. The upper edge of the box is the expected share of rows before the first written one: with p_j
+    the probability of row j of P, sum over i of prod over j <= i of (1 - p_j), over P. The other edges are
+    computed alike. So the network only learns a local property, of which two hundred pages hold ten thousand
+    examples; a dense layer over all features would have to learn each position separately.
 
     Args:
         stem: channels of the first convolution, which halves both axes.
-        channels: channels of each stage, a pooling and a residual block; what lies around a place is seen in
-            the later ones.
-        hidden: channels in which the stages are summed up, from the last to the first.
+        channels: channels of each stage, a pooling and a residual block; later stages see more context.
+        hidden: channels in which the stages are summed, from the last to the first.
 
     """
 
@@ -81,7 +80,7 @@ def resnet34(*, hidden: int, dropout: float) -> Any:
 
 
 def _ends(F: Any, sure: Any) -> tuple[Any, Any]:
-    """Return where a profile (N, P) of logits begins and ends to be sure, in [0, 1], (N, 1) each."""
+    """Return the expected first and last written position of logits (N, P), in [0, 1], (N, 1) each."""
     nothing = -F.Activation(sure, act_type="softrelu")  # log of the probability that nothing is written there
     before = F.mean(F.exp(F.cumsum(nothing, axis=1)), axis=1, keepdims=True)
     after = F.mean(F.exp(F.cumsum(F.flip(nothing, axis=1), axis=1)), axis=1, keepdims=True)

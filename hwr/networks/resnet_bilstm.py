@@ -17,7 +17,7 @@ class ResnetBilstm(nn.HybridBlock):
     The published network cut the features of a 60 x 800 px image, 200 columns and 100 columns, both into 160
     steps, so that a step held 1.25 columns of the one and 0.625 of the other. Here a step is one column of
     the fine scale, and two steps share the LSTM outputs of one column of the coarse scale: 200 steps at
-    800 px, any width, no column torn.
+    800 px. Any width is allowed, and no column is split.
 
     H is fixed by the first image that is read. The trunk is built empty: nothing is downloaded.
 
@@ -45,7 +45,7 @@ class ResnetBilstm(nn.HybridBlock):
             self.output = nn.Dense(classes, flatten=False, in_units=4 * hidden, prefix="output_")
 
     def hybrid_forward(self, F: Any, images: Any) -> tuple[Any, Any]:
-        """Return the logits (T, N, C), twice: this network has no head of its own for the CTC shortcut."""
+        """Return the logits (T, N, C) twice: this network has no separate head for the CTC shortcut."""
         fine = self.trunk(images)  # (N, 64, H/4, T)
         coarse = self.downsampling(fine)  # (N, channels, H/8, T/2)
         fine = self.fine(_columns(F, fine))  # (T, N, 2 * hidden)

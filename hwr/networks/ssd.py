@@ -19,11 +19,11 @@ Sizes = Sequence[Sequence[float]]  # (width, height) each, fractions of the imag
 class Ssd(nn.HybridBlock):
     """Detect boxes in images (N, 1, H, W), ink 1 on paper 0: scores (N, 2, A) and offsets (N, 4 A).
 
-    Class 0 is the ground, class 1 a box; the offsets are those of MXNet's MultiBox operators. The anchors'
+    Class 0 is background, class 1 a box; the offsets are those of MXNet's MultiBox operators. The anchors'
     order is that of `hwr.networks.anchors.grid`, with the maps of `shapes` and the given `anchors`.
 
     Args:
-        scales: one block after the other; the features of each are predicted from.
+        scales: blocks in sequence; boxes are predicted from the features of each.
         anchors: widths and heights for each scale, fractions of the image.
 
     """
@@ -67,7 +67,7 @@ def compact(
     *, stem: int, channels: Sequence[int], strides: Sequence[Sequence[int]], blocks: Sequence[int],
     reach: int, anchors: Sequence[Sizes],
 ) -> Ssd:  # fmt: skip
-    """Return the default detector; its last stages, as many as `anchors` has scales, are predicted from.
+    """Return the default detector; it predicts from its last stages, one for each scale of `anchors`.
 
     `stem`: channels of the first convolution, which halves both axes. `channels`, `strides` (down, across)
     and `blocks`: of each stage, a pooling and residual blocks. `reach`: columns that the convolutions along

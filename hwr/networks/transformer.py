@@ -1,4 +1,4 @@
-"""Network of stage `denoiser`: a small transformer over characters, from text as read to text as written."""
+"""Network of stage `denoiser`: a small transformer over characters that corrects a text as read."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ _LEAST = 1e-10  # added to every probability: its logarithm stays finite
 
 
 class Memory(NamedTuple):
-    """What the decoder looks up of N encoded texts."""
+    """Keys and values of N encoded texts, for the decoder."""
 
     keys: list[Any]  # of each layer, (N * heads, S, width / heads)
     values: list[Any]  # the same
@@ -26,15 +26,16 @@ class Transformer(nn.HybridBlock):
 
     Encoder and decoder with normalisation before each layer (Vaswani et al., NIPS 2017; Xiong et al., ICML
     2020; root mean squares alone, Zhang and Sennrich, NeurIPS 2019, with the gain left to the next layer).
-    What is to be learnt is small, as most characters stay:
-    - a place sees its neighbours from the start, the decoder those before it: one dense layer over all;
-    - heads prefer what is near, the decoder what is near the diagonal, by fixed slopes (Press et al., ICLR
-      2022), so no place has a number and texts of any length are alike;
+    Most characters stay as they are, so the network is built for copying:
+
+    - each position sees its neighbours (in the decoder, those before it) through one dense layer;
+    - heads prefer near positions, in the decoder those near the diagonal, by fixed slopes (Press et al., ICLR
+      2022), so there are no position embeddings and texts of any length are alike;
     - p = g * p_copied + (1 - g) * p_written, where p_copied adds up the attention of a pointer over the
       text as read (See et al., ACL 2017) and the gate g is learnt.
 
-    The last class, blank elsewhere, ends a text: it closes the text as read and stands before the first
-    character written. Padding is -1, on the right.
+    The last class, blank elsewhere, marks the end of a text: it follows the text as read and precedes the
+    first character written. Padding is -1, on the right.
 
     Args:
         classes: C, characters and end.
@@ -43,8 +44,8 @@ class Transformer(nn.HybridBlock):
         encoder_layers: of self-attention and two dense layers.
         decoder_layers: the same, with attention to the text as read between them.
         hidden: units between the two dense layers.
-        reach: neighbours to either side that a place sees at once.
-        dropout: share dropped of what each part adds, in training.
+        reach: neighbours to either side that a position sees directly.
+        dropout: share of each part's output that is dropped in training.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class _Attention(nn.HybridBlock):
         return _split(F, self.key(x), self.heads), _split(F, self.value(x), self.heads)
 
     def look(self, F: Any, x: Any, keys: Any, values: Any, bias: Any) -> Any:
-        """Return what vectors (N, T, width) find; `bias` (N * heads, T, S) is added to the scores."""
+        """Return what vectors (N, T, width) attend to; `bias` (N * heads, T, S) is added to the scores."""
         queries = _split(F, self.scale * self.query(x), self.heads)
         found = F.batch_dot(F.softmax(F.batch_dot(queries, keys, transpose_b=True) + bias), values)
         return self.output(_joined(F, found, self.heads))
@@ -180,17 +181,17 @@ class _DecoderLayer(nn.HybridBlock):
             self.norm, self.drop = _Norm(width), nn.Dropout(dropout)
 
     def look_back(self, F: Any, x: Any, keys: Any, values: Any, bias: Any) -> Any:
-        """Add what was written before."""
+        """Add self-attention to the text written so far."""
         return x + self.drop(self.own.look(F, self.norm(x), keys, values, bias))
 
     def look_up(self, F: Any, x: Any, keys: Any, values: Any, bias: Any) -> Any:
-        """Add what was read, and what the dense layers make of it all."""
+        """Add attention to the text as read, and the dense layers."""
         x = x + self.drop(self.read.look(F, self.norm(x), keys, values, bias))
         return x + self.drop(self.dense(self.norm(x)))
 
 
 def slopes(heads: int) -> list[float]:
-    """Return by how much each head's scores fall with the distance: a quarter, a sixteenth, … for four."""
+    """Return how much each head's scores fall with the distance: 1/4, 1/16, … for four heads."""
     return [2.0 ** (-8.0 * (head + 1) / heads) for head in range(heads)]
 
 
@@ -227,7 +228,7 @@ def _joined(F: Any, x: Any, heads: int) -> Any:
 
 
 def _shifted(F: Any, x: Any, left: int, right: int) -> Any:
-    """Put beside each vector (N, T, width) those up to `left` before and `right` behind it, in order."""
+    """Concatenate each vector (N, T, width) with those up to `left` before and `right` after it."""
     nothing = F.zeros_like(F.slice_axis(x, axis=1, begin=0, end=1))
     framed = F.concat(*[nothing] * left, x, *[nothing] * right, dim=1)
     return F.concat(
@@ -240,7 +241,7 @@ def _shifted(F: Any, x: Any, left: int, right: int) -> Any:
 
 
 def _distances(F: Any, one: Any, other: Any) -> Any:
-    """Return how far each place of texts (N, T) is behind each of others (N, S): (T, S)."""
+    """Return the distance of each position of texts (N, T) behind each of others (N, S): (T, S)."""
     rows, columns = (
         F.contrib.arange_like(F.slice_axis(x, axis=0, begin=0, end=1), axis=1) for x in (one, other)
     )
@@ -248,7 +249,7 @@ def _distances(F: Any, one: Any, other: Any) -> Any:
 
 
 def _padding(F: Any, classes: Any) -> Any:
-    """Return HIDDEN where texts (N, S) are padded, else 0: (N, 1, S)."""
+    """Return HIDDEN at the padding of texts (N, S), else 0: (N, 1, S)."""
     return F.expand_dims(HIDDEN * (classes < 0), axis=1)
 
 
