@@ -12,11 +12,12 @@ from hwr.networks.backbone import ConvBlock, ResidualBlock
 class Extent(nn.HybridBlock):
     """Find the box around the handwriting on page images (N, 1, H, W), ink 1 on paper 0: boxes (N, 4).
 
-    A map gives the probability of handwriting at each position. The probability of a row is the maximum over
-    its positions. The upper edge of the box is the expected share of rows before the first written one: with p_j
-    the probability of row j of P, sum over i of prod over j <= i of (1 - p_j), over P. The other edges are
-    computed alike. So the network only learns a local property, of which two hundred pages hold ten thousand
-    examples; a dense layer over all features would have to learn each position separately.
+    A map gives the probability of handwriting at each position. The probability of a row is the maximum
+    over its positions. The upper edge of the box is the expected share of rows before the first written
+    one: with p_j the probability of row j of P, sum over i of prod over j <= i of (1 - p_j), over P. The
+    other edges are computed alike. So the network only learns a local property, of which two hundred pages
+    hold ten thousand examples; a dense layer over all features would have to learn each position
+    separately.
 
     Args:
         stem: channels of the first convolution, which halves both axes.
