@@ -1,10 +1,5 @@
 """Score weights on data: python evaluate.py weights.line=WEIGHTS data=alto data.root=DIR output=OUT."""
 
-import os
-from pathlib import Path
-
-os.environ["HWR_ROOT"] = str(Path(__file__).resolve().parent)
-
 import hydra
 from omegaconf import DictConfig
 

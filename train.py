@@ -1,10 +1,5 @@
 """Train a stage: python train.py stage=line lr=1e-4 (all keys: --cfg job; sweeps: -m)."""
 
-import os
-from pathlib import Path
-
-os.environ["HWR_ROOT"] = str(Path(__file__).resolve().parent)
-
 import hydra
 from omegaconf import DictConfig
 

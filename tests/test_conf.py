@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 from hwr.commands import confusion, language_model
 from hwr.comparison import compare
 from hwr.config.compose import (
-    ROOT,
     CompareConfig,
     Composed,
     ConfusionConfig,
@@ -26,6 +25,7 @@ from hwr.config.compose import (
     composed,
     stored,
 )
+from hwr.config.locations import CONF, ROOT
 from hwr.decoding.build import check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import decoders as board
@@ -107,11 +107,6 @@ NODES = {
     "compare": ("+", "+scorer.", "+resampling.", "+tracking."),
     "search": ("+", "+space.lr.", "+sampler.", "+pruner."),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _experiments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWR_ROOT", str(ROOT))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -288,5 +283,5 @@ def _use_of(file: Path) -> tuple[str, list[str]]:
 
 def _dummies(root: str, choice: list[str]) -> list[str]:
     """Return a value for each key that the user has to give."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return [f"{key}=anywhere" for key in sorted(OmegaConf.missing_keys(compose(root, choice)))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hwr.config.compose import ROOT
+from hwr.config.locations import ROOT
 from hwr.published import reproduce
 from hwr.published.figures import LOSS
 from tests.smoke import command

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hwr.__main__ import COMMANDS, main
-from hwr.stages import build
+from hwr.transcription import files
 from hwr.transcription.page_reader import Found
 from tests.alto_folder import write_folder
 from tests.refusal import refused
@@ -168,7 +168,7 @@ def test_anchors_pass_over_splits_without_lines(tmp_path: Path, capsys: pytest.C
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a page on which nothing is found."""
-    monkeypatch.setattr(build, "page_reader", lambda config: lambda image: Found(None, ()))
+    monkeypatch.setattr(files, "page_reader", lambda config: lambda image: Found(None, ()))
     write_folder(tmp_path, {"test": "tea"})
     return tmp_path / "p-test.jpg"
 

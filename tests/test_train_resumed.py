@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwr.config.compose import ROOT
+from hwr.config.locations import ROOT
 from tests import killing
 from tests.smoke import PINNED, Smoke, script
 

@@ -28,9 +28,10 @@ from omegaconf.errors import (
 )
 
 from hwr.config.bind import no_such_key, suggestion
+from hwr.config.locations import CONF, ROOT
 from hwr.errors import InputError
 
-ROOT = Path(__file__).parents[2]
+OmegaConf.register_new_resolver("hwr.root", lambda: str(ROOT), replace=True)  # ${hwr.root:} in conf/
 
 
 def _ranged(**limits: Any) -> Any:
@@ -275,8 +276,7 @@ def typed(cfg: DictConfig, root: type, overrides: Sequence[str] = ()) -> Compose
 
 def composed(name: str, overrides: Sequence[str], root: type) -> Composed:
     """Compose conf/NAME.yaml with overrides, outside of Hydra's own entry point."""
-    os.environ.setdefault("HWR_ROOT", str(ROOT))
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose(name, list(overrides), return_hydra_config=True)
     choices = {group: str(chosen) for group, chosen in cfg.hydra.runtime.choices.items() if chosen}
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])

@@ -12,7 +12,8 @@ import yaml
 
 from hwr import runtime, tracking
 from hwr.config.bind import no_such_key
-from hwr.config.compose import ROOT, Composed, TuneConfig
+from hwr.config.compose import Composed, TuneConfig
+from hwr.config.locations import CONF, INSTALLED
 from hwr.decoding.build import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import setting_search
@@ -27,7 +28,7 @@ from hwr.stages import build, parts
 from hwr.tables import text_table
 from hwr.tracking import Run
 
-DECODERS = ROOT / "conf" / "decoder"
+DECODERS = (Path("conf") if INSTALLED else CONF) / "decoder"  # an installed package stays as it is
 _REMEMBERED = 1 << 16  # counted lines: from one setting to the next most read the same
 _characters = lru_cache(_REMEMBERED)(edits.characters)
 _words = lru_cache(_REMEMBERED)(edits.words)

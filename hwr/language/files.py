@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from hwr.config.locations import EXPERIMENTS
 from hwr.errors import InputError
 
 MODEL, WORDS, CONFUSIONS = "model.arpa", "words.tsv", "confusions.json"
-
-_PUBLISHED = Path(__file__).resolve().parents[2] / "experiments"
 
 
 def find(name: str, file: str) -> Path:
@@ -18,10 +17,12 @@ def find(name: str, file: str) -> Path:
 
     Raises InputError where there is none.
     """
-    for path in (Path(name) / file, Path(name), _PUBLISHED / name / file):
+    for path in (Path(name) / file, Path(name), EXPERIMENTS / name / file):
         if path.is_file():
             return path
-    known = sorted(path.parent.relative_to(_PUBLISHED).as_posix() for path in _PUBLISHED.glob(f"*/*/{file}"))
+    known = sorted(
+        path.parent.relative_to(EXPERIMENTS).as_posix() for path in EXPERIMENTS.glob(f"*/*/{file}")
+    )
     published = f", or one of {', '.join(known)}" if known else ""
     raise InputError(f"{name}: no such file, and no folder with {file}; name one{published}")
 

@@ -18,7 +18,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from hwr import runtime
-from hwr.config.compose import ROOT, clear_errors, one_line
+from hwr.config.compose import clear_errors, one_line
+from hwr.config.locations import CONF
 from hwr.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class SweepRun(Callback):
             run = _open.enter_context(sweep.parent(found))
             run.tags({"threads": threads.get(THREADS, "all")})
             self._keys = tuple(found.keys)
-            self._environment = {"HWR_ROOT": str(ROOT), tracking.PARENT_VARIABLE: run.id, **threads}
+            self._environment = {tracking.PARENT_VARIABLE: run.id, **threads}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """End the run as finished, or as failed where a job did; say why where that is not possible."""
@@ -139,7 +140,7 @@ def _choices(override: Override) -> int:
     """Return how many values a swept key has; 1 where only the sweeper knows."""
     if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
         value = typing.cast(Glob, override.value())
-        group = ROOT / "conf" / override.get_key_element().lstrip("+~").partition("@")[0]
+        group = CONF / override.get_key_element().lstrip("+~").partition("@")[0]
         return len(value.filter([path.stem for path in group.glob("*.yaml")]))
     return len(list(override.sweep_string_iterator())) if override.is_discrete_sweep() else 1
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hwr.config.bind import texts
-from hwr.config.compose import ROOT, Composed, TrainConfig, stored
+from hwr.config.compose import Composed, TrainConfig, stored
+from hwr.config.locations import EXPERIMENTS
 from hwr.errors import InputError
 from hwr.files import held, sha256
 from hwr.training.state_files import newest, write_whole
@@ -167,7 +168,7 @@ def digests(config: TrainConfig) -> dict[str, str]:
     """
     found = {}
     for key, text in [*texts(config.stage, "stage"), *texts(config.decoder, "decoder")]:
-        places = [Path(text), ROOT / "experiments" / text] if "/" in text else [Path(text)]
+        places = [Path(text), EXPERIMENTS / text] if "/" in text else [Path(text)]
         for place in [place for place in places if place.is_file() or ("/" in text and place.is_dir())][:1]:
             files = sorted(path for path in (place, *place.rglob("*")) if path.is_file())
             found[FILE + key] = hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()

@@ -8,7 +8,8 @@ import mxnet as mx
 
 from hwr import weights
 from hwr.config.bind import bind, make, target
-from hwr.config.compose import ROOT, TrainConfig, stored
+from hwr.config.compose import TrainConfig, stored
+from hwr.config.locations import EXPERIMENTS
 from hwr.data.batches.lines import padded_width
 from hwr.data.batches.texts import Sampling
 from hwr.errors import InputError
@@ -34,7 +35,7 @@ def find(name: str, *, kind: str) -> Weights:
     """Load weights of stage `kind` from a folder or by a published name (line/copiste)."""
     if name.startswith(("runs:/", "models:/")):
         raise InputError(f"weights {name}: runs are not looked up here; name outputs/runs/ID/weights/best")
-    published = ROOT / "experiments" / name / "weights"
+    published = EXPERIMENTS / name / "weights"
     found = weights.load(published if published.is_dir() and not Path(name).is_dir() else Path(name))
     return of_kind(found, name, kind)
 

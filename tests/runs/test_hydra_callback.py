@@ -18,7 +18,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from hwr import runtime, tracking
-from hwr.config.compose import ROOT
+from hwr.config.locations import ROOT
 from hwr.errors import InputError
 from hwr.runs import hydra_callback, sweep
 from hwr.runs.hydra_callback import SweepRun, sweep_ended
@@ -253,10 +253,9 @@ def test_process_of_a_job_knows_its_sweep_and_its_threads(
     with sweep_ended():
         callback.on_multirun_start(swept(tmp_path, **launcher))
         parent, sent = tracking.parent_run(), pickle.dumps(callback)
-    os.environ.pop("HWR_ROOT", None)
+    os.environ.pop(tracking.PARENT_VARIABLE, None)
     pickle.loads(sent)  # as the launcher does in the other process
     assert os.environ[tracking.PARENT_VARIABLE] == parent
-    assert os.environ["HWR_ROOT"] == str(ROOT)
     assert os.environ["OMP_NUM_THREADS"] == expected
 
 

@@ -249,7 +249,7 @@ def test_weights_are_refused_when_there_are_none() -> None:
 def test_weights_with_a_published_name_are_found_unless_a_folder_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assembly, "ROOT", tmp_path / "checkout")
+    monkeypatch.setattr(assembly, "EXPERIMENTS", tmp_path / "checkout" / "experiments")
     monkeypatch.chdir(tmp_path)
     published = saved(tmp_path / "checkout" / "experiments" / "line" / "known" / "weights", "line")[0].folder
     assert assembly.find("line/known", kind="line").folder == published
