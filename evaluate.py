@@ -11,11 +11,9 @@ def main(cfg: DictConfig) -> float:
     """Compose, read, score; return the character error rate, for sweepers."""
     with clear_errors():
         composed = typed(cfg, EvaluateConfig)
-        from hwr.evaluation import (
-            targets,  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
-        )
+        from hwr.evaluation.targets import evaluate  # takes seconds: --help, --cfg and bad keys need not wait
 
-        return targets.run(composed)
+        return evaluate(composed)
 
 
 if __name__ == "__main__":

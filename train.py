@@ -12,9 +12,9 @@ def main(cfg: DictConfig) -> float:
     """Compose, build, fit; return the best monitored error, for sweepers."""
     with clear_errors():
         composed = typed(cfg, TrainConfig)
-        from hwr.runs import train  # MXNet and MLflow take seconds: --help, --cfg and bad keys need neither
+        from hwr.runs.train import train_stage  # takes seconds: --help, --cfg and bad keys need not wait
 
-        return train.run(composed)
+        return train_stage(composed)
 
 
 if __name__ == "__main__":

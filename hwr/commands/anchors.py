@@ -9,9 +9,9 @@ def run(overrides: Sequence[str]) -> None:
     """Print how many boxes of each split the anchors of a detector cover."""
     config: InspectConfig = composed("inspect", ["stage=segmentation", *overrides], InspectConfig).root
     from hwr import runtime  # takes seconds: bad keys and --help need not wait
-    from hwr.stages.kind import check
-    from hwr.stages.segmentation import training
+    from hwr.stages.recipe import parse_recipe
+    from hwr.stages.segmentation.training import anchor_table
 
-    check(config)
+    recipe = parse_recipe(config)
     runtime.start()
-    print(training.anchor_table(config))
+    print(anchor_table(recipe))

@@ -31,13 +31,13 @@ def check(config: ConfusionConfig) -> None:
     from hwr.decoding.build import (  # takes seconds: bad keys and --help need not wait
         check_decoder,
     )
-    from hwr.stages import build, parts
+    from hwr.stages.recipe import data_source, device_context
 
     if config.split == "test":
         raise InputError("split=test: costs learnt on the test lines would fit them; use split=valid")
     check_decoder(config.decoder)
-    parts.check_data(config.data)
-    build.device(config.device)
+    data_source(config.data, config.folder)
+    device_context(config.device)
 
 
 def table(confusions: Confusions, shown: int) -> str:
@@ -64,17 +64,17 @@ def _make_folders(config: ConfusionConfig) -> None:
 def _counted(config: ConfusionConfig) -> Confusions:
     from hwr import runtime, tracking
     from hwr.decoding.build import build_decoder
-    from hwr.evaluation.probabilities import find_lines, read_chunks
+    from hwr.evaluation.lines import find_lines, read_chunks
     from hwr.evaluation.task import Task
     from hwr.language.confusions import Source
     from hwr.scoring.edits import align
-    from hwr.stages import build
+    from hwr.stages.build import alphabet_of
 
     runtime.start()
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     task = Task(config, store)
-    weights = task.weights(config.weights.line, kind="line")
-    decoder = build_decoder(config.decoder, build.alphabet_of(weights))
+    weights = task.weights("line")
+    decoder = build_decoder(config.decoder, alphabet_of(weights))
     lines = find_lines(task, weights)
     lines.refuse_seen_by(decoder)
     read = [reading.text for probs in read_chunks(task, weights, lines) for reading in decoder.read(probs)]

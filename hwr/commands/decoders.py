@@ -10,4 +10,4 @@ def run(overrides: Sequence[str]) -> None:
     made = composed("decoders", overrides, DecodersConfig)
     from hwr.evaluation import decoders  # MXNet and MLflow take seconds: bad keys need neither
 
-    decoders.run(made)
+    decoders.compare_decoders(made)

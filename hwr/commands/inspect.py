@@ -12,10 +12,10 @@ from hwr.errors import InputError
 def run(overrides: Sequence[str]) -> None:
     """Print the report on a data set, and write it as JSON where asked."""
     config: InspectConfig = composed("inspect", overrides, InspectConfig).root
-    from hwr.stages.kind import check, inspected, pages_of  # takes seconds: bad keys and --help need not wait
+    from hwr.stages.build import inspect_data  # takes seconds: bad keys and --help need not wait
+    from hwr.stages.recipe import parse_recipe
 
-    check(config)
-    report = inspected(pages_of(config), config, full=config.full)
+    report, _ = inspect_data(parse_recipe(config), full=config.full)
     said = json.dumps(report.as_dict(), indent=1, ensure_ascii=False) + "\n"
     if config.output == "-":
         sys.stdout.write(said)

@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> None:
     config: LanguageModelConfig = composed("language_model", overrides, LanguageModelConfig).root
     outputs = {"--output": given.output} | ({} if given.words is None else {"--words": given.words})
     check(config, outputs)
-    symbols = _alphabet(config.weights.line) if config.weights.line is not None else ""
+    symbols = _alphabet(config) if config.weights.line is not None else ""
     pages = _pages(config) if not files or any(map(_is_of_data, keys)) else []
     texts = _texts(config, pages, files)
     for text in texts:
@@ -101,23 +101,23 @@ def _check_output(path: Path, name: str) -> None:
         raise InputError(f"{name} {path}: no file can be written there; choose another")
 
 
-def _alphabet(weights: str) -> str:
+def _alphabet(config: LanguageModelConfig) -> str:
     """Return the characters that weights of a line network can write."""
     from hwr import runtime
 
     runtime.start()  # MXNet takes seconds, and most models need it not
-    from hwr.stages import build
+    from hwr.stages.build import alphabet_of, find_weights
 
-    return build.alphabet_of(build.find(weights, kind="line")).symbols
+    return alphabet_of(find_weights(str(config.weights.line), "line", config)).symbols
 
 
 def _pages(config: LanguageModelConfig) -> list[Page]:
     from hwr import runtime
 
     runtime.start()
-    from hwr.stages import parts
+    from hwr.stages.recipe import data_source
 
-    return parts.load_pages(config.data, Path(config.folder) / "cache")
+    return data_source(config.data, config.folder).pages(whole=False)
 
 
 def _texts(config: LanguageModelConfig, pages: Sequence[Page], files: Sequence[Path]) -> list[Text]:

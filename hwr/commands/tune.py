@@ -10,4 +10,4 @@ def run(overrides: Sequence[str]) -> None:
     made = composed("tune", overrides, TuneConfig)
     from hwr.evaluation import tune  # MXNet and MLflow take seconds: bad keys need neither
 
-    tune.run(made)
+    tune.tune_decoder(made)

@@ -28,6 +28,9 @@ _NAMES = {
 def make(maker: Callable[..., Made], settings: Mapping[str, Any], where: str, **given: Any) -> Made:
     """Call `maker` with the settings of the node `where` and what is `given`; InputError if it refuses."""
     bound = bind(maker, settings, where, given)
+    for key, hint in _hints(maker).items():
+        if key in bound and inspect.isclass(hint) and is_dataclass(hint) and isinstance(bound[key], Mapping):
+            bound[key] = make(hint, bound[key], f"{where}.{key}")
     try:
         return maker(**bound, **given)
     except InputError:

@@ -56,6 +56,14 @@ class TrackingConfig:
 
 
 @dataclass
+class StoreConfig:
+    """The folder of runs and caches, and the tracking store in or beside it."""
+
+    folder: str = MISSING
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+@dataclass
 class LineWeightsConfig:
     """The weights that read lines."""
 
@@ -71,7 +79,7 @@ class WeightsConfig(LineWeightsConfig):
 
 
 @dataclass
-class TrainConfig:
+class TrainConfig(StoreConfig):
     """A training, as conf/train.yaml and a stage file give it; its nodes are bound to what they construct."""
 
     name: str = MISSING
@@ -89,7 +97,6 @@ class TrainConfig:
     save_every: float | None = field(default=None, metadata={"above": 0})  # min; older configurations lack it
     clip: float | None = _ranged(above=0)
     average: float | None = _ranged(least=0, below=1)
-    folder: str = MISSING
     max_pixels: int = _ranged(least=1)
     stage: dict[str, Any] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)
@@ -99,12 +106,11 @@ class TrainConfig:
     decoder: dict[str, Any] = field(default_factory=dict)
     inspect: InspectionConfig = field(default_factory=InspectionConfig)
     data: dict[str, Any] = field(default_factory=dict)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     phases: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
-class LinesConfig:
+class LinesConfig(StoreConfig):
     """The keys of whatever reads the lines of a split."""
 
     weights: LineWeightsConfig = field(default_factory=LineWeightsConfig)
@@ -112,18 +118,16 @@ class LinesConfig:
     batch_size: int = _ranged(least=1)
     device: str = MISSING
     unknown: str = _ranged(one_of=("keep", "error"))
-    folder: str = MISSING
     max_pixels: int = _ranged(least=1)
     data: dict[str, Any] = field(default_factory=dict)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
 @dataclass
 class EvaluateConfig(LinesConfig):
     """An evaluation, as conf/evaluate.yaml gives it."""
 
-    target: str = _ranged(one_of=("paragraph", "segmentation", "line", "denoiser", "page"))
-    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    target: str = MISSING
+    weights: dict[str, str] = field(default_factory=dict)  # type: ignore[assignment]  # of any stage
     output: str = MISSING
     seams: bool = MISSING
     working_pixels: int = _ranged(least=1)
@@ -176,7 +180,7 @@ class ConfusionConfig(LinesConfig):
 
 
 @dataclass
-class CompareConfig:
+class CompareConfig(StoreConfig):
     """A comparison of runs, as conf/compare.yaml gives it."""
 
     split: str = _ranged(one_of=("train", "valid", "test"))
@@ -185,8 +189,6 @@ class CompareConfig:
     resampling: dict[str, Any] = field(default_factory=dict)
     scorer: dict[str, Any] = field(default_factory=dict)
     pictures: int = _ranged(least=0)
-    folder: str = MISSING
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
 @dataclass
@@ -211,7 +213,7 @@ class InspectConfig(TrainConfig):
 
 
 @dataclass
-class TranscribeConfig:
+class TranscribeConfig(StoreConfig):
     """How pages are read from the command line, as conf/transcribe.yaml gives it."""
 
     weights: WeightsConfig = field(default_factory=WeightsConfig)
@@ -233,7 +235,7 @@ class AlphabetConfig:
 
 
 @dataclass
-class LanguageModelConfig:
+class LanguageModelConfig(StoreConfig):
     """How a language model is made, as conf/language_model.yaml gives it."""
 
     order: int = MISSING
@@ -241,7 +243,6 @@ class LanguageModelConfig:
     min_count: int = _ranged(least=1)
     weights: AlphabetConfig = field(default_factory=AlphabetConfig)
     split: str = _ranged(one_of=("train", "valid", "test"))
-    folder: str = MISSING
     data: dict[str, Any] = field(default_factory=dict)
 
 

@@ -20,13 +20,14 @@ from hwr.decoding.reading import Decoder, Reading
 from hwr.errors import InputError
 from hwr.evaluation import publish
 from hwr.evaluation import task as common
-from hwr.evaluation.probabilities import Lines, read_lines
+from hwr.evaluation.lines import Lines, read_lines
 from hwr.evaluation.task import Task
 from hwr.pictures import cards
 from hwr.scoring import bootstrap
 from hwr.scoring.bootstrap import Resampling
 from hwr.scoring.report import Scorer, Scores, Texts, compare
-from hwr.stages import build, parts
+from hwr.stages.build import alphabet_of
+from hwr.stages.recipe import data_source, device_context
 from hwr.tables import markdown_table
 from hwr.text import Alphabet
 
@@ -49,20 +50,20 @@ class Entry:
         return bootstrap.drawn(getattr(self.scores, _UNITS[rate]), self.texts.writers)
 
 
-def run(composed: Composed) -> None:
+def compare_decoders(composed: Composed) -> None:
     """Read the lines, score every decoder on them, write tables and a picture, and print the table."""
     config: DecodersConfig = composed.root
-    check(config)
+    check_decoders(config)
     runtime.start()
     output = Path(config.output)
     tracking.make_folder(output)
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     task = Task(config, store)
     make(Scorer, config.scorer, "scorer").check()
-    found = task.weights(config.weights.line, kind="line")
+    found = task.weights("line")
     if config.publish is not None:
         publish.check_weights(TARGET, [found])
-    makers = _makers(config, build.alphabet_of(found))
+    makers = _makers(config, alphabet_of(found))
     made = {name: _or_leave_out(name, maker) for name, maker in makers.items()}
     with common.new_run("decoders", [found], store, composed) as current:
         lines = read_lines(task, found)
@@ -84,7 +85,7 @@ def run(composed: Composed) -> None:
     print(f"{table(said)}\n\nwritten to {output}\nrun {current.id}\nlook: {current.url}")
 
 
-def check(config: DecodersConfig) -> None:
+def check_decoders(config: DecodersConfig) -> None:
     """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
     make(Scorer, config.scorer, "scorer")
     make(Resampling, config.resampling, "resampling")
@@ -99,8 +100,8 @@ def check(config: DecodersConfig) -> None:
         raise InputError(f"baseline={config.baseline}: not one of the decoders compared, which are {known}")
     if config.publish is not None:
         publish.check(config.publish, TARGET, config.decoders)
-    parts.check_data(config.data)
-    build.device(config.device)
+    data_source(config.data, config.folder)
+    device_context(config.device)
 
 
 def summary(entries: Mapping[str, Entry], config: DecodersConfig) -> dict[str, Any]:

@@ -4,55 +4,63 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hwr.config.bind import MOVED
 from hwr.config.compose import EvaluateConfig
 from hwr.decoding.build import build_decoder
 from hwr.decoding.denoise import DenoiseDecoder
 from hwr.errors import InputError
-from hwr.evaluation import lines as line
+from hwr.evaluation import lines as line_target
 from hwr.evaluation import publish
 from hwr.evaluation import task as common
-from hwr.evaluation.probabilities import find_lines, read_chunks
-from hwr.evaluation.task import Outcome, Task
-from hwr.stages import build
+from hwr.evaluation.lines import find_lines, read_chunks
+from hwr.evaluation.task import Outcome, Target, Task
+from hwr.stages.build import alphabet_of
 from hwr.tracking import Run
 from hwr.weights import Weights
 
 MAKER = "hwr.stages.denoiser.decoder.denoise_decoder"  # the only decoder of which weights are evaluated
 
 
-def check(config: EvaluateConfig) -> None:
+def check_denoiser(config: EvaluateConfig) -> None:
     """Raise InputError for settings that no part takes."""
-    if config.decoder.get("_target_") != MAKER:
+    if MOVED.get(str(config.decoder.get("_target_")), config.decoder.get("_target_")) != MAKER:
         raise InputError("target=denoiser evaluates the weights of decoder=denoise; add decoder=denoise")
-    line.check(config)
+    line_target.check_lines(config)
 
 
-def prepare(task: Task[EvaluateConfig]) -> list[Weights]:
+def load_denoiser_weights(task: Task[EvaluateConfig]) -> list[Weights]:
     """Return the weights that are evaluated; raise InputError for what is missing, before a page is read."""
-    (reader,) = line.prepare(task)
+    (reader,) = line_target.load_line_weights(task)
     if task.config.publish is not None:
         publish.name_of(reader.folder)
-    return [build.find(task.config.decoder["weights"], kind="denoiser")]
+    return [task.weights("denoiser", str(task.config.decoder["weights"]))]
 
 
-def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, output: Path) -> Outcome:
+def score_denoiser(
+    task: Task[EvaluateConfig], loaded: Sequence[Weights], current: Run, output: Path
+) -> Outcome:
     """Read the lines, score them as read into `output`/before, and as rewritten into `output`."""
-    config, reader = task.config, task.weights(task.config.weights.line, kind="line")
-    decoder = build_decoder(config.decoder, build.alphabet_of(reader))
-    assert isinstance(decoder, DenoiseDecoder)  # `check` saw to it
+    config, reader = task.config, task.weights("line")
+    decoder = build_decoder(config.decoder, alphabet_of(reader))
+    assert isinstance(decoder, DenoiseDecoder)  # `check_denoiser` saw to it
     lines = find_lines(task, reader)
     lines.refuse_seen_by(decoder)
     read, mended = [], []
     for probs in read_chunks(task, reader, lines):
         read += (readings := decoder.base.read(probs))
         mended += decoder.rewritten(readings, probs)
-    about = common.about(config, config.target, found, lines.fingerprint, current)
+    about = common.about(config, config.target, loaded, lines.fingerprint, current)
     about |= {"line_weights": str(reader.folder), "line_weights_sha256": reader.sha256}
     (output / "before").mkdir()
     plain = replace(config, kept_height=0)  # the lines are kept once
-    before = line.scored(plain, lines, read, about=about, output=output / "before")
+    before = line_target.scored(plain, lines, read, about=about, output=output / "before")
     about["before"] = {name: before.summary[name] for name in ("cer", "wer")}
-    after = line.scored(config, lines, mended, about=about, output=output)
-    values = line.values(after.summary) | {f"before/{name}": value for name, value in about["before"].items()}
+    after = line_target.scored(config, lines, mended, about=about, output=output)
+    values = line_target.values(after.summary) | {
+        f"before/{name}": value for name, value in about["before"].items()
+    }
     current.metrics(common.metrics(config.split, values), 0)
     return Outcome(after.summary, f"before: {before.table}\n\nafter: {after.table}", after.error)
+
+
+TARGET = Target(name="denoiser", check=check_denoiser, load=load_denoiser_weights, score=score_denoiser)

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
 from hwr.data.selection import exclude
 from hwr.errors import InputError
-from hwr.evaluation import lines as line
+from hwr.evaluation import lines
 from hwr.evaluation import task as common
-from hwr.evaluation.task import Outcome, Task
+from hwr.evaluation.task import Outcome, Target, Task
 from hwr.images import page_files
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
@@ -34,12 +33,12 @@ from hwr.scoring.bootstrap import Resampling
 from hwr.scoring.counts import Counts
 from hwr.scoring.page import Alignment, FoundLine, TrueLine
 from hwr.scoring.report import Scorer, Texts, compare
-from hwr.stages import boxes as box_parts
-from hwr.stages import build
+from hwr.stages.boxes import PREDICTED, TRUE, usable_pages
+from hwr.stages.build import config_of
 from hwr.tables import text_table
 from hwr.tracking import Run
 from hwr.transcription.page_reader import Found, Given, PageReader
-from hwr.transcription.pipeline import page_reader
+from hwr.transcription.pipeline import STEPS, page_reader
 from hwr.weights import Weights
 
 AUTOMATIC = "nothing"
@@ -61,25 +60,18 @@ class _Result:
     seconds: float
 
 
-def check(config: EvaluateConfig) -> None:
-    """Raise InputError for settings that no part takes."""
-    line.check(config)
-
-
-def prepare(task: Task[EvaluateConfig]) -> list[Weights]:
+def load_step_weights(task: Task[EvaluateConfig]) -> list[Weights]:
     """Return the weights of the three steps."""
     make(Scorer, task.config.scorer, "scorer").check()
-    kinds = ("paragraph", "segmentation", "line")
-    return [task.weights(getattr(task.config.weights, kind), kind=kind) for kind in kinds]
+    return [task.weights(step) for step in STEPS]
 
 
-def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, output: Path) -> Outcome:
+def score_pages(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: Run, output: Path) -> Outcome:
     """Read the pages, score them, and write scores, tables and pictures to `output`."""
     config = task.config
-    pages = box_parts.without_problems(task.pages(whole=True), build.config_of(found[0]), config.max_pixels)
-    reader = page_reader(
-        config, partial(_load, dict(zip(("paragraph", "segmentation", "line"), found, strict=True)))
-    )
+    policy = config_of(loaded[0]).inspect.policy
+    pages = usable_pages(task.pages(whole=True), policy, config.max_pixels)
+    reader = page_reader(dict(zip(STEPS, loaded, strict=True)), config)
     scored = {
         own.id: own.text
         for page in exclude(pages, **(config.data.get("exclude") or {}))
@@ -96,7 +88,7 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
     if not results:
         raise InputError(f"the split {config.split} has no page with lines to score; see data.exclude")
     about = (
-        common.about(config, config.target, found, digest, current)
+        common.about(config, config.target, loaded, digest, current)
         | _about(results)
         | {"pages_without_lines_to_score": len(pages) - len(results)}
     )
@@ -110,8 +102,7 @@ def run(task: Task[EvaluateConfig], found: Sequence[Weights], current: Run, outp
     return Outcome(scores.summary, _table(config.split, scores.summary), scores.cer)
 
 
-def _load(found: dict[str, Weights], name: str, *, kind: str) -> Weights:
-    return found[kind]
+TARGET = Target(name="page", check=lines.check_lines, load=load_step_weights, score=score_pages)
 
 
 def _read(reader: PageReader, page: Page, scored: Collection[str], config: EvaluateConfig) -> _Result:
@@ -212,8 +203,8 @@ def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:
     drawn = []
     for i in worst:
         boxes = {
-            box_parts.TRUE: _boxes(results[i].page),
-            box_parts.FOUND: _boxes(results[i].found[AUTOMATIC]),
+            TRUE: _boxes(results[i].page),
+            PREDICTED: _boxes(results[i].found[AUTOMATIC]),
         }
         drawn.append(cards.boxed(results[i].image, boxes))
     return cards.sheet(drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3)
@@ -235,7 +226,7 @@ def _values(summary: dict[str, Any]) -> dict[str, float]:
 
 def _table(split: str, summary: dict[str, Any]) -> str:
     boxes = summary["line_boxes"]
-    rows = [line.table(split, summary)]
+    rows = [lines.table(split, summary)]
     rows.append(
         f"{summary['pages']} pages, {summary['seconds_a_page']:.2f} s each; lines missed "
         f"{summary['missed_lines']}, extra {summary['extra_lines']}; boxes F1 {boxes['f1_50']:.4f} at IoU 0.5"

@@ -3,16 +3,17 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from hwr import runtime, tracking
-from hwr.config.compose import Composed, LinesConfig
+from hwr.config.compose import Composed, EvaluateConfig, LinesConfig
 from hwr.data.records import Page
 from hwr.errors import InputError
-from hwr.stages import parts
+from hwr.stages.build import find_weights
+from hwr.stages.recipe import DataSource, data_source
 from hwr.tracking import Run, Store
 from hwr.weights import Weights
 
@@ -25,36 +26,60 @@ Config = TypeVar("Config", bound=LinesConfig, covariant=True)
 
 @dataclass(frozen=True)
 class Task(Generic[Config]):
-    """Pages of a split about to be read: settings, and the tracking store the weights may come from."""
+    """Pages of a split about to be read: the settings, and the tracking store that runs are recorded in."""
 
     config: Config
     store: Store
 
     @property
-    def cache(self) -> Path:
-        """The folder of caches."""
-        return Path(self.config.folder) / "cache"
+    def data(self) -> DataSource:
+        """The data set."""
+        return data_source(self.config.data, self.config.folder)
 
-    def weights(self, name: str, *, kind: str) -> Weights:
-        """Load the weights of a step."""
-        return parts.find_weights(name, self.store, Path(self.config.folder), kind=kind)
+    def weights(self, stage: str, name: str | None = None) -> Weights:
+        """Load weights of a stage: `name`, or those that the configuration names."""
+        return find_weights(name or self._named(stage), stage, self.config)
 
     def pages(self, *, whole: bool) -> list[Page]:
         """Return the pages of the split, `whole` with the lines that data.exclude leaves out of reading."""
-        pages = parts.load_pages(self.config.data, self.cache, whole=whole)
-        own = [page for page in pages if page.split == self.config.split]
+        own = [page for page in self.data.pages(whole=whole) if page.split == self.config.split]
         if not own:
             raise InputError(f"the split {self.config.split} has no pages; see data.splits and data.shares")
         return own
 
+    def _named(self, stage: str) -> str:
+        named = self.config.weights
+        name = named.get(stage) if isinstance(named, dict) else getattr(named, stage)
+        if not name:
+            raise InputError(f"weights.{stage} is not set; give weights.{stage}=… on the command line")
+        return str(name)
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an evaluation says: scores.json, the rows printed, and the error handed to sweepers."""
+    """What an evaluation yields: the content of scores.json, the rows printed, the error for sweepers."""
 
     summary: dict[str, Any]
     table: str
     error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What evaluate.py can score.
+
+    Args:
+        name: as `target` gives it.
+        check: raises InputError for settings that it does not take; nothing is read.
+        load: loads the weights that are evaluated; raises InputError for what is missing.
+        score: scores them on the pages of the task: writes scores, tables and pictures to a folder, logs
+            metrics to a run.
+    """
+
+    name: str
+    check: Callable[[EvaluateConfig], None]
+    load: Callable[[Task[EvaluateConfig]], list[Weights]]
+    score: Callable[[Task[EvaluateConfig], Sequence[Weights], Run, Path], Outcome]
 
 
 @contextlib.contextmanager

@@ -18,13 +18,14 @@ from hwr.decoding.build import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import setting_search
 from hwr.evaluation import task as common
-from hwr.evaluation.probabilities import Lines, read_lines
+from hwr.evaluation.lines import Lines, read_lines
 from hwr.evaluation.setting_search import Search, Setting
 from hwr.evaluation.task import Task
 from hwr.language.files import replacing
 from hwr.scoring import edits
 from hwr.scoring.counts import Counts
-from hwr.stages import build, parts
+from hwr.stages.build import alphabet_of
+from hwr.stages.recipe import data_source, device_context
 from hwr.tables import text_table
 from hwr.tracking import Run
 
@@ -76,18 +77,18 @@ class Trials:
         return next(trial for trial in self.done if trial.setting == setting)
 
 
-def run(composed: Composed) -> Path:
+def tune_decoder(composed: Composed) -> Path:
     """Try settings as configured, write the decoder with the best one, and return its file."""
     config: TuneConfig = composed.root
-    check(config)
+    check_tuning(config)
     name = composed.choices.get("decoder", "decoder")
     output = Path(config.output) if config.output else DECODERS / f"{name}_tuned.yaml"
     tracking.make_folder(output.parent)
     runtime.start()
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     task = Task(config, store)
-    found = task.weights(config.weights.line, kind="line")
-    first = build_decoder(config.decoder, build.alphabet_of(found))
+    found = task.weights("line")
+    first = build_decoder(config.decoder, alphabet_of(found))
     lines = read_lines(task, found)
     lines.refuse_seen_by(first)
     with common.new_run(f"tune {name}", [found], store, composed) as parent:
@@ -108,7 +109,7 @@ def run(composed: Composed) -> Path:
     return output
 
 
-def check(config: TuneConfig) -> None:
+def check_tuning(config: TuneConfig) -> None:
     """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
     if config.split == "test":
         raise InputError(
@@ -123,8 +124,8 @@ def check(config: TuneConfig) -> None:
     for key in config.cheap:
         if key not in space:
             raise InputError(f"cheap={key}: not a key of space, whose keys are {', '.join(space)}")
-    parts.check_data(config.data)
-    build.device(config.device)
+    data_source(config.data, config.folder)
+    device_context(config.device)
 
 
 def space_of(config: TuneConfig) -> dict[str, Sequence[Any]]:

@@ -14,7 +14,7 @@ from hwr.config.compose import Composed, DecodersConfig, EvaluateConfig, TrainCo
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
 from hwr.published.figures import KEPT, LOSS, Outcome, elsewhere, held, score_figures
-from hwr.runs import train as training
+from hwr.runs.train import train_stage
 from hwr.runtime import PINNED
 
 PACKAGES = ("mxnet", "numpy", "opencv-python-headless", "pillow", "albumentations")
@@ -94,7 +94,7 @@ def trained(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     config: TrainConfig = made.root
     runs = Path(config.folder) / "runs"
     before = set(runs.glob("*"))
-    training.run(made)
+    train_stage(made)
     (place,) = set(runs.glob("*")) - before
     best = place / "weights" / "best"
     about = weights.load(best)
@@ -157,7 +157,11 @@ def _scores(made: Composed, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Evaluate with `settings` set over those of the configuration; return what is written of the scores."""
     root = replace(made.root, **settings, output=str(Path(made.root.folder) / "evaluation"))
     together = isinstance(root, DecodersConfig)
-    (decoders if together else targets).run(replace(made, root=root, values={**made.values, **settings}))
+    changed = replace(made, root=root, values={**made.values, **settings})
+    if together:
+        decoders.compare_decoders(changed)
+    else:
+        targets.evaluate(changed)
     written = Path(root.output) / (decoders.NAME if together else "scores.json")
     return dict(json.loads(written.read_text(encoding="utf-8")))
 

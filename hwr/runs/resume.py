@@ -41,8 +41,8 @@ FREE = {
 _ABSENT = "nothing"
 
 
-class Run(Protocol):
-    """A run of a tracking server, as far as it is needed here."""
+class RecordedRun(Protocol):
+    """A run of a tracking server that tells which metrics it has."""
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Take metrics."""
@@ -54,7 +54,7 @@ class Run(Protocol):
 class Once:
     """Takes the metrics of a resumed training and gives the run those that it does not have yet."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RecordedRun) -> None:
         self._run = run
         self._recorded: dict[str, set[int]] = {}
 

@@ -28,7 +28,7 @@ from hwr.runs import job_table, sweep, train
 from hwr.runs.search_space import Space, least, spaced, written
 from hwr.runs.study import Study
 from hwr.runs.sweep import Pruned, Sweep, SweepRunsError
-from hwr.stages import kind
+from hwr.stages.recipe import parse_recipe
 from hwr.training.loop import NonFiniteLossError
 
 LEADER_VARIABLE = "HWR_LEADER"  # the process whose end ends this one
@@ -75,7 +75,7 @@ def planned(config: SearchConfig, overrides: Sequence[str]) -> Search:
     for key in (override.lstrip("+~").partition("=")[0] for override in overrides):
         if key in space:
             raise InputError(f"{key}: given and searched; leave {key}=… out, or say --set '~space.{key}'")
-    kind.check(composed("train", [*overrides, *written(least(space))], TrainConfig).root)
+    parse_recipe(composed("train", [*overrides, *written(least(space))], TrainConfig).root)
     how = [config.space, config.sampler, config.pruner, config.seed]
     found = sweep.hashed([sweep.config_hash(base.values), how])
     name = config.study or f"{base.root.name}-{found[:8]}"
@@ -137,7 +137,7 @@ def _try(search: Search, study: Study, trial: Trial) -> None:
     print(f"trial {trial.number}: {sweep.job_name()}")
     watch = _Watch(study, trial, made.root.monitor)
     try:
-        value = train.run(made, watch=watch)
+        value = train.train_stage(made, watch=watch)
         pruned = watch.pruned if watch.heard else _was_pruned(made)
     except Exception as error:
         _record_failure(made, error)

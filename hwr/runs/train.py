@@ -23,22 +23,22 @@ from hwr.runs import resume as resuming
 from hwr.runs import sweep
 from hwr.runs.job_table import FINISHED, PRUNED
 from hwr.runs.revision import Revision
-from hwr.stages import kind
-from hwr.stages.parts import Training
+from hwr.stages.build import Training, build_training
+from hwr.stages.recipe import parse_recipe
 from hwr.training import checkpoint
 from hwr.training.loop import Tracker, fit
-from hwr.training.plan import Step
+from hwr.training.plan import Plan, Step
 
 Watch = Callable[[Mapping[str, float], int], None]
 
 
-def run(composed: Composed, *, watch: Watch | None = None) -> float:
+def train_stage(composed: Composed, *, watch: Watch | None = None) -> float:
     """Train as configured, and return the best monitored error; what a sweep has already is not repeated.
 
     `watch` hears of the metrics of every epoch, and may raise `sweep.Pruned` to end the training.
     """
     if tracking.parent_run() is None:
-        return _run(composed, watch)
+        return _resumed_or_new(composed, watch)
     place = composed.root.tracking
     tracking.await_answer(place.uri, sweep.PATIENCE_S)
     store = tracking.open_store(place.uri, Path(composed.root.folder), place.experiment)
@@ -48,41 +48,45 @@ def run(composed: Composed, *, watch: Watch | None = None) -> float:
             print(f"{sweep.job_name()}: trained already, {best}, run {before.id}")
             return before.value
         resume = None if before is None else before.id
-        return _run(replace(composed, root=replace(composed.root, resume=resume)), watch)
+        return _resumed_or_new(replace(composed, root=replace(composed.root, resume=resume)), watch)
 
 
-def _run(composed: Composed, watch: Watch | None) -> float:
+def _resumed_or_new(composed: Composed, watch: Watch | None) -> float:
     """Train in a new run, or go on with one that no other process trains."""
     if not composed.root.resume:
         return _train(composed, None, watch)
-    behind = resuming.find(Path(composed.root.folder), composed.root.resume)
-    with resuming.alone(behind):
-        return _train(resuming.configuration(behind, composed), behind, watch)
+    folder = resuming.find(Path(composed.root.folder), composed.root.resume)
+    with resuming.alone(folder):
+        return _train(resuming.configuration(folder, composed), folder, watch)
 
 
-def _train(composed: Composed, behind: Path | None, watch: Watch | None) -> float:
+def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> float:
+    """Train in a new run, or in the folder of the one that is `resumed`."""
     config: TrainConfig = composed.root
-    kind.check(config)
+    recipe = parse_recipe(config)
     runtime.start()
-    folder, resumed = Path(config.folder), behind is not None
-    tracking.make_folder(folder)
-    store = tracking.open_store(config.tracking.uri, folder, config.tracking.experiment)
-    known = behind is not None and resuming.has_state(behind)  # then what it started from is not needed
-    training = kind.training(replace(config, init=None) if known else config, store, progress=True)
+    tracking.make_folder(Path(config.folder))
+    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+    if resumed is not None and resuming.has_state(resumed):  # then what it started from is not needed
+        recipe = replace(recipe, init=None)
+    training = build_training(recipe, progress=True)
     start = _start(training, composed)
-    for difference in resuming.compare(behind, start) if behind is not None else ():
+    for difference in resuming.compare(resumed, start) if resumed is not None else ():
         print(f"resume: {difference}: the bits may be others than without an interruption")
     name, tags = sweep.job_name() or config.name, _tags(composed, training)
-    run_id = behind.name if behind is not None else None
+    run_id = resumed.name if resumed is not None else None
     with tracking.run(store, name, run_id=run_id, tags=tags) as current, ExitStack() as held:
-        place = _place(current, composed)
-        tracking.make_folder(place)
-        if not resumed:
-            held.enter_context(resuming.alone(place))
-        resuming.describe(place, composed.yaml, start)
-        _describe(current, composed, training, resumed=resumed)
-        best = _fit(current, composed, training, watch=watch, resumed=resumed)
-        print(f"best {config.monitor} {best:.4f}\nweights {place / 'weights' / 'best'}")
+        folder = _folder(current, composed)
+        tracking.make_folder(folder)
+        if resumed is None:
+            held.enter_context(resuming.alone(folder))
+        resuming.describe(folder, composed.yaml, start)
+        _describe(current, composed, training, resumed=resumed is not None)
+        tracker: Tracker = resuming.Once(current) if resumed is not None else current
+        if watch is not None:
+            tracker = _Watched(tracker, watch)
+        best = _fit(current, composed, recipe.plan, training, tracker)
+        print(f"best {config.monitor} {best:.4f}\nweights {folder / 'weights' / 'best'}")
         print(f"run {current.id}\nlook: {current.url}")
     return best
 
@@ -134,8 +138,8 @@ def _tags(composed: Composed, training: Training) -> dict[str, str]:
     revision = Revision.of(ROOT)
     tags = {"stage": composed.root.stage["kind"], "data_fingerprint": training.fingerprint,
             "overrides": " ".join(composed.overrides)}  # fmt: skip
-    if training.alphabet is not None:
-        tags["alphabet"] = training.alphabet.hash
+    if training.built.alphabet is not None:
+        tags["alphabet"] = training.built.alphabet.hash
     if revision is not None:
         tags |= {"mlflow.source.git.commit": revision.commit, "changed": str(bool(revision.diff)).lower()}
     return tags | {sweep.CONFIG_HASH: sweep.config_hash(composed.values)} | sweep.job_tags()
@@ -160,7 +164,7 @@ def _start(training: Training, composed: Composed) -> dict[str, str]:
     }
 
 
-def _place(current: tracking.Run, composed: Composed) -> Path:
+def _folder(current: tracking.Run, composed: Composed) -> Path:
     return Path(composed.root.folder) / "runs" / current.id
 
 
@@ -177,25 +181,24 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, *, 
     if training.took and not resumed:
         current.tags({"init": training.took})
         print(f"init: {training.took}")
-    current.picture("pictures/augmented.png", training.augmented(composed.root.seed))
-    print(f"run {current.id}: {training.size}")
+    current.picture("pictures/augmented.png", training.built.augmented(composed.root.seed))
+    print(f"run {current.id}: {training.built.size}")
 
 
 def _fit(
-    current: tracking.Run, composed: Composed, training: Training, *, watch: Watch | None, resumed: bool
+    current: tracking.Run, composed: Composed, plan: Plan, training: Training, tracker: Tracker
 ) -> float:
-    """Train, and keep the weights that there are, whatever ends the training."""
-    state = checkpoint.Checkpoint(training.stage.network, _place(current, composed) / resuming.STATE)
-    tracker: Tracker = current
-    if resumed:
-        tracker, said = resuming.Once(current), state.restore()
-        at = f"resume: on from epoch {state.progress.epoch + 1}, batch {state.progress.step + 1}"
-        print("\n".join([said, at] if said else [at]))
-    if watch is not None:
-        tracker = _Watched(tracker, watch)
+    """Train from where the run is, and keep the weights that there are, whatever ends the training."""
+    stage = training.built.stage
+    folder = _folder(current, composed)
+    state = checkpoint.Checkpoint(stage.network, folder / resuming.STATE)
+    if resuming.has_state(folder):
+        damage = state.restore()
+        position = f"resume: on from epoch {state.progress.epoch + 1}, batch {state.progress.step + 1}"
+        print("\n".join([damage, position] if damage else [position]))
     try:
         with Bar() as bar:
-            best = fit(training.stage, training.plan, checkpoint=state, tracker=tracker, report=bar)
+            best = fit(stage, plan, checkpoint=state, tracker=tracker, report=bar)
     except sweep.Pruned:
         current.tags({sweep.STATE: PRUNED})
         best = state.progress.best
@@ -216,17 +219,19 @@ def _keep(
         "data_fingerprint": training.fingerprint,
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    network, place = training.stage.network, _place(current, composed)
+    network, place = training.built.stage.network, _folder(current, composed)
     try:
         for left in (place / "weights").glob(".*"):  # by a process that was killed
             shutil.rmtree(left)
         for name, values in (("last", state.last()), ("best", state.best)):
             if values:
                 set_arrays(network, values)
-                weights.save(place / "weights" / name, network, composed.yaml, training.alphabet, about=about)
+                weights.save(
+                    place / "weights" / name, network, composed.yaml, training.built.alphabet, about=about
+                )
         current.folder("weights", place / "weights")
         if state.best:
-            current.picture("pictures/predictions.png", training.predicted(12))
+            current.picture("pictures/predictions.png", training.built.predicted(12))
             _point(place.parent.parent / "latest", place)
     except OSError as error:
         reason = f"cannot write the weights ({error.strerror})"

@@ -1,62 +1,124 @@
-"""From plain configuration values to the objects of a training: pages, images, network, stage, phases.
+"""What a stage is: the one description of each, and how one is found by its name.
 
-Here alone the parts of the library meet; each of them gets plain values.
+A stage of this project is a folder of `hwr/stages/` whose module `training` holds its `KIND`. An installed
+package adds one by an entry point of the group `hwr.stages` that leads to a `Kind`.
 """
 
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from importlib import import_module, metadata
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from hwr.config.compose import TrainConfig
-from hwr.data import inspection
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr.data.inspection import Limits
 from hwr.data.records import Page
-from hwr.data.report import Report
 from hwr.errors import InputError
-from hwr.stages import parts
-from hwr.stages.denoiser import training as denoiser
-from hwr.stages.line import training as line
-from hwr.stages.paragraph import training as paragraph
-from hwr.stages.parts import Training
-from hwr.stages.segmentation import training as segmentation
-from hwr.tracking import Store
+from hwr.text import Alphabet
+from hwr.training.loop import Stage
 
-STAGES: dict[str, ModuleType] = {
-    "paragraph": paragraph,
-    "segmentation": segmentation,
-    "line": line,
-    "denoiser": denoiser,
-}
-READING = ("line", "denoiser")  # stages that learn texts: lines that data.exclude leaves out are not theirs
+if TYPE_CHECKING:
+    from hwr.stages.recipe import Recipe
+
+S = TypeVar("S")  # the settings of a stage, a dataclass
+
+GROUP = "hwr.stages"  # of entry points
+
+Picture = NDArray[np.uint8]
 
 
-def check(config: TrainConfig) -> None:
-    """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
-    stage = _stage(config)
-    if config.monitor not in stage.METRICS:
-        raise InputError(f"monitor={config.monitor}: no such metric; use one of {', '.join(stage.METRICS)}")
-    stage.check(config)
+@dataclass(frozen=True, kw_only=True)
+class Model(Generic[S]):
+    """The part of a stage that weights belong to.
+
+    Args:
+        name: of the stage, as `stage.kind` gives it.
+        settings: the dataclass that the other keys of the node `stage` construct.
+        networks: the makers of networks that it can train.
+    """
+
+    name: str
+    settings: type[S]
+    networks: Collection[Callable[..., Any]]
 
 
-def training(config: TrainConfig, store: Store, *, progress: bool) -> Training:
-    """Build the training of a stage."""
-    built: Training = _stage(config).training(config, store, progress=progress)
-    return built
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a stage makes of pages: what the trainer trains, and what is logged about it.
+
+    Args:
+        stage: what the trainer trains; its batches are its own matter.
+        alphabet: None for a stage without text.
+        size: what it is trained on, in words.
+        augmented: draws augmented training samples from a seed.
+        predicted: draws so many validation samples with what was predicted.
+    """
+
+    stage: Stage[Any]
+    alphabet: Alphabet | None
+    size: str
+    augmented: Callable[[int], Picture]
+    predicted: Callable[[int], Picture]
 
 
-def pages_of(config: TrainConfig) -> list[Page]:
-    """Read the pages as a training of the stage would: boxes are learnt of all lines, also unread ones."""
-    return parts.load_pages(
-        config.data, Path(config.folder) / "cache", whole=config.stage["kind"] not in READING
+@dataclass(frozen=True, kw_only=True)
+class Kind(Generic[S]):
+    """A stage of the pipeline.
+
+    Args:
+        model: its name, settings and networks.
+        losses: the makers of losses that it can be trained with.
+        augmentation: makes what changes its training samples from the node `augmentation`.
+        metrics: names of the errors that it validates with.
+        heads: layers with one row a class of the alphabet, which fine-tuning takes by character.
+        learns_text: it learns what lines say, so lines that `data.exclude` leaves out are not for it.
+        limits: what pages are held to before it is trained on them.
+        build: makes the stage of a recipe from inspected pages, with progress bars if asked. Raises
+            InputError for pages that it cannot be trained on.
+    """
+
+    model: Model[S]
+    losses: Collection[Callable[..., Any]]
+    augmentation: Callable[..., Any]
+    metrics: Sequence[str]
+    heads: Sequence[str]
+    learns_text: bool
+    limits: "Callable[[Recipe[S]], Limits]"
+    build: "Callable[[Recipe[S], Sequence[Page], bool], Built]"
+
+    @property
+    def name(self) -> str:
+        """The name of the stage."""
+        return self.model.name
+
+
+def kind_named(name: str) -> Kind[Any]:
+    """Return the stage of this name; raise InputError where there is none."""
+    if name in _own_names():
+        return _checked(import_module(f"{__package__}.{name}.training").KIND, name)
+    for entry in metadata.entry_points(group=GROUP, name=name):
+        return _checked(entry.load(), name)
+    raise InputError(f"stage.kind={name}: unknown; use one of {', '.join(kind_names())}")
+
+
+def kind_names() -> list[str]:
+    """Return the names of all stages: this project's, then those of installed packages."""
+    others = sorted({entry.name for entry in metadata.entry_points(group=GROUP)} - set(_own_names()))
+    return [*_own_names(), *others]
+
+
+def _own_names() -> list[str]:
+    return sorted(
+        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg
     )
 
 
-def inspected(pages: Sequence[Page], config: TrainConfig, *, full: bool = False) -> Report:
-    """Look through pages as a training of the stage would see them."""
-    return inspection.inspect(pages, _stage(config).limits(config), full=full)
-
-
-def _stage(config: TrainConfig) -> ModuleType:
-    kind = config.stage.get("kind")
-    if kind not in STAGES:
-        raise InputError(f"stage.kind={kind}: unknown; use one of {', '.join(STAGES)}")
-    return STAGES[kind]
+def _checked(kind: Any, name: str) -> Kind[Any]:
+    if not isinstance(kind, Kind) or kind.name != name:
+        raise InputError(
+            f"stage.kind={name}: its package describes no stage of this name; install another version"
+        )
+    return kind

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import mxnet as mx
 import numpy as np
@@ -14,7 +14,18 @@ from hwr.training.optimizers import schedule
 from hwr.training.plan import Clock, Phase, Plan, Step
 
 
-class Stage(Protocol):
+class Batch(Protocol):
+    """Training samples: `ids` name them."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of the samples, N."""
+
+
+B = TypeVar("B", bound=Batch)
+
+
+class Stage(Protocol[B]):
     """A step of the pipeline, as the trainer sees it; `metrics` are the names that `validate` returns."""
 
     network: Any
@@ -23,14 +34,14 @@ class Stage(Protocol):
     def steps(self) -> int:
         """Return the number of batches an epoch has."""
 
-    def batches(self, phase: Phase, epoch: int, *, start: int) -> Iterator[Any]:
+    def batches(self, phase: Phase, epoch: int, *, start: int) -> Iterator[B]:
         """Yield the batches of `epoch`, 0-based over all phases, from batch `start` on, with sample `ids`.
 
         They are always the same, and those before `start` cost little.
         """
 
-    def loss(self, phase: Phase, batch: Any) -> Any:
-        """Return the loss of every sample, (N,); called while autograd records."""
+    def loss(self, phase: Phase, batch: B) -> Any:
+        """Return the loss of every sample, (N,) of MXNet; called while autograd records."""
 
     def validate(self) -> Mapping[str, float]:
         """Score the network on the validation split."""
@@ -48,7 +59,7 @@ class NonFiniteLossError(InputError):
 
 
 def fit(
-    stage: Stage, plan: Plan, *, checkpoint: Checkpoint, tracker: Tracker, report: Callable[[Step], None]
+    stage: Stage[B], plan: Plan, *, checkpoint: Checkpoint, tracker: Tracker, report: Callable[[Step], None]
 ) -> float:
     """Train `stage` as planned, on from where `checkpoint` is, and return the lowest monitored error.
 
@@ -66,8 +77,8 @@ def fit(
 
 
 @dataclass
-class _Loop:
-    stage: Stage
+class _Loop(Generic[B]):
+    stage: Stage[B]
     plan: Plan
     checkpoint: Checkpoint
     tracker: Tracker
@@ -125,7 +136,7 @@ class _Loop:
         rates = {"train/lr": rate(first + state.progress.step - 1), "time/samples_per_s": speed}
         return {"train/loss": float(np.mean(state.losses)), **rates}
 
-    def _step(self, phase: Phase, trainer: Any, batch: Any) -> list[float]:
+    def _step(self, phase: Phase, trainer: Any, batch: B) -> list[float]:
         with autograd.record():
             loss = self.stage.loss(phase, batch)  # (N,)
         values = loss.asnumpy()

@@ -17,10 +17,11 @@ from hwr.config.compose import TranscribeConfig
 from hwr.errors import InputError
 from hwr.images import page_files
 from hwr.images.load import GreyImage
+from hwr.stages.build import find_weights
 from hwr.transcription import export
 from hwr.transcription.export import overlay
 from hwr.transcription.page_reader import PageReader
-from hwr.transcription.pipeline import page_reader
+from hwr.transcription.pipeline import STEPS, page_reader
 from hwr.transcription.transcript import ReadPage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".pdf")  # taken from a folder
@@ -96,7 +97,7 @@ def run(job: Job, config: TranscribeConfig) -> int:
                 taken.update(targets.values())
                 if not job.force and all(path.exists() for path in targets.values()):
                     continue
-                reader = reader or page_reader(config)  # its own failure is not a page's
+                reader = reader or _page_reader(config)  # its own failure is not a page's
                 try:
                     _transcribe(reader, config, file, number, pages, targets)
                 except InputError as error:
@@ -144,6 +145,12 @@ def _pages(
             for number in range(1, pages + 1):
                 yield file, number, pages, None
         bar.update()
+
+
+def _page_reader(config: TranscribeConfig) -> PageReader:
+    return page_reader(
+        {step: find_weights(getattr(config.weights, step), step, config) for step in STEPS}, config
+    )
 
 
 def _transcribe(

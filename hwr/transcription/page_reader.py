@@ -12,9 +12,9 @@ from hwr.images.line_crop import LineCrop, Outline, crop_line, stretches
 from hwr.images.load import GreyImage
 from hwr.layout import cut as cutting
 from hwr.layout import reading_order
-from hwr.stages.line.stage import LineReader
-from hwr.stages.paragraph.stage import AreaFinder
-from hwr.stages.segmentation.stage import BoxDetector
+from hwr.stages.line.model import LineReader
+from hwr.stages.paragraph.model import AreaFinder
+from hwr.stages.segmentation.model import BoxDetector
 from hwr.text import nfc
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 

@@ -3,14 +3,16 @@
 from functools import lru_cache
 from pathlib import Path
 
+from hwr.config.compose import StoreConfig
 from hwr.decoding.denoise import DenoiseDecoder, Ranking
 from hwr.decoding.reading import Decoder
 from hwr.errors import InputError
 from hwr.language import files
 from hwr.language.arpa import NgramModel
 from hwr.language.record import Record
-from hwr.stages import build
-from hwr.stages.denoiser.stage import TextDenoiser
+from hwr.stages.build import find_weights
+from hwr.stages.denoiser.model import TextDenoiser, load_text_denoiser
+from hwr.stages.recipe import device_context
 from hwr.text import Alphabet
 
 
@@ -60,5 +62,5 @@ def _model(path: Path, changed_ns: int) -> NgramModel:
 @lru_cache(maxsize=2)
 def _denoiser(name: str, batch_size: int, device: str) -> TextDenoiser:
     """Return the denoiser of weights, one for all decoders of a process that only rank otherwise."""
-    found = build.find(name, kind="denoiser")
-    return build.text_denoiser(found, batch_size=batch_size, context=build.device(device))
+    loaded = find_weights(name, "denoiser", StoreConfig())
+    return load_text_denoiser(loaded, batch_size=batch_size, context=device_context(device))

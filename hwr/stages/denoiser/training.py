@@ -1,16 +1,11 @@
-"""A training of stage `denoiser`: a data set's texts, misread as a recogniser does, to what mends them."""
+"""Stage `denoiser`: a data set's texts, misread as a recogniser does, to what corrects them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hwr import weights
-from hwr.config.bind import bind
-from hwr.config.compose import TrainConfig
-from hwr.data import inspection
 from hwr.data.batches.texts import Passage, passages, passages_of, samples
-from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.language.confusions import Confusions
@@ -19,55 +14,43 @@ from hwr.language.record import shared
 from hwr.losses import TextLoss
 from hwr.pictures import cards
 from hwr.scoring import edits
-from hwr.stages import boxes, build, parts
-from hwr.stages.denoiser.stage import METRICS as METRICS
-from hwr.stages.denoiser.stage import DenoiserStage, TextDenoiser, TextTask
+from hwr.stages import boxes
+from hwr.stages.denoiser.model import MODEL, DenoiserSettings, text_denoiser
+from hwr.stages.denoiser.stage import METRICS, DenoiserStage, TextTask
+from hwr.stages.kind import Built, Kind, Picture
 from hwr.stages.line.training import check_characters, lines_of
-from hwr.stages.parts import Training
+from hwr.stages.recipe import Recipe
 from hwr.text import Alphabet, nfc
-from hwr.tracking import Store
 
-LOSSES = (TextLoss,)
 SAMPLES = 24  # misread texts in a run's picture
 NEVER = 2**31 - 1  # the epoch in which validation texts are misread
 
-limits = boxes.limits
 
-
-def check(config: TrainConfig) -> None:
-    """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
-    build.sampling_of(config)
-    bind(build.maker_of(config), config.network, "network", ["classes"])
-    parts.check_common(config)
-    parts.phase_parts(config, Noise, LOSSES)
-
-
-def training(config: TrainConfig, store: Store, *, progress: bool) -> Training:
-    """Build the training."""
-    folder = Path(config.folder)
-    start = parts.find_weights(config.init, store, folder, kind="denoiser") if config.init else None
-    pages = parts.load_pages(config.data, folder / "cache")
-    report = inspection.inspect(pages, limits(config))
-    pages = inspection.apply(pages, report, config.inspect.policy)
-    alphabet, task = _task(pages, config)
-    context = build.device(config.device)
-    network = build.denoiser_network(config, alphabet, context)
-    took = start and weights.transfer(network, start, alphabet, heads=("embedding", "output"))
-    longest = build.sampling_of(config).longest
-    denoiser = TextDenoiser(network, alphabet, longest=longest, batch_size=config.batch_size, context=context)
-    stage = DenoiserStage(denoiser, task, batch_size=config.batch_size, seed=config.seed)
-    lines = [sum(len(passage.lines) for passage in task.train), len(task.valid)]
-    return Training(
+def build_denoiser(recipe: Recipe[DenoiserSettings], pages: Sequence[Page], progress: bool) -> Built:
+    """Take running text from the pages, and build the stage that is trained on it."""
+    alphabet, task = _task(recipe, pages)
+    denoiser = text_denoiser(recipe.model, alphabet, batch_size=recipe.batch_size, context=recipe.context)
+    stage = DenoiserStage(denoiser, task, batch_size=recipe.batch_size, seed=recipe.seed)
+    lines = sum(len(passage.lines) for passage in task.train)
+    return Built(
         stage=stage,
-        plan=parts.plan_of(config),
         alphabet=alphabet,
-        report=report,
-        fingerprint=fingerprint(pages),
-        took=str(took or ""),
-        size="{} training and {} validation lines".format(*lines),
-        augmented=lambda seed: _misread(task, next(iter(config.phases)), seed),
+        size=f"{lines} training and {len(task.valid)} validation lines",
+        augmented=lambda seed: _misread(task, recipe.plan.phases[0].name, seed),
         predicted=lambda count: _rewritten(stage, count),
     )
+
+
+KIND = Kind(
+    model=MODEL,
+    losses=(TextLoss,),
+    augmentation=Noise,
+    metrics=METRICS,
+    heads=("embedding", "output"),
+    learns_text=True,
+    limits=boxes.limits,
+    build=build_denoiser,
+)
 
 
 def extra_texts(files: Sequence[str], pages: Sequence[Page]) -> list[Passage]:
@@ -94,20 +77,20 @@ def _read(path: Path) -> str:
         ) from None
 
 
-def _task(pages: Sequence[Page], config: TrainConfig) -> tuple[Alphabet, TextTask]:
-    known = Confusions.load(config.stage["confusions"])
-    train = [*passages(pages, "train"), *extra_texts(config.stage["texts"], pages)]
+def _task(recipe: Recipe[DenoiserSettings], pages: Sequence[Page]) -> tuple[Alphabet, TextTask]:
+    settings = recipe.settings
+    known = Confusions.load(settings.confusions)
+    train = [*passages(pages, "train"), *extra_texts(settings.texts, pages)]
     lines_of(pages, "train")  # refuses a split without any
     alphabet = Alphabet.of([*(line for passage in train for line in passage.lines), *_readable(known)])
     valid = lines_of(pages, "valid")
-    check_characters(valid, alphabet, config.unknown)
-    losses, noises = parts.phase_parts(config, Noise, LOSSES)
+    check_characters(valid, alphabet, recipe.unknown)
+    noises = recipe.augmentations
     recognisers = {phase: Recogniser(known, noise) for phase, noise in noises.items()}
-    sampling = build.sampling_of(config)
     texts = [(line.id, line.text) for line in valid]
-    noised = _noised(texts, recognisers[next(iter(noises))], alphabet, seed=config.seed)
-    noised = [text[: sampling.longest] for text in noised]
-    return alphabet, TextTask(train, texts, noised, sampling, losses, recognisers)
+    noised = _noised(texts, recognisers[next(iter(noises))], alphabet, seed=recipe.seed)
+    noised = [text[: settings.longest] for text in noised]
+    return alphabet, TextTask(train, texts, noised, settings.sampling, recipe.losses, recognisers)
 
 
 def _readable(known: Confusions) -> list[str]:
@@ -123,7 +106,7 @@ def _noised(
     return ["".join(character for character in text if character in alphabet.symbols) for text in read]
 
 
-def _misread(task: TextTask, phase: str, seed: int) -> parts.Picture:
+def _misread(task: TextTask, phase: str, seed: int) -> Picture:
     """Draw training texts with what the recogniser makes of them."""
     pairs = samples(task.train, task.sampling, seed=(seed, 0))
     chosen = np.random.default_rng(seed).choice(len(pairs), min(SAMPLES, len(pairs)), replace=False)
@@ -133,7 +116,7 @@ def _misread(task: TextTask, phase: str, seed: int) -> parts.Picture:
     ]})  # fmt: skip
 
 
-def _rewritten(stage: DenoiserStage, count: int) -> parts.Picture:
+def _rewritten(stage: DenoiserStage, count: int) -> Picture:
     """Draw validation texts as misread and as rewritten."""
     task = stage.task
     chosen = np.linspace(0, len(task.valid) - 1, min(count, len(task.valid))).astype(int)

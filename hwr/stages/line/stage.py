@@ -1,4 +1,4 @@
-"""Stage `line`: line images to class probabilities, trained with CTC, scored by character error rate."""
+"""A reader of lines being trained: CTC on line images and texts, scored by character error rate."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,44 +6,16 @@ from typing import Any
 
 import editdistance
 import mxnet as mx
-import numpy as np
-from numpy.typing import NDArray
 
-from hwr.data.batches.lines import (
-    Image,
-    LineBatch,
-    LineSet,
-    line_reading_batches,
-    line_training_batches,
-    padded_width,
-)
+from hwr.data.batches.lines import Image, LineBatch, LineSet, line_training_batches
 from hwr.decoding.reading import Decoder, Reading
+from hwr.stages.line.model import LineReader
 from hwr.text import Alphabet
+from hwr.training.plan import Phase
 
 METRICS = ("valid/cer", "valid/wer")  # what `validate` returns, errors all
 
 Augment = Callable[..., Image]  # image, *, seed, epoch, index
-
-
-class LineReader:
-    """Reads line images with a network; a line reads the same alone and in any batch."""
-
-    def __init__(self, network: Any, *, batch_size: int, context: Any) -> None:
-        self.network, self.batch_size, self.context = network, batch_size, context
-
-    def probs(self, images: Sequence[Image]) -> list[NDArray[np.float32]]:
-        """Return the class probabilities (T, C) of every line image (H, w) uint8."""
-        found: dict[int, NDArray[np.float32]] = {}
-        multiple = self.network.width_multiple
-        for indices, batch in line_reading_batches(images, self.batch_size, multiple):
-            logits, _ = self.network(mx.nd.array(batch, ctx=self.context))  # (T, N, C)
-            rows = mx.nd.softmax(logits, axis=2).asnumpy().transpose(1, 0, 2)  # (N, T, C)
-            found.update(zip(indices, rows, strict=True))
-        return [found[index] for index in range(len(images))]
-
-    def padded_width(self, width: int) -> int:
-        """Return the px that a line image of `width` px is padded to before it is read."""
-        return padded_width(width, self.network.width_multiple)
 
 
 @dataclass(frozen=True)
@@ -72,7 +44,7 @@ class LineStage:
         """Return the number of batches an epoch has."""
         return -(-len(self.task.train.ids) // self.batch_size)
 
-    def batches(self, phase: Any, epoch: int, *, start: int = 0) -> Iterator[LineBatch]:
+    def batches(self, phase: Phase, epoch: int, *, start: int = 0) -> Iterator[LineBatch]:
         """Yield the augmented training batches of `epoch`, from batch `start` on."""
         augmentation = self.task.augmentations[phase.name]
 
@@ -89,7 +61,7 @@ class LineStage:
             start=start,
         )
 
-    def loss(self, phase: Any, batch: LineBatch) -> Any:
+    def loss(self, phase: Phase, batch: LineBatch) -> Any:
         """Return the CTC loss of every line, (N,)."""
         context = self.reader.context
         logits, shortcut = self.network(mx.nd.array(batch.images, ctx=context))  # (T, N, C) each

@@ -1,78 +1,64 @@
-"""A training of stage `line`: line images and texts to a reader of lines."""
+"""Stage `line`: line images and their texts to a reader of lines."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr import weights
-from hwr.config.bind import bind
-from hwr.config.compose import TrainConfig
 from hwr.data import inspection
 from hwr.data.augment.lines import Augmentation
 from hwr.data.batches.lines import LineSet
 from hwr.data.cache import LineImages, line_images
-from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Line, Page
-from hwr.decoding.build import build_decoder, check_decoder
+from hwr.decoding.build import build_decoder
 from hwr.errors import InputError
 from hwr.losses import CtcLoss
 from hwr.pictures import cards
 from hwr.scoring import edits
-from hwr.stages import build, parts
-from hwr.stages.line.stage import METRICS as METRICS
-from hwr.stages.line.stage import LineReader, LineStage, LineTask
-from hwr.stages.parts import Training
+from hwr.stages.build import in_memory, refuse_problems
+from hwr.stages.kind import Built, Kind, Picture
+from hwr.stages.line.model import MODEL, LineReader, LineSettings, line_network, line_steps
+from hwr.stages.line.stage import METRICS, LineStage, LineTask
+from hwr.stages.recipe import Recipe
 from hwr.text import Alphabet
-from hwr.tracking import Store
 
-LOSSES = (CtcLoss,)
 SAMPLES = 24  # augmented line images in a run's picture
 
 
-def check(config: TrainConfig) -> None:
-    """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
-    build.crop_of(config)
-    bind(build.maker_of(config), config.network, "network", ["classes"])
-    check_decoder(config.decoder)
-    parts.check_common(config)
-    parts.phase_parts(config, Augmentation, LOSSES)
-
-
-def training(config: TrainConfig, store: Store, *, progress: bool) -> Training:
-    """Build the training."""
-    folder = Path(config.folder)
-    start = parts.find_weights(config.init, store, folder, kind="line") if config.init else None
-    pages = parts.load_pages(config.data, folder / "cache")
-    report = inspection.inspect(pages, limits(config))
-    pages = inspection.apply(pages, report, config.inspect.policy)
-    task = _task(pages, config, progress=progress)
-    context = build.device(config.device)
-    network = build.line_network(config, task.alphabet, context)
-    took = start and weights.transfer(network, start, task.alphabet, heads=("output", "shortcut"))
-    decoder = build_decoder(config.decoder, task.alphabet)
-    reader = LineReader(network, batch_size=config.batch_size, context=context)
-    stage = LineStage(reader, task, decoder, batch_size=config.batch_size, seed=config.seed)
-    first = next(iter(config.phases))
-    return Training(
+def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bool) -> Built:
+    """Cut the lines out of the pages, and build the stage that is trained on them."""
+    task = _task(recipe, pages, progress=progress)
+    network = line_network(recipe.model, task.alphabet, recipe.context)
+    reader = LineReader(network, batch_size=recipe.batch_size, context=recipe.context)
+    decoder = build_decoder(recipe.decoder, task.alphabet)
+    stage = LineStage(reader, task, decoder, batch_size=recipe.batch_size, seed=recipe.seed)
+    first = recipe.plan.phases[0].name
+    return Built(
         stage=stage,
-        plan=parts.plan_of(config),
         alphabet=task.alphabet,
-        report=report,
-        fingerprint=fingerprint(pages),
-        took=str(took or ""),
         size=f"{len(task.train.ids)} training and {len(task.valid.ids)} validation lines",
         augmented=lambda seed: _augmented(task, first, seed),
         predicted=lambda count: _readings(stage, count),
     )
 
 
-def limits(config: TrainConfig) -> inspection.Limits:
+def limits(recipe: Recipe[LineSettings]) -> inspection.Limits:
     """Return what pages are held to before they are trained on."""
     return inspection.Limits(
-        crop=build.crop_of(config), steps=build.steps_of(config), max_pixels=config.max_pixels
+        crop=recipe.settings.crop, steps=line_steps(recipe.model), max_pixels=recipe.max_pixels
     )
+
+
+KIND = Kind(
+    model=MODEL,
+    losses=(CtcLoss,),
+    augmentation=Augmentation,
+    metrics=METRICS,
+    heads=("output", "shortcut"),
+    learns_text=True,
+    limits=limits,
+    build=build_line,
+)
 
 
 def lines_of(pages: Sequence[Page], split: str) -> list[Line]:
@@ -87,8 +73,8 @@ def line_set(pages: Sequence[Page], images: LineImages, split: str) -> LineSet:
     """Return the lines of a split with their images."""
     places = {name: place for place, name in enumerate(images.ids)}
     lines = lines_of(pages, split)
-    found = parts.in_memory([images.images[places[line.id]] for line in lines])
-    return LineSet([line.id for line in lines], found, [line.text for line in lines])
+    kept = in_memory([images.images[places[line.id]] for line in lines])
+    return LineSet([line.id for line in lines], kept, [line.text for line in lines])
 
 
 def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) -> None:
@@ -102,27 +88,27 @@ def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) ->
 
 
 def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> cards.Reading:
-    """Return a line for `pictures.readings`."""
+    """Return a line for `cards.readings`."""
     errors = edits.characters(reference, hypothesis).errors
     return cards.Reading(image, name, reference, {"read": cards.Read(hypothesis, errors)})
 
 
-def _task(pages: Sequence[Page], config: TrainConfig, *, progress: bool) -> LineTask:
+def _task(recipe: Recipe[LineSettings], pages: Sequence[Page], *, progress: bool) -> LineTask:
     alphabet = Alphabet.of(line.text for line in lines_of(pages, "train"))
-    check_characters(lines_of(pages, "valid"), alphabet, config.unknown)
+    check_characters(lines_of(pages, "valid"), alphabet, recipe.unknown)
     images = line_images(
         pages,
-        build.crop_of(config),
-        folder=Path(config.folder) / "cache",
-        max_pixels=config.max_pixels,
+        recipe.settings.crop,
+        folder=recipe.data.cache,
+        max_pixels=recipe.max_pixels,
         progress=progress,
     )
-    parts.refuse_problems(images.problems, "line")
+    refuse_problems(images.problems, "line")
     train, valid = (line_set(pages, images, split) for split in ("train", "valid"))
-    return LineTask(alphabet, train, valid, *parts.phase_parts(config, Augmentation, LOSSES))
+    return LineTask(alphabet, train, valid, recipe.losses, recipe.augmentations)
 
 
-def _augmented(task: LineTask, phase: str, seed: int) -> parts.Picture:
+def _augmented(task: LineTask, phase: str, seed: int) -> Picture:
     """Draw augmented training lines with their texts."""
     lines, augment = task.train, task.augmentations[phase]
     count = len(lines.ids)
@@ -131,7 +117,7 @@ def _augmented(task: LineTask, phase: str, seed: int) -> parts.Picture:
     return cards.sheet(images, [lines.texts[i] for i in chosen], columns=3)
 
 
-def _readings(stage: LineStage, count: int) -> parts.Picture:
+def _readings(stage: LineStage, count: int) -> Picture:
     """Draw validation lines with what was written and what was read."""
     lines = stage.task.valid
     chosen = np.linspace(0, len(lines.ids) - 1, min(count, len(lines.ids))).astype(int)

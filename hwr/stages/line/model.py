@@ -1,0 +1,75 @@
+"""Line images to class probabilities: the network of stage `line` and what reads with it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr import weights
+from hwr.data.batches.lines import Image, line_reading_batches, padded_width
+from hwr.images.line_crop import LineCrop
+from hwr.networks.crnn import Crnn
+from hwr.networks.resnet_bilstm import ResnetBilstm
+from hwr.stages.build import alphabet_of, model_of
+from hwr.stages.kind import Model
+from hwr.stages.recipe import ModelRecipe
+from hwr.text import Alphabet
+from hwr.weights import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineSettings:
+    """How lines are cut out of their pages."""
+
+    crop: LineCrop
+
+
+MODEL = Model(name="line", settings=LineSettings, networks=(Crnn, ResnetBilstm))
+
+
+class LineReader:
+    """Reads line images with a network; a line reads the same alone and in any batch."""
+
+    def __init__(self, network: Any, *, batch_size: int, context: Any) -> None:
+        self.network, self.batch_size, self.context = network, batch_size, context
+
+    def probs(self, images: Sequence[Image]) -> list[NDArray[np.float32]]:
+        """Return the class probabilities (T, C) of every line image (H, w) uint8."""
+        probs: dict[int, NDArray[np.float32]] = {}
+        for indices, batch in line_reading_batches(images, self.batch_size, self.network.width_multiple):
+            logits, _ = self.network(mx.nd.array(batch, ctx=self.context))  # (T, N, C)
+            rows = mx.nd.softmax(logits, axis=2).asnumpy().transpose(1, 0, 2)  # (N, T, C)
+            probs.update(zip(indices, rows, strict=True))
+        return [probs[index] for index in range(len(images))]
+
+    def padded_width(self, width: int) -> int:
+        """Return the px that a line image of `width` px is padded to before it is read."""
+        return padded_width(width, self.network.width_multiple)
+
+
+def line_network(model: ModelRecipe[LineSettings], alphabet: Alphabet, context: Any) -> Any:
+    """Return the network of a recipe for the classes of `alphabet`, its parameters drawn from the seed."""
+    height = model.settings.crop.height
+    width = padded_width(height, model.maker.width_multiple)
+    return model.draw((1, 1, height, width), context=context, classes=len(alphabet))
+
+
+def load_line_reader(loaded: Weights, *, batch_size: int, context: Any) -> LineReader:
+    """Return a reader of line images with these weights."""
+    network = line_network(model_of(loaded, MODEL), alphabet_of(loaded), context)
+    weights.fill(network, loaded)
+    return LineReader(network, batch_size=batch_size, context=context)
+
+
+def line_crop(loaded: Weights) -> LineCrop:
+    """Return how weights want lines cut out of their pages."""
+    return model_of(loaded, MODEL).settings.crop
+
+
+def line_steps(model: ModelRecipe[LineSettings]) -> Callable[[int], int]:
+    """Return what gives the time steps T of a line image from its width in px."""
+    maker = model.maker
+    return lambda width: padded_width(width, maker.width_multiple) // int(maker.stride)

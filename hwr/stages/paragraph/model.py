@@ -1,0 +1,47 @@
+"""Page images to one box around their handwriting: the network of stage `paragraph`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+
+from hwr import weights
+from hwr.data.batches.boxes import page_reading_batches
+from hwr.images.boxes import FloatArray
+from hwr.images.load import GreyImage
+from hwr.networks.paragraph import Extent, resnet34
+from hwr.stages.boxes import PageSettings
+from hwr.stages.build import model_of
+from hwr.stages.kind import Model
+from hwr.stages.recipe import ModelRecipe
+from hwr.weights import Weights
+
+MODEL = Model(name="paragraph", settings=PageSettings, networks=(Extent, resnet34))
+
+
+class AreaFinder:
+    """Finds the handwritten area of fitted page images with a network."""
+
+    def __init__(self, network: Any, *, batch_size: int, context: Any) -> None:
+        self.network, self.batch_size, self.context = network, batch_size, context
+
+    def boxes(self, images: Sequence[GreyImage]) -> FloatArray:
+        """Return the box of every image (H, W), fractions of it: (N, 4)."""
+        boxes = np.zeros((len(images), 4))
+        for indices, batch in page_reading_batches(images, self.batch_size):
+            boxes[indices] = self.network(mx.nd.array(batch, ctx=self.context)).asnumpy()
+        return boxes
+
+
+def area_finder(model: ModelRecipe[PageSettings], *, batch_size: int, context: Any) -> AreaFinder:
+    """Return a finder whose network's parameters are drawn from the seed."""
+    network = model.draw((1, 1, *model.settings.fit.size), context=context)
+    return AreaFinder(network, batch_size=batch_size, context=context)
+
+
+def load_area_finder(loaded: Weights, *, batch_size: int, context: Any) -> AreaFinder:
+    """Return a finder of handwritten areas with these weights."""
+    finder = area_finder(model_of(loaded, MODEL), batch_size=batch_size, context=context)
+    weights.fill(finder.network, loaded)
+    return finder

@@ -1,0 +1,218 @@
+"""A training's settings, parsed once: each node becomes what it configures."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic
+
+import mxnet as mx
+
+from hwr import data
+from hwr.config.bind import bind, make, target
+from hwr.config.compose import StoreConfig, TrainConfig
+from hwr.data import inspection, selection
+from hwr.data.records import Page
+from hwr.decoding.build import check_decoder
+from hwr.errors import InputError
+from hwr.stages.kind import Kind, Model, S, kind_named
+from hwr.training import optimizers
+from hwr.training.plan import Phase, Plan
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set that is not read yet: the settings of its node, and the folder of caches."""
+
+    settings: Mapping[str, Any]
+    cache: Path
+
+    def pages(self, *, whole: bool) -> list[Page]:
+        """Read it; sources that draw their pages keep them among the caches.
+
+        `whole` keeps the lines that `data.exclude` leaves out of reading: they are handwriting too.
+        """
+        changed: dict[str, Any] = (
+            {"folder": str(self.cache)} if self.settings.get("folder", "") is None else {}
+        )
+        changed |= {"exclude": None} if whole else {}
+        return data.load(**{**self.settings, **changed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe(Generic[S]):
+    """What makes a stage's network, its parameters drawn from `seed` until weights fill them."""
+
+    model: Model[S]
+    settings: S
+    maker: Any  # of the network; of line networks it has `stride` and `width_multiple`, in px
+    node: Mapping[str, Any]
+    seed: int
+
+    def draw(self, *inputs: tuple[int, ...], context: Any, **given: Any) -> Any:
+        """Return the network with parameters drawn from the seed.
+
+        Zeros of the shapes `inputs` show each layer its own; `given` is what an alphabet tells (classes).
+        """
+        mx.random.seed(self.seed)
+        network = make(self.maker, self.node, "network", **given)
+        network.initialize(mx.init.Xavier(magnitude=2.24), ctx=context)
+        network(*(mx.nd.zeros(shape, ctx=context) for shape in inputs))
+        network.collect_params(".*(bias|gamma|beta)$").setattr("wd_mult", 0.0)
+        network.hybridize()
+        return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Generic[S]):
+    """A whole training: `losses` and `augmentations` by name of the phase, `decoder` a checked node."""
+
+    kind: Kind[S]
+    model: ModelRecipe[S]
+    plan: Plan
+    losses: Mapping[str, Any]
+    augmentations: Mapping[str, Any]
+    data: DataSource
+    policy: Mapping[str, str]
+    decoder: Mapping[str, Any]
+    batch_size: int
+    unknown: str
+    context: Any
+    max_pixels: int
+    init: str | None
+    store: StoreConfig
+
+    @property
+    def settings(self) -> S:
+        """The settings of the stage."""
+        return self.model.settings
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything that is drawn."""
+        return self.plan.seed
+
+
+def parse_recipe(config: TrainConfig) -> Recipe[Any]:
+    """Return the recipe of a configuration; InputError for settings that no part takes. No page is read."""
+    kind = kind_named(str(config.stage.get("kind")))
+    if config.monitor not in kind.metrics:
+        raise InputError(f"monitor={config.monitor}: no such metric; use one of {', '.join(kind.metrics)}")
+    model, plan = parse_model(kind.model, config), _plan(config)
+    inspection.check_policy(config.inspect.policy)
+    if config.decoder:
+        check_decoder(config.decoder)
+    losses, augmentations = _phase_parts(config, plan, kind.augmentation, kind.losses)
+    return Recipe(
+        kind=kind,
+        model=model,
+        plan=plan,
+        losses=losses,
+        augmentations=augmentations,
+        data=data_source(config.data, config.folder),
+        policy=config.inspect.policy,
+        decoder=config.decoder,
+        batch_size=config.batch_size,
+        unknown=config.unknown,
+        context=device_context(config.device),
+        max_pixels=config.max_pixels,
+        init=config.init,
+        store=config,
+    )
+
+
+def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
+    """Return what makes the network of a configuration; raise InputError for one of another stage."""
+    maker = target(config.network, "network")
+    if maker not in model.networks:
+        raise InputError(
+            f"network._target_={config.network['_target_']}: not a network of stage {model.name}"
+        )
+    own = {key: value for key, value in config.stage.items() if key != "kind"}
+    bind(maker, config.network, "network", ["classes"])
+
+    return ModelRecipe(
+        model=model,
+        settings=make(model.settings, own, "stage"),
+        maker=maker,
+        node=config.network,
+        seed=config.seed,
+    )
+
+
+def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:
+    """Return the data set of a data node, not read yet; caches lie in `folder`.
+
+    Raises InputError for a key that its source does not take, or one it lacks.
+    """
+    own = {name: value for name, value in settings.items() if name not in ("source", "exclude")}
+    bind(data.reader(str(settings.get("source"))), own, "data")
+    bind(selection.exclude, settings.get("exclude") or {}, "data.exclude", ["pages"])
+    return DataSource(settings, Path(folder) / "cache")
+
+
+def device_context(name: str) -> Any:
+    """Return the MXNet context for `cpu` or `gpu:N`; raise InputError where it is not there."""
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "gpu") or not (number or "0").isdigit():
+        raise InputError(f"device={name}: use cpu, gpu or gpu:N")
+    if kind == "gpu" and mx.context.num_gpus() <= int(number or 0):
+        raise InputError(f"device={name}: this MXNet sees {mx.context.num_gpus()} GPUs; use device=cpu")
+    return mx.cpu() if kind == "cpu" else mx.gpu(int(number or 0))
+
+
+def _plan(config: TrainConfig) -> Plan:
+    if not config.phases:
+        raise InputError("phases is empty; a training needs at least one")
+    nodes = config.phases.items()
+    plan = Plan(
+        phases=[make(_phase, node, f"phases.{name}", name=name, lr=config.lr) for name, node in nodes],
+        optimizer=lambda lr: make(optimizers.create, config.optimizer, "optimizer", lr=lr),
+        monitor=config.monitor,
+        seed=config.seed,
+        max_epochs=config.max_epochs,
+        max_minutes=config.max_minutes,
+        patience=config.patience,
+        save_every=config.save_every,
+        clip=config.clip,
+        average=config.average,
+    )
+    plan.optimizer(config.lr)  # refuses what it does not take
+    return plan
+
+
+def _phase(
+    *, name: str, lr: float, epochs: int, lr_scale: float, schedule: str, warmup: float,
+    augmentation: dict[str, Any] | None = None, loss: dict[str, Any] | None = None,
+) -> Phase:  # fmt: skip
+    if epochs < 1 or not lr_scale > 0:
+        raise InputError(f"phases.{name}: epochs={epochs}, lr_scale={lr_scale}; both must be above 0")
+    peak, settings = lr * lr_scale, {"augmentation": augmentation or {}, "loss": loss or {}}
+    optimizers.schedule(schedule, lr=peak, steps=epochs, warmup=warmup)  # refuses what it does not know
+    return Phase(name, epochs, peak, schedule, warmup, settings)
+
+
+def _phase_parts(
+    config: TrainConfig, plan: Plan, augmentation: Callable[..., Any], losses: Collection[Callable[..., Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the loss, one of `losses`, and the augmentation of every phase by its name."""
+    made, augmentations = {}, {}
+    for phase in plan.phases:
+        node, where = _overlaid("loss", config.loss, phase)
+        maker = target(node, where)
+        if maker not in losses:
+            kind = config.stage["kind"]
+            raise InputError(f"{where}._target_={node['_target_']}: not a loss of stage {kind}")
+        made[phase.name] = make(maker, node, where)
+        node, where = _overlaid("augmentation", config.augmentation, phase)
+        augmentations[phase.name] = make(augmentation, node, where)
+    return made, augmentations
+
+
+def _overlaid(part: str, common: Mapping[str, Any], phase: Phase) -> tuple[dict[str, Any], str]:
+    """Return the settings of a part in `phase`, and the node to name in messages.
+
+    Settings of a phase that name another `_target_` stand alone; others change single keys.
+    """
+    own = phase.settings[part]
+    merged = dict(own) if "_target_" in own else {**common, **own}
+    return merged, f"phases.{phase.name}.{part}" if own else part

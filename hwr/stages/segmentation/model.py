@@ -1,0 +1,105 @@
+"""The handwritten area to boxes of its lines or words: the detector of stage `segmentation`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr import weights
+from hwr.data.batches.boxes import Unit, page_reading_batches
+from hwr.errors import InputError
+from hwr.images.boxes import FloatArray
+from hwr.images.load import GreyImage
+from hwr.losses import VARIANCES
+from hwr.networks import anchors
+from hwr.networks.ssd import compact, resnet34
+from hwr.stages.boxes import PageSettings
+from hwr.stages.build import model_of
+from hwr.stages.kind import Model
+from hwr.stages.recipe import ModelRecipe
+from hwr.weights import Weights
+
+UNITS: tuple[Unit, ...] = ("line", "word")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionSettings(PageSettings):
+    """What is detected, and which detections are kept.
+
+    `unit` is line or word. Detections of at least probability `min_c` are kept, `topk` of them at most. Of
+    two that overlap with an IoU above `overlap_thres` the better one stays; what is dropped so takes no place
+    among the `topk`.
+    """
+
+    unit: Unit
+    min_c: float
+    overlap_thres: float
+    topk: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unit not in UNITS:
+            raise InputError(f"stage.unit={self.unit}: unknown; use one of {', '.join(UNITS)}")
+        for name, value in (("min_c", self.min_c), ("overlap_thres", self.overlap_thres)):
+            if not 0 < value < 1:
+                raise InputError(f"stage.{name}={value} is not between 0 and 1; it is a share")
+        if self.topk < 1:
+            raise InputError(f"stage.topk={self.topk}: no detection would be kept; use 1 or more")
+
+
+MODEL = Model(name="segmentation", settings=DetectionSettings, networks=(compact, resnet34))
+
+
+class BoxDetector:
+    """Finds line or word boxes in fitted area images with a detector for images of one `size` (H, W)."""
+
+    def __init__(self, network: Any, keep: DetectionSettings, *, batch_size: int, context: Any) -> None:
+        self.network, self.keep, self.batch_size, self.context = network, keep, batch_size, context
+        shapes = network.shapes(mx.nd.zeros((1, 1, *keep.fit.size), ctx=context))
+        self.grid = anchors.grid(shapes, network.anchors)  # (A, 4)
+        self.anchors = mx.nd.array(self.grid[None], ctx=context)
+
+    def boxes(self, images: Sequence[GreyImage]) -> list[FloatArray]:
+        """Return the boxes found in every image (H, W), fractions of it, best first: (K, 4) each."""
+        return [rows[:, 1:] for rows in self.detections(images)]
+
+    def detections(self, images: Sequence[GreyImage]) -> list[NDArray[np.float64]]:
+        """Return probability x1 y1 x2 y2 of every box found, best first: (K, 5) each."""
+        kept: dict[int, NDArray[np.float64]] = {}
+        for indices, batch in page_reading_batches(images, self.batch_size):
+            scores, offsets = self.network(mx.nd.array(batch, ctx=self.context))
+            rows = mx.nd.contrib.MultiBoxDetection(
+                mx.nd.softmax(scores, axis=1),
+                offsets,
+                self.anchors,
+                threshold=self.keep.min_c,
+                nms_threshold=self.keep.overlap_thres,
+                nms_topk=-1,  # of all: on a CPU, MXNet's choice among them loses boxes and keeps worse ones
+                variances=VARIANCES,
+                clip=True,
+            ).asnumpy()  # (N, A, 6): class or -1, probability, box
+            kept.update({index: _kept(own, self.keep.topk) for index, own in zip(indices, rows, strict=True)})
+        return [kept[index] for index in range(len(images))]
+
+
+def box_detector(model: ModelRecipe[DetectionSettings], *, batch_size: int, context: Any) -> BoxDetector:
+    """Return a detector whose network's parameters are drawn from the seed."""
+    network = model.draw((1, 1, *model.settings.fit.size), context=context)
+    return BoxDetector(network, model.settings, batch_size=batch_size, context=context)
+
+
+def load_box_detector(loaded: Weights, *, batch_size: int, context: Any) -> BoxDetector:
+    """Return a detector of lines or words with these weights."""
+    detector = box_detector(model_of(loaded, MODEL), batch_size=batch_size, context=context)
+    weights.fill(detector.network, loaded)
+    return detector
+
+
+def _kept(rows: NDArray[np.float32], most: int) -> NDArray[np.float64]:
+    """Return probability and box of the rows that are no ground and have an area."""
+    real = (rows[:, 0] >= 0) & (rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])
+    kept = rows[real][:, 1:].astype(np.float64)
+    return np.asarray(kept[np.argsort(-kept[:, 0], kind="stable")][:most])
