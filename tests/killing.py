@@ -150,8 +150,9 @@ def _line() -> Any:
     from hwr.decoding.greedy import GreedyDecoder
     from hwr.losses import CtcLoss
     from hwr.networks.crnn import Crnn
-    from hwr.stages.build import drawn
-    from hwr.stages.line.stage import LineReader, LineStage, LineTask
+    from hwr.stages.line.model import LineReader
+    from hwr.stages.line.stage import LineStage, LineTask
+    from hwr.stages.recipe import draw_parameters
     from hwr.text import Alphabet
 
     def shaken(image: Image, *, seed: int, epoch: int, index: int) -> Image:
@@ -162,7 +163,7 @@ def _line() -> Any:
     images = [generator.integers(0, 256, (16, 40 + 9 * (7 * i % 11)), dtype=np.uint8) for i in range(18)]
     lines = LineSet([f"l{i}" for i in range(18)], images, ["ab c"[i % 3 :] for i in range(18)])
     network = Crnn(len(alphabet), stem=4, channels=[6, 8], blocks=[1, 1], hidden=6, layers=2, dropout=0.3)
-    drawn(network, (16, 32), seed=1, context=mx.cpu())
+    draw_parameters(network, (1, 1, 16, 32), seed=1, context=mx.cpu())
     task = LineTask(alphabet, lines, lines, _in_both(CtcLoss(shortcut_weight=0.1)), _in_both(shaken))
     reader = LineReader(network, batch_size=6, context=mx.cpu())
     return LineStage(reader, task, GreedyDecoder(alphabet), batch_size=2, seed=3)
@@ -173,7 +174,7 @@ def _boxes(size: int, *, lone: bool, loss: Any) -> Any:
     from hwr.data.augment.pages import PageAugmentation
     from hwr.data.batches.boxes import BoxSet
     from hwr.images.canvas import PageFit, placement
-    from hwr.stages.paragraph.stage import BoxTask
+    from hwr.stages.boxes import BoxTask
 
     generator = np.random.default_rng(1)
     spot = placement((size, size), (0, 0, 1, 1), PageFit(size=(size, size), normalise=False))
@@ -198,13 +199,14 @@ def _paragraph() -> Any:
     from mxnet.gluon import nn
 
     from hwr.losses import MseLoss
-    from hwr.stages.build import drawn
-    from hwr.stages.paragraph.stage import AreaFinder, ParagraphStage
+    from hwr.stages.paragraph.model import AreaFinder
+    from hwr.stages.paragraph.stage import ParagraphStage
+    from hwr.stages.recipe import draw_parameters
 
     network = nn.HybridSequential()
     network.add(nn.Conv2D(4, 3, strides=2), nn.BatchNorm(), nn.Activation("relu"), nn.Dropout(0.3))
     network.add(nn.Dense(4, activation="sigmoid"))
-    drawn(network, (32, 32), seed=1, context=mx.cpu())
+    draw_parameters(network, (1, 1, 32, 32), seed=1, context=mx.cpu())
     finder = AreaFinder(network, batch_size=6, context=mx.cpu())
     return ParagraphStage(finder, _boxes(32, lone=True, loss=MseLoss()), batch_size=3, seed=3)
 
@@ -214,15 +216,18 @@ def _segmentation() -> Any:
 
     from hwr.losses import MultiBoxLoss
     from hwr.networks.ssd import compact
-    from hwr.stages.build import drawn
-    from hwr.stages.segmentation.stage import BoxDetector, Detecting, SegmentationStage
+    from hwr.stages.recipe import draw_parameters
+    from hwr.stages.segmentation.model import BoxDetector, DetectionSettings
+    from hwr.stages.segmentation.stage import SegmentationStage
 
     network = compact(
         stem=4, channels=[4, 4], strides=[[2, 2], [2, 2]], blocks=[1, 1], reach=1, anchors=[[[0.5, 0.5]]]
     )
-    drawn(network, (64, 64), seed=1, context=mx.cpu())
-    keep = Detecting(min_c=0.01, overlap_thres=0.5, topk=9)
-    detector = BoxDetector(network, keep, size=(64, 64), batch_size=6, context=mx.cpu())
+    draw_parameters(network, (1, 1, 64, 64), seed=1, context=mx.cpu())
+    keep = DetectionSettings(
+        size=(64, 64), normalise=False, growth=0.0, unit="line", min_c=0.01, overlap_thres=0.5, topk=9
+    )
+    detector = BoxDetector(network, keep, batch_size=6, context=mx.cpu())
     loss = MultiBoxLoss(overlap=0.5, negatives=3.0, box_weight=1.0)
     return SegmentationStage(detector, _boxes(64, lone=False, loss=loss), batch_size=3, seed=3)
 
@@ -235,7 +240,8 @@ def _denoiser() -> Any:
     from hwr.language.noise import Noise, Recogniser
     from hwr.losses import TextLoss
     from hwr.networks.transformer import Transformer
-    from hwr.stages.denoiser.stage import DenoiserStage, TextDenoiser, TextTask
+    from hwr.stages.denoiser.model import TextDenoiser
+    from hwr.stages.denoiser.stage import DenoiserStage, TextTask
     from hwr.text import Alphabet
 
     alphabet = Alphabet(" abcde")

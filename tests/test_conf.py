@@ -31,32 +31,31 @@ from hwr.errors import InputError
 from hwr.evaluation import decoders as board
 from hwr.evaluation import targets, tune
 from hwr.runs import search
-from hwr.stages import build, parts
-from hwr.stages import kind as building
+from hwr.stages.recipe import data_source, device_context, parse_recipe
 
 
 def check_transcription(config: TranscribeConfig) -> None:
     """Bind what the weights leave open: nothing is read, and none are loaded."""
-    build.device(config.device)
+    device_context(config.device)
     check_decoder(config.decoder)
 
 
 def check_language_model(config: LanguageModelConfig) -> None:
     """Bind what the command does; nothing is read."""
     language_model.check(config, {})
-    parts.check_data(config.data)
+    data_source(config.data, config.folder)
 
 
 Check = Callable[[Any], None]
 ROOTS: dict[str, tuple[type, Check]] = {
-    "train": (TrainConfig, building.check),
-    "inspect": (InspectConfig, building.check),
-    "evaluate": (EvaluateConfig, targets.check),
+    "train": (TrainConfig, parse_recipe),
+    "inspect": (InspectConfig, parse_recipe),
+    "evaluate": (EvaluateConfig, targets.check_evaluation),
     "transcribe": (TranscribeConfig, check_transcription),
-    "tune": (TuneConfig, tune.check),
+    "tune": (TuneConfig, tune.check_tuning),
     "compare": (CompareConfig, compare.check),
     "confusion": (ConfusionConfig, confusion.check),
-    "decoders": (DecodersConfig, board.check),
+    "decoders": (DecodersConfig, board.check_decoders),
     "language_model": (LanguageModelConfig, check_language_model),
     "search": (SearchConfig, search.check),
 }
@@ -125,7 +124,7 @@ def test_file_opens_with_its_purpose(file: Path) -> None:
 
 @pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: str(file.relative_to(ROOT)))
 def test_configuration_of_published_weights_still_binds(file: Path) -> None:
-    building.check(stored(file.read_text(encoding="utf-8"), (), TrainConfig).root)
+    parse_recipe(stored(file.read_text(encoding="utf-8"), (), TrainConfig).root)
 
 
 @pytest.mark.parametrize(("root", "node"), [(root, node) for root in NODES for node in NODES[root]])
@@ -147,7 +146,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train", "loss.shortcut_weight=null", "loss.shortcut_weight=None is not a number"),
         (
             "train", "stage.kind=paragraf",
-            "stage.kind=paragraf: unknown; use one of paragraph, segmentation, line, denoiser",
+            "stage.kind=paragraf: unknown; use one of denoiser, line, paragraph, segmentation",
         ),
         ("train", "network._target_=hwr.networks.ssd.compact", "not a network of stage line"),
         ("train", "loss._target_=hwr.losses.MseLoss", "not a loss of stage line"),
@@ -168,7 +167,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train stage=paragraph", "stage.size=[384]", r"page image size \[384\] does not fit"),
         ("train stage=paragraph", "stage.size=[384,x]", "stage.size=.* is not a list with a whole"),
         ("train stage=paragraph", "stage.normalise=1", "stage.normalise=1 is not true or false"),
-        ("train stage=paragraph", "stage.growth=2", "stage.growth=2 is not between 0 and 1"),
+        ("train stage=paragraph", "stage.growth=2", "stage.growth=2.0 is not between 0 and 1"),
         ("train stage=paragraph", "augmentation.erase=7", "augmentation.erase=7.0 is not between 0 and 1"),
         ("train stage=paragraph", "augmentation=line", "augmentation.elastic: no such key"),
         ("train stage=paragraph", "network.hidden=x", "network.hidden='x' is not a whole number"),
@@ -201,7 +200,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("evaluate", "target=denoiser", "target=denoiser evaluates the weights of decoder=denoise; add"),
         ("evaluate decoder=denoise", "decoder.width=wide", "decoder.width='wide' is not a whole number"),
         ("evaluate decoder=denoise", "decoder.weights=null", "decoder.weights=None is not a text"),
-        ("evaluate", "target=words", "target=words is not possible; it must be one of paragraph, segmentat"),
+        ("evaluate", "target=words", "target=words: unknown; use one of paragraph, segmentation, line, denoiser, page"),
         ("transcribe", "device=tpu", "device=tpu: use cpu, gpu or gpu:N"),
         ("transcribe", "seams=maybe", "seams=maybe is not true or false"),
         ("transcribe", "overlay_width=10", "overlay_width=10 is not possible; it must be 100 or more"),

@@ -29,7 +29,7 @@ def run(smoke: Smoke, output: Path, *overrides: str, data: Path | None = None) -
     pages = ["data=alto", f"data.root={data}"] if data else smoke.data
     places = [f"weights.line={smoke.weights}", f"folder={smoke.folder}", f"output={output}"]
     settings = [*places, "scorer=edit_distance", *pages, *overrides]
-    return targets.run(composed("evaluate", settings, EvaluateConfig))
+    return targets.evaluate(composed("evaluate", settings, EvaluateConfig))
 
 
 def scores(output: Path) -> dict[str, Any]:

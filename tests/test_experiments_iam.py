@@ -11,8 +11,8 @@ from hwr.config.bind import make, target
 from hwr.config.compose import Composed, TrainConfig, composed
 from hwr.losses import IouLoss, MseLoss
 from hwr.networks.cost import cost
-from hwr.stages import kind
-from hwr.stages.parts import Training
+from hwr.stages.build import Training, build_training
+from hwr.stages.recipe import parse_recipe
 from hwr.training import optimizers
 from hwr.training.plan import Phase
 from tests.iam_folder import LISTS, first_of, write_form
@@ -22,7 +22,6 @@ SMALL = {
     "paragraph": ["network.hidden=8", "stage.size=[96,64]"],
     "segmentation": ["network.downsampled=8", "stage.size=[64,64]"],
 }
-STORE: Any = None  # asked only for weights to start from
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def test_recipe_for_words_holds_the_published_values() -> None:
 
 @pytest.mark.parametrize("stage", SMALL)
 def test_recipe_binds_to_what_it_configures(stage: str) -> None:
-    kind.check(recipe(stage, "data.root=anywhere").root)
+    parse_recipe(recipe(stage, "data.root=anywhere").root)
 
 
 def test_network_is_the_published_one() -> None:  # its parts: tests/networks/test_resnet_bilstm.py
@@ -108,8 +107,8 @@ def test_network_is_the_published_one() -> None:  # its parts: tests/networks/te
 
 def test_recipe_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
     made = recipe("line", *iam, *SMALL["line"])
-    training = kind.training(made.root, STORE, progress=False)
-    stage, (phase,) = training.stage, training.plan.phases
+    training = build_training(parse_recipe(made.root), progress=False)
+    stage, (phase,) = training.built.stage, parse_recipe(made.root).plan.phases
     assert (len(stage.task.train.ids), len(stage.task.valid.ids)) == (3, 3)
     assert {image.shape[0] for image in stage.task.train.images} == {60}
     before = stage.network.output.weight.data().asnumpy()
@@ -123,9 +122,9 @@ def test_recipe_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
 
 def test_recipe_for_areas_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
     made = recipe("paragraph", *iam, *SMALL["paragraph"])
-    training = kind.training(made.root, STORE, progress=False)
-    stage, (first, second) = training.stage, training.plan.phases
-    assert training.size == "1 training and 1 validation pages"
+    training = build_training(parse_recipe(made.root), progress=False)
+    stage, (first, second) = training.built.stage, parse_recipe(made.root).plan.phases
+    assert training.built.size == "1 training and 1 validation pages"
     # words at x 400 to 700 and y 700 to 950 of a form of 2479 x 3542, which fills 64 x 91 px of the canvas
     assert stage.task.train.images[0].shape == (96, 64)
     x1, x2, (y1, y2) = 400 / 2479, 700 / 2479, ((2 + 91 * y / 3542) / 96 for y in (700, 950))
@@ -143,9 +142,9 @@ def test_recipe_for_areas_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -
 
 def test_recipe_for_words_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
     made = recipe("segmentation", *iam, *SMALL["segmentation"])
-    training = kind.training(made.root, STORE, progress=False)
-    stage, (phase,) = training.stage, training.plan.phases
-    assert training.size == "1 training and 1 validation areas, 6 and 6 words"  # two in each of three lines
+    training = build_training(parse_recipe(made.root), progress=False)
+    stage, (phase,) = training.built.stage, parse_recipe(made.root).plan.phases
+    assert training.built.size == "1 training and 1 validation areas, 6 and 6 words"  # 2 a line
     assert stage.task.train.images[0].shape == (64, 64)
     before = stage.network.classes[0].weight.data().asnumpy()
     losses = epoch(made, training, phase)
@@ -159,11 +158,11 @@ def test_recipe_for_words_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -
 def epoch(made: Composed, training: Training, phase: Phase) -> Any:
     """Train one epoch as the recipe's optimizer does, and return the loss of every sample."""
     optimizer = make(optimizers.create, made.values["optimizer"], "optimizer", lr=phase.lr)
-    trainer = gluon.Trainer(training.stage.network.collect_params(), optimizer, kvstore=None)
+    trainer = gluon.Trainer(training.built.stage.network.collect_params(), optimizer, kvstore=None)
     losses = []
-    for batch in training.stage.batches(phase, 0):
+    for batch in training.built.stage.batches(phase, 0):
         with autograd.record():
-            loss = training.stage.loss(phase, batch)
+            loss = training.built.stage.loss(phase, batch)
         loss.backward()
         trainer.step(len(batch.ids))
         losses.append(loss.asnumpy())

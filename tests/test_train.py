@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from hwr import tracking
-from hwr.config.compose import TrainConfig, composed
+from hwr.config.compose import StoreConfig, TrainConfig, composed
 from hwr.runs import train
 from hwr.stages import build
 from hwr.training import checkpoint
@@ -33,7 +33,7 @@ Run = Callable[..., Path]
 
 
 def run(folder: Path, *overrides: str) -> float:
-    return train.run(composed("train", [f"folder={folder}", *overrides], TrainConfig))
+    return train.train_stage(composed("train", [f"folder={folder}", *overrides], TrainConfig))
 
 
 @pytest.fixture
@@ -422,7 +422,7 @@ def test_run_of_a_stage_that_finds_boxes_keeps_weights_without_an_alphabet(
     best = run(smoke.folder, f"stage={stage}", "data=alto", f"data.root={root}", *BOXES[stage])
     (place,) = set((smoke.folder / "runs").iterdir()) - before
     assert 0 <= best <= 1
-    found = build.find(str(place / "weights" / "best"), kind=stage)
+    found = build.find_weights(str(place / "weights" / "best"), stage, StoreConfig())
     assert found.alphabet is None
     assert found.about["run"] == place.name
     logged = smoke.store.client.get_run(place.name)

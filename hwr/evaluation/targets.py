@@ -64,4 +64,5 @@ def target_named(name: str) -> Target:
             return target
     if name in kind_names():
         return stage.target_of(kind_named(name))
-    raise InputError(f"target={name}: unknown; use one of {', '.join([*OWN, *kind_names()])}")
+    known = dict.fromkeys([*OWN, *kind_names()])
+    raise InputError(f"target={name}: unknown; use one of {', '.join(known)}")

@@ -53,12 +53,8 @@ class ModelRecipe(Generic[S]):
 
         Zeros of the shapes `inputs` show each layer its own; `given` is what an alphabet tells (classes).
         """
-        mx.random.seed(self.seed)
         network = make(self.maker, self.node, "network", **given)
-        network.initialize(mx.init.Xavier(magnitude=2.24), ctx=context)
-        network(*(mx.nd.zeros(shape, ctx=context) for shape in inputs))
-        network.collect_params(".*(bias|gamma|beta)$").setattr("wd_mult", 0.0)
-        network.hybridize()
+        draw_parameters(network, *inputs, seed=self.seed, context=context)
         return network
 
 
@@ -137,6 +133,15 @@ def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
         node=config.network,
         seed=config.seed,
     )
+
+
+def draw_parameters(network: Any, *inputs: tuple[int, ...], seed: int, context: Any) -> None:
+    """Draw the parameters of a network; zeros of the shapes `inputs` show each layer its own."""
+    mx.random.seed(seed)
+    network.initialize(mx.init.Xavier(magnitude=2.24), ctx=context)
+    network(*(mx.nd.zeros(shape, ctx=context) for shape in inputs))
+    network.collect_params(".*(bias|gamma|beta)$").setattr("wd_mult", 0.0)
+    network.hybridize()
 
 
 def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:

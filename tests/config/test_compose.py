@@ -70,10 +70,6 @@ def test_nested_key_is_refused_with_those_beside_it(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        (
-            "target=lines",
-            "target=lines is not possible; it must be one of paragraph, segmentation, line, denoiser, page",
-        ),
         ("split=tset", "split=tset is not possible; it must be one of train, valid, test"),
         ("pictures=-1", "pictures=-1 is not possible; it must be 0 or more"),
         (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hwr.stages import build
+from hwr.evaluation import boxes as targets_boxes
 from hwr.tracking import Store
 from tests.evaluation.tiny import Place, write_pages
 from tests.refusal import refused
@@ -32,12 +32,12 @@ class Finds:
 
 
 def found_areas(monkeypatch: pytest.MonkeyPatch, *boxes: NDArray[np.float64]) -> None:
-    monkeypatch.setattr(build, "area_finder", lambda weights, **settings: Finds(*boxes))
+    monkeypatch.setattr(targets_boxes, "load_area_finder", lambda weights, **settings: Finds(*boxes))
 
 
 def found_lines(monkeypatch: pytest.MonkeyPatch, *boxes: list[list[float]]) -> None:
     own = [np.array(one).reshape(-1, 4) for one in boxes]
-    monkeypatch.setattr(build, "box_detector", lambda weights, **settings: Finds(*own))
+    monkeypatch.setattr(targets_boxes, "load_box_detector", lambda weights, **settings: Finds(*own))
 
 
 def logged(place: Place) -> dict[str, float]:

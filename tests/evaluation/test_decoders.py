@@ -14,7 +14,7 @@ import pytest
 from hwr.config.compose import DecodersConfig, composed
 from hwr.evaluation import decoders
 from hwr.evaluation.decoders import Entry, picture, table
-from hwr.evaluation.probabilities import Lines
+from hwr.evaluation.lines import Lines
 from hwr.pictures import cards
 from hwr.scoring.counts import Counts
 from hwr.scoring.report import Scores, Texts
@@ -53,7 +53,7 @@ def compare(tmp_path: Path, database: Path, weights: str, monkeypatch: pytest.Mo
 
     def run(*overrides: str) -> dict[str, Any]:
         settings = [*places, *without, *nodes, "scorer=edit_distance", "repeats=1", *overrides]
-        decoders.run(composed("decoders", settings, DecodersConfig))
+        decoders.compare_decoders(composed("decoders", settings, DecodersConfig))
         return said(tmp_path)
 
     return run

@@ -8,7 +8,8 @@ import pytest
 
 from hwr import weights
 from hwr.config.compose import TrainConfig, composed
-from hwr.stages import build
+from hwr.stages.denoiser.model import MODEL, text_denoiser
+from hwr.stages.recipe import parse_model
 from hwr.tracking import Store
 from tests.evaluation.tiny import ALPHABET, Place
 from tests.refusal import refused
@@ -20,7 +21,7 @@ SMALL = ["network.width=8", "network.encoder_layers=1", "network.decoder_layers=
 def denoiser(tmp_path_factory: pytest.TempPathFactory) -> weights.Weights:
     """Return weights that were not trained."""
     made = composed("train", ["stage=denoiser", *SMALL], TrainConfig)
-    network = build.denoiser_network(made.root, ALPHABET, mx.cpu())
+    network = text_denoiser(parse_model(MODEL, made.root), ALPHABET, batch_size=1, context=mx.cpu()).network
     folder = tmp_path_factory.mktemp("weights") / "denoiser"
     return weights.save(folder, network, made.yaml, ALPHABET, about={})
 

@@ -36,7 +36,9 @@ def tune(tmp_path: Path, database: Path, weights: str, monkeypatch: pytest.Monke
     places = [weights, "data=alto", f"data.root={root}", f"folder={tmp_path}", "decoder=greedy"]
 
     def run(*overrides: str) -> Path:
-        return tuning.run(composed("tune", [*places, *told.node("decoder"), *SPACE, *overrides], TuneConfig))
+        return tuning.tune_decoder(
+            composed("tune", [*places, *told.node("decoder"), *SPACE, *overrides], TuneConfig)
+        )
 
     return run
 

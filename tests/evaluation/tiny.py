@@ -12,7 +12,13 @@ from PIL import Image
 from hwr import weights
 from hwr.config.compose import EvaluateConfig, TrainConfig, composed
 from hwr.evaluation import targets
-from hwr.stages import build
+from hwr.stages.line.model import MODEL as LINE_MODEL
+from hwr.stages.line.model import line_network
+from hwr.stages.paragraph.model import MODEL as PARAGRAPH_MODEL
+from hwr.stages.paragraph.model import area_finder
+from hwr.stages.recipe import parse_model
+from hwr.stages.segmentation.model import MODEL as SEGMENTATION_MODEL
+from hwr.stages.segmentation.model import box_detector
 from hwr.text import Alphabet
 
 SIZE = (160, 120)  # height, width px
@@ -63,16 +69,19 @@ def write_weights(root: Path, *kinds: str) -> list[str]:
         own for own in (PARAGRAPH, SEGMENTATION, LINE) if own[0].removeprefix("stage=") in kinds
     ):
         made = composed("train", overrides, TrainConfig)
-        kind, config = overrides[0].removeprefix("stage="), made.root
-        if kind == "line":
-            network = build.line_network(config, ALPHABET, mx.cpu())
-        elif kind == "paragraph":
-            network = build.paragraph_network(config, mx.cpu())
-        else:
-            network = build.detector(config, batch_size=1, context=mx.cpu()).network
+        kind = overrides[0].removeprefix("stage=")
         alphabet = ALPHABET if kind == "line" else None
-        weights.save(root / kind, network, made.yaml, alphabet, about={})
+        weights.save(root / kind, drawn_network(kind, made.root), made.yaml, alphabet, about={})
     return [f"weights.{kind}={root / kind}" for kind in kinds]
+
+
+def drawn_network(kind: str, config: TrainConfig) -> Any:
+    """Return the network of a stage with drawn parameters, one that reads ALPHABET for stage `line`."""
+    if kind == "line":
+        return line_network(parse_model(LINE_MODEL, config), ALPHABET, mx.cpu())
+    if kind == "paragraph":
+        return area_finder(parse_model(PARAGRAPH_MODEL, config), batch_size=1, context=mx.cpu()).network
+    return box_detector(parse_model(SEGMENTATION_MODEL, config), batch_size=1, context=mx.cpu()).network
 
 
 class Place:
@@ -89,7 +98,7 @@ class Place:
             write_pages(data)
         places = ["data=alto", f"data.root={data}", f"folder={self.folder}", f"output={self.output}"]
         settings = [f"target={target}", "scorer=edit_distance", *self.weights, *places, *overrides]
-        return targets.run(composed("evaluate", settings, EvaluateConfig))
+        return targets.evaluate(composed("evaluate", settings, EvaluateConfig))
 
     @property
     def scores(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mxnet as mx
 import pytest
 
 from hwr import runtime, weights
@@ -14,8 +13,7 @@ from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
 from hwr.published import reproduce
 from hwr.published.figures import Figure, Outcome, score_figures
-from hwr.stages import build
-from tests.evaluation.tiny import ALPHABET, LINE, PARAGRAPH, write_pages
+from tests.evaluation.tiny import ALPHABET, LINE, PARAGRAPH, drawn_network, write_pages
 from tests.smoke import command
 
 PROCESSOR = ("processor", "processor_instruction_set")  # cloud machines with different ones share a name
@@ -77,11 +75,7 @@ def experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / kind).mkdir(parents=True)
         (folder / kind / "mine.yaml").touch()
         made = composed("train", [*overrides, "data=alto", f"data.root={tmp_path / 'data'}"], TrainConfig)
-        network = (
-            build.line_network(made.root, ALPHABET, mx.cpu())
-            if kind == "line"
-            else build.paragraph_network(made.root, mx.cpu())
-        )
+        network = drawn_network(kind, made.root)
         alphabet = ALPHABET if kind == "line" else None
         weights.save(tmp_path / "weights" / kind, network, made.yaml, alphabet, about={})
     write_pages(tmp_path / "data")
@@ -93,7 +87,7 @@ def experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ]
         own = [f"target={kind}", "scorer=edit_distance", f"publish={kind}/mine", "batch_size=7"]
         folders = [f"folder={tmp_path / 'outputs'}", f"output={tmp_path / 'scores'}"]
-        targets.run(composed("evaluate", [*places, *own, *folders], EvaluateConfig))
+        targets.evaluate(composed("evaluate", [*places, *own, *folders], EvaluateConfig))
     return folder
 
 
@@ -103,7 +97,7 @@ def test_published_comparison_of_decoders_is_reproduced(experiments: Path, tmp_p
     nodes = [f"~decoders.{name}" for name in ("lexicon", "beam", "denoise", "lexicon_beam", "greedy")]
     own = [f"weights.line={experiments / 'line' / 'mine' / 'weights'}", "+decoder@decoders.plain=greedy"]
     settings = [*data, *places, *nodes, *own, "baseline=plain", "publish=decoders/mine"]
-    decoders.run(composed("decoders", settings, DecodersConfig))
+    decoders.compare_decoders(composed("decoders", settings, DecodersConfig))
     outcome = reproduce.evaluate(
         "decoders/mine", [f"data.root={tmp_path / 'data'}", f"folder={tmp_path / 'again'}"]
     )

@@ -10,8 +10,7 @@ from hwr.config.compose import EvaluateConfig, composed
 from hwr.decoding.reading import Reading
 from hwr.errors import InputError
 from hwr.evaluation import lines as line
-from hwr.evaluation import probabilities
-from hwr.evaluation.probabilities import Lines, find_lines, read_chunks, read_lines
+from hwr.evaluation.lines import Lines, find_lines, read_chunks, read_lines
 from hwr.evaluation.task import Task
 from hwr.text import Alphabet
 from hwr.tracking import Store
@@ -33,7 +32,7 @@ def task(tmp_path: Path, tiny_weights: list[str]) -> Task[EvaluateConfig]:
 
 @pytest.fixture
 def weights(task: Task[EvaluateConfig]) -> Weights:
-    return line.prepare(task)[0]
+    return line.load_line_weights(task)[0]
 
 
 def test_lines_are_found_in_order_with_what_is_known_of_them(
@@ -70,7 +69,7 @@ def test_lines_are_read_a_few_at_once(
     task: Task[EvaluateConfig], weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = read_lines(task, weights)
-    monkeypatch.setattr(probabilities, "CHUNK", 3)
+    monkeypatch.setattr(line, "CHUNK", 3)
     chunks = list(read_chunks(task, weights, whole))
     assert [len(chunk) for chunk in chunks] == [3, 1]
     for one, other in zip(itertools.chain(*chunks), whole.probs, strict=True):
@@ -91,11 +90,13 @@ def test_decoder_that_knows_the_lines_is_refused() -> None:
         BARE.refuse_seen_by(Told(0, (SAW,)))
 
 
-@pytest.mark.parametrize("target", ["line", "page"])
+@pytest.mark.parametrize(
+    ("target", "module"), [("line", "hwr.evaluation.lines"), ("page", "hwr.transcription.pipeline")]
+)
 def test_evaluation_refuses_a_decoder_that_knows_the_lines(
-    place: Place, target: str, monkeypatch: pytest.MonkeyPatch
+    place: Place, target: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hwr.decoding.build.decoder", lambda *given: Told(0, (SAW,)))
+    monkeypatch.setattr(f"{module}.build_decoder", lambda *given: Told(0, (SAW,)))
     with pytest.raises(InputError, match=r"model\.arpa: made from line p0/l0 of what is read"):
         place.evaluate(target)
     assert not list(place.output.glob("*"))
