@@ -386,7 +386,10 @@ def test_damaged_pages_are_named_without_weights(
 
 
 def test_reading_needs_neither_tracking_nor_training_code() -> None:
-    code = "from hwr import runtime; runtime.start(); import sys, hwr.transcription.files; print(*sys.modules)"
+    code = (
+        "import sys; from hwr import runtime; runtime.start(); "
+        "import hwr.transcription.files; print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "hwr.transcription.page_reader" in loaded
