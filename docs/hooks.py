@@ -18,6 +18,8 @@ COPIED = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 # Groups of conf/ whose keys do not stand under the name of the group.
 PREFIXES = {"stage": "", "tune": ""}
 
+TARGET = "the class or function that the keys are given to"
+
 
 class Key(NamedTuple):
     """One key of a YAML file: dotted name, default as written, meaning."""
@@ -140,8 +142,8 @@ def _purpose(source: str) -> str:
     """Return the comment that opens a file as Markdown, its commands as code."""
     comments = re.match(r"(?:#.*\n)*", source)
     lines = [line.removeprefix("#").strip() for line in comments[0].splitlines()] if comments else []
-    text = "\n".join(_with_code(line) for line in lines if not line.startswith("@package"))
-    return re.sub(r"\n- ", "\n\n- ", text, count=1)
+    text = "  \n".join(_with_code(line) for line in lines if not line.startswith("@package"))
+    return re.sub(r"\n- ", "\n\n- ", text.replace("  \n  \n", "\n\n"), count=1)
 
 
 def _with_code(text: str) -> str:
@@ -163,6 +165,9 @@ def _included(entry: str) -> str:
 
 
 def _code(default: str) -> str:
+    """Return a default as it is shown; one that names code of the package as a link to its documentation."""
+    if re.fullmatch(r"hwr(\.\w+)+", default):
+        return f"[`{default}`][{default}]"
     return "required" if default == "???" else f"`{_cell(default)}`" if default else ""
 
 
@@ -183,7 +188,9 @@ def _mapping(node: yaml.MappingNode, prefix: str, lines: list[str]) -> Iterator[
                 yield Key(name, "", meaning)
             yield from _mapping(value, f"{name}.", lines)
         else:
-            yield Key(name, _text(value, lines), _comment(lines, value.end_mark))
+            below = value.start_mark.line > key.end_mark.line
+            meaning = _comment(lines, (key if below else value).end_mark)
+            yield Key(name, _text(value, lines), meaning or TARGET if key.value == "_target_" else meaning)
 
 
 def _text(value: yaml.Node, lines: list[str]) -> str:

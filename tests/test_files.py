@@ -32,7 +32,7 @@ def test_shared_lock_is_held_with_others_that_share_it(lock: Path, shared: bool,
 
 def test_lock_falls_with_the_process_that_holds_it(lock: Path) -> None:
     hold = (
-        "import sys, time, pathlib; from hwr.locks import held\n"
+        "import sys, time, pathlib; from hwr.files import held\n"
         f"with held(pathlib.Path({str(lock)!r}), shared=False, wait=True): print(flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)

@@ -125,7 +125,8 @@ TINY = ["stage.size=[64,64]", "network.stem=4", "network.channels=[4]", "network
 
 
 def table(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
-    return [line.split() for line in capsys.readouterr().out.splitlines()]
+    """Return the cells of each printed line; `4 %` is one cell."""
+    return [line.replace(" %", "%").split() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_anchors_tell_how_many_boxes_they_match(data: list[str], capsys: pytest.CaptureFixture[str]) -> None:

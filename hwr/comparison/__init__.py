@@ -1,1 +1,1 @@
-"""Runs compared."""
+"""Compare runs: what differs between them, and whether one reads better."""

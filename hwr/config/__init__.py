@@ -1,1 +1,1 @@
-"""The configuration: typed roots, composed by Hydra, bound to what it constructs."""
+"""Configuration: compose it with Hydra, check it against typed roots, construct what it names."""

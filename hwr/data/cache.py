@@ -1,4 +1,4 @@
-"""Images cut out of pages once and kept as plain arrays, named by the data's fingerprint and the settings.
+"""Cache of images cut out of pages: plain arrays, named by the data's fingerprint and the settings.
 
 A cache is a folder `KEY/` of `pixels.npy` (all images, flat uint8), `offsets.npy`, `widths.npy` and
 `lines.json`. It is built beside its place as `KEY.building/` under a lock and renamed when complete: `KEY/`

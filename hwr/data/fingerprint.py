@@ -1,4 +1,4 @@
-"""One name for a data set: SHA-256 over what it says and the bytes of its images."""
+"""Fingerprint of a data set: SHA-256 over its records and the bytes of its images."""
 
 import hashlib
 import json

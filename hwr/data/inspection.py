@@ -1,4 +1,4 @@
-"""What is in a data set and what is wrong with it, by id, before any time is spent on training with it."""
+"""Inspect a data set before training: its contents, and its problems by id."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""What every source yields: pages, their lines and words; coordinates are fractions of the page in [0, 1]."""
+"""Records that every source yields: pages, lines, words. Coordinates are fractions of the page in [0, 1]."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The report on a data set: counts, characters, and what is wrong by id; as a table and as plain values."""
+"""The report of an inspection: counts, characters and problems by id, as a table and as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields

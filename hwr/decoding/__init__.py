@@ -1,1 +1,1 @@
-"""Decoders: class probabilities of a line become text."""
+"""Decoders: turn the class probabilities of a line into text."""

@@ -1,1 +1,1 @@
-"""Evaluations: weights and data to scores."""
+"""Evaluations: score weights on data, compare and tune decoders."""

@@ -1,1 +1,1 @@
-"""Grey images: loaded, fitted, cut; boxes on them."""
+"""Grey images: load them, fit them to a canvas, cut lines out; box geometry."""

@@ -1,4 +1,4 @@
-"""Brings a page, or a part of it, to the fixed canvas of a network, and takes boxes there and back."""
+"""Fit a page, or a part of it, to the fixed canvas of a network, and convert boxes both ways."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _DARKEST = 0.5  # of the lightest paper: what is darker is a table or a photogra
 
 @dataclass(frozen=True, kw_only=True)
 class PageFit:
-    """How a page, or a part of it, is brought to a network's input.
+    """How a page, or a part of it, is fitted to a network's input.
 
     `size` (height, width) of the canvas in px; `normalise` makes the paper 255, in a shadow too.
     """
@@ -37,7 +37,7 @@ class PageFit:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a part of a page lies on a canvas: its `region` fills `place`, and white the rest.
+    """Position of a part of a page on a canvas: `region` fills `place`, the rest is white.
 
     `region` is in fractions of the page, `place` in fractions of the canvas, both on whole pixels; sizes are
     (height, width) in px.

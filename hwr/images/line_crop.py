@@ -1,4 +1,4 @@
-"""Images of single lines, cut out of a page image: straight, level, of one height, on even paper."""
+"""Cut line images out of a page image: straight, level, of one height, on white paper."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _FARTHEST = 32_766  # px that cv2.remap addresses
 
 
 class Outline(Protocol):
-    """Where a line lies: fractions of the page; polygon and baseline may be empty."""
+    """Outline of a line, in fractions of the page; polygon and baseline may be empty."""
 
     @property
     def box(self) -> Box: ...  # noqa: D102

@@ -1,1 +1,1 @@
-"""What is known of a language and of how it is misread: n-gram models, lexicons, confusions, edit costs."""
+"""Language models: n-grams, lexicons, confusions of a recogniser, edit costs."""

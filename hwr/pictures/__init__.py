@@ -1,1 +1,1 @@
-"""Pictures that people look at: samples, readings, boxes."""
+"""Pictures for people: samples, readings with their errors coloured, boxes."""

@@ -1,4 +1,4 @@
-"""A text and several readings of it, cut into columns that stand one below the other; knows no picture."""
+"""Align a text with several readings of it in columns, to show where they differ."""
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher

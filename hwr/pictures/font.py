@@ -1,4 +1,4 @@
-"""The font that pictures are lettered in."""
+"""The font of texts in pictures."""
 
 from functools import cache
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""Small pictures of many lines in one file, so that a line can be shown where its page is not at hand."""
+"""Small images of many lines in one file, so that a line can be shown without its page."""
 
 import io
 import tempfile

@@ -1,1 +1,1 @@
-"""Published results: kept, tabulated, made again."""
+"""Published results: their tables, and making them again."""

@@ -1,1 +1,1 @@
-"""Scores as integer counts, and how certain they are."""
+"""Error counts, rates, intervals and significance tests."""

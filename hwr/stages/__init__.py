@@ -1,1 +1,1 @@
-"""Stages: what each step of the pipeline does with a batch."""
+"""Stages: the steps that are trained, with their networks, losses and metrics."""

@@ -1,1 +1,1 @@
-"""From a page to files of text."""
+"""Read whole pages, and export what was read."""

@@ -15,6 +15,7 @@ from hwr.evaluation.task import Task
 from hwr.text import Alphabet
 from hwr.tracking import Store
 from hwr.weights import Weights
+from tests import told
 from tests.evaluation.tiny import ALPHABET, Place, write_pages
 from tests.told import SAW, Told
 
@@ -90,13 +91,11 @@ def test_decoder_that_knows_the_lines_is_refused() -> None:
         BARE.refuse_seen_by(Told(0, (SAW,)))
 
 
-@pytest.mark.parametrize(
-    ("target", "module"), [("line", "hwr.evaluation.lines"), ("page", "hwr.transcription.pipeline")]
-)
+@pytest.mark.parametrize("target", ["line", "page"])
 def test_evaluation_refuses_a_decoder_that_knows_the_lines(
-    place: Place, target: str, module: str, monkeypatch: pytest.MonkeyPatch
+    place: Place, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{module}.build_decoder", lambda *given: Told(0, (SAW,)))
+    told.install(monkeypatch)
     with pytest.raises(InputError, match=r"model\.arpa: made from line p0/l0 of what is read"):
-        place.evaluate(target)
+        place.evaluate(target, *told.node("decoder"), "decoder.seen=true")
     assert not list(place.output.glob("*"))

@@ -42,7 +42,7 @@ class Reader:
 def reader(monkeypatch: pytest.MonkeyPatch) -> Reader:
     """Return what reads the pages in place of networks."""
     made = Reader()
-    monkeypatch.setattr(transcribing, "page_reader", lambda config: made)
+    monkeypatch.setattr(transcribing, "_page_reader", lambda config: made)
     return made
 
 
@@ -246,7 +246,7 @@ def test_only_the_missing_pages_of_a_file_are_read(tmp_path: Path, reader: Reade
 def test_nothing_is_loaded_when_there_is_nothing_to_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcribing, "page_reader", None)
+    monkeypatch.setattr(transcribing, "_page_reader", None)
     file = written(tmp_path / "a.png")
     (tmp_path / "a.txt").touch()
     assert run(file) == 0
@@ -377,7 +377,7 @@ def test_missing_weights_are_refused_once_for_all_pages(tmp_path: Path) -> None:
 def test_damaged_pages_are_named_without_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(transcribing, "page_reader", None)
+    monkeypatch.setattr(transcribing, "_page_reader", None)
     assert run(damaged(tmp_path / "a.png")) == 1
     assert "a.png" in capsys.readouterr().err
 
@@ -387,7 +387,8 @@ def test_damaged_pages_are_named_without_weights(
 
 def test_reading_needs_neither_tracking_nor_training_code() -> None:
     code = (
-        "from hwr import runtime; runtime.start(); import sys, hwr.transcription.files; print(*sys.modules)"
+        "import sys; from hwr import runtime; runtime.start(); "
+        "import hwr.transcription.files; print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())

@@ -1,1 +1,1 @@
-"""Random changes to samples, seeded a sample."""
+"""Augmentation: random changes to samples, seeded by sample."""

@@ -1,6 +1,6 @@
 """Random changes to line images (paper 255) that keep their text legible; knows no data set and no network.
 
-Geometry is one resampling of our own, because the canvas must follow the text.
+All geometric changes are one resampling, because the canvas must follow the text.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ _INK = 64  # ink darker than this must stay on the canvas; lighter is noise of t
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far line images are changed: every value is the largest change, drawn evenly; 0 switches it off.
+    """Changes to line images. Every value is the largest change, drawn uniformly; 0 switches it off.
 
-    `probability`: share of samples touched at all.
+    `probability`: share of samples that are changed.
     `shift_x`, `shift_y`: to either side, fractions of the image's width and height.
     `jitter_x`, `jitter_y`: ± relative scale.
     `shear`, `rotate`: to either side, radians.

@@ -16,16 +16,16 @@ _MOST = {"jitter_x": 0.9, "jitter_y": 0.9, "gamma": 4.0, "contrast": 0.9}
 
 @dataclass(frozen=True, kw_only=True)
 class PageAugmentation:
-    """How far pages are changed: every value is the largest change, drawn evenly; 0 switches it off.
+    """Changes to pages. Every value is the largest change, drawn uniformly; 0 switches it off.
 
-    `probability`: share of samples touched at all.
+    `probability`: share of samples that are changed.
     `shift_x`, `shift_y`: to either side, fractions of the canvas's width and height.
     `jitter_x`, `jitter_y`: ± relative scale, about the middle.
     `shear`, `rotate`: to either side, radians, about the middle.
     `gamma`, `contrast`: ± relative shade of the ink; the paper stays 255.
     `blur`: standard deviation, fraction of the canvas's height.
     `noise`: standard deviation, fraction of the range from paper to ink.
-    `erase`: probability of each box to be painted over with paper, and left out.
+    `erase`: probability that a box is painted over with paper, and left out.
     """
 
     probability: float

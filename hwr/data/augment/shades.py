@@ -1,6 +1,6 @@
-"""What random changes to lines and to pages have in common: ranges, seeds, the linear map, and the shades.
+"""Shared parts of the augmentation of lines and pages: ranges, seeds, the linear map, and shades.
 
-The changes of shade are those of albumentations.
+Changes of shade are albumentations'.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def check_ranges(values: Mapping[str, float], most: Mapping[str, float]) -> None
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """Return 64 bits that look random, the same for the same sample of the same epoch."""
+    """Return a 64-bit seed, the same for the same sample of the same epoch."""
     said = f"{seed} {epoch} {index}".encode()
     return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little")
 

@@ -1,1 +1,1 @@
-"""Samples in batches."""
+"""Batches of samples."""

@@ -1,4 +1,4 @@
-"""Whole pages and handwritten areas on one canvas with the boxes on them, and batches of them."""
+"""Whole pages or handwritten areas on a canvas with their boxes, and batches of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +27,7 @@ _SAME_ASPECT = 0.02  # relative: a scan scaled by whole pixels stays within
 class BoxSet:
     """Pages on one canvas: ids, images (H, W), boxes (K, 4) in fractions of the canvas, and placements.
 
-    `problems` are the (id, reason) of pages that should be among them, and cannot.
+    `problems` are the (id, reason) of pages that could not be used.
     """
 
     ids: Sequence[str]

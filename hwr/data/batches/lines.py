@@ -1,4 +1,4 @@
-"""Line images and texts as batches of like width: shuffled and changed for training, in order for reading."""
+"""Batches of line images of similar width: shuffled and augmented for training, in order for reading."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +47,7 @@ def line_training_batches(
     """Yield every line once, in an order drawn from `seed`; `change` gets the image and its index.
 
     Widths are multiples of `multiple` px, the network's `width_multiple`.
-    Batches before `start` are left out; those of their pools that hold nothing else are not even changed.
+    Batches before `start` are left out; most of their lines are not augmented.
     """
     generator = np.random.default_rng(list(seed))
     order = generator.permutation(len(lines.ids))
@@ -73,7 +73,7 @@ def line_training_batches(
 def line_reading_batches(
     images: Sequence[Image], batch_size: int, multiple: int
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """Yield (indices, images (N, 1, H, W)), each at its own padded width: neighbours change nothing."""
+    """Yield (indices, images (N, 1, H, W)), each at its own padded width, whatever is read beside it."""
     by_width: dict[int, list[int]] = {}
     for index, image in enumerate(images):
         by_width.setdefault(padded_width(image.shape[1], multiple), []).append(index)

@@ -1,4 +1,4 @@
-"""Texts as batches of like length, a noisy and the true one: other pieces of running text in each epoch."""
+"""Batches of noisy and true texts of similar length, with other pieces of running text in each epoch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Passage:
         return np.cumsum([0, *(len(word) + 1 for word in self.words)])
 
     def window(self, length: int, generator: np.random.Generator) -> str:
-        """Return whole words from anywhere, as many as fit into `length` characters, one at least."""
+        """Return whole words from a random place, as many as fit into `length` characters, at least one."""
         early = np.searchsorted(
             self.starts, self.starts[-1] - 1 - length, side="right"
         )  # words with enough behind
@@ -62,7 +62,7 @@ class TextBatch:
 def passages(pages: Sequence[Page], split: str) -> list[Passage]:
     """Return the running text of a split's pages.
 
-    What follows a line that ends with a hyphen is another passage: its first word is the rest of one.
+    A line that ends with a hyphen ends its passage, because the next line begins with the rest of a word.
     """
     found = []
     for page in pages:
@@ -85,7 +85,7 @@ def passages_of(ids: Sequence[str], texts: Sequence[str]) -> list[Passage]:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How samples are taken: each line `repeats` times an epoch, a share `windows` cut out of running text.
+    """How samples are drawn: each line `repeats` times an epoch, a share `windows` cut from running text.
 
     No sample is longer than `longest` characters.
     """

@@ -1,1 +1,1 @@
-"""Data sets as records, a module a format."""
+"""Data sources: one module for each format; all yield the same records."""

@@ -1,4 +1,4 @@
-"""Files of a data set: folders, images beside their description, image sizes; none outside the data root."""
+"""Files of a data set: folders, images beside their description, image sizes. None outside the root."""
 
 import struct
 import warnings

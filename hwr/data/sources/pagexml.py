@@ -22,7 +22,7 @@ _STRUCTURE = re.compile(
 def read(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
     """Return the pages of all PAGE files under `root`, in the order of their paths.
 
-    `splits`, `shares` and `seed` say who wrote a page and which split it serves: see
+    `splits`, `shares` and `seed` determine writer and split of a page: see
     `splits.assign`. Raise InputError when there is no PAGE file, when one is damaged, or when its
     image is missing or outside `root`.
     """

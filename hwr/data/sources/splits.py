@@ -1,4 +1,4 @@
-"""Which page serves train, valid or test, and who wrote it: from a table, lists, or shared out by writer."""
+"""Assign split and writer to pages: from a table, from lists, or at random by writer."""
 
 import logging
 import random

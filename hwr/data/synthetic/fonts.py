@@ -1,4 +1,4 @@
-"""Font families on disk: where they are, which characters they can write, and how large they draw."""
+"""Font families on disk: their files, the characters they have, and their sizes."""
 
 import importlib.util
 import re
@@ -29,7 +29,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Measure:
-    """How a face draws, in ems: height of x, of ascender plus descender, and width of its strokes."""
+    """Measures of a face, in ems: height of x, of ascender plus descender, and width of its strokes."""
 
     x_height: float
     extent: float
@@ -87,13 +87,13 @@ def face(file: Path, size_px: float, weight: float) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=65536)
 def can_write(file: Path, character: str) -> bool:
-    """Tell whether the face has ink of its own for `character`, not the box for missing glyphs."""
+    """Tell whether the face has a glyph for `character`, not the box for missing ones."""
     return _picture(file, character) not in (None, _picture(file, _NOWHERE))
 
 
 @lru_cache(maxsize=64)
 def measure(file: Path) -> Measure:
-    """Measure a face on its own drawings, as fractions of the em."""
+    """Measure a face on drawn letters, as fractions of the em."""
     font = face(file, _SAMPLE_PX, 0.0)
     tall = font.getbbox("dhklpgy", anchor="ls")
     x_height = -font.getbbox("x", anchor="ls")[1]

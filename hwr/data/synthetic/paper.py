@@ -1,4 +1,4 @@
-"""The sheet below the writing: paper, rules, printed text, and what the scanner adds."""
+"""The sheet below the writing: paper, rules, printed text, and the scanner's blur and grain."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class Sheet:
 
 
 def draw_sheet(size: tuple[int, int], ruled: float, rng: np.random.Generator) -> Sheet:
-    """Draw how a sheet of `size` (height, width) px looks; `ruled` is the chance of rules to write on."""
+    """Draw a random sheet of `size` (height, width) px; `ruled` is the probability of ruled lines."""
     height, width = size
     degrees = float(np.clip(rng.normal(0, 0.3), -0.7, 0.7))
     return Sheet(
@@ -100,7 +100,7 @@ def wrap_print(words: list[str], file: Path, size: float, width: float) -> list[
 
 
 def stain(canvas: NDArray[np.uint8], cover: Floats, corner: tuple[int, int], ink: float) -> None:
-    """Lay `ink` (grey) on `canvas` as far as `cover` (h, w) in [0, 1] says; its `corner` is x y."""
+    """Blend `ink` (grey) into `canvas` by `cover` (h, w) in [0, 1]; its `corner` is x y."""
     left, top = corner
     x1, y1 = max(left, 0), max(top, 0)
     x2, y2 = min(left + cover.shape[1], canvas.shape[1]), min(top + cover.shape[0], canvas.shape[0])

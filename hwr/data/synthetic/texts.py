@@ -1,4 +1,4 @@
-"""Sentences to write: chains of English bigrams or the sentences of a text file, none given out twice."""
+"""Sentences to write: chains of English bigrams, or the sentences of a text file; none is used twice."""
 
 import importlib.util
 import re

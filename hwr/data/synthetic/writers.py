@@ -1,4 +1,4 @@
-"""Pseudo-writers: a font family and a drawn style make one hand; a hand writes words as ink masks."""
+"""Pseudo-writers: a font family and a random style make a hand, which writes words as ink masks."""
 
 from dataclasses import dataclass
 from pathlib import Path

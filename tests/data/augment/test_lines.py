@@ -209,7 +209,7 @@ def test_same_seed_epoch_and_index_give_the_same_bits_whatever_ran_before() -> N
 
 def test_another_process_gives_the_same_bits() -> None:
     program = (
-        "from tests.data.test_augment import LINE, digest, written\n"
+        "from tests.data.augment.test_lines import LINE, digest, written\n"
         "print(*[digest(LINE(written(), seed=1, epoch=2, index=index)) for index in range(8)])"
     )
     seen = subprocess.run(
@@ -252,7 +252,7 @@ def test_no_argument_is_misspelt_to_albumentations() -> None:
 
 def test_albumentations_is_imported_only_when_something_is_augmented() -> None:
     program = (
-        "import sys; from tests.data.test_augment import NONE, written\n"
+        "import sys; from tests.data.augment.test_lines import NONE, written\n"
         "NONE(written(), seed=0, epoch=0, index=0)\n"
         "sys.exit('albumentations' in sys.modules)"
     )
