@@ -84,7 +84,9 @@ def _boxes(
     context = build.device(config.device)
     detector = build.box_detector(found, batch_size=config.batch_size, context=context)
     boxes = detector.boxes(samples.images)
-    counts = [detection.count(own, true, NO_BOXES) for own, true in zip(boxes, samples.boxes, strict=True)]
+    counts = [
+        detection.count_boxes(own, true, NO_BOXES) for own, true in zip(boxes, samples.boxes, strict=True)
+    ]
     values = detection.Detection.total(counts).as_dict()
     by_page = {name: count.as_dict() for name, count in zip(samples.ids, counts, strict=True)}
     quality = [count.mean_iou for count in counts]

@@ -15,8 +15,9 @@ from hwr.evaluation import task as common
 from hwr.evaluation.probabilities import Lines, find_lines, read_chunks
 from hwr.evaluation.task import Outcome, Task
 from hwr.pictures import cards, line_archive
-from hwr.scoring.bootstrap import Resampling
-from hwr.scoring.report import Scorer, Scores, Texts, compare
+from hwr.scoring.report import Scores, Texts, score_texts
+from hwr.scoring.sclite import Scorer
+from hwr.scoring.significance import Resampling
 from hwr.stages import build
 from hwr.stages.line.training import reading_item
 from hwr.tables import text_table
@@ -60,7 +61,7 @@ def scored(
 ) -> Outcome:
     """Score readings of lines, one a line, and write scores, tables and pictures to `output`."""
     texts, resampling = lines.with_readings(readings), make(Resampling, config.resampling, "resampling")
-    scores = compare(texts, make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about)
+    scores = score_texts(texts, make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about)
     cards.save(output / "lines.png", _picture(config, lines, texts, scores))
     if config.kept_height:
         line_archive.save(output / line_archive.NAME, lines.images, height=config.kept_height)

@@ -23,15 +23,15 @@ from hwr.evaluation.setting_search import Search, Setting
 from hwr.evaluation.task import Task
 from hwr.language.files import replacing
 from hwr.scoring import edits
-from hwr.scoring.counts import Counts
+from hwr.scoring.edits import Counts
 from hwr.stages import build, parts
 from hwr.tables import text_table
 from hwr.tracking import Run
 
 DECODERS = (Path("conf") if INSTALLED else CONF) / "decoder"  # an installed package stays as it is
 _REMEMBERED = 1 << 16  # counted lines: from one setting to the next most read the same
-_characters = lru_cache(_REMEMBERED)(edits.characters)
-_words = lru_cache(_REMEMBERED)(edits.words)
+_characters = lru_cache(_REMEMBERED)(edits.character_edits)
+_words = lru_cache(_REMEMBERED)(edits.word_edits)
 
 
 @dataclass(frozen=True)

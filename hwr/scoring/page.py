@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from hwr.images.boxes import Box, FloatArray
 from hwr.scoring import edits
-from hwr.scoring.counts import Counts
+from hwr.scoring.edits import Counts
 from hwr.text import nfc
 
 PAIRING = (
@@ -26,7 +26,7 @@ PAIRING = (
 _HEIGHT = 0.25  # share of the lower core: boxes of one height may be off by three eighths of it
 _HALF = 0.5
 
-Pair = tuple[str, str, str]  # line id, reference, hypothesis
+TextPair = tuple[str, str, str]  # line id, reference, hypothesis
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class Alignment:
     found on lines that are not scored, and what is without text and pairs with nothing.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TextPair, ...]
     missed: tuple[str, ...]
     extra: tuple[int, ...]
     ignored: tuple[int, ...]
     matched: Mapping[str, tuple[int, ...]]
 
 
-def align(page_id: str, true: Sequence[TrueLine], found: Sequence[FoundLine]) -> Alignment:
+def pair_lines(page_id: str, true: Sequence[TrueLine], found: Sequence[FoundLine]) -> Alignment:
     """Pair `found` with the scored lines of `true`, as PAIRING says.
 
     A line found in halves costs no more than their errors. A found line over two true ones reads one of them,
@@ -105,10 +105,10 @@ def bag_of_words(reference: str, hypothesis: str) -> Counts:
 def page_text_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Counts:
     """Count character errors of a page's whole text, its lines in reading order: an order astray costs.
 
-    A line break is one character, lines without text are left out. Leave out of `hypotheses` what `align`
-    ignores. Takes 4 bytes for each pair of characters: 9 MB for a page of 1,500.
+    A line break is one character, lines without text are left out. Leave out of `hypotheses` what
+    `pair_lines` ignores. Takes 4 bytes for each pair of characters: 9 MB for a page of 1,500.
     """
-    return edits.characters(_page_text(references), _page_text(hypotheses))
+    return edits.character_edits(_page_text(references), _page_text(hypotheses))
 
 
 def _page_text(lines: Sequence[str]) -> str:
