@@ -1,4 +1,4 @@
-"""How well predicted boxes find the true ones: counts of pages, which add up, and their rates."""
+"""Score predicted boxes against true ones: counts, which add up over pages, and rates."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class Detection:
 
 
 def count_boxes(predicted: FloatArray, true: FloatArray, ignored: FloatArray) -> Detection:
-    """Count what (N, 4) predicted boxes find of (M, 4) true ones on one page.
+    """Count matches of (N, 4) predicted with (M, 4) true boxes on one page.
 
     A predicted box that lies at least half in one of the (K, 4) `ignored` boxes, and more so than in any true
     box, counts nowhere.

@@ -1,6 +1,6 @@
-"""What was read on a page against what is written there: lines paired by place, and errors of the whole page.
+"""Score a whole page: pair read lines with true lines by position, and count the page's errors.
 
-Place says which lines may be a pair; among those the pairing with the fewest character errors counts.
+Positions decide which lines may be paired; among these, the pairing with the fewest character errors counts.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ TextPair = tuple[str, str, str]  # line id, reference, hypothesis
 
 @dataclass(frozen=True)
 class TrueLine:
-    """A line that is written on the page; readings of one that is not `scored` count nowhere."""
+    """A true line of the page; readings of one that is not `scored` are ignored."""
 
     id: str
     text: str
@@ -90,7 +90,7 @@ def pair_lines(page_id: str, true: Sequence[TrueLine], found: Sequence[FoundLine
 
 
 def bag_of_words(reference: str, hypothesis: str) -> Counts:
-    """Count word errors whatever the order: as many substitutions as missing and surplus words can share.
+    """Count word errors in any order: missing and surplus words are paired as substitutions.
 
     The errors are the larger of missing and surplus words: equation 8, bag of words WER, of Vidal, Toselli,
     Ríos-Vila and Calvo-Zaragoza, End-to-End Page-Level Assessment of Handwritten Text Recognition, arXiv
@@ -103,7 +103,7 @@ def bag_of_words(reference: str, hypothesis: str) -> Counts:
 
 
 def page_text_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Counts:
-    """Count character errors of a page's whole text, its lines in reading order: an order astray costs.
+    """Count character errors of a page's whole text, its lines in reading order; a wrong order costs.
 
     A line break is one character, lines without text are left out. Leave out of `hypotheses` what
     `pair_lines` ignores. Takes 4 bytes for each pair of characters: 9 MB for a page of 1,500.

@@ -69,7 +69,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class LineScore:
-    """A line: its id, what is written and what was read, the edits, and who wrote it ("" = unknown)."""
+    """A line: id, reference, hypothesis, edit counts, and writer ("" = unknown)."""
 
     id: str
     reference: str

@@ -34,14 +34,14 @@ _SUM = re.compile(r"^ *\| Sum +\| *(\d+) +(\d+) *\| *(\d+) +(\d+) +(\d+) +(\d+) 
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """Who counts: `name` is one of SCORERS; `command` and `timeout_s` are for SClite."""
+    """Settings of the counts: `name` is one of SCORERS; `command` and `timeout_s` are for SClite."""
 
     name: str
     command: str | None
     timeout_s: float
 
     def check(self) -> None:
-        """Raise InputError for an unknown name or a missing SClite: worth asking before reading lines."""
+        """Raise InputError for an unknown name or a missing SClite; call it before lines are read."""
         if self.name not in SCORERS:
             raise InputError(f"scorer {self.name!r} is none of {', '.join(SCORERS)}")
         if self.name == "sclite":
@@ -50,7 +50,7 @@ class Scorer:
 
 @dataclass(frozen=True)
 class ScliteCounts:
-    """What SClite counted, by line id and in all; `files` are the reports kept."""
+    """Counts of SClite by line id and in total; `files` are the reports that were kept."""
 
     lines: dict[str, Counts]
     total: Counts
@@ -117,7 +117,7 @@ def sctk_matched_pairs(references: Texts, first: Texts, second: Texts, scorer: S
 
 
 def check_ids(references: Texts, hypotheses: Texts) -> None:
-    """Raise InputError naming the ids that only one side has: SClite itself passes over them in silence."""
+    """Raise InputError naming the ids that only one side has; SClite would ignore them silently."""
     for here, there, side in ((references, hypotheses, "hypothesis"), (hypotheses, references, "reference")):
         lacking = [line for line in here if line not in there]
         if lacking:

@@ -24,7 +24,7 @@ _Rates = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """How an interval is drawn: that many resamples, from a seed."""
+    """Bootstrap settings: number of resamples, and seed."""
 
     resamples: int
     seed: int
@@ -46,9 +46,9 @@ class MatchedPairs:
 def rate_interval(units: Sequence[Counts], how: Resampling) -> Interval | None:
     """Return the 95 % interval of the pooled rate, drawing `units` with replacement; None for fewer than two.
 
-    Give lines, or one summed count a writer: lines of one writer err alike, and drawing them one by one makes
-    the interval too narrow (cluster bootstrap: Field and Welsh, 2007). The percentile method is chapter 13 of
-    Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
+    Give lines, or one summed count a writer: errors of one writer's lines are correlated, and drawing lines
+    one by one makes the interval too narrow (cluster bootstrap: Field and Welsh, 2007). The percentile method
+    is chapter 13 of Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
     """
     return _middle(_resampled_rates([units], how)[0]) if len(units) > 1 else None
 
@@ -56,8 +56,8 @@ def rate_interval(units: Sequence[Counts], how: Resampling) -> Interval | None:
 def difference_interval(units: Sequence[Counts], base: Sequence[Counts], how: Resampling) -> Interval | None:
     """Return the 95 % interval of the pooled rate of `units` less that of `base`; None for fewer than two.
 
-    Both count the same lines or writers, in one order, and every resample draws the same of both: how hard
-    what it draws is to read then cancels out (paired bootstrap: Bisani and Ney, 2004).
+    Both count the same lines or writers, in one order, and every resample draws the same of both, so that
+    their difficulty cancels out (paired bootstrap: Bisani and Ney, 2004).
     """
     found = bootstrap_test(base, units, how)
     return None if found is None else found[0]
@@ -100,16 +100,16 @@ def sum_by_cluster(lines: Mapping[str, Counts], clusters: Mapping[str, str]) -> 
 
 
 def macro_rate(units: Iterable[Counts]) -> float:
-    """Return the mean of the units' own rates: every line or writer weighs the same, however short."""
+    """Return the mean of the units' own rates: every line or writer has the same weight."""
     return float(np.mean([unit.rate for unit in units]))
 
 
 def permutation_p(first: Sequence[int], second: Sequence[int]) -> float:
     """Return the p-value of the permutation test on paired errors, of lines or of writers.
 
-    Where the two are alike, each pair might as well be the other way round. Of all 2^n ways, it is the share
-    whose errors differ in sum by at least as much: counted exactly, whatever n (Pitman, 1937; exact for whole
-    numbers by the network of Pagano and Tritchler, 1983). SciPy's lists the ways, or draws them.
+    Under the null hypothesis each pair may be swapped. p is the share of all 2^n ways of swapping whose
+    summed errors differ by at least as much, counted exactly for any n (Pitman, 1937; exact for whole numbers
+    by the network of Pagano and Tritchler, 1983). SciPy's lists the ways, or draws them.
     """
     changes = [a - b for a, b in zip(first, second, strict=True) if a != b]
     total, seen = sum(map(abs, changes)), abs(sum(changes))
@@ -126,9 +126,10 @@ def permutation_p(first: Sequence[int], second: Sequence[int]) -> float:
 
 
 def mcnemar_p(first_alone: int, second_alone: int) -> float:
-    """Return the p-value for lines that one of the two alone read without an error, counted for either.
+    """Return the p-value, given how many lines only the one and only the other read without an error.
 
-    Exact: the smaller count is binomial with chance 1/2 (McNemar, 1947). SCTK's own does something else.
+    Exact: the smaller count is binomial with probability 1/2 (McNemar, 1947). SCTK's test of this name
+    differs.
     """
     both = first_alone + second_alone
     tail = sum(math.comb(both, n) for n in range(min(first_alone, second_alone) + 1))
@@ -150,8 +151,8 @@ def matched_pairs(segments: Sequence[Errors]) -> MatchedPairs:
 def error_segments(first: Sequence[Pair], second: Sequence[Pair]) -> list[Errors]:
     """Return the errors of either alignment of a line in each of its segments that holds one.
 
-    Segments begin and end where both read at least BOUND words in a row, nothing inserted between them, or
-    the line ends: what goes wrong in one is then hardly the fault of another.
+    Segments are bounded by at least BOUND words in a row that both read correctly, without insertions, or by
+    the ends of the line, so that errors of different segments are nearly independent.
     """
     segments: list[Errors] = []
     errors, well = (0, 0), 0
@@ -169,7 +170,7 @@ def error_segments(first: Sequence[Pair], second: Sequence[Pair]) -> list[Errors
 
 
 def holm_adjusted(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values of several tests, adjusted: at a level, the chance of any false alarm keeps to it.
+    """Return the p-values of several tests, adjusted to keep the family-wise error rate.
 
     Holm, A simple sequentially rejective multiple test procedure, 1979: the smallest times their number, the
     next times one less, and so on, none below one before it.
