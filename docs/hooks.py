@@ -231,9 +231,12 @@ def _is_room(path: Path) -> bool:
 
 
 def _room_page(name: str, path: Path) -> str:
-    modules = [path] if path.suffix == ".py" else sorted(path.rglob("*.py"))
+    modules = [] if path.suffix == ".py" else sorted(path.rglob("*.py"))
     names = (".".join(module.relative_to(ROOT).with_suffix("").parts) for module in modules)
-    return _page(f"hwr.{name}", "", (f"::: {module.removesuffix('.__init__')}" for module in names))
+    names = (module.removesuffix(".__init__") for module in names)
+    sections = [f"::: {module}" for module in names if module != f"hwr.{name}"]
+    options = "options: {show_root_heading: false, show_root_toc_entry: false}"
+    return _page(f"hwr.{name}", f"::: hwr.{name}\n    {options}", sections)
 
 
 def _summary(path: Path) -> str:

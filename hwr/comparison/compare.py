@@ -15,8 +15,8 @@ from hwr.config.bind import make
 from hwr.config.compose import CompareConfig, Composed
 from hwr.errors import InputError
 from hwr.pictures import cards
-from hwr.scoring.bootstrap import Resampling
-from hwr.scoring.report import Scorer
+from hwr.scoring.sclite import Scorer
+from hwr.scoring.significance import Resampling
 
 REPORT, NUMBERS, PICTURE = "report.html", "comparison.json", "lines.png"
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from hwr.comparison.recorded import Recorded
 from hwr.errors import InputError
-from hwr.scoring import bootstrap, edits, sc_stats, significance
-from hwr.scoring.bootstrap import Interval, Resampling
-from hwr.scoring.counts import Counts
-from hwr.scoring.report import Scorer
+from hwr.scoring import edits, significance
+from hwr.scoring.edits import Counts
+from hwr.scoring.sclite import Scorer, sctk_matched_pairs
+from hwr.scoring.significance import Interval, Resampling
 
 _IOU_UNITS = 10_000  # an IoU is kept to four decimals
 _SAME = {
@@ -45,7 +45,7 @@ class Measure:
 
     def by(self, clusters: Mapping[str, str], what: str) -> "Measure":
         """Return the same over clusters of lines."""
-        first, second = (bootstrap.by_cluster(side, clusters) for side in (self.first, self.second))
+        first, second = (significance.sum_by_cluster(side, clusters) for side in (self.first, self.second))
         return Measure(self.name, what, first, second)
 
 
@@ -144,7 +144,9 @@ def results(
 
 def adjust(comparisons: Sequence[Sequence[Result]]) -> list[list[Result]]:
     """Return the results of several runs against one, each test's p-values adjusted together (Holm)."""
-    together = [significance.holm([own.p for own in kind]) for kind in zip(*comparisons, strict=True)]
+    together = [
+        significance.holm_adjusted([own.p for own in kind]) for kind in zip(*comparisons, strict=True)
+    ]
     return [
         [replace(result, adjusted=p[number]) for result, p in zip(own, together, strict=True)]
         for number, own in enumerate(comparisons)
@@ -165,7 +167,7 @@ def _least(units: int) -> float:
 
 def _swapped(measure: Measure) -> Result:
     units = len(measure.first)
-    p, least = significance.sign_flips(*measure.errors), _least(units)
+    p, least = significance.permutation_p(*measure.errors), _least(units)
     note = f"of {units} {measure.what} p cannot fall below {least:.2g}" if least > 0.01 else ""
     return Result(
         measure=measure.name, test="permutation", units=units, what=measure.what, rates=measure.rates,
@@ -174,7 +176,7 @@ def _swapped(measure: Measure) -> Result:
 
 
 def _swapped_and_drawn(measure: Measure, how: Resampling) -> list[Result]:
-    drawn = significance.resampled(list(measure.first.values()), list(measure.second.values()), how)
+    drawn = significance.bootstrap_test(list(measure.first.values()), list(measure.second.values()), how)
     interval, p = drawn if drawn is not None else (None, 1.0)
     swapped = _swapped(measure)
     return [swapped, replace(swapped, test="bootstrap", interval=interval, p=p, adjusted=p, note="")]
@@ -198,7 +200,7 @@ def _matched_pairs(first: Recorded, second: Recorded, scorer: Scorer) -> Result:
         for run in (first, second)
     )
     if scorer.name == "sclite":
-        found, made = _official(references, own, other, scorer), "by SCTK's sc_stats"
+        found, made = sctk_matched_pairs(references, own, other, scorer), "by SCTK's sc_stats"
     else:
         found, made = significance.matched_pairs(_segments(references, own, other)), "in process"
     _, words = measures(first, second)
@@ -208,23 +210,18 @@ def _matched_pairs(first: Recorded, second: Recorded, scorer: Scorer) -> Result:
     )  # fmt: skip
 
 
-def _official(references: Texts, first: Texts, second: Texts, scorer: Scorer) -> significance.MatchedPairs:
-    command, timeout_s = scorer.command, scorer.timeout_s
-    return sc_stats.matched_pairs(references, first, second, command=command, timeout_s=timeout_s)
-
-
 def _segments(references: Texts, first: Texts, second: Texts) -> list[significance.Errors]:
     found: list[significance.Errors] = []
     for name, reference in references.items():
         aligned = (edits.align(reference.split(), side[name].split()) for side in (first, second))
-        found += significance.segments(*aligned)
+        found += significance.error_segments(*aligned)
     return found
 
 
 def _mcnemar(first: Recorded, second: Recorded, wrong: Measure) -> Result:
     pairs = list(zip(*wrong.errors, strict=True))
     first_alone, second_alone = (sum(pair == alone for pair in pairs) for alone in ((1, 0), (0, 1)))
-    p = significance.mcnemar(first_alone, second_alone)
+    p = significance.mcnemar_p(first_alone, second_alone)
     return Result(
         measure=wrong.name, test="McNemar", units=len(pairs), what=wrong.what, rates=wrong.rates,
         interval=None, p=p, adjusted=p,

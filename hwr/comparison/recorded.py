@@ -10,8 +10,8 @@ from typing import Any
 from hwr import tracking
 from hwr.errors import InputError
 from hwr.pictures import line_archive
-from hwr.scoring import line_table
-from hwr.scoring.line_table import LineScore
+from hwr.scoring import report
+from hwr.scoring.report import LineScore
 from hwr.tracking import Store
 
 LAST = "last"
@@ -75,10 +75,10 @@ def fetch(store: Store, run: Any, label: str, split: str, folder: Path) -> Recor
         raise InputError(f"{name} has no evaluation of split {split}; {_remedy(run, split)}")
     files = {
         name: tracking.download(f"runs:/{run_id}/{place}/{name}", store, folder)
-        for name in (_SCORES, line_table.NAME, line_archive.NAME)
+        for name in (_SCORES, report.LINES, line_archive.NAME)
         if name in held
     }
-    lines = line_table.read(files[line_table.NAME]) if line_table.NAME in files else []
+    lines = report.read_lines(files[report.LINES]) if report.LINES in files else []
     scores = _read(files[_SCORES])
     environment = _json(store, run_id, "environment.json", folder)
     started = datetime.fromtimestamp(run.info.start_time / 1000, timezone.utc)

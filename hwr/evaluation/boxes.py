@@ -74,7 +74,7 @@ def score_boxes(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: 
     context = device_context(config.device)
     boxes = load_box_detector(own, batch_size=config.batch_size, context=context).boxes(samples.images)
     pairs = zip(boxes, samples.boxes, strict=True)
-    counts = [detection.count(found, true, NO_BOXES) for found, true in pairs]
+    counts = [detection.count_boxes(found, true, NO_BOXES) for found, true in pairs]
     values = {
         **detection.Detection.total(counts).as_dict(),
         "unit": settings.unit,

@@ -23,9 +23,10 @@ from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines
 from hwr.evaluation.task import Task
 from hwr.pictures import cards
-from hwr.scoring import bootstrap
-from hwr.scoring.bootstrap import Resampling
-from hwr.scoring.report import Scorer, Scores, Texts, compare
+from hwr.scoring import significance
+from hwr.scoring.report import Scores, Texts, score_texts
+from hwr.scoring.sclite import Scorer
+from hwr.scoring.significance import Resampling
 from hwr.stages.build import alphabet_of
 from hwr.stages.recipe import data_source, device_context
 from hwr.tables import markdown_table
@@ -47,7 +48,7 @@ class Entry:
 
     def counts(self, rate: str) -> list[Any]:
         """Return the counts of an error rate, cer or wer, of what a bootstrap draws."""
-        return bootstrap.drawn(getattr(self.scores, _UNITS[rate]), self.texts.writers)
+        return significance.units_to_draw(getattr(self.scores, _UNITS[rate]), self.texts.writers)
 
 
 def compare_decoders(composed: Composed) -> None:
@@ -208,7 +209,7 @@ def _entries(
     for name, maker in tqdm(makers.items(), desc="decoding", unit="decoder", disable=None):
         readings, seconds = _timed(maker, lines, config.repeats)
         texts = lines.with_readings(readings)
-        scores = compare(texts, scorer, how, output=output / name, about={**about, "decoder": name})
+        scores = score_texts(texts, scorer, how, output=output / name, about={**about, "decoder": name})
         entries[name] = Entry(texts, scores, len(lines.ids) / seconds)
     return entries
 
@@ -230,7 +231,7 @@ def _timed(maker: Maker, lines: Lines, repeats: int) -> tuple[Sequence[Reading],
 def _difference(entry: Entry, base: Entry, rate: str, how: Resampling) -> dict[str, Any]:
     return {
         "value": getattr(entry.scores, rate) - getattr(base.scores, rate),
-        "interval": bootstrap.difference(entry.counts(rate), base.counts(rate), how),
+        "interval": significance.difference_interval(entry.counts(rate), base.counts(rate), how),
     }
 
 

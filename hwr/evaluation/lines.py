@@ -22,8 +22,9 @@ from hwr.evaluation import task as common
 from hwr.evaluation.task import Outcome, Target, Task
 from hwr.language.record import refuse_seen
 from hwr.pictures import cards, line_archive
-from hwr.scoring.bootstrap import Resampling
-from hwr.scoring.report import Scorer, Scores, Texts, compare
+from hwr.scoring.report import Scores, Texts, score_texts
+from hwr.scoring.sclite import Scorer
+from hwr.scoring.significance import Resampling
 from hwr.stages.build import alphabet_of, config_of, model_of, refuse_problems
 from hwr.stages.line.model import MODEL, line_crop, line_steps, load_line_reader
 from hwr.stages.line.training import check_characters, line_set, lines_of, reading_item
@@ -153,7 +154,7 @@ def scored(
 ) -> Outcome:
     """Score readings of lines, one a line, and write scores, tables and pictures to `output`."""
     texts, resampling = lines.with_readings(readings), make(Resampling, config.resampling, "resampling")
-    scores = compare(texts, make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about)
+    scores = score_texts(texts, make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about)
     cards.save(output / "lines.png", _picture(config, lines, texts, scores))
     if config.kept_height:
         line_archive.save(output / line_archive.NAME, lines.images, height=config.kept_height)

@@ -29,10 +29,11 @@ from hwr.language.record import refuse_seen
 from hwr.pictures import cards
 from hwr.scoring import detection, edits
 from hwr.scoring import page as page_scoring
-from hwr.scoring.bootstrap import Resampling
-from hwr.scoring.counts import Counts
+from hwr.scoring.edits import Counts
 from hwr.scoring.page import Alignment, FoundLine, TrueLine
-from hwr.scoring.report import Scorer, Texts, compare
+from hwr.scoring.report import Texts, score_texts
+from hwr.scoring.sclite import Scorer
+from hwr.scoring.significance import Resampling
 from hwr.stages.boxes import PREDICTED, TRUE, usable_pages
 from hwr.stages.build import config_of
 from hwr.tables import text_table
@@ -93,7 +94,7 @@ def score_pages(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: 
         | {"pages_without_lines_to_score": len(pages) - len(results)}
     )
     resampling = make(Resampling, config.resampling, "resampling")
-    scores = compare(
+    scores = score_texts(
         _texts(results), make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about
     )
     (output / "pages.json").write_text(json.dumps(_by_page(results), indent=1) + "\n", encoding="utf-8")
@@ -125,7 +126,7 @@ def _read(reader: PageReader, page: Page, scored: Collection[str], config: Evalu
     found |= {name: reader(image, known) for name, known in given.items()}
     true = [TrueLine(own.id, own.text, own.box, own.id in scored) for own in page.lines]
     alignments = {
-        name: page_scoring.align(page.id, true, [FoundLine(own.text, own.box) for own in read.lines])
+        name: page_scoring.pair_lines(page.id, true, [FoundLine(own.text, own.box) for own in read.lines])
         for name, read in found.items()
     }
     return _Result(page, _small(image), found, alignments, seconds)
@@ -145,7 +146,8 @@ def _texts(results: Sequence[_Result]) -> Texts:
 def _about(results: Sequence[_Result]) -> dict[str, Any]:
     alignments = [own.alignments[AUTOMATIC] for own in results]
     boxes = [
-        detection.count(_boxes(own.found[AUTOMATIC]), _boxes(own.page), np.zeros((0, 4))) for own in results
+        detection.count_boxes(_boxes(own.found[AUTOMATIC]), _boxes(own.page), np.zeros((0, 4)))
+        for own in results
     ]
     texts = [_page_texts(own) for own in results]
     words = Counts.total(page_scoring.bag_of_words(" ".join(true), " ".join(read)) for true, read in texts)
@@ -171,7 +173,7 @@ def _budget(results: Sequence[_Result], given: str) -> dict[str, Any]:
     """Return the character errors, counted in process, with so much given."""
     own = [result.alignments[given] for result in results]
     counts = Counts.total(
-        edits.characters(reference, read) for found in own for _, reference, read in found.pairs
+        edits.character_edits(reference, read) for found in own for _, reference, read in found.pairs
     )
     missed, extra = sum(len(found.missed) for found in own), sum(len(found.extra) for found in own)
     return {"cer": counts.rate, **counts.as_dict(), "missed_lines": missed, "extra_lines": extra}

@@ -23,7 +23,7 @@ from hwr.evaluation.setting_search import Search, Setting
 from hwr.evaluation.task import Task
 from hwr.language.files import replacing
 from hwr.scoring import edits
-from hwr.scoring.counts import Counts
+from hwr.scoring.edits import Counts
 from hwr.stages.build import alphabet_of
 from hwr.stages.recipe import data_source, device_context
 from hwr.tables import text_table
@@ -31,8 +31,8 @@ from hwr.tracking import Run
 
 DECODERS = (Path("conf") if INSTALLED else CONF) / "decoder"  # an installed package stays as it is
 _REMEMBERED = 1 << 16  # counted lines: from one setting to the next most read the same
-_characters = lru_cache(_REMEMBERED)(edits.characters)
-_words = lru_cache(_REMEMBERED)(edits.words)
+_characters = lru_cache(_REMEMBERED)(edits.character_edits)
+_words = lru_cache(_REMEMBERED)(edits.word_edits)
 
 
 @dataclass(frozen=True)

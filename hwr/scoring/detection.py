@@ -1,4 +1,4 @@
-"""How well predicted boxes find the true ones: counts of pages, which add up, and their rates."""
+"""Score predicted boxes against true ones: counts, which add up over pages, and rates."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,25 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwr.images.boxes import FloatArray, iou
-
-
-def match(predicted: FloatArray, true: FloatArray, threshold: float) -> list[tuple[int, int]]:
-    """Pair (N, 4) predicted with (M, 4) true boxes one to one, IoU at least `threshold`: (predicted, true).
-
-    Pairs are taken greedily by descending IoU, nearly as in PASCAL VOC (Everingham et al., 2010), which ranks
-    by confidence. Equal IoUs are taken in the order of the predicted boxes, then of the true ones. Not always
-    the most pairs possible, but those of a higher threshold are always among those of a lower one.
-    """
-    overlap = iou(predicted, true)  # (N, M)
-    rows, columns = np.nonzero(overlap >= threshold)
-    pairs: dict[int, int] = {}
-    taken: set[int] = set()
-    for at in np.argsort(-overlap[rows, columns], kind="stable"):
-        row, column = int(rows[at]), int(columns[at])
-        if row not in pairs and column not in taken:
-            pairs[row] = column
-            taken.add(column)
-    return list(pairs.items())
 
 
 @dataclass(frozen=True)
@@ -46,29 +27,9 @@ class Detection:
         return sum(detections, cls())
 
     @property
-    def precision_50(self) -> float:
-        """The share of predicted boxes that match at IoU 0.5."""
-        return self._rate(self.matched_50, self.predicted)
-
-    @property
-    def recall_50(self) -> float:
-        """The share of true boxes that are matched at IoU 0.5."""
-        return self._rate(self.matched_50, self.true)
-
-    @property
     def f1_50(self) -> float:
         """The harmonic mean of precision and recall at IoU 0.5."""
         return self._rate(2 * self.matched_50, self.true + self.predicted)
-
-    @property
-    def precision_75(self) -> float:
-        """The share of predicted boxes that match at IoU 0.75."""
-        return self._rate(self.matched_75, self.predicted)
-
-    @property
-    def recall_75(self) -> float:
-        """The share of true boxes that are matched at IoU 0.75."""
-        return self._rate(self.matched_75, self.true)
 
     @property
     def f1_75(self) -> float:
@@ -96,36 +57,53 @@ class Detection:
             "predicted": self.predicted,
             "matched_50": self.matched_50,
             "matched_75": self.matched_75,
-            "precision_50": self.precision_50,
-            "recall_50": self.recall_50,
+            "precision_50": self._rate(self.matched_50, self.predicted),
+            "recall_50": self._rate(self.matched_50, self.true),
             "f1_50": self.f1_50,
-            "precision_75": self.precision_75,
-            "recall_75": self.recall_75,
+            "precision_75": self._rate(self.matched_75, self.predicted),
+            "recall_75": self._rate(self.matched_75, self.true),
             "f1_75": self.f1_75,
             "mean_iou": self.mean_iou,
         }
 
     def _rate(self, part: float, whole: int) -> float:
-        if whole:
-            return part / whole
-        return float(self.true == self.predicted == 0)
+        return part / whole if whole else float(self.true == self.predicted == 0)
 
 
-def count(predicted: FloatArray, true: FloatArray, ignored: FloatArray) -> Detection:
-    """Count what (N, 4) predicted boxes find of (M, 4) true ones on one page.
+def count_boxes(predicted: FloatArray, true: FloatArray, ignored: FloatArray) -> Detection:
+    """Count matches of (N, 4) predicted with (M, 4) true boxes on one page.
 
     A predicted box that lies at least half in one of the (K, 4) `ignored` boxes, and more so than in any true
     box, counts nowhere.
     """
-    in_ignored = _share(predicted, ignored)
-    predicted = predicted[(in_ignored < 0.5) | (in_ignored <= _share(predicted, true))]
-    pairs = match(predicted, true, 0.5)
+    in_ignored = _largest_share(predicted, ignored)
+    predicted = predicted[(in_ignored < 0.5) | (in_ignored <= _largest_share(predicted, true))]
+    pairs = match_boxes(predicted, true, 0.5)
     overlap = iou(predicted, true)
-    found = [float(overlap[pair]) for pair in pairs]
-    return Detection(len(true), len(predicted), len(pairs), sum(value >= 0.75 for value in found), sum(found))
+    ious = [float(overlap[pair]) for pair in pairs]
+    return Detection(len(true), len(predicted), len(pairs), sum(value >= 0.75 for value in ious), sum(ious))
 
 
-def _share(boxes: FloatArray, others: FloatArray) -> FloatArray:
+def match_boxes(predicted: FloatArray, true: FloatArray, threshold: float) -> list[tuple[int, int]]:
+    """Pair (N, 4) predicted with (M, 4) true boxes one to one, IoU at least `threshold`: (predicted, true).
+
+    Pairs are taken greedily by descending IoU, nearly as in PASCAL VOC (Everingham et al., 2010), which ranks
+    by confidence. Equal IoUs are taken in the order of the predicted boxes, then of the true ones. Not always
+    the most pairs possible, but those of a higher threshold are always among those of a lower one.
+    """
+    overlap = iou(predicted, true)  # (N, M)
+    rows, columns = np.nonzero(overlap >= threshold)
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    for at in np.argsort(-overlap[rows, columns], kind="stable"):
+        row, column = int(rows[at]), int(columns[at])
+        if row not in pairs and column not in taken:
+            pairs[row] = column
+            taken.add(column)
+    return list(pairs.items())
+
+
+def _largest_share(boxes: FloatArray, others: FloatArray) -> FloatArray:
     """Return the largest share of each box's area, (N,), that lies in one of `others`; empty boxes give 0."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])

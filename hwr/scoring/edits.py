@@ -1,30 +1,67 @@
-"""Edit counts in process: SClite's alignment and tie rule; and the Levenshtein distance.
+"""Edit counts in process: SClite's alignment and tie rule; the Levenshtein distance; confused characters.
 
 SClite minimises 4 S + 3 D + 3 I, not S + D + I, so its error count can exceed the Levenshtein distance: three
 substitutions cost as much as two deletions and two insertions, five cost more than three of each.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 
 import editdistance
 import numpy as np
 from numpy.typing import NDArray
-
-from hwr.scoring.counts import Counts
 
 SUBSTITUTION, GAP = 4, 3  # SClite's costs: wwd_WORD in src/sclite/word.c of NIST SCTK 2.4.10
 
 Pair = tuple[str | None, str | None]  # (reference, hypothesis); None = nothing there
 
 
-def characters(reference: str, hypothesis: str) -> Counts:
+@dataclass(frozen=True)
+class Counts:
+    """Edits that turn a reference into a hypothesis, and the reference's length, in characters or words."""
+
+    reference: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    @classmethod
+    def total(cls, counts: "Iterable[Counts]") -> "Counts":
+        """Return the sum of `counts`."""
+        return sum(counts, cls())
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors per unit of reference, 0 or more; an empty reference counts as one unit long."""
+        return self.errors / max(self.reference, 1)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.reference + other.reference,
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+        )
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the four integers under their names."""
+        return asdict(self)
+
+
+def character_edits(reference: str, hypothesis: str) -> Counts:
     """Count edits between code points, spaces included; neither text is normalised here."""
-    return count(align(reference, hypothesis))
+    return count_edits(align(reference, hypothesis))
 
 
-def words(reference: str, hypothesis: str) -> Counts:
+def word_edits(reference: str, hypothesis: str) -> Counts:
     """Count edits between white-space separated tokens: case matters, punctuation stays attached."""
-    return count(align(reference.split(), hypothesis.split()))
+    return count_edits(align(reference.split(), hypothesis.split()))
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
@@ -50,12 +87,17 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Pair]:
     return pairs[::-1]
 
 
-def count(pairs: Sequence[Pair]) -> Counts:
+def count_edits(pairs: Sequence[Pair]) -> Counts:
     """Count the edits of an alignment."""
     insertions = sum(reference is None for reference, _ in pairs)
     deletions = sum(hypothesis is None for _, hypothesis in pairs)
     unequal = sum(reference != hypothesis for reference, hypothesis in pairs)
     return Counts(len(pairs) - insertions, unequal - insertions - deletions, deletions, insertions)
+
+
+def count_confusions(alignments: Iterable[Iterable[Pair]]) -> Counter[Pair]:
+    """Count the unequal pairs of all alignments; (None, "x") is an inserted x, ("x", None) a deleted one."""
+    return Counter(pair for alignment in alignments for pair in alignment if pair[0] != pair[1])
 
 
 def levenshtein(reference: Sequence[str], hypothesis: Sequence[str]) -> int:

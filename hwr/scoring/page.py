@@ -1,6 +1,6 @@
-"""What was read on a page against what is written there: lines paired by place, and errors of the whole page.
+"""Score a whole page: pair read lines with true lines by position, and count the page's errors.
 
-Place says which lines may be a pair; among those the pairing with the fewest character errors counts.
+Positions decide which lines may be paired; among these, the pairing with the fewest character errors counts.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from hwr.images.boxes import Box, FloatArray
 from hwr.scoring import edits
-from hwr.scoring.counts import Counts
+from hwr.scoring.edits import Counts
 from hwr.text import nfc
 
 PAIRING = (
@@ -26,12 +26,12 @@ PAIRING = (
 _HEIGHT = 0.25  # share of the lower core: boxes of one height may be off by three eighths of it
 _HALF = 0.5
 
-Pair = tuple[str, str, str]  # line id, reference, hypothesis
+TextPair = tuple[str, str, str]  # line id, reference, hypothesis
 
 
 @dataclass(frozen=True)
 class TrueLine:
-    """A line that is written on the page; readings of one that is not `scored` count nowhere."""
+    """A true line of the page; readings of one that is not `scored` are ignored."""
 
     id: str
     text: str
@@ -57,14 +57,14 @@ class Alignment:
     found on lines that are not scored, and what is without text and pairs with nothing.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TextPair, ...]
     missed: tuple[str, ...]
     extra: tuple[int, ...]
     ignored: tuple[int, ...]
     matched: Mapping[str, tuple[int, ...]]
 
 
-def align(page_id: str, true: Sequence[TrueLine], found: Sequence[FoundLine]) -> Alignment:
+def pair_lines(page_id: str, true: Sequence[TrueLine], found: Sequence[FoundLine]) -> Alignment:
     """Pair `found` with the scored lines of `true`, as PAIRING says.
 
     A line found in halves costs no more than their errors. A found line over two true ones reads one of them,
@@ -90,7 +90,7 @@ def align(page_id: str, true: Sequence[TrueLine], found: Sequence[FoundLine]) ->
 
 
 def bag_of_words(reference: str, hypothesis: str) -> Counts:
-    """Count word errors whatever the order: as many substitutions as missing and surplus words can share.
+    """Count word errors in any order: missing and surplus words are paired as substitutions.
 
     The errors are the larger of missing and surplus words: equation 8, bag of words WER, of Vidal, Toselli,
     Ríos-Vila and Calvo-Zaragoza, End-to-End Page-Level Assessment of Handwritten Text Recognition, arXiv
@@ -103,12 +103,12 @@ def bag_of_words(reference: str, hypothesis: str) -> Counts:
 
 
 def page_text_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Counts:
-    """Count character errors of a page's whole text, its lines in reading order: an order astray costs.
+    """Count character errors of a page's whole text, its lines in reading order; a wrong order costs.
 
-    A line break is one character, lines without text are left out. Leave out of `hypotheses` what `align`
-    ignores. Takes 4 bytes for each pair of characters: 9 MB for a page of 1,500.
+    A line break is one character, lines without text are left out. Leave out of `hypotheses` what
+    `pair_lines` ignores. Takes 4 bytes for each pair of characters: 9 MB for a page of 1,500.
     """
-    return edits.characters(_page_text(references), _page_text(hypotheses))
+    return edits.character_edits(_page_text(references), _page_text(hypotheses))
 
 
 def _page_text(lines: Sequence[str]) -> str:

@@ -1,47 +1,37 @@
-"""The scores of a data set: counts from SClite, checked in process, with intervals, written to a folder."""
+"""The scores of a data set, with intervals, written to a folder: scores.json, lines.tsv, confusions.tsv."""
 
 import json
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hwr.errors import InputError
-from hwr.scoring import bootstrap, confusion, edits, line_table, sclite
-from hwr.scoring.bootstrap import Resampling
-from hwr.scoring.counts import Counts
-from hwr.scoring.edits import Pair
-from hwr.scoring.line_table import LineScore
+from hwr.scoring import edits, significance
+from hwr.scoring.edits import Counts, Pair
+from hwr.scoring.sclite import Scorer, Unit, check_ids, count_with_sclite
+from hwr.scoring.significance import Resampling
 from hwr.text import nfc
 
-SCORERS = ("sclite", "edit_distance")
 CONVENTION = (
     "errors / reference length, summed over all lines, in SClite's alignment (the least 4 S + 3 D + 3 I);"
     " texts in NFC, white-space runs one space, none at the ends; characters are code points, spaces too;"
     " words are white-space separated, punctuation attached; case matters"
 )
+LINES = "lines.tsv"  # what is written in every line, what was read there, and the edits between them
 _LOGGER = logging.getLogger(__name__)
-_UNITS: tuple[sclite.Unit, ...] = ("characters", "words")
-_RATES: tuple[tuple[str, sclite.Unit], ...] = (("cer", "characters"), ("wer", "words"))
+_UNITS: tuple[Unit, ...] = ("characters", "words")
+_RATES: dict[str, Unit] = {"cer": "characters", "wer": "words"}
+_COUNTS = tuple(Counts().as_dict())
+_LINE_COLUMNS = ("id", "reference", "hypothesis", *(f"{u}_{n}" for u in _UNITS for n in _COUNTS), "writer")
+_CONFUSION_COLUMNS = ("count", "kind", "reference", "hypothesis", "reference_code_point",
+                      "hypothesis_code_point")  # fmt: skip
+_ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
+_ESCAPED = {escape: character for character, escape in _ESCAPES.items()}
 
 ByLine = dict[str, Counts]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scorer:
-    """Who counts: `name` is one of SCORERS; `command` and `timeout_s` are for SClite."""
-
-    name: str
-    command: str | None
-    timeout_s: float
-
-    def check(self) -> None:
-        """Raise InputError for an unknown name or a missing SClite: worth asking before reading lines."""
-        if self.name not in SCORERS:
-            raise InputError(f"scorer {self.name!r} is none of {', '.join(SCORERS)}")
-        if self.name == "sclite":
-            sclite.find(self.command)
 
 
 @dataclass(frozen=True)
@@ -77,7 +67,19 @@ class Scores:
         return Counts.total(self.words.values()).rate
 
 
-def compare(
+@dataclass(frozen=True)
+class LineScore:
+    """A line: id, reference, hypothesis, edit counts, and writer ("" = unknown)."""
+
+    id: str
+    reference: str
+    hypothesis: str
+    characters: Counts
+    words: Counts
+    writer: str
+
+
+def score_texts(
     texts: Texts, scorer: Scorer, resampling: Resampling, *, output: Path, about: Mapping[str, object]
 ) -> Scores:
     """Score `texts`; write scores.json, lines.tsv, confusions.tsv and SClite's reports (sclite/) to `output`.
@@ -87,71 +89,120 @@ def compare(
     an `output` that cannot be written.
     """
     scorer.check()
-    sclite.check_ids(texts.references, texts.hypotheses)
-    texts = Texts(_nfc(texts.references), _nfc(texts.hypotheses), texts.writers, texts.groups)
-    if not any(texts.references.values()):
-        raise InputError("no line has a reference text; choose a split with transcriptions")
-    alignments = {line: edits.align(*pair) for line, pair in _pairs(texts).items()}
-    in_process = {
-        "characters": {line: edits.count(alignment) for line, alignment in alignments.items()},
-        "words": {line: edits.words(*pair) for line, pair in _pairs(texts).items()},
-    }
-    counts = in_process if scorer.name == "edit_distance" else _sclite(texts, scorer, output / "sclite")
-    summary = (
-        _summary(texts, scorer, resampling, counts)
-        | {"in_process": _check(scorer, counts, in_process)}
-        | dict(about)
+    check_ids(texts.references, texts.hypotheses)
+    references, hypotheses = (
+        {line: nfc(text) for line, text in side.items()} for side in (texts.references, texts.hypotheses)
     )
-    _write(output, texts, Scores(counts["characters"], counts["words"], summary), alignments)
-    return Scores(counts["characters"], counts["words"], summary)
-
-
-def _nfc(texts: Mapping[str, str]) -> dict[str, str]:
-    return {line: nfc(text) for line, text in texts.items()}
-
-
-def _pairs(texts: Texts) -> dict[str, tuple[str, str]]:
-    return {line: (reference, texts.hypotheses[line]) for line, reference in texts.references.items()}
-
-
-def _sclite(texts: Texts, scorer: Scorer, folder: Path) -> dict[str, ByLine]:
-    return {
-        unit: sclite.score(
-            texts.references,
-            texts.hypotheses,
-            unit=unit,
-            command=scorer.command,
-            timeout_s=scorer.timeout_s,
-            folder=folder,
-        ).lines
-        for unit in _UNITS
+    texts = Texts(references, hypotheses, texts.writers, texts.groups)
+    if not any(references.values()):
+        raise InputError("no line has a reference text; choose a split with transcriptions")
+    pairs = {line: (reference, hypotheses[line]) for line, reference in references.items()}
+    alignments = {line: edits.align(*pair) for line, pair in pairs.items()}
+    in_process = {
+        "characters": {line: edits.count_edits(alignment) for line, alignment in alignments.items()},
+        "words": {line: edits.word_edits(*pair) for line, pair in pairs.items()},
     }
-
-
-def _summary(
-    texts: Texts, scorer: Scorer, resampling: Resampling, counts: dict[str, ByLine]
-) -> dict[str, Any]:
-    """Return scores.json without the check and what it is about."""
-    return {
+    counts: Mapping[str, ByLine] = in_process
+    if scorer.name == "sclite":
+        folder = output / "sclite"
+        counts = {
+            unit: count_with_sclite(references, hypotheses, scorer, unit=unit, folder=folder).lines
+            for unit in _UNITS
+        }
+    levenshtein = {
+        "characters": sum(edits.levenshtein(*pair) for pair in pairs.values()),
+        "words": sum(edits.levenshtein(a.split(), b.split()) for a, b in pairs.values()),
+    }
+    summary = {
         **_pooled(counts),
         "scorer": scorer.name,
         "convention": CONVENTION,
         "exact_lines": sum(line.errors == 0 for line in counts["characters"].values()),
         "intervals": _intervals(texts, resampling, counts),
-        **_macro(texts, counts),
-        "groups": {group: _pooled(part) for group, part in _groups(texts, counts).items()},
-        "levenshtein": {
-            "characters": sum(edits.levenshtein(*pair) for pair in _pairs(texts).values()),
-            "words": sum(edits.levenshtein(a.split(), b.split()) for a, b in _pairs(texts).values()),
-        },
+        **_macro_rates(texts, counts),
+        "groups": {group: _pooled(part) for group, part in _by_group(texts, counts).items()},
+        "levenshtein": levenshtein,
+        "in_process": _compare_counts(scorer, counts, in_process),
+        **about,
     }
+    scores = Scores(counts["characters"], counts["words"], summary)
+    _write_scores(output, texts, scores, alignments.values())
+    return scores
 
 
-def _pooled(counts: dict[str, ByLine]) -> dict[str, Any]:
+def write_lines(path: Path, lines: Iterable[LineScore]) -> None:
+    """Write lines.tsv."""
+    rows = (
+        (one.id, one.reference, one.hypothesis,
+         *one.characters.as_dict().values(), *one.words.as_dict().values(), one.writer)
+        for one in lines
+    )  # fmt: skip
+    write_tsv(path, _LINE_COLUMNS, rows)
+
+
+def read_lines(path: Path) -> list[LineScore]:
+    """Return the lines of lines.tsv, in order; raise InputError where a column lacks or holds no counts.
+
+    Tables of before the column `writer` are read as of unknown writers.
+    """
+    lines = []
+    for row in read_tsv(path):
+        try:
+            characters, words = (
+                Counts(**{name: int(row[f"{unit}_{name}"]) for name in _COUNTS}) for unit in _UNITS
+            )
+            texts = (row["id"], row["reference"], row["hypothesis"])
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path}: no table of lines and their edits ({error}); evaluate anew") from None
+        lines.append(LineScore(*texts, characters, words, row.get("writer", "")))
+    return lines
+
+
+def write_confusions(path: Path, pairs: Mapping[Pair, int]) -> None:
+    """Write confusions.tsv, most frequent first; code points tell look-alikes and spaces apart."""
+    ranked = sorted(pairs.items(), key=lambda item: (-item[1], item[0][0] or "", item[0][1] or ""))
+    rows = []
+    for (reference, hypothesis), number in ranked:
+        kind = "insertion" if reference is None else "deletion" if hypothesis is None else "substitution"
+        code_points = (c and f"U+{ord(c):04X}" for c in (reference, hypothesis))
+        rows.append((number, kind, reference, hypothesis, *code_points))
+    write_tsv(path, _CONFUSION_COLUMNS, rows)
+
+
+def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    r"""Write a header and `rows` as UTF-8; backslash, tab and line ends become \\ \t \n \r, None is empty.
+
+    The standard csv module writes such cells with quotation marks, and reads no NUL before Python 3.11.
+    """
+    escapes = str.maketrans(_ESCAPES)
+    lines = (
+        "\t".join("" if cell is None else str(cell).translate(escapes) for cell in row) + "\n"
+        for row in (columns, *rows)
+    )
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def read_tsv(path: Path) -> list[dict[str, str]]:
+    """Return the rows that `write_tsv` wrote, by column; raise InputError for what is no such table."""
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            columns, *rows = ([_unescaped(cell) for cell in line.rstrip("\n").split("\t")] for line in file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no table ({getattr(error, 'strerror', None) or 'damaged'})") from None
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(columns):
+            raise InputError(f"{path}, line {number}: {len(row)} cells, the header has {len(columns)}")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _unescaped(cell: str) -> str:
+    return re.sub(r"\\.", lambda match: _ESCAPED.get(match[0], match[0]), cell)
+
+
+def _pooled(counts: Mapping[str, ByLine]) -> dict[str, Any]:
     totals = {unit: Counts.total(counts[unit].values()) for unit in _UNITS}
-    rates = {name: totals[unit].rate for name, unit in _RATES}
     return {
-        **rates,
+        **{name: totals[unit].rate for name, unit in _RATES.items()},
         **{unit: total.as_dict() for unit, total in totals.items()},
         "lines": len(counts["characters"]),
     }
@@ -161,29 +212,36 @@ def _by_writer(texts: Texts, lines: ByLine) -> list[Counts]:
     """Return one count a writer; nothing unless every line has a writer."""
     if not all(texts.writers.get(line) for line in lines):
         return []
-    return list(bootstrap.by_cluster(lines, texts.writers).values())
+    return list(significance.sum_by_cluster(lines, texts.writers).values())
 
 
-def _intervals(texts: Texts, how: Resampling, counts: dict[str, ByLine]) -> dict[str, Any]:
-    writers = len(_by_writer(texts, counts["characters"]))
-    lines = len(counts["characters"])
-    result: dict[str, Any] = (
-        {"over": "writers", "units": writers} if writers > 1 else {"over": "lines", "units": lines}
-    )
-    for name, unit in _RATES:
-        result[name] = bootstrap.interval(bootstrap.drawn(counts[unit], texts.writers), how)
-    return result | {"confidence": bootstrap.CONFIDENCE, **asdict(how)}
+def _intervals(texts: Texts, how: Resampling, counts: Mapping[str, ByLine]) -> dict[str, Any]:
+    writers, lines = len(_by_writer(texts, counts["characters"])), len(counts["characters"])
+    over: dict[str, Any] = {"over": "writers", "units": writers}
+    intervals = {
+        name: significance.rate_interval(significance.units_to_draw(counts[unit], texts.writers), how)
+        for name, unit in _RATES.items()
+    }
+    return {
+        **(over if writers > 1 else {"over": "lines", "units": lines}),
+        **intervals,
+        "confidence": significance.CONFIDENCE,
+        **asdict(how),
+    }
 
 
-def _macro(texts: Texts, counts: dict[str, ByLine]) -> dict[str, float]:
+def _macro_rates(texts: Texts, counts: Mapping[str, ByLine]) -> dict[str, float]:
     """Return the means; a line without reference, such as one read where none is, has no rate of its own."""
-    lines = {unit: [line for line in counts[unit].values() if line.reference] for unit in _UNITS}
-    means = {f"macro_{name}_lines": bootstrap.macro(lines[unit]) for name, unit in _RATES}
-    writers = {f"macro_{name}_writers": _by_writer(texts, counts[unit]) for name, unit in _RATES}
-    return means | {name: bootstrap.macro(units) for name, units in writers.items() if units}
+    units = {
+        f"macro_{name}_lines": [line for line in counts[unit].values() if line.reference]
+        for name, unit in _RATES.items()
+    }
+    writers = {f"macro_{name}_writers": _by_writer(texts, counts[unit]) for name, unit in _RATES.items()}
+    units |= {name: of_writers for name, of_writers in writers.items() if of_writers}
+    return {name: significance.macro_rate(own) for name, own in units.items()}
 
 
-def _groups(texts: Texts, counts: dict[str, ByLine]) -> dict[str, dict[str, ByLine]]:
+def _by_group(texts: Texts, counts: Mapping[str, ByLine]) -> dict[str, dict[str, ByLine]]:
     """Return group -> unit -> line -> counts, groups in order of name."""
     members: dict[str, list[str]] = {}
     for line in texts.references:
@@ -195,7 +253,9 @@ def _groups(texts: Texts, counts: dict[str, ByLine]) -> dict[str, dict[str, ByLi
     }
 
 
-def _check(scorer: Scorer, counts: dict[str, ByLine], in_process: dict[str, ByLine]) -> dict[str, Any]:
+def _compare_counts(
+    scorer: Scorer, counts: Mapping[str, ByLine], in_process: Mapping[str, ByLine]
+) -> dict[str, Any]:
     """Return the in-process counts and the lines where SClite differs; warn of those."""
     totals: dict[str, Any] = {unit: Counts.total(in_process[unit].values()).as_dict() for unit in _UNITS}
     if scorer.name == "edit_distance":
@@ -209,15 +269,22 @@ def _check(scorer: Scorer, counts: dict[str, ByLine], in_process: dict[str, ByLi
     return totals | {"agrees_with_sclite": not differing, "differing_lines": differing}
 
 
-def _write(output: Path, texts: Texts, scores: Scores, alignments: Mapping[str, list[Pair]]) -> None:
-    rows = [
-        LineScore(line, *pair, scores.characters[line], scores.words[line], texts.writers.get(line, ""))
-        for line, pair in _pairs(texts).items()
+def _write_scores(output: Path, texts: Texts, scores: Scores, alignments: Iterable[list[Pair]]) -> None:
+    lines = [
+        LineScore(
+            line,
+            reference,
+            texts.hypotheses[line],
+            scores.characters[line],
+            scores.words[line],
+            texts.writers.get(line, ""),
+        )
+        for line, reference in texts.references.items()
     ]
     try:
         output.mkdir(parents=True, exist_ok=True)
-        line_table.write(output / line_table.NAME, rows)
-        confusion.write(output / "confusions.tsv", confusion.count(alignments.values()))
+        write_lines(output / LINES, lines)
+        write_confusions(output / "confusions.tsv", edits.count_confusions(alignments))
         text = json.dumps(scores.summary, ensure_ascii=False, indent=1) + "\n"
         (output / "scores.json").write_text(text, encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Counts from NIST SClite, its input escaped so that it counts what is written and sees no mark-up."""
+"""Counts from NIST SClite, its input escaped so that it counts what is written; MAPSSWE from its sc_stats."""
 
 import os
 import re
@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from hwr.errors import InputError
-from hwr.scoring.counts import Counts
+from hwr.scoring.edits import Counts
+from hwr.scoring.significance import MatchedPairs
 
 Unit = Literal["characters", "words"]
+Texts = Mapping[str, str]  # by line id
+
+SCORERS = ("sclite", "edit_distance")
 
 SPACE = "␣"  # the token of a space; a real ␣ is escaped
 _PLAIN = frozenset(".,!?'-")  # punctuation that SClite and its sgml report leave alone; the rest is escaped
@@ -22,53 +26,98 @@ _DEBIAN = Path("/usr/lib/sctk/bin/sclite")  # outside PATH
 _UTTERANCE = re.compile(
     r"^id: \(line-(\d+)\)\n(?:[^\n]+\n)*?Scores: \(#C #S #D #I\) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE
 )
+_MATCHED_PAIRS = re.compile(r"MTCH_PR_RESULTS .*\(# segs: (\d+)\).*\(Z Stat: +(-?[\d.]+)\)")
+# Both systems read it at the end of every line: what the second inserts there, sc_stats overlooks.
+_END = "_end_"
 _SUM = re.compile(r"^ *\| Sum +\| *(\d+) +(\d+) *\| *(\d+) +(\d+) +(\d+) +(\d+) +\d+ +\d+ *\|$", re.MULTILINE)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """Settings of the counts: `name` is one of SCORERS; `command` and `timeout_s` are for SClite."""
+
+    name: str
+    command: str | None
+    timeout_s: float
+
+    def check(self) -> None:
+        """Raise InputError for an unknown name or a missing SClite; call it before lines are read."""
+        if self.name not in SCORERS:
+            raise InputError(f"scorer {self.name!r} is none of {', '.join(SCORERS)}")
+        if self.name == "sclite":
+            find_sclite(self.command)
+
+
 @dataclass(frozen=True)
-class Result:
-    """What SClite counted, by line id and in all; `files` are the reports kept."""
+class ScliteCounts:
+    """Counts of SClite by line id and in total; `files` are the reports that were kept."""
 
     lines: dict[str, Counts]
     total: Counts
     files: tuple[Path, ...]
 
 
-def score(
-    references: Mapping[str, str],
-    hypotheses: Mapping[str, str],
-    *,
-    unit: Unit,
-    command: str | None,
-    timeout_s: float,
-    folder: Path | None = None,
-) -> Result:
-    """Score `hypotheses` (line id -> text) against `references`; case matters, neither side is normalised.
+def count_with_sclite(
+    references: Texts, hypotheses: Texts, scorer: Scorer, *, unit: Unit, folder: Path | None = None
+) -> ScliteCounts:
+    """Count the edits of `hypotheses` against `references`; case matters, neither side is normalised.
 
     Words are white-space separated, punctuation attached. Ids are free text: in SClite's files line 1 of
     `references` is `line-000001`. With a `folder`, SClite's input and reports stay there: `{unit}.ref.trn`,
     `{unit}.hyp.trn`, `{unit}.raw` (sums), `{unit}.pra` (alignments), `{unit}.dtl` (confusions). Raise
-    InputError when the id sets differ and when SClite is missing, fails or takes longer than `timeout_s`.
+    InputError when the id sets differ and when SClite is missing, fails or takes too long.
     """
     check_ids(references, hypotheses)
-    program = find(command)
+    program = find_sclite(scorer.command)
     if not references:
-        return Result({}, Counts(), ())
-    tokens = Tokens(unit)
+        return ScliteCounts({}, Counts(), ())
+    tokens = _Tokens(unit)
     sides = [[tokens.of(side[line]) for line in references] for side in (references, hypotheses)]
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        for name, lines in zip(("ref", "hyp"), sides, strict=True):
-            (place / f"{unit}.{name}.trn").write_text(transcript(lines), encoding="utf-8", newline="\n")
-        _run(program, unit, place, timeout_s)
-        counts, total = _counts(place, unit)
-        _check(list(references), sides, counts)
-        files = _keep(place, folder) if folder is not None else ()
-    return Result(dict(zip(references, counts, strict=True)), total, files)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        for side, lines in zip(("ref", "hyp"), sides, strict=True):
+            _write_trn(scratch / f"{unit}.{side}.trn", lines)
+        reports = ["-f", "0", "-n", unit, "-O", ".", "-o", "rsum", "pra", "dtl"]
+        _align(program, (f"{unit}.ref.trn", f"{unit}.hyp.trn", unit), reports, scratch, scorer.timeout_s)
+        counts, total = _read_counts(scratch, unit)
+        _check_counts(list(references), sides, counts)
+        files = _keep_files(scratch, folder) if folder is not None else ()
+    return ScliteCounts(dict(zip(references, counts, strict=True)), total, files)
 
 
-def check_ids(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> None:
-    """Raise InputError naming the ids that only one side has: SClite itself passes over them in silence."""
+def sctk_matched_pairs(references: Texts, first: Texts, second: Texts, scorer: Scorer) -> MatchedPairs:
+    """Return the matched-pairs test on the words of two systems' texts, made by SCTK's sc_stats.
+
+    sc_stats lies beside SClite; it tells z to three decimals. Raises InputError where one of the two is
+    missing, fails or takes too long.
+    """
+    for hypotheses in (first, second):
+        check_ids(references, hypotheses)
+    program = find_sclite(scorer.command)
+    if all(references[line].split() == side[line].split() for side in (first, second) for line in references):
+        return MatchedPairs(0, 0.0)  # of texts without any error sc_stats dies
+    tokens, timeout_s = _Tokens("words"), scorer.timeout_s
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        for side, texts in {"ref": references, "first": first, "second": second}.items():
+            _write_trn(scratch / f"{side}.trn", ([*tokens.of(texts[line]), _END] for line in references))
+        how = ["-f", "0", "-o", "sgml", "stdout"]
+        aligned = [
+            _align(program, ("ref.trn", f"{side}.trn", side), how, scratch, timeout_s)
+            for side in ("first", "second")
+        ]
+        stats = str(Path(program).with_name("sc_stats"))
+        command = [stats, "-p", "-t", "mapsswe", "-v", "-n", "compared"]
+        _run_sctk(command, scratch, timeout_s, standard_input=b"".join(aligned))
+        report = scratch / "compared.stats.mapsswe"
+        found = _MATCHED_PAIRS.search(report.read_text("utf-8", "replace") if report.is_file() else "")
+    if found is None:
+        raise InputError("sc_stats wrote no matched-pairs result; is scorer.command really SClite of SCTK?")
+    return MatchedPairs(int(found[1]), float(found[2]))
+
+
+def check_ids(references: Texts, hypotheses: Texts) -> None:
+    """Raise InputError naming the ids that only one side has; SClite would ignore them silently."""
     for here, there, side in ((references, hypotheses, "hypothesis"), (hypotheses, references, "reference")):
         lacking = [line for line in here if line not in there]
         if lacking:
@@ -78,7 +127,7 @@ def check_ids(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> N
             )
 
 
-def find(command: str | None) -> str:
+def find_sclite(command: str | None) -> str:
     """Return the path of `command`, or of SClite (PATH, then Debian's place); InputError if there is none."""
     program = shutil.which(command or "sclite") or (command is None and shutil.which(_DEBIAN)) or None
     if program is None:
@@ -89,12 +138,12 @@ def find(command: str | None) -> str:
     return str(Path(program).absolute())
 
 
-def escape(text: str) -> str:
+def _escape(text: str) -> str:
     """Return `text` with all but letters, digits and .,!?'- as `_HEX_`; distinct texts stay distinct."""
     return "".join(c if c.isalnum() or c in _PLAIN else f"_{ord(c):x}_" for c in text)
 
 
-class Tokens:
+class _Tokens:
     """Texts as SClite tokens: one a character or a word, and short, whatever the text."""
 
     def __init__(self, unit: Unit) -> None:
@@ -104,8 +153,8 @@ class Tokens:
     def of(self, text: str) -> list[str]:
         """Return the tokens of a text."""
         if self._unit == "words":
-            return [self._short(escape(word)) for word in text.split()]
-        return [SPACE if character == " " else escape(character) for character in text]
+            return [self._short(_escape(word)) for word in text.split()]
+        return [SPACE if character == " " else _escape(character) for character in text]
 
     def _short(self, token: str) -> str:
         if len(token.encode()) <= _LONGEST:
@@ -113,21 +162,27 @@ class Tokens:
         return self._long.setdefault(token, f"_w{len(self._long) + 1}_")  # w: not a hexadecimal digit
 
 
-def transcript(lines: Iterable[list[str]]) -> str:
-    """Return a trn file; every line ends with a newline, for SClite loses a last line without."""
+def _write_trn(path: Path, lines: Iterable[list[str]]) -> None:
+    """Write lines of tokens; every one ends with a newline, for SClite loses a last line without."""
     numbered = enumerate(lines, 1)
-    return "".join(" ".join([*tokens, f"(line-{number:06d})"]) + "\n" for number, tokens in numbered)
+    text = "".join(" ".join([*tokens, f"(line-{number:06d})"]) + "\n" for number, tokens in numbered)
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _run(program: str, unit: Unit, place: Path, timeout_s: float) -> None:
-    """Run SClite in `place`: -s keeps case, and no -c, which would drop spaces."""
-    files = ["-r", f"{unit}.ref.trn", "trn", "-h", f"{unit}.hyp.trn", "trn", unit]
-    how = ["-i", "rm", "-s", "-e", "utf-8", "-f", "0", "-n", unit, "-O", ".", "-o", "rsum", "pra", "dtl"]
-    call([program, *files, *how], place, timeout_s)
+def _align(
+    program: str, files: tuple[str, str, str], reports: list[str], scratch: Path, timeout_s: float
+) -> bytes:
+    """Run SClite on reference, hypothesis and title: -s keeps case, and no -c, which would drop spaces."""
+    reference, hypothesis, title = files
+    sides = ["-r", reference, "trn", "-h", hypothesis, "trn", title]
+    command = [program, *sides, "-i", "rm", "-s", "-e", "utf-8", *reports]
+    return _run_sctk(command, scratch, timeout_s)
 
 
-def call(command: Sequence[str], place: Path, timeout_s: float, *, said: bytes = b"") -> bytes:
-    """Run a program of SCTK in `place`, `said` on its standard input; return what it prints.
+def _run_sctk(
+    command: Sequence[str], scratch: Path, timeout_s: float, *, standard_input: bytes = b""
+) -> bytes:
+    """Run a program of SCTK in `scratch`; return what it prints.
 
     Raises InputError where it is missing, fails or takes longer than `timeout_s`.
     """
@@ -135,9 +190,9 @@ def call(command: Sequence[str], place: Path, timeout_s: float, *, said: bytes =
     try:
         done = subprocess.run(
             command,
-            cwd=place,
+            cwd=scratch,
             env={**os.environ, "LC_ALL": "C"},
-            input=said,
+            input=standard_input,
             capture_output=True,
             timeout=timeout_s,
             check=False,
@@ -152,10 +207,10 @@ def call(command: Sequence[str], place: Path, timeout_s: float, *, said: bytes =
     return done.stdout
 
 
-def _counts(place: Path, unit: Unit) -> tuple[list[Counts], Counts]:
+def _read_counts(scratch: Path, unit: Unit) -> tuple[list[Counts], Counts]:
     """Read the lines' counts, in order, from the alignments; hold their sum against the Sum row."""
     try:
-        reports = [(place / f"{unit}.{kind}").read_text("utf-8", "replace") for kind in ("pra", "raw")]
+        reports = [(scratch / f"{unit}.{kind}").read_text("utf-8", "replace") for kind in ("pra", "raw")]
     except OSError:
         raise InputError("SClite wrote no report; is scorer.command really SClite?") from None
     found = {int(number): _row(*map(int, row)) for number, *row in _UTTERANCE.findall(reports[0])}
@@ -175,7 +230,7 @@ def _row(correct: int, substitutions: int, deletions: int, insertions: int) -> C
     return Counts(correct + substitutions + deletions, substitutions, deletions, insertions)
 
 
-def _check(ids: list[str], sides: list[list[list[str]]], counts: list[Counts]) -> None:
+def _check_counts(ids: list[str], sides: list[list[list[str]]], counts: list[Counts]) -> None:
     """Raise InputError unless SClite saw every line, and each with the tokens it was given."""
     if len(counts) != len(ids):
         raise InputError(f"SClite read {len(counts)} of {len(ids)} lines; is scorer.command really SClite?")
@@ -185,10 +240,10 @@ def _check(ids: list[str], sides: list[list[list[str]]], counts: list[Counts]) -
             raise InputError(f"SClite read line {line!r} otherwise than it was written: {seen}")
 
 
-def _keep(place: Path, folder: Path) -> tuple[Path, ...]:
+def _keep_files(scratch: Path, folder: Path) -> tuple[Path, ...]:
     """Copy all files to `folder`; return their new paths."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return tuple(Path(shutil.copy(file, folder)) for file in sorted(place.iterdir()))
+        return tuple(Path(shutil.copy(file, folder)) for file in sorted(scratch.iterdir()))
     except OSError as error:
         raise InputError(f"cannot write SClite's reports to {folder}: {error.strerror}") from None

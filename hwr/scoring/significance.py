@@ -1,23 +1,33 @@
-"""Tests of whether two recognisers that read the same lines really differ: p-values, two-sided.
+"""How certain an error rate and the difference of two are: bootstrap intervals and significance tests.
 
-A p-value is the chance of a difference at least as large where the two are equally good.
+A p-value is two-sided: the chance of a difference at least as large where two recognisers are equally good.
 """
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hwr.scoring import bootstrap
-from hwr.scoring.bootstrap import Interval, Resampling
-from hwr.scoring.counts import Counts
-from hwr.scoring.edits import Pair
+from hwr.scoring.edits import Counts, Pair
 
+CONFIDENCE = 0.95  # the share of intervals that hold the true rate
 BOUND = 2  # words in a row that both read well end a segment: as in SCTK's sc_stats
+_DRAWN = 1 << 20  # units drawn at once, 8 MiB: few calls of NumPy, little memory
 
+Interval = tuple[float, float]
 Errors = tuple[int, int]  # of either recogniser
+_Rates = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampling:
+    """Bootstrap settings: number of resamples, and seed."""
+
+    resamples: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -33,12 +43,73 @@ class MatchedPairs:
         return math.erfc(abs(self.z) / math.sqrt(2))
 
 
-def sign_flips(first: Sequence[int], second: Sequence[int]) -> float:
+def rate_interval(units: Sequence[Counts], how: Resampling) -> Interval | None:
+    """Return the 95 % interval of the pooled rate, drawing `units` with replacement; None for fewer than two.
+
+    Give lines, or one summed count a writer: errors of one writer's lines are correlated, and drawing lines
+    one by one makes the interval too narrow (cluster bootstrap: Field and Welsh, 2007). The percentile method
+    is chapter 13 of Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
+    """
+    return _middle(_resampled_rates([units], how)[0]) if len(units) > 1 else None
+
+
+def difference_interval(units: Sequence[Counts], base: Sequence[Counts], how: Resampling) -> Interval | None:
+    """Return the 95 % interval of the pooled rate of `units` less that of `base`; None for fewer than two.
+
+    Both count the same lines or writers, in one order, and every resample draws the same of both, so that
+    their difficulty cancels out (paired bootstrap: Bisani and Ney, 2004).
+    """
+    found = bootstrap_test(base, units, how)
+    return None if found is None else found[0]
+
+
+def bootstrap_test(
+    first: Sequence[Counts], second: Sequence[Counts], how: Resampling
+) -> tuple[Interval, float] | None:
+    """Return the 95 % interval of the pooled rate of `second` less that of `first`, and a p-value.
+
+    The p-value is twice the share of resamples on the rarer side of zero, one added to both counts so that it
+    is never 0 (Efron and Tibshirani, 1993, chapter 15.4). None for fewer than two units.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(second)} and {len(first)} units are no pairs")
+    if len(first) < 2:
+        return None
+    other, own = _resampled_rates([first, second], how)
+    differences = own - other  # (R,)
+    rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
+    return _middle(differences), min(1.0, 2 * (int(rarer) + 1) / (len(differences) + 1))
+
+
+def units_to_draw(lines: Mapping[str, Counts], writers: Mapping[str, str]) -> list[Counts]:
+    """Return what a bootstrap draws: a count a writer where all are known and several, else the lines.
+
+    `writers` are by line id, "" where unknown.
+    """
+    known = all(writers.get(line) for line in lines)
+    clusters = list(sum_by_cluster(lines, writers).values()) if known else []
+    return clusters if len(clusters) > 1 else list(lines.values())
+
+
+def sum_by_cluster(lines: Mapping[str, Counts], clusters: Mapping[str, str]) -> dict[str, Counts]:
+    """Return the counts of every cluster (writer, group), summed over its lines, in order of appearance."""
+    sums: dict[str, Counts] = {}
+    for line, counts in lines.items():
+        sums[clusters[line]] = sums.get(clusters[line], Counts()) + counts
+    return sums
+
+
+def macro_rate(units: Iterable[Counts]) -> float:
+    """Return the mean of the units' own rates: every line or writer has the same weight."""
+    return float(np.mean([unit.rate for unit in units]))
+
+
+def permutation_p(first: Sequence[int], second: Sequence[int]) -> float:
     """Return the p-value of the permutation test on paired errors, of lines or of writers.
 
-    Where the two are alike, each pair might as well be the other way round. Of all 2^n ways, it is the share
-    whose errors differ in sum by at least as much: counted exactly, whatever n (Pitman, 1937; exact for whole
-    numbers by the network of Pagano and Tritchler, 1983).
+    Under the null hypothesis each pair may be swapped. p is the share of all 2^n ways of swapping whose
+    summed errors differ by at least as much, counted exactly for any n (Pitman, 1937; exact for whole numbers
+    by the network of Pagano and Tritchler, 1983). SciPy's lists the ways, or draws them.
     """
     changes = [a - b for a, b in zip(first, second, strict=True) if a != b]
     total, seen = sum(map(abs, changes)), abs(sum(changes))
@@ -54,25 +125,11 @@ def sign_flips(first: Sequence[int], second: Sequence[int]) -> float:
     return min(1.0, 2 * float(chances[: (total - seen) // 2 + 1].sum()))
 
 
-def resampled(
-    first: Sequence[Counts], second: Sequence[Counts], how: Resampling
-) -> tuple[Interval, float] | None:
-    """Return the 95 % interval of the pooled rate of `second` less that of `first`, and a p-value.
+def mcnemar_p(first_alone: int, second_alone: int) -> float:
+    """Return the p-value, given how many lines only the one and only the other read without an error.
 
-    It is twice the share of resamples on the rarer side of zero, one added to both counts so that it is never
-    0 (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 15.4). None for fewer than two.
-    """
-    found = bootstrap.differences(second, first, how)
-    if found is None:
-        return None
-    rarer = min(np.count_nonzero(found <= 0), np.count_nonzero(found >= 0))
-    return bootstrap.middle(found), min(1.0, 2 * (int(rarer) + 1) / (len(found) + 1))
-
-
-def mcnemar(first_alone: int, second_alone: int) -> float:
-    """Return the p-value for lines that one of the two alone read without an error, counted for either.
-
-    Exact: the smaller count is binomial with chance 1/2 (McNemar, 1947). SCTK's own does something else.
+    Exact: the smaller count is binomial with probability 1/2 (McNemar, 1947). SCTK's test of this name
+    differs.
     """
     both = first_alone + second_alone
     tail = sum(math.comb(both, n) for n in range(min(first_alone, second_alone) + 1))
@@ -91,16 +148,15 @@ def matched_pairs(segments: Sequence[Errors]) -> MatchedPairs:
     return MatchedPairs(len(changes), z)
 
 
-def segments(first: Sequence[Pair], second: Sequence[Pair]) -> list[Errors]:
+def error_segments(first: Sequence[Pair], second: Sequence[Pair]) -> list[Errors]:
     """Return the errors of either alignment of a line in each of its segments that holds one.
 
-    Segments begin and end where both read at least BOUND words in a row, nothing inserted between them, or
-    the line ends: what goes wrong in one is then hardly the fault of another.
+    Segments are bounded by at least BOUND words in a row that both read correctly, without insertions, or by
+    the ends of the line, so that errors of different segments are nearly independent.
     """
-    found: list[Errors] = []
+    segments: list[Errors] = []
     errors, well = (0, 0), 0
-    for here in zip(_by_word(first), _by_word(second), strict=True):
-        (before_a, wrong_a), (before_b, wrong_b) = here
+    for (before_a, wrong_a), (before_b, wrong_b) in zip(_by_word(first), _by_word(second), strict=True):
         if before_a or before_b:
             errors, well = (errors[0] + before_a, errors[1] + before_b), 0
         if wrong_a or wrong_b:
@@ -108,23 +164,45 @@ def segments(first: Sequence[Pair], second: Sequence[Pair]) -> list[Errors]:
         else:
             well += 1
         if well == BOUND and any(errors):
-            found.append(errors)
+            segments.append(errors)
             errors = (0, 0)
-    return [*found, errors] if any(errors) else found
+    return [*segments, errors] if any(errors) else segments
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values of several tests, adjusted: at a level, the chance of any false alarm keeps to it.
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values of several tests, adjusted to keep the family-wise error rate.
 
     Holm, A simple sequentially rejective multiple test procedure, 1979: the smallest times their number, the
     next times one less, and so on, none below one before it.
     """
     adjusted = [0.0] * len(p_values)
     least = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = least
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = least
     return adjusted
+
+
+def _middle(rates: _Rates) -> Interval:
+    """Return the ends of the middle 95 % of `rates` (R,)."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(rates, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _resampled_rates(systems: Sequence[Sequence[Counts]], how: Resampling) -> list[_Rates]:
+    """Return the pooled rates (R,) of each system in every resample, which draws the same units of all."""
+    errors = np.array([[unit.errors for unit in units] for units in systems])  # (S, U)
+    reference = np.array([[unit.reference for unit in units] for units in systems])  # (S, U)
+    generator = np.random.default_rng(how.seed)
+    count = errors.shape[1]
+    block = max(1, _DRAWN // count)
+    rates = np.empty((len(systems), how.resamples))
+    for start in range(0, how.resamples, block):
+        draws = generator.integers(count, size=(min(block, how.resamples - start), count))  # (B, U)
+        for own, wrong, long in zip(rates, errors, reference, strict=True):
+            own[start : start + block] = wrong[draws].sum(axis=1) / np.maximum(long[draws].sum(axis=1), 1)
+    return list(rates)
 
 
 def _by_word(pairs: Sequence[Pair]) -> list[tuple[int, int]]:

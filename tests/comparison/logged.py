@@ -13,9 +13,10 @@ from hwr import tracking
 from hwr.comparison.recorded import Recorded
 from hwr.config.compose import CompareConfig, composed
 from hwr.pictures import line_archive
-from hwr.scoring import line_table
-from hwr.scoring.bootstrap import Resampling
-from hwr.scoring.report import Scorer, Texts, compare
+from hwr.scoring import report
+from hwr.scoring.report import Texts, score_texts
+from hwr.scoring.sclite import Scorer
+from hwr.scoring.significance import Resampling
 from hwr.tracking import Store
 
 HOW = Resampling(resamples=400, seed=0)
@@ -63,7 +64,7 @@ def evaluated(run: Logged, output: Path) -> None:
     """Write what evaluate.py does."""
     origin = {"data_fingerprint": "f0" * 32, "weights_sha256": "a1" * 32}
     about = {"target": "line", "split": "test", **origin, **run.about}
-    compare(Texts(run.truth, run.read, run.writers, {}), IN_PROCESS, HOW, output=output, about=about)
+    score_texts(Texts(run.truth, run.read, run.writers, {}), IN_PROCESS, HOW, output=output, about=about)
     if run.about:  # what a scorer says itself
         scores = json.loads((output / "scores.json").read_text(encoding="utf-8"))
         (output / "scores.json").write_text(json.dumps({**scores, **run.about}), encoding="utf-8")
@@ -76,7 +77,7 @@ def recorded(run: Logged, label: str, folder: Path) -> Recorded:
     """Return a run as if it had been fetched to `folder`."""
     evaluated(run, folder)
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    lines = {line.id: line for line in line_table.read(folder / line_table.NAME)}
+    lines = {line.id: line for line in report.read_lines(folder / report.LINES)}
     return Recorded(
         label=label, id=label.lower() * 32, name=run.name, started="2024-01-01 00:00 UTC",
         parameters=tracking.flatten(run.parameters), metrics={"test/cer": scores["cer"]},

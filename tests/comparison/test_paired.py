@@ -9,10 +9,11 @@ from hwr.comparison import paired
 from hwr.comparison.paired import Result
 from hwr.comparison.recorded import Recorded
 from hwr.errors import InputError
-from hwr.scoring.counts import Counts
-from hwr.scoring.report import CONVENTION, Scorer
+from hwr.scoring.edits import Counts
+from hwr.scoring.report import CONVENTION
+from hwr.scoring.sclite import Scorer
 from tests.comparison.logged import HOW, IN_PROCESS, TRUTH, Logged, misread, recorded
-from tests.scoring.test_sc_stats import needs_sctk
+from tests.scoring.test_sclite import needs_sclite
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_results_compare_segments(pair: tuple[Recorded, Recorded]) -> None:
     assert "in process" in found.note
 
 
-@needs_sctk
+@needs_sclite
 def test_results_compare_segments_as_sctk_does(tmp_path: Path) -> None:
     first, second = of(tmp_path, Logged("a", misread(5)), Logged("b", {**misread(0), "p7/l1": "wrong"}))
     official = Scorer(name="sclite", command=None, timeout_s=60)

@@ -16,7 +16,7 @@ from hwr.evaluation import decoders
 from hwr.evaluation.decoders import Entry, picture, table
 from hwr.evaluation.lines import Lines
 from hwr.pictures import cards
-from hwr.scoring.counts import Counts
+from hwr.scoring.edits import Counts
 from hwr.scoring.report import Scores, Texts
 from hwr.text import Alphabet
 from hwr.tracking import Store

@@ -3,7 +3,7 @@ import random
 import pytest
 
 from hwr.scoring import edits
-from hwr.scoring.counts import Counts
+from hwr.scoring.edits import Counts
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from hwr.scoring.counts import Counts
     ],
 )
 def test_characters_counts_each_kind(reference: str, hypothesis: str, expected: Counts) -> None:
-    assert edits.characters(reference, hypothesis) == expected
+    assert edits.character_edits(reference, hypothesis) == expected
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_characters_counts_each_kind(reference: str, hypothesis: str, expected: 
     ],
 )
 def test_words_counts_tokens_between_white_space(reference: str, hypothesis: str, expected: Counts) -> None:
-    assert edits.words(reference, hypothesis) == expected
+    assert edits.word_edits(reference, hypothesis) == expected
 
 
 def test_align_prefers_substitutions_when_a_tie_is_walked_back() -> None:
@@ -70,6 +70,43 @@ def test_errors_are_never_below_levenshtein_and_equal_on_nearly_right_texts() ->
     for _ in range(200):
         reference = "".join(generator.choices("abc", k=12))
         hypothesis = "".join(generator.choices("abc", k=12))
-        assert edits.characters(reference, hypothesis).errors >= edits.levenshtein(reference, hypothesis)
+        assert edits.character_edits(reference, hypothesis).errors >= edits.levenshtein(reference, hypothesis)
         once = reference[:5] + "x" + reference[6:]
-        assert edits.characters(reference, once).errors == edits.levenshtein(reference, once) == 1
+        assert edits.character_edits(reference, once).errors == edits.levenshtein(reference, once) == 1
+
+
+def test_errors_and_rate_are_sums_over_the_reference() -> None:
+    counts = Counts(reference=10, substitutions=1, deletions=2, insertions=3)
+    assert counts.errors == 6
+    assert counts.rate == 0.6
+
+
+def test_rate_of_an_empty_reference_is_the_number_of_insertions() -> None:
+    assert Counts(reference=0, insertions=2).rate == 2.0
+    assert Counts().rate == 0.0
+
+
+def test_total_adds_each_kind() -> None:
+    assert Counts.total([Counts(3, 1, 0, 2), Counts(4, 0, 1, 0)]) == Counts(7, 1, 1, 2)
+    assert Counts.total([]) == Counts()
+
+
+def test_as_dict_has_the_names_of_the_scores_file() -> None:
+    assert Counts(4, 3, 2, 1).as_dict() == {
+        "reference": 4,
+        "substitutions": 3,
+        "deletions": 2,
+        "insertions": 1,
+    }
+
+
+def test_confusions_leave_matches_out() -> None:
+    pairs = edits.count_confusions(
+        [
+            edits.align("nun", "uun"),
+            edits.align("nab", "uab"),
+            edits.align("a b", "ab"),
+            edits.align("c", "cé"),
+        ]
+    )
+    assert pairs == {("n", "u"): 2, (" ", None): 1, (None, "é"): 1}

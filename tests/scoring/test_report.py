@@ -1,15 +1,19 @@
 import json
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hwr.errors import InputError
 from hwr.scoring import report, sclite
-from hwr.scoring.bootstrap import Resampling
-from hwr.scoring.counts import Counts
-from hwr.scoring.report import Scorer, Texts
+from hwr.scoring.edits import Counts
+from hwr.scoring.report import LineScore, Texts
+from hwr.scoring.sclite import Scorer
+from hwr.scoring.significance import Resampling
 from tests.scoring.test_sclite import needs_sclite
 
 IN_PROCESS = Scorer(name="edit_distance", command=None, timeout_s=60)
@@ -24,7 +28,7 @@ TEXTS = Texts(
 
 
 def _compare(output: Path, texts: Texts = TEXTS, scorer: Scorer = IN_PROCESS) -> report.Scores:
-    return report.compare(
+    return report.score_texts(
         texts, scorer, HOW, output=output, about={"data_fingerprint": "f0", "weights_sha256": "a1"}
     )
 
@@ -145,12 +149,12 @@ def test_compare_takes_the_counts_from_sclite_and_checks_them(tmp_path: Path) ->
 def test_compare_names_the_lines_where_sclite_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def differing(references: dict[str, str], *_: object, **__: object) -> sclite.Result:
+    def differing(references: dict[str, str], *_: object, **__: object) -> sclite.ScliteCounts:
         lines = {line: Counts(len(text), 1) for line, text in references.items()}
-        return sclite.Result(lines, Counts.total(lines.values()), ())
+        return sclite.ScliteCounts(lines, Counts.total(lines.values()), ())
 
-    monkeypatch.setattr(sclite, "find", str)
-    monkeypatch.setattr(sclite, "score", differing)
+    monkeypatch.setattr(sclite, "find_sclite", str)
+    monkeypatch.setattr(report, "count_with_sclite", differing)
     texts = Texts({"p1/l1": "a", "p1/l2": "b"}, {"p1/l1": "x", "p1/l2": "b"}, {}, {})
     with caplog.at_level(logging.WARNING):
         summary = _compare(tmp_path, texts, SCLITE).summary
@@ -179,3 +183,82 @@ def test_compare_says_that_the_output_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write scores to .*file"):
         _compare(tmp_path / "file")
+
+
+SCORED = [
+    LineScore("p1/l1", "the\tcat", "\\n", Counts(7, 1, 2, 3), Counts(2, 1, 0, 1), "Ann"),
+    LineScore("p1/l2", "", "a", Counts(0, 0, 0, 1), Counts(0, 0, 0, 1), ""),
+]
+
+
+def test_lines_come_back(tmp_path: Path) -> None:
+    report.write_lines(tmp_path / "lines.tsv", SCORED)
+    assert report.read_lines(tmp_path / "lines.tsv") == SCORED
+
+
+def test_table_without_writers_is_of_unknown_ones(tmp_path: Path) -> None:
+    report.write_lines(tmp_path / "lines.tsv", SCORED)
+    rows = (tmp_path / "lines.tsv").read_text(encoding="utf-8").splitlines()
+    older = "".join(row.rpartition("\t")[0] + "\n" for row in rows)
+    (tmp_path / "lines.tsv").write_text(older, encoding="utf-8")
+    assert [line.writer for line in report.read_lines(tmp_path / "lines.tsv")] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id\treference\nl1\tx\n", "no table of lines and their edits"),
+        ("id\treference\nl1\n", "lines.tsv, line 2: 1 cells, the header has 2"),
+        ("", "no table"),
+    ],
+)
+def test_damaged_table_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "lines.tsv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=said):
+        report.read_lines(tmp_path / "lines.tsv")
+
+
+def test_counts_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    report.write_lines(tmp_path / "lines.tsv", SCORED)
+    text = (tmp_path / "lines.tsv").read_text(encoding="utf-8").replace("\t7\t", "\tseven\t")
+    (tmp_path / "lines.tsv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"lines.tsv: no table of lines .*'seven'.*; evaluate anew"):
+        report.read_lines(tmp_path / "lines.tsv")
+
+
+def test_write_keeps_one_line_a_row(tmp_path: Path) -> None:
+    report.write_tsv(tmp_path / "t.tsv", ["id", "text"], [["a\tb", "1\n2\r"], [None, "\\n"], [3, ""]])
+    written = (tmp_path / "t.tsv").read_bytes().decode()
+    assert written == "id\ttext\na\\tb\t1\\n2\\r\n\t\\\\n\n3\t\n"
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=5))
+def test_read_gives_what_was_written(rows: list[tuple[str, str]]) -> None:
+    with TemporaryDirectory() as folder:
+        report.write_tsv(Path(folder) / "t.tsv", ["id", "text"], rows)
+        assert report.read_tsv(Path(folder) / "t.tsv") == [{"id": a, "text": b} for a, b in rows]
+
+
+@pytest.mark.parametrize("content", [b"", b"id\xff\n", b"id\ttext\na\n"])
+def test_read_refuses_what_is_no_table(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.tsv"):
+        report.read_tsv(tmp_path / "t.tsv")
+
+
+def test_read_of_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"t.tsv: no table \(No such file"):
+        report.read_tsv(tmp_path / "t.tsv")
+
+
+def test_confusions_are_sorted_by_count_and_escaped(tmp_path: Path) -> None:
+    report.write_confusions(
+        tmp_path / "table.tsv", {(None, "é"): 1, ("n", "u"): 3, ("\t", "\\"): 1, (" ", None): 2}
+    )
+    assert (tmp_path / "table.tsv").read_text(encoding="utf-8").splitlines() == [
+        "count\tkind\treference\thypothesis\treference_code_point\thypothesis_code_point",
+        "3\tsubstitution\tn\tu\tU+006E\tU+0075",
+        "2\tdeletion\t \t\tU+0020\t",
+        "1\tinsertion\t\té\t\tU+00E9",
+        "1\tsubstitution\t\\t\t\\\\\tU+0009\tU+005C",
+    ]

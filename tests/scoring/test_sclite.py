@@ -4,11 +4,13 @@ from pathlib import Path
 import pytest
 
 from hwr.errors import InputError
-from hwr.scoring import edits, sclite
-from hwr.scoring.counts import Counts
+from hwr.scoring import edits, sclite, significance
+from hwr.scoring.edits import Counts, align
+from hwr.scoring.sclite import Scorer
+from hwr.scoring.significance import MatchedPairs
 
 try:
-    sclite.find(None)
+    sclite.find_sclite(None)
     INSTALLED = True
 except InputError:
     INSTALLED = False
@@ -40,16 +42,23 @@ MARKUP = [
 ]
 
 
+def scorer(command: str | None, timeout_s: float = 60) -> Scorer:
+    return Scorer(name="sclite", command=command, timeout_s=timeout_s)
+
+
+SCORER = scorer(None)
+
+
 def _score(
     references: dict[str, str], hypotheses: dict[str, str], unit: sclite.Unit = "characters"
-) -> sclite.Result:
-    return sclite.score(references, hypotheses, unit=unit, command=None, timeout_s=60)
+) -> sclite.ScliteCounts:
+    return sclite.count_with_sclite(references, hypotheses, SCORER, unit=unit)
 
 
 def _in_process(
     references: dict[str, str], hypotheses: dict[str, str], unit: sclite.Unit
 ) -> dict[str, Counts]:
-    count = edits.characters if unit == "characters" else edits.words
+    count = edits.character_edits if unit == "characters" else edits.word_edits
     return {line: count(text, hypotheses[line]) for line, text in references.items()}
 
 
@@ -171,7 +180,7 @@ def test_score_and_edit_distance_agree_to_the_integer_at_any_error_rate(unit: sc
 @needs_sclite
 def test_score_keeps_the_reports_in_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "reports"
-    result = sclite.score({"a": "x y"}, {"a": "x"}, unit="words", command=None, timeout_s=60, folder=folder)
+    result = sclite.count_with_sclite({"a": "x y"}, {"a": "x"}, SCORER, unit="words", folder=folder)
     names = ["words.dtl", "words.hyp.trn", "words.pra", "words.raw", "words.ref.trn"]
     assert [path.name for path in result.files] == names
     assert (folder / "words.ref.trn").read_text(encoding="utf-8") == "x y (line-000001)\n"
@@ -181,9 +190,7 @@ def test_score_keeps_the_reports_in_a_folder(tmp_path: Path) -> None:
 def test_score_says_that_a_report_folder_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write SClite's reports"):
-        sclite.score(
-            {"a": "x"}, {"a": "x"}, unit="words", command=None, timeout_s=60, folder=tmp_path / "file"
-        )
+        sclite.count_with_sclite({"a": "x"}, {"a": "x"}, SCORER, unit="words", folder=tmp_path / "file")
 
 
 def test_score_names_the_lines_one_side_lacks() -> None:
@@ -197,7 +204,7 @@ def test_find_without_sclite_names_the_package_and_the_other_scorer(monkeypatch:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sclite, "_DEBIAN", Path("/nowhere/sclite"))
     with pytest.raises(InputError, match=r"apt-get install sctk.*scorer=edit_distance") as caught:
-        sclite.find(None)
+        sclite.find_sclite(None)
     assert "\n" not in str(caught.value)
 
 
@@ -218,13 +225,96 @@ def _program(path: Path, text: str) -> str:
 def test_score_says_when_the_command_is_not_sclite(tmp_path: Path, text: str, message: str) -> None:
     program = _program(tmp_path / "program", text)
     with pytest.raises(InputError, match=message):
-        sclite.score({"a": "x"}, {"a": "x"}, unit="words", command=program, timeout_s=0.2)
+        sclite.count_with_sclite({"a": "x"}, {"a": "x"}, scorer(program, timeout_s=0.2), unit="words")
 
 
 @needs_sclite
 def test_score_refuses_a_report_that_lacks_lines(tmp_path: Path) -> None:
     program = _program(
-        tmp_path / "program", f'sed -i 1d words.ref.trn words.hyp.trn; exec {sclite.find(None)} "$@"'
+        tmp_path / "program", f'sed -i 1d words.ref.trn words.hyp.trn; exec {sclite.find_sclite(None)} "$@"'
     )
     with pytest.raises(InputError, match="SClite read 1 of 2 lines"):
-        sclite.score({"a": "x", "b": "y"}, {"a": "x", "b": "y"}, unit="words", command=program, timeout_s=60)
+        sclite.count_with_sclite({"a": "x", "b": "y"}, {"a": "x", "b": "y"}, scorer(program), unit="words")
+
+
+WORDS = [
+    *("the", "a", "cat", "sat", "on,", "mat.", "it's", '"no"'),
+    *("(x)", "A:b;", "é", "–", "日", "{a/b}", "\\", "*"),
+]
+Texts = dict[str, str]
+
+
+def compared(references: Texts, first: Texts, second: Texts) -> MatchedPairs:
+    return sclite.sctk_matched_pairs(references, first, second, SCORER)
+
+
+def drawn(seed: int, lines: int) -> tuple[Texts, Texts, Texts]:
+    """Return texts of words that need escapes, and two readings of them with every kind of error."""
+    generator = random.Random(seed)
+    truth = {f"l{n}": generator.choices(WORDS, k=generator.randint(0, 12)) for n in range(lines)}
+    sides = [
+        truth,
+        *({line: _noisy(words, share, generator) for line, words in truth.items()} for share in (0.2, 0.3)),
+    ]
+    references, first, second = ({line: " ".join(words) for line, words in side.items()} for side in sides)
+    return references, first, second
+
+
+def _noisy(words: list[str], share: float, generator: random.Random) -> list[str]:
+    read: list[str] = []
+    for word in words:
+        kind = generator.random() / share  # below 1: lost, another, or one more behind it
+        read += [] if kind < 1 / 3 else [generator.choice(WORDS) if kind < 2 / 3 else word]
+        read += [generator.choice(WORDS)] * (2 / 3 <= kind < 1)
+    return read
+
+
+@needs_sclite
+@pytest.mark.parametrize(("seed", "lines"), [(0, 1), (1, 5), (2, 30), (3, 600)])
+def test_matched_pairs_agree_with_those_made_in_process(seed: int, lines: int) -> None:
+    references, first, second = drawn(seed, lines)
+    segments = [
+        segment
+        for line, text in references.items()
+        for segment in significance.error_segments(
+            *(align(text.split(), side[line].split()) for side in (first, second))
+        )
+    ]
+    own, found = significance.matched_pairs(segments), compared(references, first, second)
+    assert found.segments == own.segments
+    assert found.z == pytest.approx(own.z, abs=5.1e-4)  # three decimals
+
+
+@needs_sclite
+def test_matched_pairs_see_what_the_second_inserts_at_the_end_of_a_line() -> None:
+    references = {"a": "one two three", "b": "one two three", "c": "one two three"}
+    second = {"a": "one two three x", "b": "one two three x", "c": "one two three"}
+    first = {"a": "one two three", "b": "one two three", "c": "one x three"}
+    assert compared(references, first, second).segments == 3
+
+
+@needs_sclite
+def test_matched_pairs_of_texts_without_an_error_are_no_difference() -> None:
+    texts = {"a": "one two"}
+    assert compared(texts, texts, texts) == MatchedPairs(0, 0.0)
+
+
+def test_matched_pairs_of_other_lines_are_refused() -> None:
+    with pytest.raises(InputError, match="1 lines have no hypothesis"):
+        compared({"a": "x"}, {"a": "x"}, {"b": "x"})
+
+
+def test_missing_sc_stats_is_told(tmp_path: Path) -> None:
+    command = tmp_path / "sclite"
+    command.write_text("#!/bin/sh\n", encoding="utf-8")
+    command.chmod(0o755)
+    with pytest.raises(InputError, match=r"sc_stats does not run \(No such file"):
+        sclite.sctk_matched_pairs({"a": "x"}, {"a": "y"}, {"a": "x"}, scorer(str(command)))
+
+
+def test_another_program_is_refused(tmp_path: Path) -> None:
+    for name in ("sclite", "sc_stats"):
+        (tmp_path / name).write_text("#!/bin/sh\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(InputError, match="sc_stats wrote no matched-pairs result"):
+        sclite.sctk_matched_pairs({"a": "x"}, {"a": "y"}, {"a": "x"}, scorer(str(tmp_path / "sclite")))

@@ -1,4 +1,4 @@
-"""p-values by hand, by listing every case, and as SciPy has them."""
+"""Intervals and p-values by hand, by listing every case, and as SciPy has them."""
 
 import itertools
 import math
@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hwr.scoring import bootstrap, significance
-from hwr.scoring.bootstrap import Resampling
-from hwr.scoring.counts import Counts
-from hwr.scoring.edits import align
+from hwr.scoring import significance
+from hwr.scoring.edits import Counts, align
+from hwr.scoring.significance import Resampling
 
 HOW = Resampling(resamples=4000, seed=0)
 ERRORS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9)
@@ -23,21 +22,21 @@ ERRORS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, m
 
 
 def test_sign_flips_of_four_lines_that_all_get_better_are_two_in_sixteen() -> None:
-    assert significance.sign_flips([1, 2, 3, 4], [0, 0, 0, 0]) == 2 / 16
+    assert significance.permutation_p([1, 2, 3, 4], [0, 0, 0, 0]) == 2 / 16
 
 
 def test_sign_flips_of_equal_sums_are_no_difference() -> None:
-    assert significance.sign_flips([3, 1, 4], [4, 0, 4]) == 1
+    assert significance.permutation_p([3, 1, 4], [4, 0, 4]) == 1
 
 
 def test_sign_flips_leave_out_lines_that_both_read_alike() -> None:
-    assert significance.sign_flips([5, 1, 5, 2, 7], [5, 0, 5, 0, 7]) == significance.sign_flips(
+    assert significance.permutation_p([5, 1, 5, 2, 7], [5, 0, 5, 0, 7]) == significance.permutation_p(
         [1, 2], [0, 0]
     )
 
 
 def test_sign_flips_of_no_line_are_no_difference() -> None:
-    assert significance.sign_flips([], []) == 1
+    assert significance.permutation_p([], []) == 1
 
 
 @given(ERRORS)
@@ -48,7 +47,7 @@ def test_sign_flips_are_the_share_of_all_ways_to_swap(errors: list[tuple[int, in
         for signs in itertools.product((1, -1), repeat=len(changes))
     ]
     share = sum(abs(way) >= abs(sum(changes)) for way in ways) / len(ways)
-    assert significance.sign_flips(*zip(*errors, strict=True)) == pytest.approx(share, abs=1e-12)
+    assert significance.permutation_p(*zip(*errors, strict=True)) == pytest.approx(share, abs=1e-12)
 
 
 def test_sign_flips_are_those_of_scipy() -> None:
@@ -57,14 +56,16 @@ def test_sign_flips_are_those_of_scipy() -> None:
         (first, second), lambda a, b, axis: (a - b).sum(axis=axis), vectorized=True,
         permutation_type="samples", n_resamples=np.inf,
     )  # fmt: skip
-    assert significance.sign_flips(first.tolist(), second.tolist()) == pytest.approx(found.pvalue, abs=1e-12)
+    assert significance.permutation_p(first.tolist(), second.tolist()) == pytest.approx(
+        found.pvalue, abs=1e-12
+    )
 
 
 def test_sign_flips_of_many_lines_are_near_the_normal_approximation() -> None:
     first, second = drawn_errors(3000)
     changes = (first - second).astype(float)
     z = abs(changes.sum()) / math.sqrt((changes**2).sum())
-    found = significance.sign_flips(first.tolist(), second.tolist())
+    found = significance.permutation_p(first.tolist(), second.tolist())
     assert found == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0.05)
 
 
@@ -86,7 +87,7 @@ def test_resampling_of_two_lines_that_differ_contrarily_is_no_difference() -> No
 
 
 def test_resampling_needs_two_lines() -> None:
-    assert significance.resampled([Counts(10, 1)], [Counts(10, 0)], HOW) is None
+    assert significance.bootstrap_test([Counts(10, 1)], [Counts(10, 0)], HOW) is None
 
 
 def test_resampling_is_the_interval_of_the_paired_bootstrap_and_of_scipy() -> None:
@@ -102,7 +103,7 @@ def test_resampling_is_the_interval_of_the_paired_bootstrap_and_of_scipy() -> No
     ).confidence_interval  # fmt: skip
     width = found.high - found.low
     assert interval == pytest.approx((found.low, found.high), abs=0.05 * width)
-    assert interval == bootstrap.difference(
+    assert interval == significance.difference_interval(
         [Counts(int(n), int(e)) for n, e in zip(length, second, strict=True)],
         [Counts(int(n), int(e)) for n, e in zip(length, first, strict=True)],
         HOW,
@@ -132,13 +133,13 @@ def test_resampling_has_the_p_value_of_draws_made_one_by_one(better: int) -> Non
 
 @pytest.mark.parametrize(("alone", "p"), [((0, 0), 1), ((3, 3), 1), ((0, 5), 2 / 32), ((5, 1), 2 * 7 / 64)])
 def test_mcnemar_counts_tails_of_coin_tosses(alone: tuple[int, int], p: float) -> None:
-    assert significance.mcnemar(*alone) == p
+    assert significance.mcnemar_p(*alone) == p
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_is_the_binomial_test_of_scipy(first: int, second: int) -> None:
     found = stats.binomtest(first, first + second).pvalue if first + second else 1.0
-    assert significance.mcnemar(first, second) == pytest.approx(found, rel=1e-9)
+    assert significance.mcnemar_p(first, second) == pytest.approx(found, rel=1e-9)
 
 
 # MAPSSWE
@@ -164,7 +165,7 @@ def test_segment_ends_where_two_words_in_a_row_are_well_read(
     first: str, second: str, errors: list[tuple[int, int]]
 ) -> None:
     truth = ["a", "b", "c", "d", "e", "f"]
-    found = significance.segments(align(truth, first.split()), align(truth, second.split()))
+    found = significance.error_segments(align(truth, first.split()), align(truth, second.split()))
     assert found == errors
 
 
@@ -202,13 +203,13 @@ def test_matched_pairs_are_the_t_statistic_of_scipy() -> None:
     ],
 )
 def test_holm_multiplies_by_the_tests_that_are_left(p_values: list[float], adjusted: list[float]) -> None:
-    assert significance.holm(p_values) == pytest.approx(adjusted)
+    assert significance.holm_adjusted(p_values) == pytest.approx(adjusted)
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_holm_keeps_the_order_and_lowers_nothing(p_values: list[float]) -> None:
-    adjusted = significance.holm(p_values)
+    adjusted = significance.holm_adjusted(p_values)
     assert all(a >= p for a, p in zip(adjusted, p_values, strict=True))
     assert sorted(adjusted) == [adjusted[i] for i in sorted(range(len(p_values)), key=p_values.__getitem__)]
 
@@ -220,6 +221,128 @@ def drawn_errors(lines: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def resampled(first: Sequence[Counts], second: Sequence[Counts]) -> tuple[tuple[float, float], float]:
-    found = significance.resampled(first, second, HOW)
+    found = significance.bootstrap_test(first, second, HOW)
     assert found is not None
     return found
+
+
+# intervals
+
+
+def test_interval_of_alike_units_is_their_rate() -> None:
+    assert significance.rate_interval([Counts(10, 1)] * 5, HOW) == pytest.approx((0.1, 0.1))
+
+
+def test_interval_of_two_units_spans_both() -> None:
+    # both draws the first: 1/4 of the resamples, and both the second: 1/4, far beyond the tails of 2.5 %
+    assert significance.rate_interval([Counts(10, 0), Counts(10, 10)], HOW) == (0.0, 1.0)
+
+
+def test_interval_is_as_wide_as_the_normal_approximation_says() -> None:
+    units = [Counts(1, int(n < 80)) for n in range(400)]  # rate 0.2
+    low, high = significance.rate_interval(units, HOW) or (0.0, 0.0)
+    half = 1.96 * np.sqrt(0.2 * 0.8 / 400)  # 0.0392
+    assert low == pytest.approx(0.2 - half, abs=0.005)
+    assert high == pytest.approx(0.2 + half, abs=0.005)
+
+
+def test_interval_weighs_units_by_their_length() -> None:
+    low, high = significance.rate_interval([Counts(1000, 100)] * 30 + [Counts(1, 1)], HOW) or (0.0, 0.0)
+    assert 0.1 <= low <= high < 0.101
+
+
+def test_interval_depends_on_the_seed_alone() -> None:
+    units = [Counts(7 + n * n, n % 5) for n in range(20)]
+    assert significance.rate_interval(units, HOW) == significance.rate_interval(units, HOW)
+    assert significance.rate_interval(units, HOW) != significance.rate_interval(
+        units, Resampling(resamples=2000, seed=1)
+    )
+
+
+def test_interval_of_one_unit_is_none() -> None:
+    assert significance.rate_interval([Counts(10, 1)], HOW) is None
+
+
+def test_interval_without_any_reference_is_finite() -> None:
+    assert significance.rate_interval([Counts(), Counts()], HOW) == (0.0, 0.0)
+
+
+def test_interval_draws_the_same_however_many_units_are_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    units = [Counts(7 + n * n, n % 5) for n in range(20)]
+    at_once = significance.rate_interval(units, HOW)
+    monkeypatch.setattr(significance, "_DRAWN", 7 * 20)  # blocks of 7 resamples, and a shorter one at the end
+    assert significance.rate_interval(units, HOW) == at_once
+
+
+def test_difference_of_a_system_with_itself_is_nothing() -> None:
+    units = [Counts(7 + n * n, n % 5) for n in range(20)]
+    assert significance.difference_interval(units, units, HOW) == (0.0, 0.0)
+
+
+def test_difference_is_certain_where_every_unit_differs_alike() -> None:
+    base = [Counts(10, n % 7) for n in range(20)]  # rates from 0 to 0.6: alone, each interval is wide
+    better = [Counts(10, 0, n % 7, 1) for n in range(20)]
+    assert significance.difference_interval(better, base, HOW) == pytest.approx((0.1, 0.1))
+    low, high = significance.rate_interval(base, HOW) or (0.0, 0.0)
+    assert high - low > 0.1
+
+
+def test_difference_of_two_units_spans_both() -> None:
+    # of the resamples a quarter draws the first twice, half both, a quarter the second twice
+    base = [Counts(10, 5), Counts(30, 5)]
+    own = [Counts(10, 3), Counts(30, 8)]  # -2/10 and +3/30; together +1/40
+    assert significance.difference_interval(own, base, HOW) == pytest.approx((-0.2, 0.1))
+
+
+def test_difference_is_as_wide_as_the_normal_approximation_says() -> None:
+    base = [Counts(1, 1) if n < 120 else Counts(1) for n in range(400)]
+    own = [Counts(1, 1) if 40 <= n < 130 else Counts(1) for n in range(400)]
+    low, high = significance.difference_interval(own, base, HOW) or (0.0, 0.0)
+    mean, square = (10 - 40) / 400, (10 + 40) / 400  # of the differences of a line: 10 of +1, 40 of -1
+    half = 1.96 * np.sqrt((square - mean**2) / 400)  # 0.0339
+    assert low == pytest.approx(mean - half, abs=0.005)
+    assert high == pytest.approx(mean + half, abs=0.005)
+
+
+def test_difference_changes_sign_when_systems_change_places() -> None:
+    base = [Counts(9 + n, n % 3) for n in range(30)]
+    own = [Counts(9 + n, n % 4) for n in range(30)]
+    low, high = significance.difference_interval(own, base, HOW) or (0.0, 0.0)
+    assert significance.difference_interval(base, own, HOW) == pytest.approx((-high, -low))
+
+
+def test_difference_of_one_unit_is_none() -> None:
+    assert significance.difference_interval([Counts(10, 1)], [Counts(10, 2)], HOW) is None
+
+
+def test_difference_is_refused_where_units_are_no_pairs() -> None:
+    with pytest.raises(ValueError, match="2 and 1 units"):
+        significance.difference_interval([Counts(10, 1)] * 2, [Counts(10, 2)], HOW)
+
+
+@pytest.mark.parametrize(
+    ("writers", "drawn"),
+    [
+        ({"a": "W2", "b": "W1", "c": "W2"}, [Counts(13, 1, 0, 1), Counts(5, 0, 2)]),
+        ({"a": "W1", "b": "W1", "c": "W1"}, [Counts(10, 1), Counts(5, 0, 2), Counts(3, 0, 0, 1)]),  # only one
+        ({"a": "W1", "b": "", "c": "W2"}, [Counts(10, 1), Counts(5, 0, 2), Counts(3, 0, 0, 1)]),  # unknown
+        ({}, [Counts(10, 1), Counts(5, 0, 2), Counts(3, 0, 0, 1)]),
+    ],
+)
+def test_writers_are_drawn_where_they_are_known_and_several(
+    writers: dict[str, str], drawn: list[Counts]
+) -> None:
+    lines = {"a": Counts(10, 1), "b": Counts(5, 0, 2), "c": Counts(3, 0, 0, 1)}
+    assert significance.units_to_draw(lines, writers) == drawn
+
+
+def test_by_cluster_sums_the_lines_of_each() -> None:
+    lines = {"a": Counts(10, 1), "b": Counts(5, 0, 2), "c": Counts(3, 0, 0, 1)}
+    clusters = significance.sum_by_cluster(lines, {"a": "W2", "b": "W1", "c": "W2"})
+    assert clusters == {"W2": Counts(13, 1, 0, 1), "W1": Counts(5, 0, 2)}
+
+
+def test_macro_weighs_every_unit_the_same() -> None:
+    assert significance.macro_rate([Counts(100, 0), Counts(2, 1)]) == 0.25

@@ -130,5 +130,5 @@ def _rewritten(stage: DenoiserStage, count: int) -> Picture:
 def _item(pair: tuple[str, str], read: dict[str, str]) -> cards.Reading:
     """Return an (id, text) and what was read, without an image, for `pictures.readings`."""
     name, text = pair
-    shown = {label: cards.Read(own, edits.characters(text, own).errors) for label, own in read.items()}
+    shown = {label: cards.Read(own, edits.character_edits(text, own).errors) for label, own in read.items()}
     return cards.Reading(np.full((1, 1), 255, np.uint8), name, text, shown)

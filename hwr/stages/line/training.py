@@ -89,7 +89,7 @@ def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) ->
 
 def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> cards.Reading:
     """Return a line for `cards.readings`."""
-    errors = edits.characters(reference, hypothesis).errors
+    errors = edits.character_edits(reference, hypothesis).errors
     return cards.Reading(image, name, reference, {"read": cards.Read(hypothesis, errors)})
 
 

@@ -43,7 +43,7 @@ class SegmentationStage:
         """Return one minus F1 at IoU 0.5 and 0.75, and one minus the mean IoU, of the validation images."""
         found, valid = self.detector.boxes(self.task.valid.images), self.task.valid
         total = detection.Detection.total(
-            detection.count(boxes, true, np.zeros((0, 4)))
+            detection.count_boxes(boxes, true, np.zeros((0, 4)))
             for boxes, true in zip(found, valid.boxes, strict=True)
         )
         return {
