@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hwr.stages.parts import Training
 
 from hwr import weights
 from hwr.config.compose import Composed, TrainConfig, composed
@@ -12,7 +13,6 @@ from hwr.errors import InputError
 from hwr.language.confusions import Confusions, Pair, Source
 from hwr.stages import kind
 from hwr.stages.denoiser import training as denoiser
-from hwr.stages.parts import Training
 from hwr.tracking import Store
 from hwr.training.checkpoint import arrays
 from tests.alto_folder import write_folder

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hwr.stages.parts import Training
 
 from hwr import weights
 from hwr.config.compose import Composed, TrainConfig, composed
@@ -11,7 +12,6 @@ from hwr.errors import InputError
 from hwr.losses import IouLoss, MseLoss
 from hwr.stages import kind, parts
 from hwr.stages.paragraph import training as paragraph
-from hwr.stages.parts import Training
 from hwr.tracking import Store
 from hwr.training.checkpoint import arrays
 from tests.alto_folder import write_folder

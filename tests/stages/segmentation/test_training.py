@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hwr.stages.parts import Training
 
 from hwr import weights
 from hwr.config.compose import Composed, TrainConfig, composed
 from hwr.errors import InputError
 from hwr.stages import kind, parts
-from hwr.stages.parts import Training
 from hwr.stages.segmentation import training as segmentation
 from hwr.tracking import Store
 from hwr.training.checkpoint import arrays
