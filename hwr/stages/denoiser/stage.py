@@ -20,7 +20,7 @@ from hwr.data.batches.texts import (
     text_batches,
     written,
 )
-from hwr.decoding.denoise import Classes, like_length, search
+from hwr.decoding.denoise import Classes, like_length, search_rewritings
 from hwr.language.noise import Recogniser
 from hwr.networks.transformer import HIDDEN, POINTER_SLOPE, STEEPER, Memory, slopes
 from hwr.text import Alphabet
@@ -58,7 +58,7 @@ class TextDenoiser:
 
     def greedy(self, texts: Sequence[str]) -> list[str]:
         """Return each text rewritten along the most probable characters."""
-        found = search(self, texts, width=1, growth=GROWTH)
+        found = search_rewritings(self, texts, width=1, growth=GROWTH)
         return [next(iter(one)) for one in found]
 
 
