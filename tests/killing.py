@@ -236,7 +236,7 @@ def _denoiser() -> Any:
     import mxnet as mx
 
     from hwr.data.batches.texts import Passage, Sampling
-    from hwr.language.confusions import Confusions, Source
+    from hwr.language.confusions import Confusions, CountedLines
     from hwr.language.noise import Noise, Recogniser
     from hwr.losses import TextLoss
     from hwr.networks.transformer import Transformer
@@ -252,7 +252,7 @@ def _denoiser() -> Any:
     network.initialize(mx.init.Xavier())
     network.hybridize()
     denoiser = TextDenoiser(network, alphabet, longest=20, batch_size=4, context=mx.cpu())
-    seen = Confusions({("a", "a"): 2, ("a", "e"): 1, ("b", "b"): 1}, Source("f", "valid", "w", 1))
+    seen = Confusions({("a", "a"): 2, ("a", "e"): 1, ("b", "b"): 1}, CountedLines("f", "valid", "w", 1))
     noise = Noise(strength=1.0, spread=0.1, bursts=0.1, clean=0.1, most=1.0, smoothing=0.0)
     passages = [Passage((f"t{i}", f"u{i}"), ("a bead cab"[i:], "dab")) for i in range(6)]
     task = TextTask(

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from hwr.config.compose import ConfusionConfig, composed
 from hwr.errors import InputError
-from hwr.language.confusions import Confusions
-from hwr.language.costs import Costs
-from hwr.language.files import replacing
+from hwr.language.confusions import Confusions, Costs
+from hwr.language.record import replacing
 from hwr.tables import text_table
 
 
@@ -66,7 +65,7 @@ def _counted(config: ConfusionConfig) -> Confusions:
     from hwr.decoding.build import build_decoder
     from hwr.evaluation.lines import find_lines, read_chunks
     from hwr.evaluation.task import Task
-    from hwr.language.confusions import Source
+    from hwr.language.confusions import CountedLines
     from hwr.scoring.edits import align
     from hwr.stages.build import alphabet_of
 
@@ -78,7 +77,7 @@ def _counted(config: ConfusionConfig) -> Confusions:
     lines = find_lines(task, weights)
     lines.refuse_seen_by(decoder)
     read = [reading.text for probs in read_chunks(task, weights, lines) for reading in decoder.read(probs)]
-    source = Source(lines.fingerprint, config.split, weights.sha256, len(lines.ids))
+    source = CountedLines(lines.fingerprint, config.split, weights.sha256, len(lines.ids))
     return Confusions.of((align(true, own) for true, own in zip(lines.texts, read, strict=True)), source)
 
 

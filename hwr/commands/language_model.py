@@ -18,7 +18,7 @@ from hwr.errors import InputError
 from hwr.language import arpa, ngrams, record
 from hwr.language.lexicon import Lexicon
 from hwr.language.ngrams import Ngrams
-from hwr.language.record import Origin, Source
+from hwr.language.record import Origin, TextSource
 from hwr.text import nfc
 
 
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def check(config: LanguageModelConfig, outputs: Mapping[str, Path]) -> None:
     """Raise InputError for a model that cannot be, and for a place where no file can be; nothing is read."""
-    ngrams.check(config.unit, config.order)
+    ngrams.check_ngrams(config.unit, config.order)
     if config.split == "test":
         raise InputError("split=test: a model of the test lines knows them by heart; use split=train")
     taken: set[Path] = set()
@@ -130,27 +130,27 @@ def _texts(config: LanguageModelConfig, pages: Sequence[Page], files: Sequence[P
 def _of_data(pages: Sequence[Page], name: str) -> Text:
     split = pages[0].split
     lines = {line.id: line.text for page in pages for line in page.lines if line.text}
-    source = Source(name, fingerprint(pages), split, len(lines))
+    source = TextSource(name, fingerprint(pages), split, len(lines))
     return Text(list(lines.values()), Origin.of_data(source, lines), f"{name}, {split}: {len(lines)} lines")
 
 
 def _of_file(path: Path, held_out: Iterable[str]) -> Text:
     lines = [line for line in map(nfc, read_text(path).split("\n")) if line]
-    left_out = record.shared(lines, held_out)
+    left_out = record.shared_texts(lines, held_out)
     kept = [line for line in lines if line not in left_out]
-    source = Source(path.name, record.sha256(path), "", len(kept))
+    source = TextSource(path.name, record.file_sha256(path), "", len(kept))
     lost = f", {len(lines) - len(kept)} left out that are in valid or test" if left_out else ""
     return Text(kept, Origin.of_file(source, kept), f"{path.name}: {len(kept)} lines{lost}")
 
 
 def _make(config: LanguageModelConfig, texts: Sequence[Text], symbols: str, output: Path) -> None:
     lines = [line for text in texts for line in text.lines]
-    model = ngrams.of_lines(
+    model = ngrams.estimate_ngrams(
         lines, unit=config.unit, order=config.order, min_count=config.min_count, symbols=symbols
     )
-    arpa.write(output, model)
-    known = arpa.symbols(model.vocabulary, config.unit)
-    record.write(output, _origin(texts), unit=config.unit, order=config.order, symbols=known)
+    arpa.write_arpa(output, model)
+    known = arpa.written_symbols(model.vocabulary, config.unit)
+    record.write_record(output, _origin(texts), unit=config.unit, order=config.order, symbols=known)
     print(_table(model))
     print(f"{len(known)} characters; written to {output}")
 
@@ -182,7 +182,7 @@ def _make_lexicon(texts: Sequence[Text], path: Path) -> None:
     except OSError as error:
         raise InputError(f"--words {path}: cannot be written ({error.strerror}); choose another") from None
     characters = "".join(sorted(set().union(*lexicon.words)))
-    record.write(path, _origin(texts), unit="word", order=1, symbols=characters)
+    record.write_record(path, _origin(texts), unit="word", order=1, symbols=characters)
     print(f"{len(lexicon.words)} words; written to {path}")
 
 

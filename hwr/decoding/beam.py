@@ -29,13 +29,12 @@ from flashlight.lib.text.decoder.kenlm import KenLM
 from flashlight.lib.text.dictionary import Dictionary
 from numpy.typing import NDArray
 
-from hwr.decoding.reading import Alternative, Probs, Reading, checked, mean_confidence
+from hwr.decoding.reading import Alternative, Probs, Reading, checked_probs, mean_confidence
 from hwr.errors import InputError
-from hwr.language import files
 from hwr.language.arpa import NgramModel
-from hwr.language.lexicon import Lexicon, records
+from hwr.language.lexicon import Lexicon, lexicon_records
 from hwr.language.ngrams import character_token
-from hwr.language.record import Record
+from hwr.language.record import MODEL, TextRecord, find_language_file
 from hwr.text import Alphabet
 
 _LEAST = 1e-8  # probabilities below count as this: their logarithm stays finite
@@ -45,7 +44,7 @@ _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class BeamSettings:
     """How wide is searched, and what weighs how much; scores are natural logarithms.
 
     Args:
@@ -85,11 +84,11 @@ class BeamDecoder:
     """
 
     alphabet: Alphabet
-    search: Search
+    search: BeamSettings
     engine: Any
     closing_space: bool
     word_model: NgramModel | None
-    records: tuple[Record, ...] = ()
+    records: tuple[TextRecord, ...] = ()
 
     def read(self, lines: Sequence[Probs]) -> list[Reading]:
         """Return the reading of every line; raise InputError for probabilities that are none."""
@@ -100,7 +99,7 @@ class BeamDecoder:
 
         A character's confidence is its highest probability where it was read: low where the model overruled.
         """
-        probs = checked(probs, self.alphabet)
+        probs = checked_probs(probs, self.alphabet)
         steps = _searched(probs[:, self.alphabet.blank], self.search.skip)
         if not len(steps):
             return Reading("", 0.0)
@@ -157,7 +156,7 @@ def beam_decoder(
     tokens: int, threshold: float, skip: float, model_weight: float, word_bonus: float,
     word_weight: float, nbest: int,
 ) -> BeamDecoder:  # fmt: skip
-    """Return a beam search for probabilities over the classes of `alphabet`; numbers are those of `Search`.
+    """Return a beam search over the classes of `alphabet`; numbers are those of `BeamSettings`.
 
     Args:
         alphabet: what the recogniser writes.
@@ -167,13 +166,13 @@ def beam_decoder(
 
     Raises InputError for files that are missing, damaged, or do not fit the alphabet.
     """
-    search = Search(
+    search = BeamSettings(
         width=width, tokens=tokens, threshold=threshold, skip=skip, model_weight=model_weight * math.log(10),
         word_bonus=word_bonus, word_weight=word_weight, nbest=nbest,
     )  # fmt: skip
     characters, words = _path(model), _path(word_model)
-    known = tuple(Record.load(path) for path in (characters, words) if path is not None)
-    known += () if lexicon is None else records(lexicon)
+    known = tuple(TextRecord.load(path) for path in (characters, words) if path is not None)
+    known += () if lexicon is None else lexicon_records(lexicon)
     if characters is not None:
         _refuse_unit(characters, "character", "model")
         _refuse_alphabet(characters, alphabet)
@@ -187,7 +186,7 @@ def beam_decoder(
     )
 
 
-def _free(search: Search, lm: Any, alphabet: Alphabet) -> Any:
+def _free(search: BeamSettings, lm: Any, alphabet: Alphabet) -> Any:
     space, bonus = _space_of(alphabet, search)
     options = LexiconFreeDecoderOptions(
         search.width, search.tokens, search.threshold, search.model_weight, bonus, True, CriterionType.CTC
@@ -195,7 +194,7 @@ def _free(search: Search, lm: Any, alphabet: Alphabet) -> Any:
     return LexiconFreeDecoder(options, lm, space, alphabet.blank, [])
 
 
-def _along(trie: Trie, search: Search, lm: Any, alphabet: Alphabet) -> Any:
+def _along(trie: Trie, search: BeamSettings, lm: Any, alphabet: Alphabet) -> Any:
     space, bonus = _space_of(alphabet, search)
     options = LexiconDecoderOptions(
         search.width, search.tokens, search.threshold, search.model_weight, 0.0, _NO_WORD, bonus, True,
@@ -205,10 +204,10 @@ def _along(trie: Trie, search: Search, lm: Any, alphabet: Alphabet) -> Any:
 
 
 def _path(name: str | None) -> Path | None:
-    return None if name is None else files.find(name, files.MODEL)
+    return None if name is None else find_language_file(name, MODEL)
 
 
-def _space_of(alphabet: Alphabet, search: Search) -> tuple[int, float]:
+def _space_of(alphabet: Alphabet, search: BeamSettings) -> tuple[int, float]:
     """Return the class of the space and what it is favoured by; blank and nothing where none is written."""
     if " " not in alphabet.symbols:
         return alphabet.blank, 0.0
@@ -216,7 +215,7 @@ def _space_of(alphabet: Alphabet, search: Search) -> tuple[int, float]:
 
 
 def _refuse_unit(path: Path, unit: str, key: str) -> None:
-    own = Record.load(path).unit
+    own = TextRecord.load(path).unit
     if own != unit:
         raise InputError(
             f"{key} {path}: a model of {own}s; make one with python -m hwr language-model --unit {unit}"
@@ -224,7 +223,7 @@ def _refuse_unit(path: Path, unit: str, key: str) -> None:
 
 
 def _refuse_alphabet(path: Path, alphabet: Alphabet) -> None:
-    missing = "".join(c for c in alphabet.symbols if c not in Record.load(path).symbols)
+    missing = "".join(c for c in alphabet.symbols if c not in TextRecord.load(path).symbols)
     if missing:
         raise InputError(
             f"model {path}: does not know {missing!r} of the recogniser's alphabet; "

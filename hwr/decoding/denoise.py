@@ -10,19 +10,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.decoding.likelihood import log_likelihoods
-from hwr.decoding.reading import Alternative, Decoder, Probs, Reading
-from hwr.decoding.rewriting import rewritten
+from hwr.decoding.reading import Alternative, Decoder, Probs, Reading, rewrite_reading
 from hwr.errors import InputError
 from hwr.language.arpa import NgramModel
-from hwr.language.record import Record
+from hwr.language.record import TextRecord
 from hwr.text import Alphabet
 
 Classes = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
 
-class Steps(Protocol):
+class RewritingSteps(Protocol):
     """The texts being written for N texts as read, B of each, character by character."""
 
     def first(self) -> NDArray[np.float32]:
@@ -32,14 +30,14 @@ class Steps(Protocol):
         """Return those of the next one: text b goes on from text `parents[n, b]` with `classes[n, b]`."""
 
 
-class Network(Protocol):
+class RewritingNetwork(Protocol):
     """What rewrites texts; a text is rewritten the same alone and among others."""
 
     alphabet: Alphabet
     longest: int
     batch_size: int
 
-    def start(self, texts: Sequence[str], *, width: int) -> Steps:
+    def start(self, texts: Sequence[str], *, width: int) -> RewritingSteps:
         """Return the steps in which `width` texts each are written."""
 
     def log_probs(self, texts: Sequence[str], written: Sequence[str]) -> list[float]:
@@ -82,10 +80,10 @@ class DenoiseDecoder:
 
     alphabet: Alphabet
     base: Decoder
-    network: Network
+    network: RewritingNetwork
     model: NgramModel | None
     ranking: Ranking
-    records: tuple[Record, ...] = ()
+    records: tuple[TextRecord, ...] = ()
 
     def read(self, lines: Sequence[Probs]) -> list[Reading]:
         """Return the reading of every line."""
@@ -102,7 +100,9 @@ class DenoiseDecoder:
 
     def ranked(self, texts: Sequence[str]) -> list[list[Alternative]]:
         """Return what each text may have been, best first, `texts` all such as the network takes."""
-        found = search(self.network, texts, width=self.ranking.width, growth=self.ranking.max_growth)
+        found = search_rewritings(
+            self.network, texts, width=self.ranking.width, growth=self.ranking.max_growth
+        )
         own = self.network.log_probs(texts, texts)
         return [
             self._ranked(text, {**one, text: score})
@@ -130,7 +130,9 @@ class DenoiseDecoder:
         return 0 < len(text) <= self.network.longest and not self.network.alphabet.unknown(text)
 
 
-def search(network: Network, texts: Sequence[str], *, width: int, growth: int) -> list[dict[str, float]]:
+def search_rewritings(
+    network: RewritingNetwork, texts: Sequence[str], *, width: int, growth: int
+) -> list[dict[str, float]]:
     """Return by beam search what each text may have been, with log p(written | text).
 
     No text becomes longer by more than `growth` characters: what is as long as that has to end. White space
@@ -153,7 +155,30 @@ def like_length(texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
         yield ranked[start : start + batch_size]
 
 
-def _beam(steps: Steps, limits: Classes, *, width: int, end: int) -> tuple[Classes, Scores]:
+def log_likelihoods(probs: Probs, texts: Sequence[str], alphabet: Alphabet) -> NDArray[np.float64]:
+    """Return log p(text | probs) of K texts, (K,), by probs (T, C); -inf where no path reads a text.
+
+    Graves et al., ICML 2006, equations 5 to 8: blanks stand between, before and behind a text's characters,
+    and a path may pass over one between two different ones. The sums are rescaled at each step.
+    """
+    paths, skips, ends = _states(texts, alphabet)  # (K, S), (K, S), (K,)
+    chances = np.concatenate([probs, np.zeros((len(probs), 1), probs.dtype)], axis=1)[:, paths]  # (T, K, S)
+    rows = np.arange(len(texts))
+    sums = np.zeros((len(texts), paths.shape[1] + 2))  # two states before the first, which nothing is in
+    sums[:, 1] = 1.0  # about to enter the first blank or the first character
+    total = np.zeros(len(texts))
+    with np.errstate(divide="ignore"):
+        for step in chances.astype(np.float64):
+            sums[:, 2:] = (sums[:, 2:] + sums[:, 1:-1] + skips * sums[:, :-2]) * step
+            sums[:, 1] = 0.0
+            scale = sums.max(axis=1)
+            total += np.log(scale)
+            sums /= np.where(scale > 0, scale, 1.0)[:, None]
+        last = sums[rows, ends + 2] + np.where(ends > 0, sums[rows, ends + 1], 0.0)
+        return np.asarray(total + np.log(last))
+
+
+def _beam(steps: RewritingSteps, limits: Classes, *, width: int, end: int) -> tuple[Classes, Scores]:
     """Return the best texts as classes (N, B, T), and their log-probabilities (N, B), -inf for none."""
     rows = np.arange(len(limits))[:, None]
     scores = np.full((len(limits), width), -np.inf)
@@ -196,4 +221,28 @@ def _texts(rows: Classes, scores: Scores, alphabet: Alphabet) -> dict[str, float
 
 def _chosen(reading: Reading, ranked: Sequence[Alternative]) -> Reading:
     """Return a reading with the first of the texts, and all of them."""
-    return replace(rewritten(reading, ranked[0].text), alternatives=tuple(ranked)) if ranked else reading
+    return (
+        replace(rewrite_reading(reading, ranked[0].text), alternatives=tuple(ranked)) if ranked else reading
+    )
+
+
+def _states(
+    texts: Sequence[str], alphabet: Alphabet
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Return the classes of each text's states, padded; where a blank may be passed over; the last state.
+
+    Class C, one more than there are, is that of padding and of characters outside the alphabet.
+    """
+    ends = np.array([2 * len(text) for text in texts], np.int64)
+    paths = np.full((len(texts), ends.max(initial=0) + 1), len(alphabet), np.int64)
+    for row, text in zip(paths, texts, strict=True):
+        row[: 2 * len(text) + 1 : 2] = alphabet.blank
+        row[1 : 2 * len(text) : 2] = [_class(character, alphabet) for character in text]
+    skips = np.zeros(paths.shape, bool)
+    skips[:, 1:2] = True
+    skips[:, 3::2] = paths[:, 3::2] != paths[:, 1:-2:2]
+    return paths, skips, ends
+
+
+def _class(character: str, alphabet: Alphabet) -> int:
+    return len(alphabet) if alphabet.unknown(character) else alphabet.encode(character)[0]

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from hwr.decoding.reading import Probs, Reading, checked, mean_confidence
+from hwr.decoding.reading import Probs, Reading, checked_probs, mean_confidence
+from hwr.language.record import TextRecord
 from hwr.text import Alphabet
 
 
@@ -14,6 +16,7 @@ class GreedyDecoder:
     """Read probs (T, C) over the classes of `alphabet` along the single most probable path."""
 
     alphabet: Alphabet
+    records: ClassVar[tuple[TextRecord, ...]] = ()  # it reads with no model
 
     def read(self, lines: Sequence[Probs]) -> list[Reading]:
         """Return the reading of every line."""
@@ -21,7 +24,7 @@ class GreedyDecoder:
 
     def __call__(self, probs: Probs) -> Reading:
         """Return the text of probs (T, C), no white space at its ends; confidences are best probabilities."""
-        best = checked(probs, self.alphabet).argmax(axis=1)  # (T,)
+        best = checked_probs(probs, self.alphabet).argmax(axis=1)  # (T,)
         starts = np.flatnonzero(np.diff(best, prepend=-1))
         written = best[starts] != self.alphabet.blank
         peaks = np.maximum.reduceat(probs.max(axis=1), starts)[written]

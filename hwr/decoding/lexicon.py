@@ -10,17 +10,15 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import editdistance
+import numpy as np
+from numpy.typing import NDArray
 from symspellpy import SymSpell
 
-from hwr.decoding.casing import case_of, is_mixed
-from hwr.decoding.reading import Decoder, Probs, Reading, mean_confidence
-from hwr.decoding.rewriting import rewritten
-from hwr.decoding.weighted_distance import distances
-from hwr.language import costs, files
-from hwr.language.confusions import Confusions
-from hwr.language.costs import Costs
-from hwr.language.lexicon import ENGLISH, Lexicon, joints_in, parts_in, records, words_in
-from hwr.language.record import Record
+from hwr.decoding.reading import Decoder, Probs, Reading, mean_confidence, rewrite_reading
+from hwr.language.confusions import SUBSTITUTIONS, Confusions, Costs
+from hwr.language.lexicon import ENGLISH, Lexicon, joints_in, lexicon_records, parts_in, words_in
+from hwr.language.record import WORDS, TextRecord, find_language_file
+from hwr.scoring.edits import align
 from hwr.text import Alphabet
 
 _BEGINNING = 7  # characters of a word in which deletions are made: more take memory, fewer time
@@ -72,7 +70,7 @@ class Index:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class WordCorrector:
     """What a word is corrected to.
 
     Args:
@@ -120,7 +118,7 @@ class Search:
         nearest = self._nearest(plain, candidates)
         if nearest is not None:
             return _with_joints_of(word, nearest)
-        return replaced(word, parts_in(word), self) if joints else word
+        return replace_spans(word, parts_in(word), self) if joints else word
 
     def _nearest(self, word: str, candidates: Sequence[str]) -> str | None:
         """Return the candidate with the least rank of those below the limits, in the case of `word`.
@@ -132,7 +130,9 @@ class Search:
         limit = min(self.limit, self.share * len(word))
         ranked = [
             (distance - self.frequency * self.index.logarithm(candidate), candidate)
-            for distance, candidate in zip(distances(shown, cased, self.costs), candidates, strict=True)
+            for distance, candidate in zip(
+                weighted_distances(shown, cased, self.costs), candidates, strict=True
+            )
             if distance < limit
         ]
         return write(min(ranked)[1]) if ranked else None
@@ -148,7 +148,7 @@ class LexiconDecoder:
     base: Decoder
     search: Callable[[str], str]
     sure: float
-    records: tuple[Record, ...] = ()
+    records: tuple[TextRecord, ...] = ()
 
     def read(self, lines: Sequence[Probs]) -> list[Reading]:
         """Return the readings of `base` with corrected words."""
@@ -157,13 +157,13 @@ class LexiconDecoder:
     def corrected(self, reading: Reading) -> Reading:
         """Return a reading with its words corrected; spaces and punctuation stay as they are."""
         doubted = (span for span in words_in(reading.text) if not self._is_sure(reading, *span))
-        return rewritten(reading, replaced(reading.text, doubted, self.search))
+        return rewrite_reading(reading, replace_spans(reading.text, doubted, self.search))
 
     def _is_sure(self, reading: Reading, start: int, end: int) -> bool:
         return mean_confidence(reading.confidences[start:end]) > self.sure
 
 
-def replaced(text: str, spans: Iterable[tuple[int, int]], search: Callable[[str], str]) -> str:
+def replace_spans(text: str, spans: Iterable[tuple[int, int]], search: Callable[[str], str]) -> str:
     """Return `text` with what `search` makes of each of the spans, which come in order."""
     pieces: list[str] = []
     done = 0
@@ -177,7 +177,7 @@ def lexicon_decoder(
     alphabet: Alphabet, *, base: Decoder, lexicon: str, confusions: str | None, edits: int, limit: float,
     share: float, frequency: float, sure: float,
 ) -> LexiconDecoder:  # fmt: skip
-    """Return a lexicon search over what `base` reads; `limit`, `share` and `frequency` are those of `Search`.
+    """Return a lexicon search over what `base` reads; numbers are those of `WordCorrector`.
 
     Args:
         alphabet: what the recogniser writes; a lexicon may write more.
@@ -194,11 +194,55 @@ def lexicon_decoder(
         raise ValueError(f"edits={edits} is not possible; it must be 1, 2 or 3")
     if not 0 <= sure <= 1:
         raise ValueError(f"sure={sure} is not between 0 and 1")
-    path = None if lexicon == ENGLISH else files.find(lexicon, files.WORDS)
+    path = None if lexicon == ENGLISH else find_language_file(lexicon, WORDS)
     own = Costs.plain() if confusions is None else _costs(confusions)
     index = _index(lexicon, 0 if path is None else path.stat().st_mtime_ns, edits)
-    search = Search(index=index, costs=own, limit=limit, share=share, frequency=frequency)
-    return LexiconDecoder(base, search, sure, records(lexicon) + tuple(getattr(base, "records", ())))
+    search = WordCorrector(index=index, costs=own, limit=limit, share=share, frequency=frequency)
+    return LexiconDecoder(base, search, sure, lexicon_records(lexicon) + base.records)
+
+
+def is_mixed(word: str) -> bool:
+    """Tell whether a word is none of lower case, UPPER CASE and Title case."""
+    uppers = _uppers(word)
+    return any(uppers[1:]) and not all(uppers)
+
+
+def case_of(word: str) -> Callable[[str], str]:
+    """Return what writes a lower-case text in the case of `word`.
+
+    Of a mixed word the letters keep theirs that its alignment with the text pairs; new ones are lower case.
+    A letter whose capital is two, as that of ß, stays as it is.
+    """
+    if is_mixed(word):
+        return lambda text: _letter_by_letter(word, text)
+    uppers = _uppers(word)
+    if len(uppers) > 1 and all(uppers):
+        return lambda text: "".join(map(_capital, text))
+    return _titled if any(uppers) else str
+
+
+def weighted_distances(read: str, candidates: Sequence[str], costs: Costs) -> NDArray[np.float64]:
+    """Return the least cost of edits that turn each candidate, taken for true, into `read`, (N,) float64.
+
+    A character of a candidate that is not read costs its deletion, one that is read beside the candidate its
+    insertion, any other pair its substitution of [true, read]; equal characters cost nothing. One pass over
+    the characters read holds the costs for all prefixes of all candidates (Wagner and Fischer 1974).
+    """
+    true = _code_points(candidates)  # (N, L)
+    own = _code_points([read])[0, : len(read)]  # (R,)
+    deletion, insertion, substitution = costs.padded
+    true_index, read_index = costs.indices(true), costs.indices(own)
+    deleted = np.zeros((len(true), true.shape[1] + 1))
+    np.cumsum(deletion[true_index], axis=1, out=deleted[:, 1:])  # (N, L + 1): of whole prefixes
+    row = deleted
+    for code, index in zip(own, read_index, strict=True):
+        best = row + insertion[index]
+        replaced = row[:, :-1] + np.where(true == code, 0.0, substitution[true_index, index])
+        np.minimum(best[:, 1:], replaced, out=best[:, 1:])
+        row = np.minimum.accumulate(best - deleted, axis=1) + deleted  # the cheapest start to the left
+    lengths = np.fromiter(map(len, candidates), np.intp, len(candidates))
+    last: NDArray[np.float64] = row[np.arange(len(true)), lengths]
+    return last
 
 
 @lru_cache(maxsize=4)
@@ -207,7 +251,7 @@ def _index(lexicon: str, changed_ns: int, edits: int) -> Index:
 
 
 def _costs(name: str) -> Costs:
-    if (Path(name) / costs.SUBSTITUTIONS).is_file():
+    if (Path(name) / SUBSTITUTIONS).is_file():
         return Costs.from_tables(Path(name))
     return Costs.of(Confusions.load(name))
 
@@ -219,3 +263,38 @@ def _with_joints_of(word: str, found: str) -> str:
         return found
     left = iter(written)
     return "".join(next(left) if joints_in(character) else character for character in found)
+
+
+def _uppers(word: str) -> list[bool]:
+    """Tell of each letter that has a case whether it is a capital."""
+    return [character.isupper() for character in word if character.isupper() or character.islower()]
+
+
+def _titled(text: str) -> str:
+    first = next((n for n, character in enumerate(text) if character.islower()), len(text))
+    return text[:first] + "".join(map(_capital, text[first : first + 1])) + text[first + 1 :]
+
+
+def _letter_by_letter(word: str, text: str) -> str:
+    written, place = [], 0
+    for old, new in align([*map(_small, word)], text):
+        if new is not None:
+            written.append(_capital(new) if old is not None and word[place].isupper() else new)
+        place += old is not None
+    return "".join(written)
+
+
+def _capital(character: str) -> str:
+    upper = character.upper()
+    return upper if len(upper) == 1 else character
+
+
+def _small(character: str) -> str:
+    lower = character.lower()
+    return lower if len(lower) == 1 else character
+
+
+def _code_points(words: Sequence[str]) -> NDArray[np.uint32]:
+    """Return the code points of N words, (N, length of the longest, at least 1), zeros behind the shorter."""
+    longest = max(1, max(map(len, words), default=0))
+    return np.array(words, f"U{longest}").view(np.uint32).reshape(len(words), longest)

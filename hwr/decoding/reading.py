@@ -1,16 +1,21 @@
-"""What a decoder returns, and what it is."""
+"""What a decoder is, what it returns, and a reading with another text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwr.errors import InputError
+from hwr.language.record import MadeFromText
+from hwr.scoring.edits import Pair, align
 from hwr.text import Alphabet
 
 Probs = NDArray[np.float32]
+Span = tuple[float, float]  # from where to where, fractions of the line's steps
+_Run = tuple[int, int, int, int]  # first and behind the last character: of the old text, of the new one
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,16 @@ class Reading:
 
     text: str
     confidence: float
-    spans: tuple[tuple[float, float], ...] = ()
+    spans: tuple[Span, ...] = ()
     confidences: tuple[float, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
 
 
-class Decoder(Protocol):
-    """Class probabilities to text; decoders that correct a text take another decoder as `base`."""
+class Decoder(MadeFromText, Protocol):
+    """Class probabilities to text; decoders that correct a text take another decoder as `base`.
+
+    Its `records` are those of the models it reads with, and of its base's: none for one without models.
+    """
 
     def read(self, lines: Sequence[Probs]) -> list[Reading]:
         """Return the reading of every line's probs (T, C), each the same alone and among others."""
@@ -51,7 +59,7 @@ def mean_confidence(confidences: Sequence[float] | NDArray[np.float32]) -> float
     return float(np.exp(np.log(np.maximum(confidences, 1e-30)).mean()))
 
 
-def checked(probs: Probs, alphabet: Alphabet) -> Probs:
+def checked_probs(probs: Probs, alphabet: Alphabet) -> Probs:
     """Return probs (T, C) over the classes of `alphabet`; raise InputError for what is none."""
     if probs.ndim != 2 or probs.shape[1] != len(alphabet):
         raise InputError(
@@ -63,3 +71,80 @@ def checked(probs: Probs, alphabet: Alphabet) -> Probs:
             "probabilities are not finite; look at the weights that gave them, or train them anew"
         )
     return probs
+
+
+def rewrite_reading(reading: Reading, text: str) -> Reading:
+    """Return `reading` with `text`, a span and a confidence for each of its characters, and no alternatives.
+
+    Characters that both texts hold, by their alignment, keep span and confidence. Others share the span of
+    what they replace, or the gap in which they are new, in equal parts, with the lowest confidence of what
+    they replace, or of their neighbours. A reading without spans is taken as evenly written.
+    """
+    if text == reading.text and len(text) == len(reading.spans) == len(reading.confidences):
+        return reading
+    old_spans, old_confidences = _known(reading)
+    spans: list[Span] = []
+    confidences: list[float] = []
+    for kept, (first, last, start, end) in _runs(reading.text, text):
+        if kept:
+            spans += old_spans[first:last]
+            confidences += old_confidences[first:last]
+        else:
+            spans += _shared(_place(old_spans, first, last), end - start)
+            near = old_confidences[first:last] or old_confidences[max(0, first - 1) : last + 1]
+            confidences += [min(near, default=0.0)] * (end - start)
+    return Reading(text, mean_confidence(confidences), tuple(spans), tuple(confidences))
+
+
+def _known(reading: Reading) -> tuple[Sequence[Span], list[float]]:
+    """Return a span and a confidence for each character, also where the reading has none."""
+    length = len(reading.text)
+    spans = reading.spans if len(reading.spans) == length else _shared((0.0, 1.0), length)
+    known = len(reading.confidences) == length
+    return spans, list(reading.confidences) if known else [reading.confidence] * length
+
+
+def _runs(old: str, new: str) -> Iterator[tuple[bool, _Run]]:
+    """Yield the runs of the alignment, equal characters or others, and whether they are equal."""
+    i = j = first = start = 0
+    kept = True
+    for before, after in _pairs(old, new):
+        if (before == after) is not kept:
+            if i > first or j > start:
+                yield kept, (first, i, start, j)
+            kept, first, start = before == after, i, j
+        i, j = i + (before is not None), j + (after is not None)
+    if i > first or j > start:
+        yield kept, (first, i, start, j)
+
+
+def _pairs(old: str, new: str) -> list[Pair]:
+    """Align two texts; equal beginnings and ends, most of a line, need no search."""
+    beginning = _equal(old, new)
+    old, new, equal = old[beginning:], new[beginning:], old[:beginning]
+    end = _equal(old[::-1], new[::-1])
+    middle = align(old[: len(old) - end], new[: len(new) - end])
+    return [*zip(equal, equal, strict=True), *middle, *((c, c) for c in old[len(old) - end :])]
+
+
+def _equal(one: str, other: str) -> int:
+    """Return how many characters two texts begin with in common."""
+    return next(
+        (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def _place(spans: Sequence[Span], first: int, last: int) -> Span:
+    """Return from where to where the characters `first` to `last` were read, or the gap there."""
+    if first < last:
+        return spans[first][0], spans[last - 1][1]
+    before = spans[first - 1][1] if first > 0 else 0.0
+    after = spans[first][0] if first < len(spans) else 1.0
+    return before, max(before, after)
+
+
+def _shared(place: Span, number: int) -> list[Span]:
+    """Return a place in so many equal parts."""
+    start, end = place
+    edges = [start + (end - start) * n / number for n in range(number)] + [end]
+    return list(pairwise(edges)) if number else []

@@ -21,7 +21,7 @@ from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines
 from hwr.evaluation.setting_search import Search, Setting
 from hwr.evaluation.task import Task
-from hwr.language.files import replacing
+from hwr.language.record import replacing
 from hwr.scoring import edits
 from hwr.scoring.edits import Counts
 from hwr.stages.build import alphabet_of

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from hwr.errors import InputError
-from hwr.language.files import replacing
-from hwr.language.ngrams import BEGIN, END, SPACE, SPELT, SPELT_END, UNKNOWN, Grams, Ngrams, tokens
+from hwr.language.ngrams import BEGIN, END, SPACE, SPELT, SPELT_END, UNKNOWN, Grams, Ngrams, text_tokens
+from hwr.language.record import replacing
 
 NEVER = -99.0  # log probability of begin of line, which follows nothing: SRILM's
 UNSEEN = -100.0  # log probability of unknown tokens where a file has none: KenLM's
@@ -24,7 +24,7 @@ _MANY = 1 << 16  # n-grams written at once
 _REMEDY = "make the model anew with python -m hwr language-model"
 
 
-def write(path: Path, model: Ngrams) -> None:
+def write_arpa(path: Path, model: Ngrams) -> None:
     """Write an ARPA file beside its place, then move it there; raise InputError where it cannot be."""
     with replacing(path) as file:
         file.write("\\data\\\n")
@@ -69,18 +69,18 @@ class NgramModel:
     @cached_property
     def symbols(self) -> str:
         """The characters that it can write, in code point order."""
-        return symbols(self.vocabulary, self.unit)
+        return written_symbols(self.vocabulary, self.unit)
 
     def score(self, text: str) -> float:
         """Return log p of a whole line, its end included; of texts in NFC, parted by single spaces."""
         places, unknown = self.vocabulary, self.vocabulary[UNKNOWN]
-        own = [places.get(token, unknown) for token in tokens(text, self.unit, known=self.words)]
+        own = [places.get(token, unknown) for token in text_tokens(text, self.unit, known=self.words)]
         return self._sum("".join((places[BEGIN], *own, places[END])))
 
     def perplexity(self, lines: Iterable[str]) -> float:
         """Return how many tokens the model wavers between on average, ends of lines counted as tokens."""
         texts = list(lines)
-        count = sum(len(tokens(text, self.unit, known=self.words)) + 1 for text in texts)
+        count = sum(len(text_tokens(text, self.unit, known=self.words)) + 1 for text in texts)
         return math.exp(-sum(map(self.score, texts)) / count)
 
     def _sum(self, line: str) -> float:
@@ -96,7 +96,7 @@ class NgramModel:
         return total
 
 
-def symbols(vocabulary: Iterable[str], unit: str) -> str:
+def written_symbols(vocabulary: Iterable[str], unit: str) -> str:
     """Return the characters that tokens can write, in code point order."""
     if unit == "character":
         return "".join(sorted(c for c in map(_character, vocabulary) if len(c) == 1))

@@ -1,22 +1,40 @@
-"""What a recogniser makes of each true character, counted from alignments of true texts with read ones."""
+"""What a recogniser misreads, counted from alignments of true and read texts, and what edits cost by that.
+
+Everything is said of the recogniser: it deletes a true character, it inserts one that is not there, it
+substitutes one for another.
+"""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from hwr.errors import InputError
-from hwr.language import files
+import numpy as np
+from numpy.typing import NDArray
 
+from hwr.errors import InputError
+from hwr.language.record import CONFUSIONS, find_language_file
+
+FloatArray = NDArray[np.float64]
 Pair = tuple[str | None, str | None]  # (true, read); None: nothing there
+
+FLOOR = 0.05  # no edit is free, however often it was seen
+UNSEEN = 1.0  # what an edit costs that was never seen, and any edit of a character outside the symbols
+
+# The published tables are said of the reader who mends what was read: who deletes a character takes back an
+# insertion of the recogniser's. Indices are ASCII codes, of the substitutions [read, true].
+DELETIONS, INSERTIONS, SUBSTITUTIONS = "deletion_costs.txt", "insertion_costs.txt", "substitute_costs.txt"
+_ASCII = "".join(map(chr, range(128)))
 
 _EXPECTED = "expected JSON with 'counts', a list of [true, read, count], and where they come 'from'"
 
 
 @dataclass(frozen=True)
-class Source:
+class CountedLines:
     """The lines that were read: fingerprint of the data, split, SHA-256 of the weights, number of lines."""
 
     data_fingerprint: str
@@ -33,17 +51,17 @@ class Confusions:
     """
 
     counts: Mapping[Pair, int]
-    source: Source
+    source: CountedLines
 
     @classmethod
-    def of(cls, alignments: Iterable[Iterable[Pair]], source: Source) -> "Confusions":
+    def of(cls, alignments: Iterable[Iterable[Pair]], source: CountedLines) -> "Confusions":
         """Count the pairs of all alignments."""
         return cls(Counter(pair for alignment in alignments for pair in alignment), source)
 
     @classmethod
     def load(cls, name: str) -> "Confusions":
         """Return those of a file, a folder or a published name; raise InputError where there are none."""
-        path = files.find(name, files.CONFUSIONS)
+        path = find_language_file(name, CONFUSIONS)
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -56,7 +74,7 @@ class Confusions:
         try:
             found = json.loads(text)
             counts = {(true, read): count for true, read, count in found["counts"]}
-            source = Source(**found["from"])
+            source = CountedLines(**found["from"])
             if [type(value) for value in asdict(source).values()] != [str, str, str, int]:
                 raise TypeError
         except (ValueError, KeyError, TypeError):
@@ -94,6 +112,91 @@ class Confusions:
         return _ranked({pair: count for pair, count in self.counts.items() if pair[0] != pair[1]})[:number]
 
 
+@dataclass(frozen=True)
+class Costs:
+    """Costs of edits between the n `symbols`, float64.
+
+    `deletion` (n,) of a true character that is not read, `insertion` (n,) of a character that is read where
+    none is, `substitution` (n, n) of [true, read]; its diagonal is 0, as a match costs nothing.
+    """
+
+    symbols: str
+    deletion: FloatArray
+    insertion: FloatArray
+    substitution: FloatArray
+
+    @classmethod
+    def plain(cls) -> "Costs":
+        """Return costs of 1 for every edit: the Levenshtein distance."""
+        return cls("", np.ones(0), np.ones(0), np.ones((0, 0)))
+
+    @classmethod
+    def of(cls, confusions: Confusions) -> "Costs":
+        """Estimate costs from counted confusions.
+
+        An event seen c times among T occasions, each with one of K outcomes, has with Laplace's rule of
+        succession the probability p = (c + 1) / (T + K), an unseen one 1 / (T + K). Costs are logarithms of
+        probabilities in units of the unseen event's: log p / log (1 / (T + K)) = 1 - log(c + 1) / log(T + K),
+        not below FLOOR. So what was never seen costs 1, and what is rare stays close to 1 whatever its
+        share. The occasions of a substitution or deletion are those at which its character was true, its
+        outcomes any character read, or none; those of an insertion are all true characters, its outcomes any
+        character inserted, or none.
+        """
+        symbols, counts = confusions.symbols, confusions.counts
+        totals = np.array([confusions.totals.get(true, 0) for true in symbols])
+        deletion = np.array([counts.get((true, None), 0) for true in symbols])
+        insertion = np.array([counts.get((None, read), 0) for read in symbols])
+        substitution = np.array([[counts.get((true, read), 0) for read in symbols] for true in symbols])
+        outcomes, size = len(symbols) + 1, len(symbols)
+        costs = _cost(substitution.reshape(size, size), (totals + outcomes)[:, None])
+        np.fill_diagonal(costs, 0.0)
+        return cls(
+            symbols, _cost(deletion, totals + outcomes), _cost(insertion, totals.sum() + outcomes), costs
+        )
+
+    @classmethod
+    def from_tables(cls, folder: Path) -> "Costs":
+        """Read the three published tables of a folder, over ASCII codes; InputError for a damaged one."""
+        insertion = _table(folder / DELETIONS, (128,))
+        deletion = _table(folder / INSERTIONS, (128,))
+        substitution = _table(folder / SUBSTITUTIONS, (128, 128)).T.copy()
+        np.fill_diagonal(substitution, 0.0)
+        return cls(_ASCII, deletion, insertion, substitution)
+
+    def write_tables(self, folder: Path) -> None:
+        """Write the three published tables; characters outside ASCII have no place there and are left out."""
+        codes = [ord(character) for character in self.symbols if ord(character) < 128]
+        own = [index for index, character in enumerate(self.symbols) if ord(character) < 128]
+        insertion, deletion, substitution = np.ones(128), np.ones(128), np.ones((128, 128))
+        insertion[codes], deletion[codes] = self.insertion[own], self.deletion[own]
+        substitution[np.ix_(codes, codes)] = self.substitution[np.ix_(own, own)].T
+        np.fill_diagonal(substitution, 1.0)  # as published: a match is never looked up
+        for name, table in ((DELETIONS, insertion), (INSERTIONS, deletion), (SUBSTITUTIONS, substitution)):
+            np.savetxt(folder / name, table, fmt="%.6f")
+
+    def indices(self, codes: NDArray[np.uint32]) -> NDArray[np.intp]:
+        """Return the index in `symbols` of each code point, n for one that is not there."""
+        found: NDArray[np.intp] = self._places[np.minimum(codes, len(self._places) - 1)]
+        return found
+
+    @cached_property
+    def padded(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Deletion (n + 1,), insertion (n + 1,), substitution (n + 1, n + 1): the last place is outside."""
+        return (
+            np.pad(self.deletion, (0, 1), constant_values=UNSEEN),
+            np.pad(self.insertion, (0, 1), constant_values=UNSEEN),
+            np.pad(self.substitution, (0, 1), constant_values=UNSEEN),
+        )
+
+    @cached_property
+    def _places(self) -> NDArray[np.intp]:
+        """The index of every code point up to the highest of the symbols, and of the one behind it."""
+        codes = [ord(character) for character in self.symbols]
+        places = np.full(max(codes, default=0) + 2, len(codes))
+        places[codes] = np.arange(len(codes))
+        return places
+
+
 def _ranked(counts: Mapping[Pair, int]) -> list[tuple[Pair, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0][0] or "", item[0][1] or ""))
 
@@ -102,3 +205,21 @@ def _check(pair: tuple[Any, Any], count: Any, name: str) -> None:
     good = all(side is None or (isinstance(side, str) and len(side) == 1) for side in pair)
     if not good or pair == (None, None) or type(count) is not int or count < 1:
         raise InputError(f"{name}: {[*pair, count]} is not a pair of characters and a count; {_EXPECTED}")
+
+
+def _cost(counts: NDArray[np.int64], occasions: NDArray[np.int64]) -> FloatArray:
+    cost: FloatArray = np.maximum(UNSEEN - np.log(counts + 1) / np.log(occasions), FLOOR)
+    return cost
+
+
+def _table(path: Path, shape: tuple[int, ...]) -> FloatArray:
+    try:
+        found = np.array(path.read_text(encoding="ascii").split(), np.float64)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); a folder of costs holds it") from None
+    except ValueError:
+        raise InputError(f"{path}: not a table of numbers; write it anew") from None
+    if found.size != math.prod(shape) or not np.isfinite(found).all() or (found < 0).any():
+        wanted = " x ".join(map(str, shape))
+        raise InputError(f"{path}: not {wanted} costs of 0 or more; write it anew")
+    return found.reshape(shape)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwr.errors import InputError
-from hwr.language import files
-from hwr.language.record import Record
+from hwr.language.record import WORDS, TextRecord, find_language_file
 from hwr.text import nfc
 
 ENGLISH = "english"  # the name of the words that come with symspellpy
@@ -29,7 +28,7 @@ class Lexicon:
     @classmethod
     def load(cls, name: str) -> "Lexicon":
         """Return the lexicon `english`, or that of a file, folder or published name; InputError for none."""
-        return cls.english() if name == ENGLISH else cls.read(files.find(name, files.WORDS))
+        return cls.english() if name == ENGLISH else cls.read(find_language_file(name, WORDS))
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> "Lexicon":
@@ -77,12 +76,12 @@ class Lexicon:
         path.write_text("".join(rows), encoding="utf-8", newline="\n")
 
 
-def records(name: str) -> tuple[Record, ...]:
+def lexicon_records(name: str) -> tuple[TextRecord, ...]:
     """Return the record of the lexicon `name`, where it was made here: words from elsewhere have none."""
     if name == ENGLISH:
         return ()
-    path = files.find(name, files.WORDS)
-    return (Record.load(path),) if path.with_suffix(".json").exists() else ()
+    path = find_language_file(name, WORDS)
+    return (TextRecord.load(path),) if path.with_suffix(".json").exists() else ()
 
 
 def words_in(text: str) -> Iterator[tuple[int, int]]:

@@ -49,7 +49,7 @@ class Ngrams:
     orders: tuple[Grams, ...]
 
 
-def tokens(text: str, unit: str, *, known: Container[str] = ()) -> list[str]:
+def text_tokens(text: str, unit: str, *, known: Container[str] = ()) -> list[str]:
     """Return the tokens of a line, without begin and end of line.
 
     Characters are tokens each (see `character_token`). Of words, those `known` are tokens as they are; others
@@ -60,11 +60,11 @@ def tokens(text: str, unit: str, *, known: Container[str] = ()) -> list[str]:
     if unit == "character":
         return [character_token(character) for character in text]
     return list(chain.from_iterable(
-        [word] if word in known and _is_token(word) else spelt(word) for word in text.split()
+        [word] if word in known and _is_token(word) else spelt_tokens(word) for word in text.split()
     ))  # fmt: skip
 
 
-def spelt(word: str) -> list[str]:
+def spelt_tokens(word: str) -> list[str]:
     """Return the tokens of a word that is not known."""
     return [*(SPELT + character_token(character) for character in word), SPELT_END]
 
@@ -89,21 +89,23 @@ def known_words(lines: Iterable[str], *, min_count: int) -> set[str]:
     return {word for word, count in counts.items() if count >= min_count and _is_token(word)}
 
 
-def of_lines(
+def estimate_ngrams(
     lines: Sequence[str], *, unit: str, order: int, min_count: int, symbols: Iterable[str]
 ) -> Ngrams:
     """Estimate a model from lines of text.
 
     Words seen fewer than `min_count` times are spelt. The characters `symbols` join the vocabulary, beside
-    those of the lines. Raise InputError for what `estimate` refuses.
+    those of the lines. Raise InputError for what `estimate_from_tokens` refuses.
     """
-    check(unit, order)
+    check_ngrams(unit, order)
     known = known_words(lines, min_count=min_count) if unit == "word" else set()
     extra = character_tokens(set(symbols).union(*lines), unit)
-    return estimate((tokens(line, unit, known=known) for line in lines), order=order, vocabulary=extra)
+    return estimate_from_tokens(
+        (text_tokens(line, unit, known=known) for line in lines), order=order, vocabulary=extra
+    )
 
 
-def check(unit: str, order: int) -> None:
+def check_ngrams(unit: str, order: int) -> None:
     """Raise InputError for a unit or an order that there is no model of."""
     if unit not in UNITS:
         raise InputError(f"unit={unit}: unknown; use {' or '.join(UNITS)}")
@@ -111,7 +113,7 @@ def check(unit: str, order: int) -> None:
         raise InputError(f"order={order} is not possible; use {ORDERS[0]} to {ORDERS[-1]}, which KenLM reads")
 
 
-def estimate(lines: Iterable[Sequence[str]], *, order: int, vocabulary: Iterable[str]) -> Ngrams:
+def estimate_from_tokens(lines: Iterable[Sequence[str]], *, order: int, vocabulary: Iterable[str]) -> Ngrams:
     """Estimate a model of `order` 1 or more from the tokens of lines; `vocabulary` has what they may lack.
 
     What is seen nowhere has the share of a token in what the discounts take from the unigrams. Raise

@@ -1,27 +1,31 @@
-"""From which text a language model or a lexicon was made: a JSON file beside it, and who may not use it.
+"""Files of a language: where they are, and, in a JSON file beside each, from which text it was made.
 
 A model that was made from the lines it helps to read knows them by heart. So its record keeps hashes of all
 lines, and whatever scores readings refuses a decoder whose models have seen what is read.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TextIO
 
+from hwr import files
+from hwr.config.locations import EXPERIMENTS
 from hwr.errors import InputError
-from hwr.language.files import replacing
 from hwr.text import nfc
 
+MODEL, WORDS, CONFUSIONS = "model.arpa", "words.tsv", "confusions.json"
 LEAST_LENGTH = 20  # characters; shorter lines (dates, page numbers, headings) are in many texts
 MOST_SHARED = 0.05  # of the evaluated lines of that length may be in a text file: some are formulas
 _DIGITS = 12  # of a line's SHA-256: with a million lines, one in 3e8 is taken for another
 
 
 @dataclass(frozen=True)
-class Source:
+class TextSource:
     """Lines of a split of data, known by its fingerprint, or of a text file, by its SHA-256, split empty."""
 
     name: str
@@ -38,17 +42,17 @@ class Origin:
     text files that have LEAST_LENGTH characters or more.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[TextSource, ...]
     lines: frozenset[str]
     texts: frozenset[str]
 
     @classmethod
-    def of_data(cls, source: Source, lines: Mapping[str, str]) -> "Origin":
+    def of_data(cls, source: TextSource, lines: Mapping[str, str]) -> "Origin":
         """Return the origin of what is made from a data set's lines, texts by id."""
         return cls((source,), frozenset(_line_hash(name, text) for name, text in lines.items()), frozenset())
 
     @classmethod
-    def of_file(cls, source: Source, texts: Iterable[str]) -> "Origin":
+    def of_file(cls, source: TextSource, texts: Iterable[str]) -> "Origin":
         """Return the origin of what is made from the lines of a text file."""
         return cls((source,), frozenset(), frozenset(map(_hash, _long(texts))))
 
@@ -58,7 +62,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Record:
+class TextRecord:
     """What the file `path` with this SHA-256 is: tokens, length of n-grams, known characters, and origin.
 
     A lexicon is a model of words without n-grams: its order is 1.
@@ -72,7 +76,7 @@ class Record:
     origin: Origin
 
     @classmethod
-    def load(cls, path: Path) -> "Record":
+    def load(cls, path: Path) -> "TextRecord":
         """Read the record of a file; raise InputError where it is missing, damaged or of another file."""
         beside = path.with_suffix(".json")
         try:
@@ -84,7 +88,7 @@ class Record:
             raise InputError(f"{beside}: cannot be read ({error.strerror}); {_REMEDY}") from None
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{beside}: damaged; {_REMEDY}") from None
-        if record.sha256 != sha256(path):
+        if record.sha256 != file_sha256(path):
             raise InputError(f"{path}: changed since {beside.name} was written; {_REMEDY}")
         return record
 
@@ -100,9 +104,9 @@ class Record:
         return f"{found} of {len(texts)} lines" if found > MOST_SHARED * len(texts) else ""
 
 
-def write(path: Path, origin: Origin, *, unit: str, order: int, symbols: str) -> Record:
+def write_record(path: Path, origin: Origin, *, unit: str, order: int, symbols: str) -> TextRecord:
     """Write the record of the file `path`, as it is now, beside it; raise InputError where it cannot be."""
-    record = Record(path, sha256(path), unit, order, symbols, origin)
+    record = TextRecord(path, file_sha256(path), unit, order, symbols, origin)
     said = {
         **{name: value for name, value in asdict(record).items() if name not in ("path", "origin")},
         "sources": [asdict(source) for source in origin.sources],
@@ -114,13 +118,20 @@ def write(path: Path, origin: Origin, *, unit: str, order: int, symbols: str) ->
     return record
 
 
-def refuse_seen(decoder: object, lines: Mapping[str, str], fingerprint: str) -> None:
+class MadeFromText(Protocol):
+    """What was made from text, as a decoder from the models it reads with."""
+
+    @property
+    def records(self) -> tuple[TextRecord, ...]:
+        """The records of all that it was made from."""
+
+
+def refuse_seen(decoder: MadeFromText, lines: Mapping[str, str], fingerprint: str) -> None:
     """Raise InputError where a model or lexicon of `decoder` was made from the lines it is to read.
 
-    `lines` are true texts by id, `fingerprint` that of their data. A decoder has `records` where it has such.
+    `lines` are true texts by id, `fingerprint` that of their data.
     """
-    records: Iterable[Record] = getattr(decoder, "records", ())
-    for record in records:
+    for record in decoder.records:
         if seen := record.seen(lines, fingerprint):
             raise InputError(
                 f"{record.path}: made from {seen} of what is read; "
@@ -128,19 +139,49 @@ def refuse_seen(decoder: object, lines: Mapping[str, str], fingerprint: str) -> 
             )
 
 
-def sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal; raise InputError where it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return files.sha256(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name another file") from None
-    return digest.hexdigest()
 
 
-def shared(texts: Iterable[str], others: Iterable[str]) -> set[str]:
+def find_language_file(name: str, file: str) -> Path:
+    """Return the file that `name` gives: a file, or a folder or published name that holds `file`.
+
+    Raises InputError where there is none.
+    """
+    for path in (Path(name) / file, Path(name), EXPERIMENTS / name / file):
+        if path.is_file():
+            return path
+    known = sorted(
+        path.parent.relative_to(EXPERIMENTS).as_posix() for path in EXPERIMENTS.glob(f"*/*/{file}")
+    )
+    published = f", or one of {', '.join(known)}" if known else ""
+    raise InputError(f"{name}: no such file, and no folder with {file}; name one{published}")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Give a UTF-8 file beside `path`, in a folder made where missing, that takes its place when written.
+
+    Raises InputError where that is not possible; `path` then stays what it was.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with fresh.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        fresh.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+    finally:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+
+
+def shared_texts(texts: Iterable[str], others: Iterable[str]) -> set[str]:
     """Return the texts of LEAST_LENGTH characters or more that are among `others`."""
     return set(_long(texts)).intersection(_long(others))
 
@@ -148,17 +189,17 @@ def shared(texts: Iterable[str], others: Iterable[str]) -> set[str]:
 _REMEDY = "make it anew with python -m hwr language-model"
 
 
-def _record(path: Path, found: Mapping[str, Any]) -> Record:
+def _record(path: Path, found: Mapping[str, Any]) -> TextRecord:
     """Return what JSON says; raise ValueError, KeyError or TypeError where it is no record."""
     origin = Origin(
-        tuple(Source(**source) for source in found["sources"]),
+        tuple(TextSource(**source) for source in found["sources"]),
         frozenset(found["lines"]),
         frozenset(found["texts"]),
     )
     own = {name: found[name] for name in ("sha256", "unit", "order", "symbols")}
     if [type(value) for value in own.values()] != [str, str, int, str]:
         raise ValueError("not a record")
-    return Record(path, **own, origin=origin)
+    return TextRecord(path, **own, origin=origin)
 
 
 def _long(texts: Iterable[str]) -> list[str]:

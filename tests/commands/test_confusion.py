@@ -8,8 +8,7 @@ import pytest
 
 from hwr.__main__ import main
 from hwr.commands.confusion import table
-from hwr.language.confusions import Confusions, Source
-from hwr.language.costs import Costs
+from hwr.language.confusions import Confusions, Costs, CountedLines
 from tests.evaluation.tiny import TEXTS, write_pages, write_weights
 from tests.refusal import refused
 
@@ -49,7 +48,7 @@ def test_costs_are_written_as_tables_where_asked(settings: list[str], tmp_path: 
 def test_most_frequent_confusions_are_printed() -> None:
     counted = Confusions(
         {("a", "a"): 6, ("a", "o"): 2, (" ", None): 3, (None, "x"): 1, ("o", "o"): 9},
-        Source("", "valid", "", 4),
+        CountedLines("", "valid", "", 4),
     )
     assert table(counted, 3).splitlines() == [
         "4 lines, 20 characters, 6 edits",

@@ -11,7 +11,7 @@ from hwr.__main__ import main
 from hwr.data.fingerprint import fingerprint
 from hwr.language.arpa import NgramModel
 from hwr.language.lexicon import Lexicon
-from hwr.language.record import Record
+from hwr.language.record import TextRecord
 from tests.alto_folder import write_folder
 from tests.refusal import refused
 
@@ -33,9 +33,9 @@ def novel(tmp_path: Path) -> Path:
     return path
 
 
-def made(output: Path, *arguments: str) -> tuple[NgramModel, Record]:
+def made(output: Path, *arguments: str) -> tuple[NgramModel, TextRecord]:
     main(["language-model", *arguments, "--output", str(output)])
-    return NgramModel.load(output), Record.load(output)
+    return NgramModel.load(output), TextRecord.load(output)
 
 
 def test_model_is_made_from_the_train_split_where_no_file_is_given(
@@ -104,7 +104,7 @@ def test_lexicon_is_made_of_the_same_text(
     path = tmp_path / "words.tsv"
     _, model = made(tmp_path / "model.arpa", *alto, "--words", str(path))
     assert Lexicon.read(path).counts == {"le": 2, "dort": 2, "chat": 1, "chien": 1}
-    lexicon = Record.load(path)
+    lexicon = TextRecord.load(path)
     assert lexicon.origin == model.origin
     assert (lexicon.unit, lexicon.symbols) == ("word", "acdehilnort")
     assert capsys.readouterr().out.endswith(f"4 words; written to {path}\n")

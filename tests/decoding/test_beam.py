@@ -77,10 +77,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def written(path: Path, lines: list[str], *, unit: str = "character", order: int = 3) -> Path:
     """Write a model of these lines with its record."""
-    made = ngrams.of_lines(lines, unit=unit, order=order, min_count=2, symbols="")
-    arpa.write(path, made)
-    symbols = arpa.symbols(made.vocabulary, unit)
-    record.write(path, record.Origin((), frozenset(), frozenset()), unit=unit, order=order, symbols=symbols)
+    made = ngrams.estimate_ngrams(lines, unit=unit, order=order, min_count=2, symbols="")
+    arpa.write_arpa(path, made)
+    symbols = arpa.written_symbols(made.vocabulary, unit)
+    record.write_record(
+        path, record.Origin((), frozenset(), frozenset()), unit=unit, order=order, symbols=symbols
+    )
     return path
 
 
@@ -227,7 +229,7 @@ def test_model_that_is_none_is_refused_with_its_line(model: Path, tmp_path: Path
     path.write_text(model.read_text(encoding="utf-8").replace("\\end\\", ""), encoding="utf-8")
     about = json.loads(model.with_suffix(".json").read_text(encoding="utf-8"))
     path.with_suffix(".json").write_text(
-        json.dumps({**about, "sha256": record.sha256(path)}), encoding="utf-8"
+        json.dumps({**about, "sha256": record.file_sha256(path)}), encoding="utf-8"
     )
     with pytest.raises(InputError, match=re.escape("model.arpa")):
         decoder(model=str(path))

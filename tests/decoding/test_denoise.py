@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hwr.decoding.denoise import Classes, DenoiseDecoder, Ranking, like_length, search
+from hwr.decoding.denoise import (
+    Classes,
+    DenoiseDecoder,
+    Ranking,
+    like_length,
+    log_likelihoods,
+    search_rewritings,
+)
 from hwr.decoding.reading import Alternative, Probs, Reading
 from hwr.errors import InputError
 from hwr.text import Alphabet
@@ -141,7 +148,7 @@ def letters(read: str, written: str) -> Mapping[str, float]:
 @given(st.text("ab", min_size=1, max_size=3))
 def test_search_as_wide_as_there_are_texts_finds_the_best_of_all(text: str) -> None:
     network = Network(letters)
-    (found,) = search(network, [text], width=64, growth=1)
+    (found,) = search_rewritings(network, [text], width=64, growth=1)
     best = sorted(every(network, text, 1).items(), key=lambda item: -item[1])[:5]
     assert list(found)[:5] == [own for own, _ in best]
     assert [found[own] for own, _ in best] == pytest.approx([score for _, score in best], abs=1e-4)
@@ -151,15 +158,15 @@ def test_search_as_wide_as_there_are_texts_finds_the_best_of_all(text: str) -> N
 @given(st.lists(st.text("ab ", min_size=1, max_size=4), min_size=1, max_size=5), st.integers(1, 3))
 def test_text_is_found_the_same_alone_and_among_others(texts: list[str], width: int) -> None:
     network = Network()
-    together = search(network, texts, width=width, growth=2)
+    together = search_rewritings(network, texts, width=width, growth=2)
     for text, found in zip(texts, together, strict=True):
-        (alone,) = search(network, [text], width=width, growth=2)
+        (alone,) = search_rewritings(network, [text], width=width, growth=2)
         assert found == pytest.approx(alone, abs=1e-4)
 
 
 @given(st.text("ab ", min_size=1, max_size=6), st.integers(0, 3))
 def test_no_text_is_longer_than_it_may_become(text: str, growth: int) -> None:
-    (found,) = search(Network(endless), [text], width=3, growth=growth)
+    (found,) = search_rewritings(Network(endless), [text], width=3, growth=growth)
     assert found
     assert max(map(len, found)) <= len(text) + growth
 
@@ -170,13 +177,13 @@ def endless(read: str, written: str) -> Mapping[str, float]:
 
 def test_search_of_width_one_takes_the_most_probable_characters() -> None:
     # what was read 0.9, an a or an end 0.05 more: 0.9 for b, 0.95 for a, 0.95 for the end
-    assert search(Network(copying), ["ba"], width=1, growth=1) == [
+    assert search_rewritings(Network(copying), ["ba"], width=1, growth=1) == [
         {"ba": pytest.approx(np.log(0.9 * 0.95 * 0.95))}
     ]
 
 
 def test_white_space_at_the_ends_is_left_out() -> None:
-    (found,) = search(Network(copying), [" b "], width=1, growth=1)
+    (found,) = search_rewritings(Network(copying), [" b "], width=1, growth=1)
     assert list(found) == ["b"]
 
 
@@ -258,3 +265,40 @@ def test_what_the_recogniser_saw_decides_where_it_weighs() -> None:
     seen[0, AB.encode("a")] = 0.9  # the network prefers what it is given, b
     texts = {weight: decoder("b", reading_weight=weight).read([seen])[0].text for weight in (0.0, 10.0)}
     assert texts == {0.0: "b", 10.0: "a"}
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> NDArray[np.float32]:
+    """Return probs (T, 4) of up to five steps."""
+    steps = draw(st.integers(1, 5))
+    weights = draw(st.lists(st.integers(0, 9), min_size=4 * steps, max_size=4 * steps))
+    rows = np.array(weights, np.float32).reshape(steps, 4) + 0.01
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True), np.float32)
+
+
+@given(matrices())
+def test_likelihoods_are_sums_over_all_paths(probs: NDArray[np.float32]) -> None:
+    every: dict[str, float] = {}
+    for path in itertools.product(range(4), repeat=len(probs)):
+        text = AB.decode([c for i, c in enumerate(path) if i == 0 or path[i - 1] != c])
+        every[text] = every.get(text, 0.0) + float(np.prod(probs[range(len(probs)), path].astype(float)))
+    found = log_likelihoods(probs, list(every), AB)
+    assert found == pytest.approx(np.log(list(every.values())), rel=1e-4, abs=1e-4)
+
+
+def test_text_alone_is_as_probable_as_among_longer_ones() -> None:
+    probs = np.random.default_rng(0).dirichlet(np.ones(4), 30).astype(np.float32)
+    together = log_likelihoods(probs, ["ab", "", "abba ab"], AB)
+    alone = [log_likelihoods(probs, [text], AB)[0] for text in ("ab", "", "abba ab")]
+    assert together == pytest.approx(alone)
+
+
+@pytest.mark.parametrize("text", ["aa", "abab", "xyz"])
+def test_text_that_no_path_reads_is_impossible(text: str) -> None:
+    probs = np.full((2, 4), 0.25, np.float32)  # two a need a blank between them
+    assert log_likelihoods(probs, [text], AB)[0] == -np.inf
+
+
+def test_long_lines_do_not_underflow() -> None:
+    probs = np.full((5000, 4), 0.25, np.float32)
+    assert log_likelihoods(probs, [""], AB)[0] == pytest.approx(5000 * np.log(0.25))

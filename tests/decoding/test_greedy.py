@@ -12,6 +12,10 @@ from hwr.text import Alphabet
 DECODE = GreedyDecoder(Alphabet("ab "))
 
 
+def test_it_was_made_from_no_text() -> None:
+    assert DECODE.records == ()
+
+
 def probs(path: str, peak: float = 0.7) -> NDArray[np.float32]:
     """Return probs (T, 4) whose best class at each step is that of `path`, with probability `peak`."""
     rows = np.full((len(path), 4), (1 - peak) / 3, np.float32)

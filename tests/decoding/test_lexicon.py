@@ -13,18 +13,26 @@ from hypothesis import strategies as st
 
 from hwr.config.compose import EvaluateConfig, composed
 from hwr.decoding.build import build_decoder
-from hwr.decoding.lexicon import Index, LexiconDecoder, Search, lexicon_decoder, replaced
+from hwr.decoding.lexicon import (
+    Index,
+    LexiconDecoder,
+    WordCorrector,
+    case_of,
+    is_mixed,
+    lexicon_decoder,
+    replace_spans,
+    weighted_distances,
+)
 from hwr.decoding.reading import Probs, Reading
 from hwr.errors import InputError
 from hwr.language import record
-from hwr.language.confusions import Confusions, Source
-from hwr.language.costs import Costs
+from hwr.language.confusions import Confusions, Costs, CountedLines
 from hwr.language.lexicon import Lexicon
 from hwr.language.record import Origin
 from hwr.text import Alphabet
 
 ALPHABET = Alphabet("abc")
-SOURCE = Source("f00d", "valid", "beef", 2)
+SOURCE = CountedLines("f00d", "valid", "beef", 2)
 
 
 @dataclass(frozen=True)
@@ -41,9 +49,9 @@ class Said:
         return [Reading(self.text, self.confidence, spans, (self.confidence,) * length) for _ in lines]
 
 
-def search(counts: dict[str, int], costs: Costs | None = None, **settings: Any) -> Search:
+def search(counts: dict[str, int], costs: Costs | None = None, **settings: Any) -> WordCorrector:
     how = {"limit": 3.0, "share": 1.0, "frequency": 0.0, **settings}
-    return Search(index=Index.of(Lexicon(counts), 2), costs=costs or Costs.plain(), **how)
+    return WordCorrector(index=Index.of(Lexicon(counts), 2), costs=costs or Costs.plain(), **how)
 
 
 def corrected(text: str, counts: dict[str, int], *, sure: float = 1.0, confidence: float = 0.5) -> str:
@@ -172,7 +180,7 @@ def test_corrected_text_is_not_corrected_again(text: str) -> None:
 
 
 def test_spans_are_replaced_in_order() -> None:
-    assert replaced("one two three", [(0, 3), (8, 13)], str.upper) == "ONE two THREE"
+    assert replace_spans("one two three", [(0, 3), (8, 13)], str.upper) == "ONE two THREE"
 
 
 # what conf/decoder/lexicon.yaml describes
@@ -212,7 +220,9 @@ def test_lexicon_is_read_anew_when_its_file_has_changed(words: Path) -> None:
 
 
 def test_records_are_those_of_the_lexicon_and_of_the_base(words: Path) -> None:
-    own = record.write(words, Origin((), frozenset(), frozenset()), unit="word", order=1, symbols="aeflst")
+    own = record.write_record(
+        words, Origin((), frozenset(), frozenset()), unit="word", order=1, symbols="aeflst"
+    )
     decoder = lexicon_decoder(
         ALPHABET, base=Said("selt", records=("other",)), lexicon=str(words), confusions=None, **SETTINGS
     )
@@ -260,3 +270,115 @@ def test_base_is_nested_by_its_own_group() -> None:
 @pytest.mark.parametrize(("read", "true"), [("tovely", "lovely"), ("woved", "waved"), ("selt", "salt")])
 def test_english_words_are_mended_by_what_is_confused_in_real_handwriting(read: str, true: str) -> None:
     assert configured("decoder.lexicon=english").search(read) == true
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "written"),
+    [
+        ("selt", "salt", "salt"),
+        ("Selt", "salt", "Salt"),
+        ("SELT", "salt", "SALT"),
+        ("S", "salt", "Salt"),  # one letter: a beginning
+        ("Église", "étage", "Étage"),
+        ("SeLt", "salt", "SaLt"),  # letter by letter
+        ("SeLt", "slt", "SLt"),
+        ("sElt", "selfst", "sElfst"),  # new ones are lower case
+        ("STRAßE", "straße", "STRAßE"),  # a capital of two letters is none
+        ("12", "ab", "ab"),
+        ("Saint-Denis", "saint-denis", "Saint-Denis"),
+    ],
+)
+def test_text_is_written_in_the_case_of_a_word(word: str, text: str, written: str) -> None:
+    assert case_of(word)(text) == written
+
+
+@pytest.mark.parametrize(
+    ("word", "mixed"), [("salt", False), ("Salt", False), ("SALT", False), ("sAlt", True), ("SAlt", True)]
+)
+def test_mixed_is_neither_lower_nor_upper_nor_title_case(word: str, mixed: bool) -> None:
+    assert is_mixed(word) is mixed
+
+
+@given(st.text("abéßAÉİ'", min_size=1, max_size=6), st.text("abéß'", max_size=6))
+def test_letters_are_those_of_the_text(word: str, text: str) -> None:
+    assert case_of(word)(text).lower() == text
+
+
+@given(st.text("abéAÉ'", min_size=1, max_size=6))
+def test_word_keeps_its_case_when_it_is_its_own_text(word: str) -> None:
+    assert case_of(word)(word.lower()) == word
+
+
+SYMBOLS = "aé\0"  # and € outside
+SHORT_WORDS = st.text(SYMBOLS + "€", max_size=4)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Costs:
+    costs = draw(st.lists(st.floats(0.01, 2), min_size=15, max_size=15))
+    substitution = np.array(costs[6:]).reshape(3, 3)
+    np.fill_diagonal(substitution, 0.0)
+    return Costs(SYMBOLS, np.array(costs[:3]), np.array(costs[3:6]), substitution)
+
+
+def least(true: str, read: str, costs: Costs) -> float:
+    """Return the least cost over all ways to turn `true` into `read`."""
+    deletion, insertion, substitution = costs.padded
+    place = {symbol: n for n, symbol in enumerate(costs.symbols)}
+    ways = []
+    if true:
+        ways.append(deletion[place.get(true[0], 3)] + least(true[1:], read, costs))
+    if read:
+        ways.append(insertion[place.get(read[0], 3)] + least(true, read[1:], costs))
+    if true and read:
+        edit = 0.0 if true[0] == read[0] else substitution[place.get(true[0], 3), place.get(read[0], 3)]
+        ways.append(edit + least(true[1:], read[1:], costs))
+    return min(ways, default=0.0)
+
+
+@given(SHORT_WORDS, st.lists(SHORT_WORDS, max_size=3), tables())
+def test_distance_is_the_least_over_all_ways_to_edit(read: str, candidates: list[str], costs: Costs) -> None:
+    expected = [least(true, read, costs) for true in candidates]
+    assert weighted_distances(read, candidates, costs).tolist() == pytest.approx(expected)
+
+
+@given(st.text(max_size=8), st.lists(st.text(max_size=8)))
+def test_distance_is_that_of_levenshtein_when_every_edit_costs_1(read: str, candidates: list[str]) -> None:
+    found = weighted_distances(read, candidates, Costs.plain())
+    assert found.tolist() == pytest.approx([editdistance.eval(read, true) for true in candidates])
+
+
+def cheap(**own: tuple[int, ...]) -> Costs:
+    """Return costs of 1 over a and o, but 0.25 at one place of a table."""
+    made = {"deletion": np.ones(2), "insertion": np.ones(2), "substitution": 1 - np.eye(2)}
+    for name, place in own.items():
+        made[name][place] = 0.25
+    return Costs("ao", **made)
+
+
+def test_substitution_is_of_what_is_true_by_what_is_read() -> None:
+    costs = cheap(substitution=(0, 1))  # a is often read as o
+    assert weighted_distances("o", ["a"], costs).tolist() == [0.25]
+    assert weighted_distances("a", ["o"], costs).tolist() == [1.0]
+
+
+def test_deletion_is_of_a_character_that_is_true_and_not_read() -> None:
+    costs = cheap(deletion=(0,))  # a is often passed over
+    assert weighted_distances("", ["a"], costs).tolist() == [0.25]
+    assert weighted_distances("a", [""], costs).tolist() == [1.0]
+
+
+def test_insertion_is_of_a_character_that_is_read_and_not_true() -> None:
+    costs = cheap(insertion=(0,))  # an a is often seen where none is
+    assert weighted_distances("a", [""], costs).tolist() == [0.25]
+    assert weighted_distances("", ["a"], costs).tolist() == [1.0]
+
+
+def test_equal_characters_cost_nothing_where_no_symbols_are_known() -> None:
+    assert weighted_distances("€x", ["€x", "€y"], Costs.plain()).tolist() == [0.0, 1.0]
+
+
+def test_longer_candidates_do_not_change_the_distance_of_others() -> None:
+    costs = cheap(substitution=(0, 1))
+    alone = weighted_distances("ooa", ["aoa"], costs)
+    assert weighted_distances("ooa", ["aoa", "aaaaaaaaaa", ""], costs)[0] == alone[0] == 0.25

@@ -9,8 +9,8 @@ from flashlight.lib.text.dictionary import Dictionary
 
 from hwr.errors import InputError
 from hwr.language import arpa, ngrams
-from hwr.language.arpa import NgramModel, write
-from hwr.language.ngrams import of_lines, tokens
+from hwr.language.arpa import NgramModel, write_arpa
+from hwr.language.ngrams import estimate_ngrams, text_tokens
 
 LINES = ["le chat dort", "le chien dort", "la chatte dort bien", "le chat et la chatte"]
 OTHERS = [*LINES, "le chien", "ça chatouille", "", "un @ deux"]
@@ -44,7 +44,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def made(path: Path, unit: str, order: int = 3) -> NgramModel:
-    write(path, of_lines(LINES, unit=unit, order=order, min_count=2, symbols="é"))
+    write_arpa(path, estimate_ngrams(LINES, unit=unit, order=order, min_count=2, symbols="é"))
     return NgramModel.load(path)
 
 
@@ -88,7 +88,7 @@ def test_scores_and_perplexity_are_those_of_kenlm(
     total, count = 0.0, 0
     for line in OTHERS:
         state, sums = other.start(False), 0.0  # after <s>
-        for token in tokens(line, unit, known=model.words):
+        for token in text_tokens(line, unit, known=model.words):
             state, log10 = other.score(state, names.index(token if token in names else "<unk>"))
             sums += log10
             count += 1
@@ -107,7 +107,7 @@ def test_scores_are_those_of_kenlms_own_module(
     other = kenlm.Model(str(tmp_path / "model.arpa"))
     capfd.readouterr()
     for line in OTHERS:
-        log10 = other.score(" ".join(tokens(line, unit, known=model.words)))
+        log10 = other.score(" ".join(text_tokens(line, unit, known=model.words)))
         assert log10 * math.log(10) == pytest.approx(model.score(line), abs=1e-4), line
 
 
@@ -127,20 +127,22 @@ def test_model_knows_what_it_was_made_of(tmp_path: Path, unit: str, symbols: str
 
 
 def test_symbols_are_read_from_their_names(tmp_path: Path) -> None:
-    write(tmp_path / "m", of_lines(["a"], unit="character", order=2, min_count=1, symbols=" \u00a0<"))
+    write_arpa(
+        tmp_path / "m", estimate_ngrams(["a"], unit="character", order=2, min_count=1, symbols=" \u00a0<")
+    )
     assert NgramModel.load(tmp_path / "m").symbols == " <a\u00a0"
 
 
 def test_words_that_read_like_marks_are_spelt(tmp_path: Path) -> None:
     lines = ["<s> a </s>"] * 3
-    write(tmp_path / "m", of_lines(lines, unit="word", order=2, min_count=1, symbols=""))
+    write_arpa(tmp_path / "m", estimate_ngrams(lines, unit="word", order=2, min_count=1, symbols=""))
     model = NgramModel.load(tmp_path / "m")
     assert model.words == {"a"}
     assert model.symbols == " /<>as"
 
 
 def test_file_has_a_section_for_every_order(tmp_path: Path) -> None:
-    write(tmp_path / "m", of_lines(["a"], unit="character", order=2, min_count=1, symbols=""))
+    write_arpa(tmp_path / "m", estimate_ngrams(["a"], unit="character", order=2, min_count=1, symbols=""))
     # a and </s> have count 1 each: half is left to a, </s> and <unk>; and so it is of the bigrams.
     assert (tmp_path / "m").read_text(encoding="utf-8").split("\n") == [
         "\\data\\", "ngram 1=4", "ngram 2=2", "",
@@ -221,8 +223,8 @@ def test_order_that_kenlm_cannot_read_is_one_that_is_refused(
 ) -> None:
     """The limits in `ngrams.ORDERS` are KenLM's."""
     for order in (1, *ngrams.ORDERS, 7):
-        model = ngrams.estimate([list("abababab")], order=order, vocabulary=())
-        write(tmp_path / "m", model)
+        model = ngrams.estimate_from_tokens([list("abababab")], order=order, vocabulary=())
+        write_arpa(tmp_path / "m", model)
         if order in ngrams.ORDERS:
             KenLM(str(tmp_path / "m"), Dictionary(["a", "b"]))
         else:

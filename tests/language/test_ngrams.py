@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from hwr.errors import InputError
 from hwr.language import arpa, ngrams
-from hwr.language.ngrams import FALLBACK, Ngrams, character_tokens, estimate, known_words, of_lines, tokens
+from hwr.language.ngrams import (
+    FALLBACK,
+    Ngrams,
+    character_tokens,
+    estimate_from_tokens,
+    estimate_ngrams,
+    known_words,
+    text_tokens,
+)
 
 QUICK = settings(max_examples=40, deadline=None)
 # What `lmplz -o 2 --discount_fallback` of KenLM 0.3 makes of LINES, a character a token: log10 p, weight.
@@ -58,7 +66,7 @@ LMPLZ = """
 
 
 def characters(*lines: str, order: int, extra: str = "") -> Ngrams:
-    return estimate([list(line) for line in lines], order=order, vocabulary=extra)
+    return estimate_from_tokens([list(line) for line in lines], order=order, vocabulary=extra)
 
 
 def found(model: Ngrams) -> dict[str, tuple[float, float]]:
@@ -85,7 +93,7 @@ def found(model: Ngrams) -> dict[str, tuple[float, float]]:
     ],
 )
 def test_tokens_of_characters_are_the_characters(text: str, expected: list[str]) -> None:
-    assert tokens(text, "character") == expected
+    assert text_tokens(text, "character") == expected
 
 
 @pytest.mark.parametrize(
@@ -98,13 +106,13 @@ def test_tokens_of_characters_are_the_characters(text: str, expected: list[str])
     ],
 )
 def test_tokens_of_words_are_known_words_and_others_spelt(text: str, expected: list[str]) -> None:
-    assert tokens(text, "word", known={"le", "chat", "<c>é", "</c>"}) == expected
+    assert text_tokens(text, "word", known={"le", "chat", "<c>é", "</c>"}) == expected
 
 
 @given(st.text("ab<>/cs ", max_size=12), st.sets(st.text("ab<>/cs", min_size=1, max_size=4)))
 def test_tokens_of_words_give_back_the_words(text: str, known: set[str]) -> None:
     read, open_word = [], ""
-    for token in tokens(text, "word", known=known):
+    for token in text_tokens(text, "word", known=known):
         if token.startswith("<c>"):
             open_word += token[3:]
         else:
@@ -163,7 +171,9 @@ def test_discounts_fall_back_when_counts_are_missing(lines: tuple[str, ...]) -> 
 def test_probabilities_are_those_of_another_estimator() -> None:
     rows = [line.split(" ") for line in LMPLZ.strip().split("\n")]
     expected = {" ".join(name for name in row[1:] if name[0] != "-"): float(row[0]) for row in rows}
-    model = found(estimate([tokens(line, "character") for line in LINES], order=2, vocabulary=()))
+    model = found(
+        estimate_from_tokens([text_tokens(line, "character") for line in LINES], order=2, vocabulary=())
+    )
     assert model.keys() == {*expected, "<s>"}
     assert {name: math.log10(model[name][0]) for name in expected} == pytest.approx(expected, abs=1e-6)
     weights = {row[1]: float(row[2]) for row in rows if row[-1][0] == "-" and len(row) == 3}
@@ -179,7 +189,7 @@ def test_characters_that_the_text_lacks_are_as_probable_as_an_unknown_one() -> N
 
 
 def test_vocabulary_of_words_spells_all_characters() -> None:
-    model = of_lines(["le le chat"], unit="word", order=2, min_count=2, symbols="é ")
+    model = estimate_ngrams(["le le chat"], unit="word", order=2, min_count=2, symbols="é ")
     assert set(model.vocabulary) == {
         "le", "<unk>", "<s>", "</s>", "</c>", *(f"<c>{character}" for character in "lechaté"),
     }  # fmt: skip
@@ -215,8 +225,10 @@ def test_probabilities_after_any_context_sum_to_one(
     known = known_words(lines, min_count=2)
     extra = character_tokens("abéz<", unit)
     path = tmp_path_factory.getbasetemp() / "model.arpa"
-    made = estimate([tokens(line, unit, known=known) for line in lines], order=order, vocabulary=extra)
-    arpa.write(path, made)
+    made = estimate_from_tokens(
+        [text_tokens(line, unit, known=known) for line in lines], order=order, vocabulary=extra
+    )
+    arpa.write_arpa(path, made)
     model = arpa.NgramModel.load(path)
     possible = [place for token, place in model.vocabulary.items() if token != "<s>"]
     contexts = {"", *(gram[-(order - 1) :] for gram in model.probabilities if order > 1)}
@@ -239,17 +251,17 @@ def test_probabilities_after_any_context_sum_to_one(
 )
 def test_model_is_refused_that_there_is_none_of(unit: str, order: int, said: str) -> None:
     with pytest.raises(InputError, match=f"^{said}$"):
-        of_lines(["a"], unit=unit, order=order, min_count=1, symbols="")
+        estimate_ngrams(["a"], unit=unit, order=order, min_count=1, symbols="")
 
 
 @pytest.mark.parametrize("lines", [[], [""], ["", " "]])
 def test_text_is_refused_when_it_is_empty(lines: list[str]) -> None:
     with pytest.raises(InputError, match=r"^the text is empty; give lines"):
-        of_lines(lines, unit="word", order=2, min_count=1, symbols="abc")
+        estimate_ngrams(lines, unit="word", order=2, min_count=1, symbols="abc")
 
 
 def test_orders_are_empty_when_no_line_is_that_long(tmp_path: Path) -> None:
-    made = of_lines(["ab"], unit="character", order=6, min_count=1, symbols="")
-    arpa.write(tmp_path / "model.arpa", made)
+    made = estimate_ngrams(["ab"], unit="character", order=6, min_count=1, symbols="")
+    arpa.write_arpa(tmp_path / "model.arpa", made)
     assert [len(grams.tokens) for grams in made.orders] == [5, 3, 2, 1, 0, 0]
     assert arpa.NgramModel.load(tmp_path / "model.arpa").order == 6

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwr.errors import InputError
-from hwr.language.confusions import Confusions, Pair, Source
+from hwr.language.confusions import Confusions, CountedLines, Pair
 from hwr.language.noise import Noise, Recogniser
 
 PLAIN = Noise(strength=1.0, spread=0.0, bursts=0.0, clean=0.0, most=1.0, smoothing=0.0)
-SOURCE = Source("f", "valid", "w", 1)
+SOURCE = CountedLines("f", "valid", "w", 1)
 
 
 def counted(**changes: int) -> Confusions:

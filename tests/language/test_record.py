@@ -4,15 +4,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hwr.errors import InputError
 from hwr.language import record
-from hwr.language.record import LEAST_LENGTH, Origin, Record, Source, refuse_seen, write
+from hwr.language.record import (
+    LEAST_LENGTH,
+    Origin,
+    TextRecord,
+    TextSource,
+    refuse_seen,
+    replacing,
+    write_record,
+)
 
-DATA = Source("alto", "f" * 64, "train", 2)
-FILE = Source("novel.txt", "0" * 64, "", 2)
+DATA = TextSource("alto", "f" * 64, "train", 2)
+FILE = TextSource("novel.txt", "0" * 64, "", 2)
 TRAINED = {"p1/l1": "La tête de la bête", "p1/l2": "2"}
 LONG = "a line of twenty characters and more, number "
 
@@ -21,7 +30,7 @@ LONG = "a line of twenty characters and more, number "
 class Reader:
     """A decoder with models, as far as records go."""
 
-    records: tuple[Record, ...]
+    records: tuple[TextRecord, ...]
 
 
 @pytest.fixture
@@ -31,8 +40,8 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def recorded(path: Path, origin: Origin) -> Record:
-    return write(path, origin, unit="character", order=6, symbols=" ab\\é")
+def recorded(path: Path, origin: Origin) -> TextRecord:
+    return write_record(path, origin, unit="character", order=6, symbols=" ab\\é")
 
 
 def refusal(path: Path, origin: Origin, lines: Mapping[str, str], fingerprint: str = "") -> str:
@@ -46,7 +55,7 @@ def refusal(path: Path, origin: Origin, lines: Mapping[str, str], fingerprint: s
 
 def test_record_is_read_back_as_it_was_written(model: Path) -> None:
     origin = Origin.of_data(DATA, TRAINED) + Origin.of_file(FILE, [LONG + "1", "short"])
-    assert recorded(model, origin) == Record.load(model)
+    assert recorded(model, origin) == TextRecord.load(model)
 
 
 def test_record_holds_no_text(model: Path) -> None:
@@ -114,11 +123,17 @@ def test_all_records_of_a_decoder_count(tmp_path: Path) -> None:
 
 
 def test_decoder_without_models_is_taken() -> None:
-    refuse_seen(object(), {"l1": LONG}, DATA.sha256)
+    refuse_seen(Reader(()), {"l1": LONG}, DATA.sha256)
+
+
+def test_decoder_that_does_not_tell_its_records_is_not_taken() -> None:
+    untold: Any = object()
+    with pytest.raises(AttributeError, match="records"):
+        refuse_seen(untold, {"l1": LONG}, DATA.sha256)
 
 
 def test_shared_lines_are_the_long_ones() -> None:
-    assert record.shared([LONG + "1", LONG + "2", "2"], [LONG + "2", LONG + "3", "2"]) == {LONG + "2"}
+    assert record.shared_texts([LONG + "1", LONG + "2", "2"], [LONG + "2", LONG + "3", "2"]) == {LONG + "2"}
 
 
 # what is refused
@@ -128,7 +143,7 @@ def test_record_is_refused_when_it_is_missing(model: Path) -> None:
     with pytest.raises(
         InputError, match=r"model\.arpa: its record model\.json is missing; make it anew with"
     ):
-        Record.load(model)
+        TextRecord.load(model)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +153,7 @@ def test_record_is_refused_when_it_is_missing(model: Path) -> None:
 def test_record_is_refused_when_it_is_damaged(model: Path, text: str) -> None:
     model.with_suffix(".json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"model\.json: damaged; make it anew with python -m hwr"):
-        Record.load(model)
+        TextRecord.load(model)
 
 
 @pytest.mark.parametrize(
@@ -151,18 +166,47 @@ def test_record_is_refused_when_a_value_is_of_another_kind(model: Path, key: str
     said = json.loads(beside.read_text(encoding="utf-8"))
     beside.write_text(json.dumps({**said, key: value}), encoding="utf-8")
     with pytest.raises(InputError, match=r"model\.json: damaged"):
-        Record.load(model)
+        TextRecord.load(model)
 
 
 def test_record_is_refused_when_the_model_has_changed(model: Path) -> None:
     recorded(model, Origin.of_data(DATA, TRAINED))
     model.write_text("another model", encoding="utf-8")
     with pytest.raises(InputError, match=r"model\.arpa: changed since model\.json was written; make it anew"):
-        Record.load(model)
+        TextRecord.load(model)
 
 
 def test_record_is_refused_when_the_model_is_gone(model: Path) -> None:
     recorded(model, Origin.of_data(DATA, TRAINED))
     model.unlink()
     with pytest.raises(InputError, match=r"model\.arpa: cannot be read \(No such file or directory\)"):
-        Record.load(model)
+        TextRecord.load(model)
+
+
+def test_file_takes_its_place_when_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "model.arpa"
+    with replacing(path) as file:
+        file.write("été\n")
+        assert not path.exists()
+    assert path.read_bytes() == "été\n".encode()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_file_stays_what_it_was_when_writing_ends_early(tmp_path: Path) -> None:
+    path = tmp_path / "model.arpa"
+    path.write_text("old", encoding="utf-8")
+    with pytest.raises(InputError, match=r"^stopped$"), replacing(path) as file:
+        file.write("new")
+        raise InputError("stopped")
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["file/model.arpa", "folder"])
+def test_file_is_refused_when_it_cannot_be_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=rf"{name}: cannot be written \(.*\); name another file"):  # noqa: SIM117
+        with replacing(tmp_path / name) as file:
+            file.write("new")
+    assert not list(tmp_path.glob(".*"))

@@ -7,9 +7,8 @@ from hwr.config.compose import StoreConfig
 from hwr.decoding.denoise import DenoiseDecoder, Ranking
 from hwr.decoding.reading import Decoder
 from hwr.errors import InputError
-from hwr.language import files
 from hwr.language.arpa import NgramModel
-from hwr.language.record import Record
+from hwr.language.record import MODEL, TextRecord, find_language_file
 from hwr.stages.build import find_weights
 from hwr.stages.denoiser.model import TextDenoiser, load_text_denoiser
 from hwr.stages.recipe import device_context
@@ -46,11 +45,11 @@ def denoise_decoder(
             f"decoder.weights={weights}: the denoiser does not know {missing!r} that the recogniser writes; "
             "train one on texts that hold them, or choose another"
         )
-    records = tuple(getattr(base, "records", ()))
+    records = base.records
     if model is None:
         return DenoiseDecoder(alphabet, base, network, None, ranking, records)
-    path = files.find(model, files.MODEL)
-    records = (*records, Record.load(path))
+    path = find_language_file(model, MODEL)
+    records = (*records, TextRecord.load(path))
     return DenoiseDecoder(alphabet, base, network, _model(path, path.stat().st_mtime_ns), ranking, records)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hwr import weights
 from hwr.data.batches.texts import LENGTH_STEP, Sampling, read, rounded, written
-from hwr.decoding.denoise import Classes, like_length, search
+from hwr.decoding.denoise import Classes, like_length, search_rewritings
 from hwr.networks.transformer import HIDDEN, POINTER_SLOPE, STEEPER, Memory, Transformer, slopes
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.kind import Model
@@ -76,7 +76,7 @@ class TextDenoiser:
 
     def greedy(self, texts: Sequence[str]) -> list[str]:
         """Return each text rewritten along the most probable characters."""
-        found = search(self, texts, width=1, growth=GROWTH)
+        found = search_rewritings(self, texts, width=1, growth=GROWTH)
         return [next(iter(one)) for one in found]
 
 

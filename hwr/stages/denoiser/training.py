@@ -10,7 +10,7 @@ from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.language.confusions import Confusions
 from hwr.language.noise import Noise, Recogniser
-from hwr.language.record import shared
+from hwr.language.record import shared_texts
 from hwr.losses import TextLoss
 from hwr.pictures import cards
 from hwr.scoring import edits
@@ -62,7 +62,7 @@ def extra_texts(files: Sequence[str], pages: Sequence[Page]) -> list[Passage]:
     found = []
     for file in files:
         texts = [nfc(text) for text in _read(Path(file)).splitlines()]
-        known = shared(texts, held)
+        known = shared_texts(texts, held)
         own = ["" if text in known else text for text in texts]
         found += passages_of([f"{file}:{number}" for number in range(1, len(own) + 1)], own)
     return found

@@ -15,7 +15,7 @@ from hwr.decoding.denoise import DenoiseDecoder
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.errors import InputError
 from hwr.language import arpa, record
-from hwr.language.ngrams import of_lines
+from hwr.language.ngrams import estimate_ngrams
 from hwr.stages import build
 from hwr.stages.denoiser.decoder import denoise_decoder
 from hwr.text import Alphabet
@@ -45,9 +45,9 @@ def decoder(found: Path, alphabet: Alphabet = ALPHABET, **changes: Any) -> Denoi
 def language_model(folder: Path, *lines: str) -> Path:
     """Write a model of characters and its record."""
     path = folder / "model.arpa"
-    arpa.write(path, of_lines(lines, unit="character", order=2, min_count=1, symbols="c"))
-    origin = record.Origin.of_file(record.Source("text.txt", "", "", len(lines)), lines)
-    record.write(path, origin, unit="character", order=2, symbols=ALPHABET.symbols)
+    arpa.write_arpa(path, estimate_ngrams(lines, unit="character", order=2, min_count=1, symbols="c"))
+    origin = record.Origin.of_file(record.TextSource("text.txt", "", "", len(lines)), lines)
+    record.write_record(path, origin, unit="character", order=2, symbols=ALPHABET.symbols)
     return path
 
 

@@ -9,8 +9,8 @@ import pytest
 from mxnet import autograd, gluon
 
 from hwr.data.batches.texts import Passage, Sampling
-from hwr.decoding.denoise import search
-from hwr.language.confusions import Confusions, Source
+from hwr.decoding.denoise import search_rewritings
+from hwr.language.confusions import Confusions, CountedLines
 from hwr.language.noise import Noise, Recogniser
 from hwr.losses import TextLoss
 from hwr.networks.transformer import Transformer
@@ -20,7 +20,7 @@ from hwr.text import Alphabet
 ALPHABET = Alphabet(" abcde")
 NOISE = Noise(strength=1.0, spread=0.0, bursts=0.0, clean=0.0, most=1.0, smoothing=0.0)
 CONFUSIONS = Confusions(
-    {("a", "a"): 2, ("a", "e"): 1, ("c", "c"): 1, ("b", "b"): 1}, Source("f", "valid", "w", 1)
+    {("a", "a"): 2, ("a", "e"): 1, ("c", "c"): 1, ("b", "b"): 1}, CountedLines("f", "valid", "w", 1)
 )
 TEXTS = ["a", "cab bead", "e", "dabbed a cab", "bed", "a cab"]
 
@@ -65,17 +65,17 @@ def stage(*, noise: Noise = NOISE) -> DenoiserStage:
 @pytest.mark.parametrize("width", [1, 3])
 def test_text_written_step_by_step_is_as_probable_as_at_once(width: int) -> None:
     own, texts = denoiser(alphabet=Alphabet("abcde")), ["a", "bead", "cabba", "dead", "bedcabe"]
-    for text, found in zip(texts, search(own, texts, width=width, growth=3), strict=True):
+    for text, found in zip(texts, search_rewritings(own, texts, width=width, growth=3), strict=True):
         scores = own.log_probs([text] * len(found), list(found))
         assert list(found.values()) == pytest.approx(scores, abs=1e-4)
 
 
 def test_text_is_rewritten_the_same_alone_in_a_batch_and_in_another_order() -> None:
     own = denoiser(batch_size=32)
-    together = dict(zip(TEXTS, search(own, TEXTS, width=3, growth=3), strict=True))
-    backwards = dict(zip(TEXTS[::-1], search(own, TEXTS[::-1], width=3, growth=3), strict=True))
+    together = dict(zip(TEXTS, search_rewritings(own, TEXTS, width=3, growth=3), strict=True))
+    backwards = dict(zip(TEXTS[::-1], search_rewritings(own, TEXTS[::-1], width=3, growth=3), strict=True))
     for text in TEXTS:
-        (alone,) = search(own, [text], width=3, growth=3)
+        (alone,) = search_rewritings(own, [text], width=3, growth=3)
         assert together[text] == pytest.approx(alone, abs=1e-4)
         assert backwards[text] == pytest.approx(alone, abs=1e-4)
 

@@ -10,7 +10,7 @@ from hwr import weights
 from hwr.config.compose import Composed, TrainConfig, composed
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
-from hwr.language.confusions import Confusions, Pair, Source
+from hwr.language.confusions import Confusions, CountedLines, Pair
 from hwr.stages import kind
 from hwr.stages.denoiser import training as denoiser
 from hwr.tracking import Store
@@ -25,7 +25,7 @@ LONG = "a line of more than twenty characters"
 
 def written(path: Path, counts: dict[Pair, int]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(Confusions(counts, Source("f", "valid", "w", 1)).to_json(), encoding="utf-8")
+    path.write_text(Confusions(counts, CountedLines("f", "valid", "w", 1)).to_json(), encoding="utf-8")
     return path
 
 
