@@ -3,7 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
-from hwr.config.compose import EvaluateConfig, clear_errors, typed
+from hwr.config.compose import typed
+from hwr.config.messages import clear_errors
+from hwr.config.roots import EvaluateConfig
 
 
 @hydra.main(config_path="conf", config_name="evaluate", version_base="1.3")

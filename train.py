@@ -3,7 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
-from hwr.config.compose import TrainConfig, clear_errors, typed
+from hwr.config.compose import typed
+from hwr.config.messages import clear_errors
+from hwr.config.roots import TrainConfig
 from hwr.runs.hydra_callback import sweep_ended
 
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hwr.config.compose import TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import TrainConfig
 from hwr.runs import train
 from hwr.tracking import Run
 from hwr.tracking.delivery import Delivery

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from hwr.config.compose import clear_errors
+from hwr.config.messages import clear_errors
 from hwr.errors import InputError
 
 USAGE = """usage: python -m hwr COMMAND …

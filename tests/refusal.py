@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hwr.config.compose import clear_errors
+from hwr.config.messages import clear_errors
 
 
 def refused(capsys: pytest.CaptureFixture[str], call: Callable[[], object]) -> str:

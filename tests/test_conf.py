@@ -10,9 +10,10 @@ from omegaconf import OmegaConf
 
 from hwr.commands import confusion, language_model
 from hwr.comparison import compare
-from hwr.config.compose import (
+from hwr.config.compose import Composed, composed, stored
+from hwr.config.locations import CONF, ROOT
+from hwr.config.roots import (
     CompareConfig,
-    Composed,
     ConfusionConfig,
     DecodersConfig,
     EvaluateConfig,
@@ -22,10 +23,7 @@ from hwr.config.compose import (
     TrainConfig,
     TranscribeConfig,
     TuneConfig,
-    composed,
-    stored,
 )
-from hwr.config.locations import CONF, ROOT
 from hwr.decoding.build import check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import decoders as board
@@ -137,7 +135,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
     ("root", "override", "said"),
     [
         ("train", "network.hidden=wide", "network.hidden='wide' is not a whole number"),
-        ("train", "network.channels=[16,x]", "network.channels=.* is not a list with a whole number each"),
+        ("train", "network.channels=[16,x]", "network.channels.1='x' is not a whole number"),
         ("train", "network.blocks=3", "network.blocks=3 is not a list"),
         ("train", "augmentation.shear=steep", "augmentation.shear='steep' is not a number"),
         ("train", "augmentation.shear=7", "augmentation.shear=7.0 is not between 0 and 1"),
@@ -154,7 +152,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train", "stage.crop.height=2", "height 2 is too small"),
         ("train", "stage.crop.mask=1", "stage.crop.mask=1 is not true or false"),
         ("train", "data.seed=x", "data.seed='x' is not a whole number"),
-        ("train", "data.pages.train=many", "data.pages=.* is not a mapping to a whole number each"),
+        ("train", "data.pages.train=many", "data.pages.train='many' is not a whole number"),
         ("train", "data.exclude.types=consent", "data.exclude.types='consent' is not"),
         ("train", "data.source=alpo", "data source 'alpo' is unknown"),
         ("train", "inspect.policy.empty_text=burn", "inspect.policy.empty_text=burn is unknown"),
@@ -165,7 +163,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train", "monitor=valid/cre", "monitor=valid/cre: no such metric; use one of valid/cer, valid/wer"),
         ("train", "device=tpu", "device=tpu: use cpu, gpu or gpu:N"),
         ("train stage=paragraph", "stage.size=[384]", r"page image size \[384\] does not fit"),
-        ("train stage=paragraph", "stage.size=[384,x]", "stage.size=.* is not a list with a whole"),
+        ("train stage=paragraph", "stage.size=[384,x]", "stage.size.1='x' is not a whole number"),
         ("train stage=paragraph", "stage.normalise=1", "stage.normalise=1 is not true or false"),
         ("train stage=paragraph", "stage.growth=2", "stage.growth=2.0 is not between 0 and 1"),
         ("train stage=paragraph", "augmentation.erase=7", "augmentation.erase=7.0 is not between 0 and 1"),
@@ -176,7 +174,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
             "train stage=paragraph", "monitor=valid/cer",
             "monitor=valid/cer: no such metric; use one of valid/iou_error",
         ),
-        ("train stage=segmentation", "stage.unit=page", "stage.unit=page: unknown; use one of line, word"),
+        ("train stage=segmentation", "stage.unit=page", "stage.unit='page' is not possible; it must be one of line, word"),
         ("train stage=segmentation", "stage.growth=-0.1", "stage.growth=-0.1 is not between 0 and 1"),
         ("train stage=segmentation", "stage.min_c=high", "stage.min_c='high' is not a number"),
         ("train stage=segmentation", "stage.topk=1.5", "stage.topk=1.5 is not a whole number"),
@@ -187,7 +185,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
             "no such metric; use one of valid/f1_error, valid/f1_75_error, valid/iou_error",
         ),
         ("train stage=denoiser", "stage.confusions=3", "stage.confusions=3 is not a text"),
-        ("train stage=denoiser", "stage.texts=[3]", r"stage.texts=\[3\] is not a list with a text each"),
+        ("train stage=denoiser", "stage.texts=[3]", "stage.texts.0=3 is not a text"),
         ("train stage=denoiser", "stage.windows=2", "stage.windows=2.0 is not between 0 and 1; it is"),
         ("train stage=denoiser", "stage.repeats=0", "stage.repeats=0, stage.longest=160; both must be 1 or"),
         ("train stage=denoiser", "augmentation.clean=2", "augmentation.clean=2.0 is not between 0 and 1"),
@@ -202,11 +200,11 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("evaluate decoder=denoise", "decoder.weights=null", "decoder.weights=None is not a text"),
         ("evaluate", "target=words", "target=words: unknown; use one of paragraph, segmentation, line, "),
         ("transcribe", "device=tpu", "device=tpu: use cpu, gpu or gpu:N"),
-        ("transcribe", "seams=maybe", "seams=maybe is not true or false"),
+        ("transcribe", "seams=maybe", "seams='maybe' is not true or false"),
         ("transcribe", "overlay_width=10", "overlay_width=10 is not possible; it must be 100 or more"),
         ("transcribe", "decoder._target_=os.system", "decoder._target_=os.system: not a part of hwr"),
         ("tune", "split=test", "split=test: numbers chosen on the test split would fit what they are judged"),
-        ("tune", "search=random", "search=random is not possible; it must be one of coordinate, grid"),
+        ("tune", "search=random", "search='random' is not possible; it must be one of coordinate, grid"),
         ("tune", "space.width=50", r"space.width=50: not a list of values; write \[1,2\]"),
         ("tune", "space.width=[]", r"space.width=\[\]: not a list of values"),
         ("tune", "space.width=[wide]", "decoder.width='wide' is not a whole number"),
@@ -226,7 +224,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("search", "sampler.startup=x", "sampler.startup='x' is not a whole number"),
         ("search", "sampler._target_=os.system", "sampler._target_=os.system: not a part of hwr"),
         ("search", "pruner.warmup=x", "pruner.warmup='x' is not a whole number"),
-        ("search", "space.lr.low=x", "space.lr.low='x' is not a whole number or a number"),
+        ("search", "space.lr.low=x", "space.lr.low='x' is not a whole number"),
         ("search", "space.lr.low=1", "space.lr: "),
         ("search", "~space.lr.high", "space.lr.high is not set"),
         ("evaluate", "resampling.resamples=x", "resampling.resamples='x' is not a whole number"),

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from hwr import tracking
-from hwr.config.compose import EvaluateConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import EvaluateConfig
 from hwr.evaluation import targets
 from tests.alto_folder import write_folder
 from tests.refusal import refused

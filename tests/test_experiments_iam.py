@@ -8,7 +8,8 @@ import pytest
 from mxnet import autograd, gluon
 
 from hwr.config.bind import make, target
-from hwr.config.compose import Composed, TrainConfig, composed
+from hwr.config.compose import Composed, composed
+from hwr.config.roots import TrainConfig
 from hwr.losses import IouLoss, MseLoss
 from hwr.networks.cost import cost
 from hwr.stages.build import Training, build_training

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from hwr import tracking
-from hwr.config.compose import StoreConfig, TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.runs import train
 from hwr.stages import build
 from hwr.training import checkpoint

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from hwr.config.compose import CompareConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import CompareConfig
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwr.config.compose import ConfusionConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import ConfusionConfig
 from hwr.errors import InputError
 from hwr.language.confusions import Confusions, Costs
 from hwr.language.record import replacing

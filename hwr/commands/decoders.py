@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from hwr.config.compose import DecodersConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import DecodersConfig
 
 
 def run(overrides: Sequence[str]) -> None:

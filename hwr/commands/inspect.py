@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwr.config.compose import InspectConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import InspectConfig
 from hwr.errors import InputError
 
 

@@ -9,7 +9,8 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
-from hwr.config.compose import LanguageModelConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import LanguageModelConfig
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
 from hwr.data.sources.files import read_text

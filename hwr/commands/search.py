@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from hwr.config.compose import SearchConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import SearchConfig
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwr.config.compose import TranscribeConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import TranscribeConfig
 
 
 def run(arguments: Sequence[str]) -> None:

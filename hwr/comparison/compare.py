@@ -12,7 +12,8 @@ from hwr.comparison import changes, page, paired, recorded, terminal
 from hwr.comparison.recorded import Recorded
 from hwr.comparison.tables import Comparison, data, differing, parameters, sentences
 from hwr.config.bind import make
-from hwr.config.compose import CompareConfig, Composed
+from hwr.config.compose import Composed
+from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
 from hwr.pictures import cards
 from hwr.scoring.sclite import Scorer

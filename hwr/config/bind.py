@@ -1,14 +1,18 @@
-"""The settings of a node, bound to the signature of what they configure; knows no file and no key."""
+"""Settings become arguments of what they configure, checked by pydantic against its signature."""
 
-import difflib
 import inspect
-import types
+import json
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeVar
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import NotRequired, Required, TypedDict
+
+from hwr.config.messages import refusal
 from hwr.errors import InputError
 
 Made = TypeVar("Made")
@@ -16,20 +20,21 @@ Made = TypeVar("Made")
 # Where parts went that older weights and runs name.
 MOVED = {"hwr.denoising.denoise_decoder": "hwr.stages.denoiser.decoder.denoise_decoder"}
 
-_NAMES = {
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-    str: "a text",
-    types.NoneType: "null",
-}
+
+def parse_root(root: type[Made], values: Mapping[str, Any]) -> Made:
+    """Return a typed root; raise InputError for a key that is unknown, missing or out of range."""
+    try:
+        return TypeAdapter(root).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        known = [field.name for field in fields(root)]  # type: ignore[arg-type]  # every root is a dataclass
+        raise InputError(refusal(error, values, "", known)) from None
 
 
 def make(maker: Callable[..., Made], settings: Mapping[str, Any], where: str, **given: Any) -> Made:
     """Call `maker` with the settings of the node `where` and what is `given`; InputError if it refuses."""
     bound = bind(maker, settings, where, given)
     for key, hint in _hints(maker).items():
-        if key in bound and inspect.isclass(hint) and is_dataclass(hint) and isinstance(bound[key], Mapping):
+        if key in bound and _is_node(hint):
             bound[key] = make(hint, bound[key], f"{where}.{key}")
     try:
         return maker(**bound, **given)
@@ -46,17 +51,13 @@ def bind(
 
     Raises InputError for a key that is unknown, missing or of another type.
     """
-    settings = {key: value for key, value in settings.items() if key != "_target_"}
-    parameters = inspect.signature(maker).parameters
-    known = [n for n, p in parameters.items() if n not in given and p.kind is not p.VAR_KEYWORD]
-    for key in settings:
-        if key not in known:
-            raise InputError(no_such_key(f"{where}.{key}", known))
-    for key in known:
-        if key not in settings and parameters[key].default is inspect.Parameter.empty:
-            raise InputError(f"{where}.{key} is not set; give it on the command line or in its YAML")
-    hints = _hints(maker)
-    return {key: _checked(value, hints.get(key, Any), f"{where}.{key}") for key, value in settings.items()}
+    own = {key: value for key, value in settings.items() if key != "_target_"}
+    known, adapter = _signature(maker, frozenset(given))
+    try:
+        bound: dict[str, Any] = adapter.validate_json(json.dumps(own), strict=True)
+    except ValidationError as error:
+        raise InputError(refusal(error, own, where, known)) from None
+    return bound
 
 
 def texts(settings: Any, key: str) -> Iterator[tuple[str, str]]:
@@ -82,17 +83,19 @@ def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
         raise InputError(f"{where}._target_={name}: there is no such thing") from None
 
 
-def no_such_key(key: str, known: Sequence[str]) -> str:
-    """Return the line that refuses `key` (a.b.c), with the keys `known` in its node."""
-    parent, _, name = key.rpartition(".")
-    remedy = f"known are {', '.join(known)}" if parent else "see --cfg job for all keys"
-    return f"{key}: no such key{suggestion(name, known)}; {remedy}"
-
-
-def suggestion(key: str, known: Sequence[str]) -> str:
-    """Return which of the `known` names `key` may mean, to follow it in a message; nothing where none is."""
-    close = difflib.get_close_matches(key, list(dict.fromkeys(known)), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+@lru_cache(maxsize=256)
+def _signature(maker: Callable[..., Any], given: frozenset[str]) -> tuple[list[str], TypeAdapter[Any]]:
+    """Return the keys that a node of `maker` has, and what checks their values."""
+    parameters, hints = inspect.signature(maker).parameters, _hints(maker)
+    keys: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        if name not in given and parameter.kind is not parameter.VAR_KEYWORD:
+            hint = hints.get(name, Any)
+            hint = dict[str, Any] if _is_node(hint) else hint
+            keys[name] = Required[hint] if parameter.default is parameter.empty else NotRequired[hint]
+    node = TypedDict("node", keys)  # type: ignore[misc]  # its keys are known at run time alone
+    strict = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+    return list(keys), TypeAdapter(with_config(strict)(node))
 
 
 def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
@@ -103,43 +106,6 @@ def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _checked(value: Any, hint: Any, name: str) -> Any:
-    """Return `value` as the type that `hint` asks for; raise InputError where it is of another."""
-    if not _fits(value, hint):
-        raise InputError(f"{name}={value!r} is not {_named(hint)}")
-    options = _options(hint)
-    return float(value) if type(value) is int and float in options and int not in options else value
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Tell whether a value of a YAML file is of the type `hint`; what no YAML file can hold fits anything."""
-    kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if kind in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in inner)
-    if kind in _NAMES:
-        return type(value) is kind or (kind is float and type(value) is int)
-    if not inspect.isclass(kind) or not inner:
-        return True
-    if issubclass(kind, Mapping):
-        return isinstance(value, Mapping) and all(_fits(v, inner[1]) for v in value.values())
-    if issubclass(kind, Collection):
-        return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
-    return True
-
-
-def _named(hint: Any) -> str:
-    """Return how a user would call a type."""
-    inner = typing.get_args(hint)
-    if len(_options(hint)) > 1:
-        return " or ".join(_named(option) for option in inner)
-    if inner and issubclass(typing.get_origin(hint), Mapping):
-        return f"a mapping to {_named(inner[1])} each"
-    return (
-        f"a list with {_named(inner[0])} each"
-        if inner
-        else _NAMES.get(hint, getattr(hint, "__name__", str(hint)))
-    )
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+def _is_node(hint: Any) -> bool:
+    """Tell whether a parameter is constructed from a node of its own."""
+    return inspect.isclass(hint) and is_dataclass(hint)

@@ -1,14 +1,14 @@
 """Lines left out by their type or their text; pages stay, for a page without lines is still a page."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hwr.data.records import Page
 from hwr.errors import InputError
 
 
-def exclude(pages: Iterable[Page], types: Collection[str] = (), pattern: str = "") -> list[Page]:
+def exclude(pages: Iterable[Page], types: Sequence[str] = (), pattern: str = "") -> list[Page]:
     """Return the pages without lines of one of the `types` and without lines whose text holds `pattern`.
 
     An empty `pattern` excludes nothing. Raise InputError when it is not a regular expression.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwr.config.compose import EvaluateConfig
+from hwr.config.roots import EvaluateConfig
 from hwr.data.batches.boxes import BoxSet
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from hwr import runtime, tracking
 from hwr.config.bind import make
-from hwr.config.compose import Composed, DecodersConfig
+from hwr.config.compose import Composed
+from hwr.config.roots import DecodersConfig
 from hwr.decoding.build import build_decoder, check_decoder
 from hwr.decoding.reading import Decoder, Reading
 from hwr.errors import InputError

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hwr.config.bind import MOVED
-from hwr.config.compose import EvaluateConfig
+from hwr.config.roots import EvaluateConfig
 from hwr.decoding.build import build_decoder
 from hwr.decoding.denoise import DenoiseDecoder
 from hwr.errors import InputError

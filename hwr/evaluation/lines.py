@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hwr.config.bind import make
-from hwr.config.compose import EvaluateConfig, LinesConfig
+from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data import inspection
 from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hwr.config.bind import make
-from hwr.config.compose import EvaluateConfig
+from hwr.config.roots import EvaluateConfig
 from hwr.data.batches.boxes import area_of
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hwr import weights
-from hwr.config.compose import EvaluateConfig
+from hwr.config.roots import EvaluateConfig
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
 from hwr.errors import InputError

@@ -4,8 +4,9 @@ from importlib import metadata
 from pathlib import Path
 
 from hwr import runtime, tracking
-from hwr.config.bind import no_such_key
-from hwr.config.compose import Composed, EvaluateConfig
+from hwr.config.compose import Composed
+from hwr.config.messages import no_such_key
+from hwr.config.roots import EvaluateConfig
 from hwr.errors import InputError
 from hwr.evaluation import boxes, denoiser, lines, page, publish, stage
 from hwr.evaluation import task as common

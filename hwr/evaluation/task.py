@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from hwr import runtime, tracking
-from hwr.config.compose import Composed, EvaluateConfig, LinesConfig
+from hwr.config.compose import Composed
+from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.stages.build import find_weights

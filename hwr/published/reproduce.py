@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hwr import runtime, tracking, weights
-from hwr.config.compose import Composed, DecodersConfig, EvaluateConfig, TrainConfig, composed, stored
+from hwr.config.compose import Composed, composed, stored
+from hwr.config.roots import DecodersConfig, EvaluateConfig, TrainConfig
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
 from hwr.published.figures import KEPT, LOSS, Outcome, elsewhere, held, score_figures

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hwr.config.bind import texts
-from hwr.config.compose import Composed, TrainConfig, stored
+from hwr.config.compose import Composed, stored
 from hwr.config.locations import EXPERIMENTS
+from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
 from hwr.files import held, sha256
 from hwr.training.state_files import newest, write_whole

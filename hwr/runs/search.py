@@ -21,7 +21,9 @@ from optuna.trial import Trial, TrialState
 
 from hwr import runtime, tracking
 from hwr.config.bind import make, target
-from hwr.config.compose import Composed, SearchConfig, TrainConfig, composed, one_line
+from hwr.config.compose import Composed, composed
+from hwr.config.messages import one_line
+from hwr.config.roots import SearchConfig, TrainConfig
 from hwr.errors import InputError, NoRoomError
 from hwr.files import held
 from hwr.runs import job_table, sweep, train

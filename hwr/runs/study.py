@@ -12,7 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import Trial, TrialState
 
-from hwr.config.compose import one_line
+from hwr.config.messages import one_line
 from hwr.errors import InputError
 from hwr.files import held
 from hwr.runs.search_space import Space, suggested

@@ -15,8 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from hwr import runtime, tracking, weights
-from hwr.config.compose import Composed, TrainConfig
+from hwr.config.compose import Composed
 from hwr.config.locations import ROOT
+from hwr.config.roots import TrainConfig
 from hwr.errors import InputError, NoRoomError
 from hwr.networks.arrays import set_arrays
 from hwr.runs import resume as resuming

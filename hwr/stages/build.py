@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from hwr import weights
-from hwr.config.compose import StoreConfig, TrainConfig, stored
+from hwr.config.compose import stored
 from hwr.config.locations import EXPERIMENTS
+from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.data import inspection
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page

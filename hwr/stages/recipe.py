@@ -9,7 +9,7 @@ import mxnet as mx
 
 from hwr import data
 from hwr.config.bind import bind, make, target
-from hwr.config.compose import StoreConfig, TrainConfig
+from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.data import inspection, selection
 from hwr.data.records import Page
 from hwr.decoding.build import check_decoder

@@ -13,7 +13,7 @@ from typing import NoReturn
 from PIL import Image
 from tqdm import tqdm
 
-from hwr.config.compose import TranscribeConfig
+from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
 from hwr.images import page_files
 from hwr.images.load import GreyImage

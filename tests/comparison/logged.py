@@ -11,7 +11,8 @@ import numpy as np
 
 from hwr import tracking
 from hwr.comparison.recorded import Recorded
-from hwr.config.compose import CompareConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import CompareConfig
 from hwr.pictures import line_archive
 from hwr.scoring import report
 from hwr.scoring.report import Texts, score_texts

@@ -10,7 +10,8 @@ import pytest
 
 from hwr import tracking
 from hwr.comparison import compare, recorded
-from hwr.config.compose import CompareConfig, Composed, composed
+from hwr.config.compose import Composed, composed
+from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
 from hwr.tracking import Store
 from tests.comparison.logged import Logged, log, misread

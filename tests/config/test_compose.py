@@ -4,14 +4,9 @@ import os
 
 import pytest
 
-from hwr.config.compose import (  # fmt: skip
-    EvaluateConfig,
-    InspectConfig,
-    TrainConfig,
-    clear_errors,
-    composed,
-    stored,
-)
+from hwr.config.compose import composed, stored
+from hwr.config.messages import clear_errors
+from hwr.config.roots import EvaluateConfig, InspectConfig, TrainConfig
 from hwr.errors import InputError
 from tests.refusal import refused
 
@@ -21,23 +16,23 @@ from tests.refusal import refused
     [
         ("lrr=1", "lrr: no such key (did you mean lr?); see --cfg job for all keys"),
         ("+lrr=1", "lrr: no such key (did you mean lr?); see --cfg job for all keys"),
-        ("lr=fast", "lr=fast is not a number"),
-        ("lr=", "lr= is not a number"),
+        ("lr=fast", "lr='fast' is not a number"),
+        ("lr=", "lr='' is not a number"),
         ("seed=1.5", "seed=1.5 is not a whole number"),
-        ("lr=-1", "lr=-1.0 is not possible; it must be greater than 0"),
-        ("lr=0", "lr=0.0 is not possible; it must be greater than 0"),
-        ("lr=nan", "lr=nan is not possible; it must be greater than 0"),
-        ("lr=inf", "lr=inf is not possible; it must be greater than 0"),
+        ("lr=-1", "lr=-1 is not possible; it must be greater than 0"),
+        ("lr=0", "lr=0 is not possible; it must be greater than 0"),
+        ("lr=nan", "lr=nan is not a finite number"),
+        ("lr=inf", "lr=inf is not a finite number"),
         ("batch_size=0", "batch_size=0 is not possible; it must be 1 or more"),
-        ("seed=-1", "seed=-1 is not possible; it must be 0 or more and less than 2147483648"),
-        ("average=1", "average=1.0 is not possible; it must be 0 or more and less than 1"),
+        ("seed=-1", "seed=-1 is not possible; it must be 0 or more"),
+        ("average=1", "average=1 is not possible; it must be less than 1"),
         ("max_epochs=0", "max_epochs=0 is not possible; it must be 1 or more"),
-        ("max_minutes=0", "max_minutes=0.0 is not possible; it must be greater than 0"),
+        ("max_minutes=0", "max_minutes=0 is not possible; it must be greater than 0"),
         ("patience=0", "patience=0 is not possible; it must be 1 or more"),
-        ("clip=0", "clip=0.0 is not possible; it must be greater than 0"),
+        ("clip=0", "clip=0 is not possible; it must be greater than 0"),
         ("max_pixels=0", "max_pixels=0 is not possible; it must be 1 or more"),
-        ("unknown=drop", "unknown=drop is not possible; it must be one of keep, error"),
-        ("name=null", "name: Incompatible value 'None' for field of type 'str'"),
+        ("unknown=drop", "unknown='drop' is not possible; it must be one of keep, error"),
+        ("name=null", "name=None is not a text"),
         ("stage=lien", "stage=lien: no such choice (did you mean line?); use one of denoiser, line"),
         (
             "experiments=line/smok",
@@ -70,7 +65,7 @@ def test_nested_key_is_refused_with_those_beside_it(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("split=tset", "split=tset is not possible; it must be one of train, valid, test"),
+        ("split=tset", "split='tset' is not possible; it must be one of train, valid, test"),
         ("pictures=-1", "pictures=-1 is not possible; it must be 0 or more"),
         (
             "weights.lin=x",

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.config.compose import EvaluateConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import EvaluateConfig
 from hwr.decoding.build import build_decoder
 from hwr.decoding.lexicon import (
     Index,

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwr.config.compose import DecodersConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import DecodersConfig
 from hwr.evaluation import decoders
 from hwr.evaluation.decoders import Entry, picture, table
 from hwr.evaluation.lines import Lines

@@ -7,7 +7,8 @@ import mxnet as mx
 import pytest
 
 from hwr import weights
-from hwr.config.compose import TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import TrainConfig
 from hwr.stages.denoiser.model import MODEL, text_denoiser
 from hwr.stages.recipe import parse_model
 from hwr.tracking import Store

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwr.config.compose import EvaluateConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import EvaluateConfig
 from hwr.decoding.reading import Reading
 from hwr.errors import InputError
 from hwr.evaluation import lines as line

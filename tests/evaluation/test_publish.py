@@ -8,7 +8,8 @@ import pytest
 from mxnet.gluon import nn
 
 from hwr import weights
-from hwr.config.compose import TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
 from hwr.evaluation import publish
 from hwr.text import Alphabet

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from hwr.config.compose import EvaluateConfig, TuneConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import EvaluateConfig, TuneConfig
 from hwr.evaluation import tune as tuning
 from hwr.tracking import PARENT, Store
 from tests import told

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from hwr import weights
-from hwr.config.compose import EvaluateConfig, TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import EvaluateConfig, TrainConfig
 from hwr.evaluation import targets
 from hwr.stages.line.model import MODEL as LINE_MODEL
 from hwr.stages.line.model import line_network

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hwr import runtime, weights
-from hwr.config.compose import DecodersConfig, EvaluateConfig, TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import DecodersConfig, EvaluateConfig, TrainConfig
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
 from hwr.published import reproduce

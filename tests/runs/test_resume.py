@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.config.compose import Composed, TrainConfig, composed
+from hwr.config.compose import Composed, composed
+from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
 from hwr.runs import resume
 from hwr.runs.resume import FREE, Once, alone, compare, configuration, describe, find

@@ -13,8 +13,9 @@ import pytest
 from optuna.pruners import NopPruner
 
 from hwr import tracking
-from hwr.config.compose import Composed, SearchConfig, composed
+from hwr.config.compose import Composed, composed
 from hwr.config.locations import ROOT
+from hwr.config.roots import SearchConfig
 from hwr.errors import InputError, NoRoomError
 from hwr.runs import search, sweep, train
 from hwr.runs.study import Study

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hwr.config.compose import TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
 from hwr.runs.search_space import hyperband, least, median, random, spaced, suggested, tpe, unpruned, written
 

@@ -1,4 +1,4 @@
-"""Small trainings of every stage: their settings, the pages they learn from, their networks not yet trained."""
+"""Small trainings of every stage: their settings, the pages they learn from, untrained networks."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import mxnet as mx
 
 from hwr import weights
-from hwr.config.compose import Composed, TrainConfig, composed
+from hwr.config.compose import Composed, composed
+from hwr.config.roots import TrainConfig
 from hwr.language.confusions import Confusions, Pair, Source
 from hwr.stages.build import Training, build_training
 from hwr.stages.denoiser.model import text_denoiser
@@ -84,7 +85,7 @@ def write_confusions(path: Path, counts: dict[Pair, int]) -> Path:
 
 
 def write_data(folder: Path, stage: str) -> list[str]:
-    """Write five pages of a line each to train on and two to validate on; return the overrides that use them."""
+    """Write five pages to train on and two to validate on, a line each; return the overrides for them."""
     root = folder / "data"
     root.mkdir(parents=True)
     rows = ["page,writer,split"]

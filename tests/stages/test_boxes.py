@@ -1,6 +1,7 @@
 """What is shared by the trainings that find boxes: pages with all their lines, samples, pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ImageColor
 
-from hwr.config.compose import TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import TrainConfig
 from hwr.data.batches.boxes import BoxSet
 from hwr.errors import InputError
 from hwr.images.canvas import Placement
 from hwr.stages import boxes as box_parts
+from hwr.stages.boxes import BoxTask
+from hwr.stages.build import inspected_pages
+from hwr.stages.kind import Built
+from hwr.stages.recipe import parse_recipe
 from tests.alto_folder import write_folder
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -34,25 +40,33 @@ def shows(picture: NDArray[np.uint8], colour: str) -> bool:
     return bool((picture == ImageColor.getrgb(colour)).all(axis=2).any())
 
 
+def built(train: BoxSet, valid: BoxSet, *, augment: Any = None, find: Any = None) -> Built:
+    """Return what a stage built whose first phase augments so, and which finds these boxes."""
+    config: TrainConfig = composed("train", ["stage=paragraph"], TrainConfig).root
+    recipe = replace(parse_recipe(config), augmentations={"mse": augment, "iou": None})
+    task = BoxTask(train, valid, {}, recipe.augmentations, lone=True)
+    return box_parts.built(object(), task, recipe, find, "so many")  # type: ignore[arg-type]
+
+
 def test_lines_that_cannot_be_read_are_boxes_all_the_same(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "data", {"train": "tea" * 400, "valid": "", "test": "toast"})
     overrides = ["stage=paragraph", "data=alto", f"data.root={root}", "data.exclude.pattern=toast"]
     config: TrainConfig = composed("train", [*overrides, f"folder={tmp_path}"], TrainConfig).root
-    pages, report = box_parts.inspected_pages(config)
+    pages, report = inspected_pages(parse_recipe(config))
     assert {page.split: len(page.lines) for page in pages} == {"train": 1, "valid": 1, "test": 1}
     assert set(report.findings["empty_text"]) == {"p-valid/l"}
 
 
 def test_limits_are_those_of_the_configuration() -> None:
     config: TrainConfig = composed("train", ["stage=segmentation", "max_pixels=7"], TrainConfig).root
-    assert box_parts.limits(config).max_pixels == 7
+    assert box_parts.limits(parse_recipe(config)).max_pixels == 7
 
 
 def test_samples_are_copied_into_memory() -> None:
-    found = samples(2)
-    made = box_parts.ready(found, "train")
-    assert [np.shares_memory(*pair) for pair in zip(found.images, made.images, strict=True)] == [False] * 2
-    assert (made.ids, made.boxes, made.placements) == (found.ids, found.boxes, found.placements)
+    made = samples(2)
+    held = box_parts.ready(made, "train")
+    assert [np.shares_memory(*pair) for pair in zip(made.images, held.images, strict=True)] == [False] * 2
+    assert (held.ids, held.boxes, held.placements) == (made.ids, made.boxes, made.placements)
 
 
 def test_page_that_cannot_be_a_sample_is_refused() -> None:
@@ -65,6 +79,21 @@ def test_split_without_samples_is_refused() -> None:
         box_parts.ready(samples(0), "valid")
 
 
+def test_stage_of_boxes_has_no_alphabet() -> None:
+    made = built(samples(1), samples(1))
+    assert (made.alphabet, made.size) == (None, "so many")
+
+
+def test_pages_are_left_as_a_policy_says_and_held_to_their_pixels(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, {"train": "tea" * 400, "valid": ""})
+    overrides = ["stage=paragraph", "data=alto", f"data.root={root}"]
+    recipe = parse_recipe(composed("train", overrides, TrainConfig).root)
+    pages = recipe.data.pages(whole=True)
+    assert box_parts.usable_pages(pages, recipe.policy, recipe.max_pixels) == pages
+    with pytest.raises(InputError, match="max_pixels=7"):
+        box_parts.usable_pages(pages, recipe.policy, 7)
+
+
 @pytest.mark.parametrize(("count", "drawn"), [(3, 3), (14, box_parts.SAMPLES)])
 def test_augmented_samples_are_drawn_with_the_boxes_they_have_then(count: int, drawn: int) -> None:
     asked: list[tuple[int, int, int]] = []
@@ -74,7 +103,7 @@ def test_augmented_samples_are_drawn_with_the_boxes_they_have_then(count: int, d
         asked.append((seed, epoch, index))
         return image, RIGHT, np.arange(1)
 
-    picture = box_parts.augmented(samples(count), moved, 7)
+    picture = built(samples(count), samples(1), augment=moved).augmented(7)
     assert {(seed, epoch) for seed, epoch, _ in asked} == {(7, 0)}
     assert len({index for _, _, index in asked}) == len(asked) == drawn
     assert shows(picture, box_parts.TRUE)
@@ -87,13 +116,14 @@ def test_predicted_samples_are_taken_from_all_over_with_true_and_found_boxes() -
         asked.extend(int(image[-1, -1]) for image in images)
         return [RIGHT] * len(images)
 
-    picture = box_parts.predicted(samples(5), find, 3)
+    picture = built(samples(1), samples(5), find=find).predicted(3)
     assert asked == [0, 2, 4]
     assert shows(picture, box_parts.TRUE)
-    assert shows(picture, box_parts.FOUND)
+    assert shows(picture, box_parts.PREDICTED)
 
 
 def test_predicted_samples_may_have_no_box_found() -> None:
-    picture = box_parts.predicted(samples(2), lambda images: [np.zeros((0, 4))] * len(images), 12)
+    made = built(samples(1), samples(2), find=lambda images: [np.zeros((0, 4))] * len(images))
+    picture = made.predicted(12)
     assert shows(picture, box_parts.TRUE)
-    assert not shows(picture, box_parts.FOUND)
+    assert not shows(picture, box_parts.PREDICTED)

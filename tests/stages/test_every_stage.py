@@ -1,4 +1,4 @@
-"""What holds of every stage: what is refused, how it is drawn from seeds, built, begun from weights, validated."""
+"""What holds of every stage: what it refuses, that seeds and weights make it, its batches and errors."""
 
 import itertools
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from hwr import weights
-from hwr.config.compose import TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import TrainConfig
 from hwr.data.fingerprint import fingerprint
 from hwr.errors import InputError
 from hwr.networks.arrays import Arrays, arrays

@@ -1,72 +1,64 @@
-"""Every stage is checked, inspected and built by its own module."""
+"""How stages are found by name: those of this project, and those that installed packages add."""
 
 from pathlib import Path
 
 import pytest
 
-from hwr.config.compose import TrainConfig, composed
 from hwr.errors import InputError
-from hwr.images.line_crop import LineCrop
-from hwr.stages import kind, parts
-from hwr.tracking import Store
-from tests.alto_folder import write_folder
+from hwr.stages.kind import Kind, kind_named, kind_names
+from hwr.stages.line.training import KIND as LINE
+from tests.stages.small import STAGES
 
-NOWHERE = Store("sqlite:////nowhere/mlflow.db", "0")
-
-
-def config(*overrides: str) -> TrainConfig:
-    made: TrainConfig = composed("train", list(overrides), TrainConfig).root
-    return made
+TOY = Path(__file__).parent / "toy"
 
 
-@pytest.mark.parametrize("stage", kind.STAGES)
-def test_stage_is_checked_as_its_file_gives_it(stage: str) -> None:
-    kind.check(config(f"stage={stage}"))
+def add_entry(monkeypatch: pytest.MonkeyPatch, folder: Path, line: str) -> None:
+    """Install a package that has nothing but an entry point."""
+    about = folder / "other_stage-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other-stage\nVersion: 1.0\n", "utf-8")
+    (about / "entry_points.txt").write_text(f"[hwr.stages]\n{line}\n", "utf-8")
+    monkeypatch.syspath_prepend(str(folder))
 
 
-@pytest.mark.parametrize(
-    ("stage", "metrics"),
-    [
-        ("line", "valid/cer, valid/wer"),
-        ("paragraph", "valid/iou_error"),
-        ("segmentation", "valid/f1_error, valid/f1_75_error, valid/iou_error"),
-        ("denoiser", "valid/cer, valid/noised_cer"),
-    ],
-)
-def test_metric_that_a_stage_does_not_give_is_refused(stage: str, metrics: str) -> None:
-    with pytest.raises(InputError, match=f"monitor=train/loss: no such metric; use one of {metrics}$"):
-        kind.check(config(f"stage={stage}", "monitor=train/loss"))
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_of_this_project_is_found_by_its_name(name: str) -> None:
+    kind = kind_named(name)
+    assert isinstance(kind, Kind)
+    assert kind.name == name
 
 
-def test_unknown_stage_is_refused_whatever_is_asked_of_it() -> None:
-    said = "stage.kind=paragraf: unknown; use one of paragraph, segmentation, line"
-    made = config("stage.kind=paragraf")
+def test_names_are_those_of_this_project() -> None:
+    assert kind_names() == ["denoiser", "line", "paragraph", "segmentation"]
+
+
+@pytest.mark.parametrize("name", ["paragraf", "", "None", "recipe", "boxes"])
+def test_unknown_stage_is_refused_with_those_that_there_are(name: str) -> None:
+    said = rf"stage\.kind={name}: unknown; use one of denoiser, line, paragraph, segmentation$"
     with pytest.raises(InputError, match=said):
-        kind.check(made)
-    with pytest.raises(InputError, match=said):
-        kind.training(made, NOWHERE, progress=False)
-    with pytest.raises(InputError, match=said):
-        kind.inspected([], made)
+        kind_named(name)
 
 
-def test_configuration_without_a_stage_is_refused() -> None:
-    with pytest.raises(InputError, match=r"stage\.kind=None: unknown; use one of"):
-        kind.check(config("~stage.kind"))
+def test_stage_of_an_installed_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(TOY))
+    assert kind_names() == [*STAGES, "toy"]
+    assert kind_named("toy").name == "toy"
+    with pytest.raises(InputError, match=r"unknown; use one of denoiser, .*, segmentation, toy$"):
+        kind_named("tois")
 
 
-def test_inspection_sees_the_crop_of_the_training(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, {"train": "tea"})
-    made = config("data=alto", f"data.root={root}", "stage.crop.height=64")
-    report = kind.inspected(parts.load_pages(made.data, tmp_path), made)
-    assert report.height == 64
-    assert 0 < report.widths["max"] <= LineCrop(**made.stage["crop"]).max_width
-
-
-@pytest.mark.parametrize(("stage", "found"), [("line", {"p-train/l"}), ("segmentation", set())])
-def test_only_a_training_that_reads_holds_texts_to_their_width(
-    tmp_path: Path, stage: str, found: set[str]
+@pytest.mark.parametrize("thing", ["hwr.text:nfc", "hwr.stages.line.training:KIND"])
+def test_entry_point_that_leads_to_no_stage_of_its_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, thing: str
 ) -> None:
-    root = write_folder(tmp_path, {"train": "tea" * 400})
-    made = config(f"stage={stage}", "data=alto", f"data.root={root}")
-    report = kind.inspected(parts.load_pages(made.data, tmp_path), made)
-    assert set(report.findings["too_long_for_ctc"]) == found
+    add_entry(monkeypatch, tmp_path, f"other = {thing}")
+    with pytest.raises(InputError, match=r"stage\.kind=other: .*; install another version"):
+        kind_named("other")
+
+
+def test_installed_package_takes_no_name_of_this_project(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    add_entry(monkeypatch, tmp_path, "line = hwr.text:nfc")
+    assert kind_named("line") is LINE
+    assert kind_names() == list(STAGES)

@@ -7,7 +7,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from hwr.config.compose import StoreConfig, TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.errors import InputError
 from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
@@ -111,13 +112,21 @@ def test_settings_of_lines_are_their_crop() -> None:
 
 
 def test_settings_of_pages_are_their_canvas_and_growth() -> None:
-    settings = recipe("stage=paragraph", "stage.size=[90,70]", "stage.normalise=false", "stage.growth=0").settings
+    settings = recipe(
+        "stage=paragraph", "stage.size=[90,70]", "stage.normalise=false", "stage.growth=0"
+    ).settings
     assert settings == PageSettings(size=[90, 70], normalise=False, growth=0.0)
     assert settings.fit == PageFit(size=(90, 70), normalise=False)
 
 
 def test_settings_of_areas_are_what_is_detected_and_kept() -> None:
-    kept = ("stage.min_c=0.25", "stage.overlap_thres=0.125", "stage.topk=9", "stage.unit=word", "stage.growth=1")
+    kept = (
+        "stage.min_c=0.25",
+        "stage.overlap_thres=0.125",
+        "stage.topk=9",
+        "stage.unit=word",
+        "stage.growth=1",
+    )
     settings = recipe("stage=segmentation", "stage.size=[90,70]", "stage.normalise=true", *kept).settings
     assert settings == DetectionSettings(
         unit="word", size=[90, 70], normalise=True, growth=1.0, min_c=0.25, overlap_thres=0.125, topk=9
@@ -145,7 +154,7 @@ def test_settings_of_texts_are_how_they_are_taken_and_misread() -> None:
         ("paragraph", "stage.growth=1.5", "stage.growth=1.5 is not between 0 and 1; it is a"),
         ("paragraph", "stage.size=[640]", r"size \[?\(?640.* does not fit"),
         ("segmentation", "stage.growth=-1", "stage.growth=-1.* is not between 0 and 1"),
-        ("segmentation", "stage.unit=page", "stage.unit=page: unknown; use one of line, word"),
+        ("segmentation", "stage.unit=page", "stage.unit=.?page.*one of line, word"),
         ("segmentation", "stage.size=[640]", r"size \[?\(?640.* does not fit"),
         ("segmentation", "stage.min_c=0", r"min_c=0.* is not between 0 and 1"),
         ("segmentation", "stage.overlap_thres=1", r"overlap_thres=1.* is not between 0 and 1"),
@@ -185,7 +194,15 @@ def test_rate_of_a_phase_follows_the_one_flat_rate() -> None:
 
 
 def test_plan_has_the_limits_of_the_configuration() -> None:
-    limits = ("seed=5", "max_epochs=3", "max_minutes=1.5", "patience=2", "save_every=4", "clip=2", "average=0.5")
+    limits = (
+        "seed=5",
+        "max_epochs=3",
+        "max_minutes=1.5",
+        "patience=2",
+        "save_every=4",
+        "clip=2",
+        "average=0.5",
+    )
     plan = smoke(*limits).plan
     assert (plan.seed, plan.max_epochs, plan.max_minutes, plan.patience) == (5, 3, 1.5, 2)
     assert (plan.save_every, plan.clip, plan.average, plan.monitor) == (4.0, 2.0, 0.5, "valid/cer")

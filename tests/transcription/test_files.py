@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hwr.config.compose import TranscribeConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
 from hwr.transcription import export

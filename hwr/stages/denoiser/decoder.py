@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
-from hwr.config.compose import StoreConfig
+from hwr.config.roots import StoreConfig
 from hwr.decoding.denoise import DenoiseDecoder, Ranking
 from hwr.decoding.reading import Decoder
 from hwr.errors import InputError

@@ -22,8 +22,6 @@ from hwr.stages.kind import Model
 from hwr.stages.recipe import ModelRecipe
 from hwr.weights import Weights
 
-UNITS: tuple[Unit, ...] = ("line", "word")
-
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionSettings(PageSettings):
@@ -41,8 +39,6 @@ class DetectionSettings(PageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.unit not in UNITS:
-            raise InputError(f"stage.unit={self.unit}: unknown; use one of {', '.join(UNITS)}")
         for name, value in (("min_c", self.min_c), ("overlap_thres", self.overlap_thres)):
             if not 0 < value < 1:
                 raise InputError(f"stage.{name}={value} is not between 0 and 1; it is a share")

@@ -9,15 +9,17 @@ import pytest
 
 from hwr import weights
 from hwr.config.bind import make
-from hwr.config.compose import EvaluateConfig, TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import EvaluateConfig, TrainConfig
 from hwr.decoding.build import build_decoder, check_decoder
 from hwr.decoding.denoise import DenoiseDecoder
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.errors import InputError
 from hwr.language import arpa, record
 from hwr.language.ngrams import estimate_ngrams
-from hwr.stages import build
 from hwr.stages.denoiser.decoder import denoise_decoder
+from hwr.stages.denoiser.model import text_denoiser
+from hwr.stages.recipe import parse_recipe
 from hwr.text import Alphabet
 
 ALPHABET = Alphabet(" abc")
@@ -33,7 +35,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = ["width=8", "encoder_layers=1", "decoder_layers=1", "hidden=8"]
     overrides = ["stage=denoiser", "stage.longest=10", *(f"network.{setting}" for setting in settings)]
     made, folder = composed("train", overrides, TrainConfig), tmp_path_factory.mktemp("weights") / "w"
-    network = build.denoiser_network(made.root, ALPHABET, mx.cpu())
+    model = parse_recipe(made.root).model
+    network = text_denoiser(model, ALPHABET, batch_size=1, context=mx.cpu()).network
     return weights.save(folder, network, made.yaml, ALPHABET, about={}).folder
 
 

@@ -1,51 +1,28 @@
-"""Stage `denoiser`: texts are rewritten alike in any company and step by step as all at once; losses fall."""
+"""Stage `denoiser`: texts are misread anew in every epoch, losses fall, errors are rates."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import mxnet as mx
 import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
 from hwr.data.batches.texts import Passage, Sampling
-from hwr.decoding.denoise import search_rewritings
 from hwr.language.confusions import Confusions, CountedLines
 from hwr.language.noise import Noise, Recogniser
 from hwr.losses import TextLoss
-from hwr.networks.transformer import Transformer
-from hwr.stages.denoiser.stage import DenoiserStage, TextDenoiser, TextTask
-from hwr.text import Alphabet
+from hwr.stages.denoiser.model import TextDenoiser
+from hwr.stages.denoiser.stage import DenoiserStage, TextTask
+from tests.stages.denoiser.untrained import denoiser
+from tests.stages.small import phase
 
-ALPHABET = Alphabet(" abcde")
 NOISE = Noise(strength=1.0, spread=0.0, bursts=0.0, clean=0.0, most=1.0, smoothing=0.0)
 CONFUSIONS = Confusions(
     {("a", "a"): 2, ("a", "e"): 1, ("c", "c"): 1, ("b", "b"): 1}, CountedLines("f", "valid", "w", 1)
 )
-TEXTS = ["a", "cab bead", "e", "dabbed a cab", "bed", "a cab"]
 
 
-@dataclass(frozen=True)
-class Named:
-    """All that the stage asks of a phase."""
-
-    name: str
-
-
-PHASE = Named("text")
-
-
-def denoiser(*, batch_size: int = 4, sure: float = 2.0, alphabet: Alphabet = ALPHABET) -> TextDenoiser:
-    """Return a denoiser that has learnt nothing; with higher weights, `sure` times, it is surer of itself."""
-    network = Transformer(
-        len(alphabet), width=16, heads=2, encoder_layers=1, decoder_layers=2, hidden=16, reach=1, dropout=0.1
-    )
-    mx.random.seed(3)
-    network.initialize(mx.init.Xavier(magnitude=2.24))
-    network.hybridize()
-    for parameter in network.collect_params().values():
-        parameter.set_data(sure * parameter.data())
-    return TextDenoiser(network, alphabet, longest=20, batch_size=batch_size, context=mx.cpu())
+PHASE = phase("text")
 
 
 def stage(*, noise: Noise = NOISE) -> DenoiserStage:
@@ -60,39 +37,6 @@ def stage(*, noise: Noise = NOISE) -> DenoiserStage:
         {PHASE.name: Recogniser(CONFUSIONS, noise)},
     )
     return DenoiserStage(denoiser(sure=1.0), task, batch_size=4, seed=5)
-
-
-@pytest.mark.parametrize("width", [1, 3])
-def test_text_written_step_by_step_is_as_probable_as_at_once(width: int) -> None:
-    own, texts = denoiser(alphabet=Alphabet("abcde")), ["a", "bead", "cabba", "dead", "bedcabe"]
-    for text, found in zip(texts, search_rewritings(own, texts, width=width, growth=3), strict=True):
-        scores = own.log_probs([text] * len(found), list(found))
-        assert list(found.values()) == pytest.approx(scores, abs=1e-4)
-
-
-def test_text_is_rewritten_the_same_alone_in_a_batch_and_in_another_order() -> None:
-    own = denoiser(batch_size=32)
-    together = dict(zip(TEXTS, search_rewritings(own, TEXTS, width=3, growth=3), strict=True))
-    backwards = dict(zip(TEXTS[::-1], search_rewritings(own, TEXTS[::-1], width=3, growth=3), strict=True))
-    for text in TEXTS:
-        (alone,) = search_rewritings(own, [text], width=3, growth=3)
-        assert together[text] == pytest.approx(alone, abs=1e-4)
-        assert backwards[text] == pytest.approx(alone, abs=1e-4)
-
-
-def test_log_probability_is_the_same_alone_in_a_batch_and_in_another_order() -> None:
-    own, others = denoiser(batch_size=4), [text[::-1] for text in TEXTS]
-    together = own.log_probs(TEXTS, others)
-    assert own.log_probs(TEXTS[::-1], others[::-1]) == pytest.approx(together[::-1], abs=1e-4)
-    alone = [own.log_probs([text], [other])[0] for text, other in zip(TEXTS, others, strict=True)]
-    assert alone == pytest.approx(together, abs=1e-4)
-
-
-def test_log_probability_adds_up_the_characters_and_the_end() -> None:
-    own = denoiser()
-    noisy, before = mx.nd.array([[1, 2, 6]]), mx.nd.array([[6, 3, 4]])  # "ab"; before each character of "cd"
-    rows = own.network(noisy, before).asnumpy()[0]
-    assert own.log_probs(["ab"], ["cd"]) == [pytest.approx(rows[0, 3] + rows[1, 4] + rows[2, 6], abs=1e-4)]
 
 
 def test_epoch_has_every_line_so_many_times() -> None:
@@ -110,13 +54,6 @@ def test_batches_are_misread_anew_in_every_epoch_and_the_same_for_the_same() -> 
         np.testing.assert_array_equal(one.noisy, two.noisy)
     assert any(one.noisy.shape != two.noisy.shape or (one.noisy != two.noisy).any()
                for one, two in zip(first, other, strict=True))  # fmt: skip
-
-
-def test_batches_go_on_from_within_an_epoch() -> None:
-    made = stage()
-    (*_, last), (rest,) = made.batches(PHASE, 0), made.batches(PHASE, 0, start=2)
-    assert last.ids == rest.ids
-    np.testing.assert_array_equal(last.noisy, rest.noisy)
 
 
 def test_misread_text_is_no_longer_than_the_network_takes() -> None:

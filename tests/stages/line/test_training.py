@@ -5,17 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwr.config.compose import TrainConfig, composed
 from hwr.data.cache import LineImages
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
 from hwr.pictures import cards
 from hwr.stages.line import training
 from hwr.text import Alphabet
-from hwr.tracking import Store
 from tests.alto_folder import write_folder
-
-NOWHERE = Store("sqlite:////nowhere/mlflow.db", "0")
+from tests.stages.small import training_of
 
 
 def page(split: str, *texts: str) -> Page:
@@ -57,15 +54,14 @@ def test_reading_counts_the_characters_that_are_wrong() -> None:
     assert (item.id, item.reference, item.read) == ("p/1", "toast", {"read": cards.Read("toss", 2)})
 
 
-def test_training_tells_what_it_trains_on_and_shows_it(tmp_path: Path) -> None:
+def test_alphabet_is_that_of_the_training_lines(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "data", {"train": "tea and toast", "valid": "toast"})
-    overrides = ["network=crnn_small", "data=alto", f"data.root={root}", f"folder={tmp_path}"]
-    config: TrainConfig = composed("train", ["stage=line", *overrides], TrainConfig).root
-    built = training.training(config, NOWHERE, progress=False)
+    built = training_of("line", "data=alto", f"data.root={root}", f"folder={tmp_path}").built
     assert built.size == "1 training and 1 validation lines"
     assert built.alphabet == Alphabet.of(["tea and toast"])
-    assert built.took == ""
-    for picture in (built.augmented(0), built.predicted(12)):
-        assert picture.dtype == np.uint8
-        assert picture.shape[0] > 48
-        assert np.ptp(picture) > 100
+
+
+def test_characters_of_valid_that_train_lacks_are_refused_where_asked(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "data", {"train": "tea", "valid": "toast"})
+    with pytest.raises(InputError, match="line p-valid/l: 'os' is not in the alphabet"):
+        training_of("line", "unknown=error", "data=alto", f"data.root={root}", f"folder={tmp_path}")

@@ -1,7 +1,7 @@
 """Stage `paragraph`: boxes in the order of their pages, a lone box never lost, and edges that are learnt."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import mxnet as mx
@@ -16,7 +16,11 @@ from hwr.images.canvas import PageFit, placement
 from hwr.images.load import GreyImage
 from hwr.losses import IouLoss, MseLoss
 from hwr.networks.paragraph import Extent
-from hwr.stages.paragraph.stage import AreaFinder, BoxTask, ParagraphStage, overlaps
+from hwr.stages.boxes import BoxTask
+from hwr.stages.paragraph.model import AreaFinder
+from hwr.stages.paragraph.stage import ParagraphStage, overlaps
+from tests.stages.paragraph.answers import Answers
+from tests.stages.small import phase
 
 HEIGHT, WIDTH = 48, 32
 SPOT = placement((HEIGHT, WIDTH), (0, 0, 1, 1), PageFit(size=(HEIGHT, WIDTH), normalise=False))
@@ -25,14 +29,7 @@ FAR = replace(NONE, probability=1.0, shift_x=0.9, shift_y=0.9)
 LEFT, WHOLE, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.0, 0.0, 1.0, 1.0), (0.5, 0.0, 1.0, 1.0)
 
 
-@dataclass(frozen=True)
-class Named:
-    """All that the stage asks of a phase."""
-
-    name: str
-
-
-MSE, IOU = Named("mse"), Named("iou")
+MSE, IOU = phase("mse"), phase("iou")
 
 
 def samples(images: list[GreyImage], boxes: list[FloatArray]) -> BoxSet:
@@ -59,17 +56,6 @@ def numbered(boxes: list[tuple[float, ...]]) -> BoxSet:
     return samples(images, [np.array([box]) for box in boxes])
 
 
-class Answers:
-    """A network that knows the box of each numbered page."""
-
-    def __init__(self, boxes: list[tuple[float, ...]]) -> None:
-        self.boxes = np.array(boxes)
-
-    def __call__(self, images: Any) -> Any:
-        numbers = (images[:, 0, 0, 0].asnumpy() * 255).round().astype(int)
-        return mx.nd.array(self.boxes[numbers])
-
-
 def finder(network: Any) -> AreaFinder:
     return AreaFinder(network, batch_size=2, context=mx.cpu())
 
@@ -88,21 +74,7 @@ def epochs(augmentation: PageAugmentation, *, lone: bool) -> Iterator[BoxBatch]:
         yield from task.batches(MSE, epoch, batch_size=1, seed=0)
 
 
-# AreaFinder
-
-
-def test_finder_gives_boxes_in_the_order_of_the_images() -> None:
-    boxes = [(i / 10, 0.0, 1.0, 1.0) for i in range(5)]
-    images = numbered(boxes).images
-    found = finder(Answers(boxes)).boxes([images[i] for i in (3, 0, 4, 1, 2)])
-    assert found[:, 0] == pytest.approx([0.3, 0.0, 0.4, 0.1, 0.2])
-
-
-def test_finder_gives_no_boxes_when_there_are_no_images() -> None:
-    assert finder(Answers([])).boxes([]).shape == (0, 4)
-
-
-# BoxTask
+# batches
 
 
 def test_batches_are_the_same_for_the_same_epoch_and_others_for_another() -> None:
@@ -153,8 +125,8 @@ def test_loss_is_that_of_the_phase_one_value_a_page() -> None:
     (batch,) = made.batches(MSE, 0)
     # one edge is half a page off; the boxes share half of the page
     expected = {"p0": (0.0, 0.0), "p1": (0.25 / 4, 0.5)}
-    for place, phase in enumerate((MSE, IOU)):
-        found = dict(zip(batch.ids, made.loss(phase, batch).asnumpy().tolist(), strict=True))
+    for place, own in enumerate((MSE, IOU)):
+        found = dict(zip(batch.ids, made.loss(own, batch).asnumpy().tolist(), strict=True))
         assert found == pytest.approx({name: values[place] for name, values in expected.items()}, abs=1e-6)
 
 
@@ -179,15 +151,15 @@ def test_areas_are_learnt_when_trained_with_mse_then_iou() -> None:
     made = stage(network, pages, pages)
     trainer = gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 0.01}, kvstore=None)
     means: dict[str, list[float]] = {"mse": [], "iou": []}
-    for phase, epoch in [(MSE, epoch) for epoch in range(15)] + [(IOU, epoch) for epoch in range(15, 25)]:
+    for own, epoch in [(MSE, epoch) for epoch in range(15)] + [(IOU, epoch) for epoch in range(15, 25)]:
         losses = []
-        for batch in made.batches(phase, epoch):
+        for batch in made.batches(own, epoch):
             with autograd.record():
-                loss = made.loss(phase, batch)
+                loss = made.loss(own, batch)
             loss.backward()
             trainer.step(len(batch.ids))
             losses += loss.asnumpy().tolist()
-        means[phase.name].append(float(np.mean(losses)))
+        means[own.name].append(float(np.mean(losses)))
     assert means["mse"][-1] < 0.2 * means["mse"][0]
     assert means["iou"][-1] < means["iou"][0]
     assert made.validate()["valid/iou_error"] < 0.2

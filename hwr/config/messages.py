@@ -1,0 +1,140 @@
+"""Errors of Hydra, OmegaConf and pydantic as one line that names the key and the remedy."""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+from pydantic import ValidationError
+
+from hwr.config.locations import ROOT
+from hwr.errors import InputError
+
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's errors for a key that is none
+# What a value should have been, by the type of pydantic's error.
+_WANTED = {
+    "float_type": "is not a number",
+    "finite_number": "is not a finite number",
+    "int_type": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "bool_type": "is not true or false",
+    "string_type": "is not a text",
+    "list_type": "is not a list",
+    "tuple_type": "is not a list",
+    "dict_type": "is not a mapping",
+    "mapping_type": "is not a mapping",
+    "dataclass_type": "is not a mapping",
+    "none_required": "is not null",
+    "greater_than": "is not possible; it must be greater than {gt:g}",
+    "greater_than_equal": "is not possible; it must be {ge:g} or more",
+    "less_than": "is not possible; it must be less than {lt:g}",
+    "less_than_equal": "is not possible; it must be {le:g} or less",
+    "literal_error": "is not possible; it must be one of {expected}",
+}
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn bad input into one line on standard error and exit status 2; interrupts into their usual status.
+
+    In a job of a sweep bad input stays an exception, so that the other jobs go on.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
+    try:
+        yield
+    except (InputError, HydraException, OmegaConfBaseException) as error:
+        if _in_sweep():
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error, of Hydra or OmegaConf say, as one line that names key and remedy."""
+    key = getattr(error, "full_key", None) or ""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if isinstance(error, MissingConfigException) and isinstance(error.missing_cfg_file, str):
+        return _no_such_choice(error.missing_cfg_file, error.options or ())
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not understood; write KEY=VALUE, a value with special characters in quotes"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{key} is not set; give {key}=… on the command line"
+    for cause in (error, error.__cause__):  # Hydra wraps what OmegaConf says
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(
+            cause.parent_node, DictConfig
+        ):
+            return no_such_key(str(cause.full_key), [str(name) for name in cause.parent_node])
+    return f"{key}: {text}" if key and key not in text else text
+
+
+def refusal(error: ValidationError, settings: Mapping[str, Any], where: str, known: Sequence[str]) -> str:
+    """Return the line for the first of pydantic's errors about `settings`.
+
+    `where` is their node, "" for the root; `known` are its keys.
+    """
+    errors = error.errors(include_url=False)
+    first = next((one for one in errors if one["type"] in _UNKNOWN), errors[0])
+    path = _path(first["loc"], settings)
+    key = ".".join([*([where] if where else []), *map(str, path)])
+    kind, value = first["type"], first["input"]
+    if kind in _UNKNOWN:
+        beside = known if len(path) == 1 else []
+        return no_such_key(key, beside)
+    if kind in ("missing", "missing_keyword_only_argument"):
+        key = ".".join([*([where] if where else []), *map(str, first["loc"])])
+        return f"{key} is not set; give {key}=… on the command line or in its YAML"
+    wanted = _WANTED.get(kind, f"is not possible ({first['msg']})")
+    context = {name: text.replace("'", "").replace(" or ", ", ") if isinstance(text, str) else text
+               for name, text in first.get("ctx", {}).items()}  # fmt: skip
+    return f"{key}={value!r} {wanted.format(**context)}"
+
+
+def no_such_key(key: str, known: Sequence[str]) -> str:
+    """Return the line that refuses `key` (a.b.c), with the keys `known` in its node."""
+    parent, _, name = key.rpartition(".")
+    remedy = f"known are {', '.join(known)}" if parent and known else "see --cfg job for all keys"
+    return f"{key}: no such key{suggestion(name, known)}; {remedy}"
+
+
+def suggestion(key: str, known: Sequence[str]) -> str:
+    """Return which of the `known` names `key` may mean, to follow it in a message; nothing where none is."""
+    close = difflib.get_close_matches(key, list(dict.fromkeys(known)), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _path(location: Sequence[int | str], settings: Any) -> list[int | str]:
+    """Return the keys and places of a location; a union's location ends with the name of one of its types."""
+    path: list[int | str] = []
+    for step in location:
+        inside = step in settings if isinstance(settings, Mapping) else isinstance(step, int)
+        if not inside:
+            break
+        path.append(step)
+        settings = settings[step]
+    return path
+
+
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
+
+
+def _no_such_choice(file: str, options: Sequence[str]) -> str:
+    group, _, name = file.partition("/")
+    folder = ROOT / group  # experiments; for a group in conf/ Hydra gives the options
+    known = options or sorted(
+        p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob("*/*.yaml")
+    )
+    return f"{group}={name}: no such choice{suggestion(name, known)}; use one of {', '.join(known)}"

@@ -1,0 +1,229 @@
+"""The typed roots of conf/: which keys each file has, of which type and in which range."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Count = Annotated[int, Field(ge=1)]
+Amount = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Split = Literal["train", "valid", "test"]
+Unknown = Literal["keep", "error"]
+Node = dict[str, Any]  # settings of a part, bound to what it constructs where that is made
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+def _node() -> Any:
+    return Field(default_factory=dict)
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class InspectionConfig:
+    """What is done about findings in the data."""
+
+    examples: int
+    policy: dict[str, str]
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class TrackingConfig:
+    """Where runs are recorded."""
+
+    uri: str | None = None
+    experiment: str = "hwr"
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class LineWeightsConfig:
+    """The weights that read lines."""
+
+    line: str
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class WeightsConfig:
+    """The weights of the three steps of the pipeline."""
+
+    paragraph: str
+    segmentation: str
+    line: str
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class AlphabetConfig:
+    """The weights whose alphabet is taken."""
+
+    line: str | None
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class StoreConfig:
+    """The folder of runs and caches, and the tracking store in or beside it."""
+
+    folder: str = "outputs"
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig)
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class TrainConfig(StoreConfig):
+    """A training, as conf/train.yaml and a stage file give it; its nodes are bound to what they construct."""
+
+    name: str
+    lr: Positive
+    batch_size: Count
+    monitor: str
+    seed: Seed
+    device: str
+    unknown: Unknown = "keep"  # of stages that read text
+    init: str | None
+    resume: str | None
+    max_epochs: Count | None
+    max_minutes: Positive | None
+    patience: Count | None
+    save_every: Positive | None = None  # min; older configurations lack it
+    clip: Positive | None
+    average: Share | None
+    max_pixels: Count
+    stage: Node = _node()
+    network: Node = _node()
+    augmentation: Node = _node()
+    optimizer: Node = _node()
+    loss: Node = _node()
+    decoder: Node = _node()
+    inspect: InspectionConfig
+    data: Node = _node()
+    phases: Node = _node()
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class LinesConfig(StoreConfig):
+    """The keys of whatever reads the lines of a split."""
+
+    weights: LineWeightsConfig
+    split: Split
+    batch_size: Count
+    device: str
+    unknown: Unknown
+    max_pixels: Count
+    data: Node = _node()
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class EvaluateConfig(LinesConfig):
+    """An evaluation, as conf/evaluate.yaml gives it; `weights` are by stage."""
+
+    target: str
+    weights: dict[str, str]  # type: ignore[assignment]  # of any stage
+    output: str
+    seams: bool
+    working_pixels: Count
+    pdf_dpi: Count
+    pictures: Amount
+    kept_height: Amount
+    publish: str | None
+    decoder: Node = _node()
+    scorer: Node = _node()
+    resampling: Node = _node()
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class TuneConfig(LinesConfig):
+    """A choice of a decoder's numbers, as conf/tune.yaml gives it."""
+
+    decoder: Node = _node()
+    search: Literal["coordinate", "grid"]
+    rounds: Count
+    monitor: Literal["cer", "wer"]
+    tolerance: Annotated[float, Field(ge=0)]
+    space: Node = _node()
+    cheap: list[str]
+    output: str | None
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class DecodersConfig(LinesConfig):
+    """A comparison of decoders, as conf/decoders.yaml gives it."""
+
+    decoders: Node = _node()
+    baseline: str
+    repeats: Count
+    pictures: Amount
+    seed: Seed
+    output: str
+    publish: str | None
+    scorer: Node = _node()
+    resampling: Node = _node()
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class ConfusionConfig(LinesConfig):
+    """A count of what is misread, as conf/confusion.yaml gives it."""
+
+    decoder: Node = _node()
+    output: str
+    published: str | None
+    shown: Amount
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class CompareConfig(StoreConfig):
+    """A comparison of runs, as conf/compare.yaml gives it."""
+
+    split: Split
+    output: str
+    level: Annotated[float, Field(gt=0, lt=1)]
+    resampling: Node = _node()
+    scorer: Node = _node()
+    pictures: Amount
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class SearchConfig:
+    """A search for the settings of a training, as conf/search.yaml gives it."""
+
+    study: str | None
+    trials: Count
+    jobs: Count
+    seed: Seed
+    space: Node = _node()
+    sampler: Node = _node()
+    pruner: Node = _node()
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class InspectConfig(TrainConfig):
+    """A look at data, as conf/inspect.yaml gives it: a training's keys and where the report goes."""
+
+    full: bool
+    output: str | None
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class TranscribeConfig(StoreConfig):
+    """How pages are read from the command line, as conf/transcribe.yaml gives it."""
+
+    weights: WeightsConfig
+    decoder: Node = _node()
+    seams: bool
+    batch_size: Count
+    device: str
+    max_pixels: Count
+    working_pixels: Count
+    pdf_dpi: Count
+    overlay_width: Annotated[int, Field(ge=100)]
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class LanguageModelConfig(StoreConfig):
+    """How a language model is made, as conf/language_model.yaml gives it."""
+
+    order: int
+    unit: str
+    min_count: Count
+    weights: AlphabetConfig
+    split: Split
+    data: Node = _node()

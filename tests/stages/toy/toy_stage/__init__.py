@@ -1,0 +1,1 @@
+"""A stage that an installed package adds: how dark a page is."""
