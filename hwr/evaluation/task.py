@@ -1,8 +1,6 @@
 """What evaluations of all targets share: where outputs go, which run takes the metrics, what is printed."""
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
