@@ -248,7 +248,7 @@ def test_better_job_of_a_later_start_is_the_best(store: Store) -> None:
 
 def test_job_that_fell_with_its_process_ends_as_killed(store: Store) -> None:
     started = (
-        "import os, sys, pathlib; from hwr import sweep, tracking\n"
+        "import os, sys, pathlib; from hwr import tracking; from hwr.runs import sweep\n"
         "store = tracking.open_store(None, pathlib.Path(sys.argv[1]), 'hwr')\n"
         "with sweep.place(store, 'c'), tracking.run(store, 'x', run_id=None,\n"
         "    tags={**sweep.job_tags(), sweep.CONFIG_HASH: 'c'}) as run:\n"
