@@ -81,17 +81,6 @@ class Target:
 
 
 @contextlib.contextmanager
-def fresh_in(output: Path) -> Iterator[Path]:
-    """Give an empty folder whose content then takes its place in `output`, beside what else is there."""
-    with tempfile.TemporaryDirectory(prefix=".", dir=output) as fresh:
-        yield Path(fresh)
-        for path in Path(fresh).iterdir():
-            if path.is_dir():
-                shutil.rmtree(output / path.name, ignore_errors=True)
-            path.replace(output / path.name)
-
-
-@contextlib.contextmanager
 def run_of(found: Sequence[Weights], store: Store, composed: Composed) -> Iterator[Run]:
     """Give the run that made the weights, or a new one that names them; several weights get a new one."""
     makers = [str(own.about.get("run", "")) for own in found]
