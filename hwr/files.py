@@ -1,46 +1,227 @@
-"""Files: locks that fall with the process that holds them (flock(2)), digests."""
+"""Files: locks, files and folders that take their place in one move, digests, UTF-8 text.
+
+Locks (flock(2)) fall with the process that holds them. What is replaced is there as it was or as it becomes,
+at whichever moment the process is killed.
+"""
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import hashlib
-from collections.abc import Iterator
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
-from hwr.errors import InputError
+from hwr.errors import InputError, NoRoomError
+
+_BUILDING, _REPLACED = ".building", ".replaced"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
 
 @contextlib.contextmanager
-def held(lock: Path, *, shared: bool, wait: bool) -> Iterator[bool]:
+def as_input_error(path: Path, remedy: str, kind: type[InputError] = InputError) -> Iterator[None]:
+    """Turn an OSError of the block into one line that says that `path` cannot be written, and the remedy.
+
+    It is of `kind`, and a NoRoomError where the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        kind = NoRoomError if error.errno == errno.ENOSPC else kind
+        raise kind(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from None
+
+
+@contextlib.contextmanager
+def held(lock: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
     """Hold `lock` in the block, alone or `shared` with others that share it, and tell whether it is held.
 
     Without `wait` it is not held where a process or thread is in the way. Raises InputError where no lock can
     be made.
     """
-    with _opened(lock) as file:
-        yield _taken(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
+    with as_input_error(lock, "choose another folder"):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("ab")
+    with file:
+        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
+            ours = True
+        except BlockingIOError:
+            ours = False
+        yield ours
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder for output and check that it takes files; raise InputError where it does not."""
+    with as_input_error(folder, "choose another folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+def read_text(path: Path, *, key: str = "") -> str:
+    """Return a UTF-8 text file, without byte order mark; raise InputError where it cannot be read.
+
+    The message begins with `key`, the setting that names the file.
+    """
+    named = f"{key}: {path}" if key else path
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{named}: not UTF-8; save it as UTF-8, or name another file") from None
+    except OSError as error:
+        raise InputError(f"{named}: cannot be read ({error.strerror}); name another file") from None
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal; raise InputError where it cannot be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name another file") from None
     return digest.hexdigest()
 
 
-def _opened(lock: Path) -> IO[bytes]:
+def to_disk(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        return lock.open("ab")
-    except OSError as error:
-        raise InputError(f"{lock}: cannot write there ({error.strerror}); choose another folder") from None
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _taken(file: IO[bytes], how: int, wait: bool) -> bool:
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give the path of a file beside `path` that takes its place when the block ends, `durable` on the disk.
+
+    The folder is made where missing. Where the block raises, `path` stays what it was. Raises OSError.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
-    except BlockingIOError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield fresh
+        if durable:
+            to_disk(fresh)
+        fresh.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink()  # half a file takes room that others need
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file in one move; raise InputError where it cannot be written."""
+    with as_input_error(path, "name another file"), replacing(path) as fresh:
+        fresh.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `folder` as a whole when the block ends.
+
+    Whoever reads it asks for `recovered(folder)`. Where the block raises, `folder` stays what it was. Raises
+    OSError.
+    """
+    recovered(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
+        fresh = Path(beside) / folder.name
+        fresh.mkdir()
+        yield fresh
+        _move(fresh, folder)
+
+
+@contextlib.contextmanager
+def replacing_contents(folder: Path) -> Iterator[Path]:
+    """Give an empty folder whose content then takes its place in `folder`, beside what else is there."""
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as fresh:
+        yield Path(fresh)
+        for path in Path(fresh).iterdir():
+            if path.is_dir():
+                _move(path, folder / path.name)
+            else:
+                path.replace(folder / path.name)
+
+
+def recovered(folder: Path) -> Path:
+    """Return `folder`, brought back where a process was killed while it replaced it in two moves."""
+    if not folder.exists():
+        with contextlib.suppress(OSError):  # none was replaced, or another process was faster
+            _replaced(folder).rename(folder)
+    return folder
+
+
+def built_once(folder: Path, build: Callable[[Path], object]) -> None:
+    """Let `build` fill `folder` where there is none: it is whole or absent, and other processes wait.
+
+    What killed builders left beside it is removed. Raises OSError, and InputError where no lock can be made.
+    """
+    if folder.is_dir():
+        return
+    with held(_lock(folder)):
+        for left in folder.parent.glob(f"*{_BUILDING}"):
+            of = left.with_name(left.name.removesuffix(_BUILDING))
+            with held(_lock(of), wait=False) as abandoned:
+                if abandoned or of == folder:  # that one we hold
+                    shutil.rmtree(left)
+        if not folder.is_dir():  # another process may have built it while this one waited
+            building = folder.with_name(folder.name + _BUILDING)
+            building.mkdir()
+            try:
+                build(building)
+                building.rename(folder)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+
+
+def _lock(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(folder.name + _REPLACED)
+
+
+def _move(fresh: Path, folder: Path) -> None:
+    """Move a folder to its place; what was there is gone, or where `fresh` was."""
+    if not folder.exists():
+        fresh.rename(folder)
+    elif not _exchange(fresh, folder):
+        _move_twice(fresh, folder)
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one move; tell whether the system can."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
         return False
-    return True
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):  # file systems over a network, say
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def _move_twice(fresh: Path, folder: Path) -> None:
+    """Move a folder away and another to its place; between the two, `recovered` finds the first."""
+    replaced = _replaced(folder)
+    while True:
+        shutil.rmtree(replaced, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(replaced)
+        try:
+            fresh.rename(folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # a reader brought back the first
+                raise

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import mxnet as mx
 
 from hwr.errors import InputError
-from hwr.files import sha256
+from hwr.files import recovered, replacing_folder, sha256
 from hwr.networks.arrays import parameters
 from hwr.text import Alphabet
 
@@ -53,7 +52,7 @@ class Transfer:
 def save(
     folder: Path, network: Any, config: str, alphabet: Alphabet | None, *, about: Mapping[str, Any]
 ) -> Weights:
-    """Write a weights folder; an older one is replaced as a whole.
+    """Write a weights folder; an older one is replaced as a whole, whenever the process is killed.
 
     Raises OSError where it cannot be written.
     """
@@ -81,7 +80,7 @@ def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
 
     Raises InputError when a file is missing or changed, or when `alphabet` is given and differs.
     """
-    manifest = _manifest(folder)
+    manifest = _manifest(recovered(folder))
     for name in {PARAMS: 0, CONFIG: 0, **manifest["sha256"]}:
         path = folder / name
         if not path.is_file():
@@ -143,21 +142,15 @@ def _write(
     alphabet: Alphabet | None,
     about: Mapping[str, Any],
 ) -> Weights:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as place:
-        fresh, old = Path(place) / "new", Path(place) / "old"
-        fresh.mkdir()
+    with replacing_folder(folder) as fresh:
         params(str(fresh / PARAMS))
         (fresh / CONFIG).write_text(config, encoding="utf-8")
         if alphabet is not None:
             (fresh / ALPHABET).write_text(alphabet.to_json(), encoding="utf-8")
         digests = {path.name: sha256(path) for path in sorted(fresh.iterdir())}
         manifest = {"format": FORMAT, "sha256": digests, "about": dict(about)}
-        said = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
-        (fresh / MANIFEST).write_text(said, encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
+        text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+        (fresh / MANIFEST).write_text(text, encoding="utf-8")
     return load(folder)
 
 

@@ -192,7 +192,7 @@ def test_output_is_refused_when_it_cannot_be_written(
     (tmp_path / "file").touch()
     said = refused(capsys, lambda: run(smoke, tmp_path / "file" / "scores"))
     assert (
-        said == f"{tmp_path / 'file' / 'scores'}: cannot write there (Not a directory); choose another folder"
+        said == f"{tmp_path / 'file' / 'scores'}: cannot be written (Not a directory); choose another folder"
     )
 
 

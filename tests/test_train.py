@@ -123,7 +123,7 @@ def test_output_folder_is_refused_when_it_cannot_be_written(
     file = tmp_path / "file"
     file.touch()  # root may write anywhere, but not below a file
     said = refused(capsys, lambda: run(file / "outputs"))
-    assert said == f"{file / 'outputs'}: cannot write there (Not a directory); choose another folder"
+    assert said == f"{file / 'outputs'}: cannot be written (Not a directory); choose another folder"
 
 
 def test_tracking_server_is_refused_in_seconds_when_nothing_answers(
@@ -310,7 +310,7 @@ def test_full_disk_ends_the_run_in_one_line_and_loses_nothing(
 ) -> None:
     def fill(bar: object, step: Step) -> None:
         if step.step == STEPS + 3:  # the state of epoch 2 finds no room
-            (place / "state-000002.npz.new").symlink_to("/dev/full")
+            (place / f".state-000002.npz.{os.getpid()}").symlink_to("/dev/full")
 
     with monkeypatch.context() as patched:
         made = checkpoint.Checkpoint.__init__
@@ -324,8 +324,8 @@ def test_full_disk_ends_the_run_in_one_line_and_loses_nothing(
         patched.setattr(checkpoint.Checkpoint, "__init__", note)
         patched.setattr(train.Bar, "__call__", fill)
         said = refused(capsys, lambda: run(smoke.folder, *SHORT))
-    no_room = "cannot write state-000002.npz (No space left on device)"
-    assert said == f"{place}: {no_room}; make room there, then resume the run"
+    no_room = "state-000002.npz: cannot be written (No space left on device)"
+    assert said == f"{place}/{no_room}; make room there, then resume the run"
     assert _status(smoke, place.parent) == "FAILED"
     run(smoke.folder, f"resume={place.parent.name}")
     assert _bits(place.parent, "last") == _bits(uninterrupted, "last")

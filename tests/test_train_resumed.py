@@ -39,7 +39,7 @@ def test_killed_training_ends_with_the_same_bits_and_metrics_when_resumed(stage:
         folder = tmp_path / f"killed{trial}"
         while killing.killed(killing.start(stage, folder), float(generator.uniform(0, seconds))):
             kills += 1
-            writing += bool(list((folder / killing.STATE).glob("*.new")))
+            writing += bool(list((folder / killing.STATE).glob(".*")))
         assert killing.ended(folder) == whole
     print(f"{stage}: {kills} kills of {trial} trainings, {writing} while a state was written")
 

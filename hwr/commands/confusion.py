@@ -6,8 +6,8 @@ from pathlib import Path
 from hwr.config.compose import composed
 from hwr.config.roots import ConfusionConfig
 from hwr.errors import InputError
+from hwr.files import make_folder, write_text
 from hwr.language.confusions import Confusions, Costs
-from hwr.language.record import replacing
 from hwr.tables import text_table
 
 
@@ -17,8 +17,7 @@ def run(overrides: Sequence[str]) -> None:
     check(config)
     _make_folders(config)
     found = _counted(config)
-    with replacing(Path(config.output)) as file:
-        file.write(found.to_json())
+    write_text(Path(config.output), found.to_json())
     print(table(found, config.shown))
     print(f"written to {config.output}")
     if config.published is not None:
@@ -54,11 +53,9 @@ def table(confusions: Confusions, shown: int) -> str:
 
 def _make_folders(config: ConfusionConfig) -> None:
     """Make the folders that are written to, or refuse them, before lines are read for a minute."""
-    from hwr import tracking
-
-    tracking.make_folder(Path(config.output).parent)
+    make_folder(Path(config.output).parent)
     if config.published is not None:
-        tracking.make_folder(Path(config.published))
+        make_folder(Path(config.published))
 
 
 def _counted(config: ConfusionConfig) -> Confusions:

@@ -13,9 +13,9 @@ from hwr.config.compose import composed
 from hwr.config.roots import LanguageModelConfig
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
-from hwr.data.sources.files import read_text
 from hwr.data.sources.splits import of_split
 from hwr.errors import InputError
+from hwr.files import read_text, sha256
 from hwr.language import arpa, ngrams, record
 from hwr.language.lexicon import Lexicon
 from hwr.language.ngrams import Ngrams
@@ -139,7 +139,7 @@ def _of_file(path: Path, held_out: Iterable[str]) -> Text:
     lines = [line for line in map(nfc, read_text(path).split("\n")) if line]
     left_out = record.shared_texts(lines, held_out)
     kept = [line for line in lines if line not in left_out]
-    source = TextSource(path.name, record.file_sha256(path), "", len(kept))
+    source = TextSource(path.name, sha256(path), "", len(kept))
     lost = f", {len(lines) - len(kept)} left out that are in valid or test" if left_out else ""
     return Text(kept, Origin.of_file(source, kept), f"{path.name}: {len(kept)} lines{lost}")
 

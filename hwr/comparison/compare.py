@@ -15,6 +15,7 @@ from hwr.config.bind import make
 from hwr.config.compose import Composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
+from hwr.files import make_folder
 from hwr.pictures import cards
 from hwr.scoring.sclite import Scorer
 from hwr.scoring.significance import Resampling
@@ -31,7 +32,7 @@ def run(names: Sequence[str], composed: Composed) -> None:
     if not 2 <= len(names) <= len(LABELS):
         raise InputError(f"compare takes 2 to {len(LABELS)} runs, not {len(names)}; give their ids, or last")
     output = Path(config.output)
-    tracking.make_folder(output)
+    make_folder(output)
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     found = recorded.find(store, names)
     with tempfile.TemporaryDirectory() as place:

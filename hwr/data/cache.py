@@ -5,15 +5,13 @@ A cache is a folder `KEY/` of `pixels.npy` (all images, flat uint8), `offsets.np
 is whole or absent.
 """
 
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -25,11 +23,11 @@ from tqdm import tqdm
 from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
 from hwr.errors import InputError
+from hwr.files import as_input_error, built_once
 from hwr.images.line_crop import LineCrop, crop_line
 from hwr.images.load import GreyImage, load
 
 _VERSION = 1  # raise it whenever hwr.line_images cuts lines differently
-_BUILDING = ".building"
 
 Cut = tuple[str, GreyImage | str]  # an id, and its image or the reason why it has none
 
@@ -92,19 +90,10 @@ def cached(
     it once.
     """
     _check_ids(pages, cutter)
-    key = _key(pages, cutter, max_pixels)
-    if not (folder / key).is_dir():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder, key):
-                _clear_abandoned(folder, key)
-                if not (folder / key).is_dir():  # another process may have built it while this one waited
-                    _build(folder, key, _Work(pages, cutter, max_pixels, progress))
-        except OSError as error:
-            raise InputError(
-                f"{folder}: the {cutter.unit} images cannot be cached there ({error}); choose another folder"
-            ) from None
-    return _opened(folder / key, cutter.height)
+    place = folder / _key(pages, cutter, max_pixels)
+    with as_input_error(place, "choose another folder"):
+        built_once(place, partial(_build, _Work(pages, cutter, max_pixels, progress)))
+    return _opened(place, cutter.height)
 
 
 @dataclass(frozen=True)
@@ -149,27 +138,6 @@ def _key(pages: Sequence[Page], cutter: Cutter, max_pixels: int) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
-@contextmanager
-def _locked(folder: Path, key: str) -> Iterator[None]:
-    """Hold the lock of `key`, waiting for it; the system lets go of it when a process is killed."""
-    with (folder / f"{key}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _clear_abandoned(folder: Path, own: str) -> None:
-    """Remove what killed builders left: folders whose lock nobody holds; that of `own` is held by us."""
-    for left in folder.glob(f"*{_BUILDING}"):
-        key = left.name.removesuffix(_BUILDING)
-        with (folder / f"{key}.lock").open("w") as file:
-            if key != own:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-            shutil.rmtree(left)
-
-
 @dataclass(frozen=True)
 class _Work:
     pages: Sequence[Page]
@@ -178,9 +146,7 @@ class _Work:
     progress: bool
 
 
-def _build(folder: Path, key: str, work: _Work) -> None:
-    building = folder / f"{key}{_BUILDING}"
-    building.mkdir()
+def _build(work: _Work, building: Path) -> None:
     ids: list[str] = []
     widths: list[int] = []
     problems: list[tuple[str, str]] = []
@@ -201,7 +167,6 @@ def _build(folder: Path, key: str, work: _Work) -> None:
     np.save(building / "offsets.npy", np.concatenate([np.zeros(1, dtype=np.int64), ends]))
     said = {"version": _VERSION, "settings": work.cutter.settings, "ids": ids, "problems": problems}
     (building / "lines.json").write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
-    building.rename(folder / key)
 
 
 def _write_header(file: BinaryIO, length: int) -> int:

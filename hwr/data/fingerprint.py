@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hwr.data.records import Line, Page
+from hwr.errors import InputError
+from hwr.files import sha256
 
 
 def fingerprint(pages: Iterable[Page]) -> str:
@@ -33,11 +35,7 @@ def _said(line: Line) -> list[object]:
 
 
 def _image(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError:
+        return sha256(path)
+    except InputError:
         return "unreadable"
-    return digest.hexdigest()

@@ -1,6 +1,5 @@
 """Inspect a data set before training: its contents, and its problems by id."""
 
-import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from hwr.data.records import SPLITS, Line, Page
 from hwr.data.report import KINDS, Counts, Report, split_name, visible
 from hwr.data.sources.files import image_size
 from hwr.errors import InputError
+from hwr.files import sha256
 from hwr.images.line_crop import MIN_WIDTH, LineCrop
 from hwr.images.load import load
 from hwr.text import Alphabet
@@ -161,7 +161,7 @@ def _duplicates(pages: Sequence[Page]) -> _Notes:
     by_length = _grouped(pages, lambda page: page.image.stat().st_size)
     hashed = [page for group in by_length if len(group) > 1 for page in group]
     notes: _Notes = {}
-    for group in _grouped(hashed, lambda page: hashlib.sha256(page.image.read_bytes()).hexdigest()):
+    for group in _grouped(hashed, lambda page: sha256(page.image)):
         stays = max(group, key=lambda page: _rank(page.split))
         notes |= {page.id: f"as {stays.id}, {split_name(stays.split)}" for page in group if page is not stays}
     return {page.id: notes[page.id] for page in pages if page.id in notes}

@@ -23,6 +23,7 @@ from hwr.evaluation import publish
 from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines
 from hwr.evaluation.task import Task
+from hwr.files import make_folder, replacing_contents
 from hwr.pictures import cards
 from hwr.scoring import significance
 from hwr.scoring.report import Scores, Texts, score_texts
@@ -58,7 +59,7 @@ def compare_decoders(composed: Composed) -> None:
     check_decoders(config)
     runtime.start()
     output = Path(config.output)
-    tracking.make_folder(output)
+    make_folder(output)
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     task = Task(config, store)
     make(Scorer, config.scorer, "scorer").check()
@@ -71,7 +72,7 @@ def compare_decoders(composed: Composed) -> None:
         lines = read_lines(task, found)
         for name, decoder in made.items():
             _or_leave_out(name, partial(lines.refuse_seen_by, decoder))
-        with common.fresh_in(output) as fresh:
+        with replacing_contents(output) as fresh:
             about = common.about(config, TARGET, [found], lines.fingerprint, current)
             entries = _entries(config, makers, lines, fresh, about)
             said = {**about, **summary(entries, config)}

@@ -11,6 +11,7 @@ from hwr.errors import InputError
 from hwr.evaluation import boxes, denoiser, lines, page, publish, stage
 from hwr.evaluation import task as common
 from hwr.evaluation.task import Target, Task
+from hwr.files import make_folder, replacing_contents
 from hwr.stages.kind import kind_named, kind_names
 from hwr.stages.recipe import data_source, device_context
 
@@ -25,14 +26,14 @@ def evaluate(composed: Composed) -> float:
     check_evaluation(config)
     runtime.start()
     target, output = target_named(config.target), Path(config.output)
-    tracking.make_folder(output)
+    make_folder(output)
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     task = Task(config, store)
     loaded = target.load(task)
     if config.publish is not None:
         publish.check_weights(config.target, loaded)
     with common.run_of(loaded, task.store, composed) as current:
-        with common.fresh_in(output) as fresh:
+        with replacing_contents(output) as fresh:
             outcome = target.score(task, loaded, current, fresh)
             current.folder(f"evaluation/{config.split}", fresh)
         current.flush()

@@ -1,8 +1,6 @@
 """What evaluations of all targets share: where outputs go, which run takes the metrics, what is printed."""
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,17 +79,6 @@ class Target:
     check: Callable[[EvaluateConfig], None]
     load: Callable[[Task[EvaluateConfig]], list[Weights]]
     score: Callable[[Task[EvaluateConfig], Sequence[Weights], Run, Path], Outcome]
-
-
-@contextlib.contextmanager
-def fresh_in(output: Path) -> Iterator[Path]:
-    """Give an empty folder whose content then takes its place in `output`, beside what else is there."""
-    with tempfile.TemporaryDirectory(prefix=".", dir=output) as fresh:
-        yield Path(fresh)
-        for path in Path(fresh).iterdir():
-            if path.is_dir():
-                shutil.rmtree(output / path.name, ignore_errors=True)
-            path.replace(output / path.name)
 
 
 @contextlib.contextmanager

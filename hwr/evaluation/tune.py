@@ -22,7 +22,7 @@ from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines
 from hwr.evaluation.setting_search import Search, Setting
 from hwr.evaluation.task import Task
-from hwr.language.record import replacing
+from hwr.files import make_folder, write_text
 from hwr.scoring import edits
 from hwr.scoring.edits import Counts
 from hwr.stages.build import alphabet_of
@@ -84,7 +84,7 @@ def tune_decoder(composed: Composed) -> Path:
     check_tuning(config)
     name = composed.choices.get("decoder", "decoder")
     output = Path(config.output) if config.output else DECODERS / f"{name}_tuned.yaml"
-    tracking.make_folder(output.parent)
+    make_folder(output.parent)
     runtime.start()
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     task = Task(config, store)
@@ -96,8 +96,7 @@ def tune_decoder(composed: Composed) -> Path:
         trials = Trials(config, lines, parent)
         chosen = trials.of(setting_search.best(space_of(config), _start(config), trials, _search(config)))
         said = _file(composed, trials, chosen)
-        with replacing(output) as file:
-            file.write(said)
+        write_text(output, said)
         _keep(parent, config, trials, chosen)
         parent.text("decoder.yaml", said)
     before = trials.done[0]

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from hwr.errors import InputError
+from hwr.files import as_input_error, replacing
 from hwr.language.ngrams import BEGIN, END, SPACE, SPELT, SPELT_END, UNKNOWN, Grams, Ngrams, text_tokens
-from hwr.language.record import replacing
 
 NEVER = -99.0  # log probability of begin of line, which follows nothing: SRILM's
 UNSEEN = -100.0  # log probability of unknown tokens where a file has none: KenLM's
@@ -26,7 +26,8 @@ _REMEDY = "make the model anew with python -m hwr language-model"
 
 def write_arpa(path: Path, model: Ngrams) -> None:
     """Write an ARPA file beside its place, then move it there; raise InputError where it cannot be."""
-    with replacing(path) as file:
+    remedy = "name another file"
+    with as_input_error(path, remedy), replacing(path) as fresh, fresh.open("w", encoding="utf-8") as file:
         file.write("\\data\\\n")
         file.writelines(f"ngram {n}={len(g.probabilities)}\n" for n, g in enumerate(model.orders, start=1))
         for n, grams in enumerate(model.orders, start=1):

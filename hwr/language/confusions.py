@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.errors import InputError
+from hwr.files import read_text
 from hwr.language.record import CONFUSIONS, find_language_file
 
 FloatArray = NDArray[np.float64]
@@ -62,11 +63,7 @@ class Confusions:
     def load(cls, name: str) -> "Confusions":
         """Return those of a file, a folder or a published name; raise InputError where there are none."""
         path = find_language_file(name, CONFUSIONS)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as UTF-8 ({error}); name another file") from None
-        return cls.from_json(text, str(path))
+        return cls.from_json(read_text(path), str(path))
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "Confusions":
@@ -213,10 +210,9 @@ def _cost(counts: NDArray[np.int64], occasions: NDArray[np.int64]) -> FloatArray
 
 
 def _table(path: Path, shape: tuple[int, ...]) -> FloatArray:
+    rows = read_text(path)
     try:
-        found = np.array(path.read_text(encoding="ascii").split(), np.float64)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); a folder of costs holds it") from None
+        found = np.array(rows.split(), np.float64)
     except ValueError:
         raise InputError(f"{path}: not a table of numbers; write it anew") from None
     if found.size != math.prod(shape) or not np.isfinite(found).all() or (found < 0).any():

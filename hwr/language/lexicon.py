@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwr.errors import InputError
+from hwr.files import read_text
 from hwr.language.record import WORDS, TextRecord, find_language_file
 from hwr.text import nfc
 
@@ -41,12 +42,8 @@ class Lexicon:
     @classmethod
     def read(cls, path: Path) -> "Lexicon":
         """Read a UTF-8 file with `word<TAB>count` or a word alone a line; raise InputError for another."""
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as UTF-8 ({error}); name another file") from None
         counts: Counter[str] = Counter()
-        for number, row in enumerate(text.split("\n"), 1):
+        for number, row in enumerate(read_text(path).split("\n"), 1):
             if row.strip():
                 word, count = _parsed(row, f"{path}, line {number}")
                 counts[word] += count

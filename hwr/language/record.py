@@ -4,18 +4,16 @@ A model that was made from the lines it helps to read knows them by heart. So it
 lines, and whatever scores readings refuses a decoder whose models have seen what is read.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
-from hwr import files
 from hwr.config.locations import EXPERIMENTS
 from hwr.errors import InputError
+from hwr.files import sha256, write_text
 from hwr.text import nfc
 
 MODEL, WORDS, CONFUSIONS = "model.arpa", "words.tsv", "confusions.json"
@@ -88,7 +86,7 @@ class TextRecord:
             raise InputError(f"{beside}: cannot be read ({error.strerror}); {_REMEDY}") from None
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{beside}: damaged; {_REMEDY}") from None
-        if record.sha256 != file_sha256(path):
+        if record.sha256 != sha256(path):
             raise InputError(f"{path}: changed since {beside.name} was written; {_REMEDY}")
         return record
 
@@ -106,15 +104,14 @@ class TextRecord:
 
 def write_record(path: Path, origin: Origin, *, unit: str, order: int, symbols: str) -> TextRecord:
     """Write the record of the file `path`, as it is now, beside it; raise InputError where it cannot be."""
-    record = TextRecord(path, file_sha256(path), unit, order, symbols, origin)
+    record = TextRecord(path, sha256(path), unit, order, symbols, origin)
     said = {
         **{name: value for name, value in asdict(record).items() if name not in ("path", "origin")},
         "sources": [asdict(source) for source in origin.sources],
         "lines": sorted(origin.lines),
         "texts": sorted(origin.texts),
     }
-    with replacing(path.with_suffix(".json")) as file:
-        file.write(json.dumps(said, ensure_ascii=False, indent=1) + "\n")
+    write_text(path.with_suffix(".json"), json.dumps(said, ensure_ascii=False, indent=1) + "\n")
     return record
 
 
@@ -139,14 +136,6 @@ def refuse_seen(decoder: MadeFromText, lines: Mapping[str, str], fingerprint: st
             )
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal; raise InputError where it cannot be read."""
-    try:
-        return files.sha256(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name another file") from None
-
-
 def find_language_file(name: str, file: str) -> Path:
     """Return the file that `name` gives: a file, or a folder or published name that holds `file`.
 
@@ -160,25 +149,6 @@ def find_language_file(name: str, file: str) -> Path:
     )
     published = f", or one of {', '.join(known)}" if known else ""
     raise InputError(f"{name}: no such file, and no folder with {file}; name one{published}")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Give a UTF-8 file beside `path`, in a folder made where missing, that takes its place when written.
-
-    Raises InputError where that is not possible; `path` then stays what it was.
-    """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with fresh.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        fresh.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file") from None
-    finally:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
 
 
 def shared_texts(texts: Iterable[str], others: Iterable[str]) -> set[str]:

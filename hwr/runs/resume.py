@@ -100,7 +100,7 @@ def alone(place: Path) -> Iterator[None]:
 
     A process that is killed lets go of it.
     """
-    with held(place / "lock", shared=False, wait=False) as ours:
+    with held(place / "lock", wait=False) as ours:
         if not ours:
             raise InputError(f"resume={place.name}: this run is still going on; wait for it or end it")
         yield

@@ -100,7 +100,7 @@ def run(search: Search, arguments: Sequence[str]) -> None:
             if search.config.jobs > 1:
                 _start(search.config.jobs, [sys.executable, "-m", "hwr", "search", *arguments, "--jobs", "1"])
             _work(search, study)  # also what a process left that was killed
-            with held(study.lock("helpers"), shared=False, wait=True):
+            with held(study.lock("helpers")):
                 _tell(search, study)
     except SweepRunsError:
         _help(search, study)
@@ -112,7 +112,7 @@ def _help(search: Search, study: Study) -> None:
     if parent is None:
         raise InputError(f"study={search.name}: is being started; start this command again in a moment")
     os.environ[tracking.PARENT_VARIABLE] = parent
-    with held(study.lock("helpers"), shared=True, wait=True):
+    with held(study.lock("helpers"), shared=True):
         _work(search, study)
 
 

@@ -31,7 +31,7 @@ class Study:
     def __init__(self, folder: Path, hash: str, pruner: BasePruner) -> None:
         self.folder, self.name = folder, folder.name
         try:
-            with held(self.lock("next"), shared=False, wait=True):
+            with held(self.lock("next")):
                 self.optuna = self._opened(hash, pruner)
         except (OSError, KeyError, ValueError) as error:
             reason = one_line(error)
@@ -50,7 +50,7 @@ class Study:
 
         `sampler` returns that of a trial's number.
         """
-        with held(self.lock("next"), shared=False, wait=True):
+        with held(self.lock("next")):
             known = self.optuna.get_trials(deepcopy=False)
             for old in known:
                 if old.state == TrialState.RUNNING and self._hold(old.number, stack):
@@ -80,7 +80,7 @@ class Study:
 
     def _hold(self, number: int, stack: ExitStack) -> bool:
         with ExitStack() as tried:
-            ours = tried.enter_context(held(self.lock(f"trial-{number}"), shared=False, wait=False))
+            ours = tried.enter_context(held(self.lock(f"trial-{number}"), wait=False))
             if ours:
                 stack.push(tried.pop_all())
             return ours
@@ -96,7 +96,7 @@ class _JournalLock(JournalFileOpenLock):
 
     def acquire(self) -> bool:
         """Wait for the lock."""
-        self._held.enter_context(held(self._lock, shared=False, wait=True))
+        self._held.enter_context(held(self._lock))
         content = self._journal.read_bytes()
         if not content.endswith(b"\n"):
             os.truncate(self._journal, content.rfind(b"\n") + 1)

@@ -16,7 +16,7 @@ from typing import Any
 
 from hwr import tracking
 from hwr.errors import InputError
-from hwr.files import held
+from hwr.files import held, make_folder
 from hwr.runs.job_table import DIVERGED, FINISHED, PRUNED, Job, best, csv_table, markdown, named
 from hwr.tracking import Run, Store
 
@@ -71,9 +71,9 @@ def parent(sweep: Sweep) -> Iterator[Run]:
     where a job failed it ends as failed, and this exits with status 1. Raises SweepRunsError where another
     process has it.
     """
-    tracking.make_folder(sweep.folder)
+    make_folder(sweep.folder)
     store = tracking.open_store(sweep.uri, sweep.folder, sweep.experiment)
-    with held(_lock(sweep.folder, sweep.hash), shared=False, wait=False) as ours:
+    with held(_lock(sweep.folder, sweep.hash), wait=False) as ours:
         if not ours:
             raise SweepRunsError(
                 f"{sweep.name}: runs already in {sweep.folder}; wait until it ends, or end it first"
@@ -124,7 +124,7 @@ def place(store: Store, config: str) -> Iterator[Job | None]:
     process gets the place meanwhile: it waits.
     """
     run = tracking.parent_run() or ""
-    with held(_lock(store.folder, f"{run}-{config}"), shared=False, wait=True):
+    with held(_lock(store.folder, f"{run}-{config}")):
         yield _before(store, run, config)
 
 
@@ -256,7 +256,7 @@ def _end_fallen(run: Run, folder: Path) -> None:
 def _is_free(lock: Path, deadline: float) -> bool:
     """Tell whether nobody holds a lock any more by a moment of the monotonic clock."""
     while True:
-        with held(lock, shared=False, wait=False) as free:
+        with held(lock, wait=False) as free:
             if free or time.monotonic() >= deadline:
                 return free
         time.sleep(0.1)

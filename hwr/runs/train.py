@@ -19,6 +19,7 @@ from hwr.config.compose import Composed
 from hwr.config.locations import ROOT
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError, NoRoomError
+from hwr.files import make_folder
 from hwr.networks.arrays import set_arrays
 from hwr.runs import resume as resuming
 from hwr.runs import sweep
@@ -66,7 +67,7 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
     config: TrainConfig = composed.root
     recipe = parse_recipe(config)
     runtime.start()
-    tracking.make_folder(Path(config.folder))
+    make_folder(Path(config.folder))
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     if resumed is not None and resuming.has_state(resumed):  # then what it started from is not needed
         recipe = replace(recipe, init=None)
@@ -78,7 +79,7 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
     run_id = resumed.name if resumed is not None else None
     with tracking.run(store, name, run_id=run_id, tags=tags) as current, ExitStack() as held:
         folder = _folder(current, composed)
-        tracking.make_folder(folder)
+        make_folder(folder)
         if resumed is None:
             held.enter_context(resuming.alone(folder))
         resuming.describe(folder, composed.yaml, start)

@@ -7,7 +7,7 @@ a tracking server may be away while a run goes on; what still waits at its end i
 from hwr.tracking.names import flatten
 from hwr.tracking.query import Outcome, forget, tagged
 from hwr.tracking.runs import PARENT, PARENT_VARIABLE, Run, attach, parent_run, run
-from hwr.tracking.store import Store, await_answer, download, make_folder, open_store
+from hwr.tracking.store import Store, await_answer, download, open_store
 from hwr.tracking.sync import Synced, sync
 from hwr.tracking.termination import Terminated
 
@@ -24,7 +24,6 @@ __all__ = [
     "download",
     "flatten",
     "forget",
-    "make_folder",
     "open_store",
     "parent_run",
     "run",

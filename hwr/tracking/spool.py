@@ -7,7 +7,6 @@ records they are. Several processes may write to it; one at a time writes, and o
 
 import contextlib
 import errno
-import fcntl
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hwr.errors import InputError, NoRoomError
+from hwr.files import as_input_error, held, replacing, to_disk
 
 RECORDS, SENT, ABOUT, FILES, REFUSED = "records.jsonl", "sent.json", "run.json", "files", "refused.jsonl"
 Write = Callable[[Path], object]
@@ -72,7 +72,7 @@ class Spool:
             (self.folder / place).mkdir(parents=True)
             write(self.folder / place)
             for path in (self.folder / place).rglob("*"):
-                _to_disk(path)
+                to_disk(path)
             self._add("files", {"into": into, "place": place})
 
     def records(self, start: int = 0) -> Iterator[Record]:
@@ -150,20 +150,17 @@ class Spool:
     @contextlib.contextmanager
     def delivering(self) -> Iterator[None]:
         """Let one at a time deliver, of all processes."""
-        with alone(self.folder / "delivery.lock"):
+        with held(self.folder / "delivery.lock"):
             yield
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Let one at a time write, of all processes, who then knows the last record."""
-        try:
+        with as_input_error(self.folder, "make room there", NoRoomError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with alone(self.folder / "writing.lock"):
+            with held(self.folder / "writing.lock"):
                 self._catch_up()
                 yield
-        except OSError as error:
-            said = f"{self.folder}: cannot write there ({error.strerror or error}); make room there"
-            raise NoRoomError(said) from None
 
     def _catch_up(self) -> None:
         """Learn what others added, and cut off what a process that was killed did not write to its end."""
@@ -195,18 +192,8 @@ class Spool:
         self._last = Record(self._last.seq + 1, now, kind, content, self._last.end + len(line))
 
     def _keep(self, name: str, value: Mapping[str, Any]) -> None:
-        fresh = self.folder / f"{name}.new"
-        fresh.write_text(json.dumps(value), encoding="utf-8")
-        _to_disk(fresh)
-        fresh.replace(self.folder / name)
-
-
-@contextlib.contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Let one at a time through, of all processes and threads; the lock falls with its process."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        with replacing(self.folder / name, durable=True) as fresh:
+            fresh.write_text(json.dumps(value), encoding="utf-8")
 
 
 def counted(records: Sequence[Record]) -> Counter[str]:
@@ -225,12 +212,3 @@ def packed(values: Mapping[str, float]) -> dict[str, float | str]:
 def _read(line: bytes, end: int) -> Record:
     found = json.loads(line)
     return Record(found["seq"], found["time_ms"], found["kind"], dict(found["content"]), end)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file, or the list of a folder's files, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from hwr.errors import InputError
-from hwr.tracking.spool import alone
+from hwr.files import held, make_folder
 
 PAUSE_S = 5.0  # between two questions whether it is there again
 ANSWER_S = 5.0  # a tracking server that takes longer to say that it is there is not there
@@ -62,22 +61,12 @@ def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
         database = Path(uri.removeprefix(SQLITE)).resolve()
         make_folder(database.parent)
         uri, artifacts = f"{SQLITE}{database}", (database.parent / "artifacts").as_uri()
-        with alone(database.with_name(database.name + ".lock")):  # two would create the same tables
+        with held(database.with_name(database.name + ".lock")):  # two would create the same tables
             return Store(uri, _experiment(uri, experiment, artifacts), folder)
     if not uri.startswith(("http://", "https://")) and "://" not in uri:
         raise InputError(f"tracking.uri={uri}: not a tracking server; use http://…, sqlite:////path or null")
     check_answers(uri)
     return Store(uri, _experiment(uri, experiment, None), folder)
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder for output and check that it takes files; raise InputError where it does not."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from None
 
 
 def check_answers(uri: str) -> None:

@@ -4,11 +4,9 @@ A generation is `state-N.npz` and then `state-N.json`, which holds the digest of
 in one move, so that a kill at any moment leaves the generation before. Nothing is ever unpickled.
 """
 
-import contextlib
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hwr.errors import InputError, NoRoomError
+from hwr.files import as_input_error, replacing
 from hwr.networks.arrays import Arrays
 
 
@@ -47,7 +46,7 @@ def write(folder: Path, about: Mapping[str, Any], arrays: Arrays, *, before: int
         (folder / _name(number, "npz")).unlink()
         raise
     kept = {_name(one, end) for one in (number, before) for end in ("npz", "json")}
-    for path in folder.glob("state-*"):
+    for path in folder.glob("*state-*"):
         if path.name not in kept:
             path.unlink()
     return number
@@ -72,19 +71,9 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
     Raises NoRoomError where it cannot be written.
     """
-    fresh = path.with_name(path.name + ".new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with fresh.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            fresh.unlink()  # half a file takes room that others need
-        reason = f"cannot write {path.name} ({error.strerror})"
-        raise NoRoomError(f"{path.parent}: {reason}; make room there, then resume the run") from None
+    remedy = "make room there, then resume the run"
+    with as_input_error(path, remedy, NoRoomError), replacing(path, durable=True) as fresh:
+        fresh.write_bytes(content)
 
 
 def _numbers(folder: Path) -> list[int]:

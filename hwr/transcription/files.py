@@ -2,9 +2,9 @@
 
 import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
+from hwr.files import as_input_error, replacing
 from hwr.images import page_files
 from hwr.images.load import GreyImage
 from hwr.stages.build import find_weights
@@ -175,28 +176,14 @@ def _transcribe(
 
 def _write(image: GreyImage, read: ReadPage, targets: dict[str, Path], overlay_width: int) -> None:
     """Write all outputs of a page beside their places, then move them there: all of them whole, or none."""
-    fresh: list[tuple[Path, Path]] = []
-    try:
+    folder = next(iter(targets.values())).parent
+    with as_input_error(folder, "choose another --output"), ExitStack() as moves:
         for kind, path in targets.items():
-            with tempfile.NamedTemporaryFile(
-                dir=path.parent, prefix=".", suffix=path.suffix, delete=False
-            ) as file:
-                fresh.append((Path(file.name), path))
-                if kind == "overlay":
-                    Image.fromarray(overlay.draw(image, read, overlay_width)).save(file, "PNG")
-                else:
-                    file.write(export.FORMATS[kind](read).encode())
-        for made, path in fresh:
-            made.chmod(0o666 & ~_umask())
-            made.replace(path)
-    except OSError as error:
-        where = next(iter(targets.values())).parent
-        raise InputError(
-            f"{where}: cannot be written ({error.strerror or error}); choose another --output"
-        ) from None
-    finally:
-        for made, _ in fresh:
-            made.unlink(missing_ok=True)
+            fresh = moves.enter_context(replacing(path))
+            if kind == "overlay":
+                Image.fromarray(overlay.draw(image, read, overlay_width)).save(fresh, "PNG")
+            else:
+                fresh.write_text(export.FORMATS[kind](read), encoding="utf-8", newline="\n")
 
 
 def _make(folder: Path) -> None:
@@ -206,9 +193,3 @@ def _make(folder: Path) -> None:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --output") from None
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: cannot be written; choose another --output")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

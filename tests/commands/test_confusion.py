@@ -90,4 +90,4 @@ def test_place_is_refused_when_nothing_can_be_written_there(
     file.touch()
     given = [*settings, f"output={tmp_path / 'confusions.json'}", override.format(file=file)]
     said = refused(capsys, lambda: main(["confusion", *given]))
-    assert said == f"{file / 'x'}: cannot write there (Not a directory); choose another folder"
+    assert said == f"{file / 'x'}: cannot be written (Not a directory); choose another folder"

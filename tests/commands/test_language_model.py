@@ -128,7 +128,7 @@ def test_model_of_files_needs_no_framework(novel: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["none.txt"], "none.txt cannot be read (No such file or directory)"),
+        (["none.txt"], "none.txt: cannot be read (No such file or directory)"),
         (["--order", "7"], "order=7 is not possible; use 2 to 6, which KenLM reads"),
         (["--order", "six"], "order=six is not a whole number"),
         (["--unit", "letter"], "unit=letter: unknown; use character or word"),
@@ -155,7 +155,7 @@ def test_bad_input_is_refused(
     [
         (b"", "the text is empty"),
         (b" \n\n", "the text is empty"),
-        (b"caf\xe9", "TEXT is not UTF-8; save it as"),
+        (b"caf\xe9", "TEXT: not UTF-8; save it as"),
     ],
 )
 def test_text_is_refused_when_there_is_none_to_learn(

@@ -90,7 +90,7 @@ def test_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_killed_build_is_done_again(tmp_path: Path) -> None:
     wanted = settings(tmp_path, pages={"train": 1}, text=corpus(tmp_path))
     home = synthetic.read(**wanted)[0].image.parent
-    half = home.with_name(f"{home.name}.x.part")
+    half = home.with_name(f"{home.name}.building")
     home.rename(half)
     (half / "records.json").unlink()
     assert len(synthetic.read(**wanted)) == 1
@@ -273,7 +273,7 @@ def test_accented_word_keeps_letters_the_font_lacks_plain() -> None:
         ({"variation": -1.0}, "data.variation"),
         ({"seed": -1}, "data.seed"),
         ({"fonts": "/no/such/folder"}, "does not exist"),
-        ({"text": "/no/such/file"}, "cannot read /no/such/file"),
+        ({"text": "/no/such/file"}, "/no/such/file: cannot be read"),
         ({"folder": None}, "data.folder"),
     ],
 )
@@ -295,5 +295,5 @@ def test_damaged_font_is_named(tmp_path: Path) -> None:
 
 def test_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write synthetic pages"):
+    with pytest.raises(InputError, match=r"file/.* cannot be written"):
         synthetic.read(**settings(tmp_path / "file"))

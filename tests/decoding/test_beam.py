@@ -16,6 +16,7 @@ from hwr.data.synthetic.texts import Bigrams
 from hwr.decoding.beam import BeamDecoder, beam_decoder
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.errors import InputError
+from hwr.files import sha256
 from hwr.language import arpa, ngrams, record
 from hwr.text import Alphabet
 
@@ -228,9 +229,7 @@ def test_model_that_is_none_is_refused_with_its_line(model: Path, tmp_path: Path
     path = tmp_path / "model.arpa"
     path.write_text(model.read_text(encoding="utf-8").replace("\\end\\", ""), encoding="utf-8")
     about = json.loads(model.with_suffix(".json").read_text(encoding="utf-8"))
-    path.with_suffix(".json").write_text(
-        json.dumps({**about, "sha256": record.file_sha256(path)}), encoding="utf-8"
-    )
+    path.with_suffix(".json").write_text(json.dumps({**about, "sha256": sha256(path)}), encoding="utf-8")
     with pytest.raises(InputError, match=re.escape("model.arpa")):
         decoder(model=str(path))
 

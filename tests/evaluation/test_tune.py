@@ -151,7 +151,7 @@ def test_output_is_refused_when_it_cannot_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     said = refused(capsys, lambda: tune(f"output={tmp_path / 'file' / 'best.yaml'}"))
-    assert said == f"{tmp_path / 'file'}: cannot write there (File exists); choose another folder"
+    assert said == f"{tmp_path / 'file'}: cannot be written (File exists); choose another folder"
 
 
 def test_values_are_set_at_dotted_keys_and_nowhere_else() -> None:

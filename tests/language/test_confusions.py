@@ -94,7 +94,7 @@ def test_what_is_no_json_is_refused_by_name() -> None:
 def test_file_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "confusions.json"
     path.write_bytes(b"\xe9\xff")
-    with pytest.raises(InputError, match=r"confusions.json: cannot be read as UTF-8"):
+    with pytest.raises(InputError, match=r"confusions.json: not UTF-8"):
         Confusions.load(str(path))
 
 

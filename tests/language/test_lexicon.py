@@ -77,7 +77,7 @@ def test_table_is_refused_by_file_and_line_when_it_is_malformed(tmp_path: Path, 
 def test_table_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "words.tsv"
     path.write_bytes("été\t3\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"words.tsv: cannot be read as UTF-8"):
+    with pytest.raises(InputError, match=r"words.tsv: not UTF-8"):
         Lexicon.read(path)
 
 

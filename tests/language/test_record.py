@@ -16,7 +16,6 @@ from hwr.language.record import (
     TextRecord,
     TextSource,
     refuse_seen,
-    replacing,
     write_record,
 )
 
@@ -181,32 +180,3 @@ def test_record_is_refused_when_the_model_is_gone(model: Path) -> None:
     model.unlink()
     with pytest.raises(InputError, match=r"model\.arpa: cannot be read \(No such file or directory\)"):
         TextRecord.load(model)
-
-
-def test_file_takes_its_place_when_it_is_written(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "model.arpa"
-    with replacing(path) as file:
-        file.write("été\n")
-        assert not path.exists()
-    assert path.read_bytes() == "été\n".encode()
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_file_stays_what_it_was_when_writing_ends_early(tmp_path: Path) -> None:
-    path = tmp_path / "model.arpa"
-    path.write_text("old", encoding="utf-8")
-    with pytest.raises(InputError, match=r"^stopped$"), replacing(path) as file:
-        file.write("new")
-        raise InputError("stopped")
-    assert path.read_text(encoding="utf-8") == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("name", ["file/model.arpa", "folder"])
-def test_file_is_refused_when_it_cannot_be_written(tmp_path: Path, name: str) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=rf"{name}: cannot be written \(.*\); name another file"):  # noqa: SIM117
-        with replacing(tmp_path / name) as file:
-            file.write("new")
-    assert not list(tmp_path.glob(".*"))

@@ -194,7 +194,7 @@ def test_sweep_ends_in_one_line_when_its_folder_cannot_be_written(
         SweepRun().on_multirun_start(swept(tmp_path / "file" / "outputs"))
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        f"error: {tmp_path}/file/outputs: cannot write there (Not a directory); choose another folder\n"
+        f"error: {tmp_path}/file/outputs: cannot be written (Not a directory); choose another folder\n"
     )
 
 

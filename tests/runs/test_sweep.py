@@ -172,7 +172,7 @@ def test_later_processes_do_not_see_the_parent(store: Store, raised: type[Except
 def test_store_that_cannot_be_opened_is_refused(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with (
-        pytest.raises(InputError, match="cannot write there"),
+        pytest.raises(InputError, match="cannot be written"),
         sweep.parent(swept(store, folder=tmp_path / "file")),
     ):
         pass
@@ -248,7 +248,7 @@ def test_better_job_of_a_later_start_is_the_best(store: Store) -> None:
 
 def test_job_that_fell_with_its_process_ends_as_killed(store: Store) -> None:
     started = (
-        "import os, sys, pathlib; from hwr import sweep, tracking\n"
+        "import os, sys, pathlib; from hwr import tracking; from hwr.runs import sweep\n"
         "store = tracking.open_store(None, pathlib.Path(sys.argv[1]), 'hwr')\n"
         "with sweep.place(store, 'c'), tracking.run(store, 'x', run_id=None,\n"
         "    tags={**sweep.job_tags(), sweep.CONFIG_HASH: 'c'}) as run:\n"
@@ -283,7 +283,7 @@ def test_job_that_someone_resumed_goes_on(store: Store, monkeypatch: pytest.Monk
     with pytest.raises(SystemExit), sweep.parent(swept(store)):
         tags = {**sweep.job_tags(), CONFIG_HASH: "c"}
         going = store.client.create_run(store.experiment, tags=tags).info.run_id
-        lock = held(store.folder / "runs" / going / "lock", shared=False, wait=False)
+        lock = held(store.folder / "runs" / going / "lock", wait=False)
         lock.__enter__()
     lock.__exit__(None, None, None)
     assert stored(store, going).info.status == "RUNNING"

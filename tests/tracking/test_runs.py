@@ -360,7 +360,7 @@ def test_run_ends_though_its_own_disk_is_full(store: Store, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     with (
-        pytest.raises(InputError, match=r"spool: cannot write there \(No space left on device\)"),
+        pytest.raises(InputError, match=r"spool: cannot be written \(No space left on device\)"),
         tracking.run(store, "test", run_id=None, tags={}) as run,
     ):
         monkeypatch.setattr(os, "fsync", full)

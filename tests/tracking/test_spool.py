@@ -136,7 +136,7 @@ def test_full_disk_is_told_and_leaves_what_was_whole(tmp_path: Path, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(InputError, match=r"spool: cannot write there \(No space left on device\)"):
+        with pytest.raises(InputError, match=r"spool: cannot be written \(No space left on device\)"):
             spool.append("metrics", {"step": 2, "values": {"loss": 1.0}})
         assert losses(spool) == [2.0]
     spool.append("metrics", {"step": 2, "values": {"loss": 0.5}})

@@ -71,7 +71,7 @@ def test_experiment_is_found_when_the_store_is_opened_again(store: Store) -> Non
 
 def test_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match=rf"{tmp_path}/file/outputs: cannot write there \(Not a directory\)"):
+    with pytest.raises(InputError, match=rf"{tmp_path}/file/outputs: cannot be written \(Not a directory\)"):
         open_store(None, tmp_path / "file" / "outputs", "x")
 
 

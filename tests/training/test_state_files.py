@@ -1,6 +1,7 @@
 """What is written is there whole or not at all, and two generations of it."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def test_two_generations_are_kept_when_more_were_written(tmp_path: Path) -> None
 
 def test_leavings_of_a_killed_process_go_with_the_next_generation(tmp_path: Path) -> None:
     written(tmp_path, 1)
-    for name in ("state-000002.npz", "state-000002.npz.new", "state-000003.json.new"):
+    for name in ("state-000002.npz", ".state-000002.npz.123", ".state-000003.json.123"):
         (tmp_path / name).write_bytes(b"PK")
     write(tmp_path, {"epoch": 2}, {}, before=1)
     assert names(tmp_path) == [f"state-{number:06d}.{end}" for number in (1, 2) for end in ("json", "npz")]
@@ -75,7 +76,7 @@ def test_a_generation_loads_when_killed_at(
         return counted
 
     with monkeypatch.context() as patched:
-        patched.setattr(state_files.os, "fsync", or_killed(state_files.os.fsync))
+        patched.setattr(os, "fsync", or_killed(os.fsync))
         patched.setattr(state_files.Path, "replace", or_killed(Path.replace))
         patched.setattr(state_files.Path, "unlink", or_killed(Path.unlink))
         with pytest.raises(KeyboardInterrupt):
@@ -158,20 +159,19 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 def test_full_disk_is_told_and_leaves_what_is_there(name: str, tmp_path: Path) -> None:
     written(tmp_path, 1, 2)
     before = names(tmp_path)
-    (tmp_path / f"{name}.new").symlink_to("/dev/full")  # what is written there finds no room
+    (tmp_path / f".{name}.{os.getpid()}").symlink_to("/dev/full")  # what is written there finds no room
     with pytest.raises(InputError) as refused:
         write(tmp_path, {"epoch": 3}, {"a": np.zeros(9999)}, before=2)
-    assert str(refused.value) == (
-        f"{tmp_path}: cannot write {name} (No space left on device); make room there, then resume the run"
-    )
+    reason = "cannot be written (No space left on device); make room there, then resume the run"
+    assert str(refused.value) == f"{tmp_path / name}: {reason}"
     assert names(tmp_path) == before
 
 
 def test_file_is_as_it_was_when_there_is_no_room_for_another(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     write_whole(path, b"before")
-    (tmp_path / "config.yaml.new").symlink_to("/dev/full")
-    with pytest.raises(InputError, match=r"cannot write config.yaml \(No space left on device\)"):
+    (tmp_path / f".config.yaml.{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"config.yaml: cannot be written \(No space left on device\)"):
         write_whole(path, b"after" * 9999)
     assert path.read_bytes() == b"before"
     write_whole(path, b"after")

@@ -82,16 +82,6 @@ def image_size(image: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def read_text(path: Path) -> str:
-    """Return a UTF-8 text file, without byte order mark; raise InputError when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8; save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from None
-
-
 def _candidates(description: Path, root: Path, named: str) -> Iterable[Path]:
     folders = [f for f in (description.parent, description.parent.parent, root) if f.is_relative_to(root)]
     if named:

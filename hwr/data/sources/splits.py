@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from hwr.data.records import SPLITS, Page
-from hwr.data.sources.files import IMAGE_SUFFIXES, read_text
+from hwr.data.sources.files import IMAGE_SUFFIXES
 from hwr.data.sources.table import rows
 from hwr.errors import InputError
+from hwr.files import read_text
 
 TABLE = "pages.csv"
 _LIST_SUFFIXES = ("", ".txt", ".lst")

@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwr.data.sources.files import read_text
 from hwr.errors import InputError
+from hwr.files import read_text
 
 
 def rows(path: Path, columns: Sequence[str], required: Sequence[str]) -> list[tuple[str, dict[str, str]]]:

@@ -24,9 +24,10 @@ from tqdm import tqdm
 from hwr.data.records import SPLITS, Page
 from hwr.data.synthetic import fonts, texts
 from hwr.data.synthetic.forms import Form, Layout, draw_form
-from hwr.data.synthetic.store import built_once
+from hwr.data.synthetic.store import stored_pages
 from hwr.data.synthetic.writers import draw_hand
 from hwr.errors import InputError
+from hwr.files import read_text, sha256
 from hwr.images import boxes
 
 HELD_OUT = "held-out"
@@ -113,7 +114,7 @@ def read(
         raise InputError("data.folder is not set: name a folder in which synthetic pages can be kept")
     _check(settings)
     known = _families(settings)
-    return built_once(Path(folder), _key(settings, known), partial(_build, settings, known, processes))
+    return stored_pages(Path(folder), _key(settings, known), partial(_build, settings, known, processes))
 
 
 def _pair(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
@@ -164,12 +165,8 @@ def _key(settings: _Settings, known: Mapping[str, fonts.Family]) -> str:
     """Return what names the pages: a hash of the settings, and of the bytes of fonts and text."""
     files = [file for family in known.values() for file in family.files]
     files += fonts.packaged(settings.printed).files[:1] + ((settings.text,) if settings.text else ())
-    try:
-        contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    except OSError as error:
-        raise InputError(f"cannot read {error.filename}: {error.strerror}") from None
     named = {**asdict(settings), "fonts": None, "text": None}
-    described = json.dumps([_VERSION, named, list(known), contents], sort_keys=True)
+    described = json.dumps([_VERSION, named, list(known), list(map(sha256, files))], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
@@ -220,7 +217,7 @@ def _order(
 
 def _usable(settings: _Settings, known: Mapping[str, fonts.Family]) -> list[fonts.Family]:
     """Return the families that can write nearly all of the text."""
-    text = settings.text.read_text(encoding="utf-8-sig") if settings.text else _LATIN
+    text = read_text(settings.text) if settings.text else _LATIN
     letters = [character for character in text[:20_000] if not character.isspace()]
     usable = []
     for family in known.values():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hwr.errors import InputError
+from hwr.files import read_text
 from hwr.text import nfc
 
 _BIGRAMS = "frequency_bigramdictionary_en_243_342.txt"  # symspellpy (MIT): "first second count" a line
@@ -72,11 +73,7 @@ class Bigrams:
 
 def in_file(path: Path, rng: np.random.Generator) -> list[str]:
     """Return the distinct sentences of a UTF-8 text file in random order; raise InputError for none."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"text file {path} cannot be read as UTF-8: {error}") from None
-    pieces = (nfc(piece) for piece in re.split(r"(?<=[.!?…])\s+|\n\s*\n", text))
+    pieces = (nfc(piece) for piece in re.split(r"(?<=[.!?…])\s+|\n\s*\n", read_text(path)))
     found = list(dict.fromkeys(piece for piece in pieces if piece))
     if not found:
         raise InputError(f"text file {path} holds no sentence")

@@ -7,7 +7,7 @@ import numpy as np
 
 from hwr.data.batches.texts import Passage, passages, passages_of, samples
 from hwr.data.records import Page
-from hwr.errors import InputError
+from hwr.files import read_text
 from hwr.language.confusions import Confusions
 from hwr.language.noise import Noise, Recogniser
 from hwr.language.record import shared_texts
@@ -61,20 +61,11 @@ def extra_texts(files: Sequence[str], pages: Sequence[Page]) -> list[Passage]:
     held = [line.text for page in pages if page.split in ("valid", "test") for line in page.lines]
     found = []
     for file in files:
-        texts = [nfc(text) for text in _read(Path(file)).splitlines()]
+        texts = [nfc(text) for text in read_text(Path(file), key="stage.texts").splitlines()]
         known = shared_texts(texts, held)
         own = ["" if text in known else text for text in texts]
         found += passages_of([f"{file}:{number}" for number in range(1, len(own) + 1)], own)
     return found
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"stage.texts: {path} cannot be read as UTF-8 ({error}); name another file"
-        ) from None
 
 
 def _task(recipe: Recipe[DenoiserSettings], pages: Sequence[Page]) -> tuple[Alphabet, TextTask]:

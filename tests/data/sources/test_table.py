@@ -59,5 +59,5 @@ def test_rows_refuse_what_is_no_such_table(tmp_path: Path, text: str, message: s
 
 
 def test_rows_refuse_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"t.csv cannot be read"):
+    with pytest.raises(InputError, match=r"t.csv: cannot be read"):
         rows(tmp_path / "t.csv", COLUMNS, COLUMNS[:2])
