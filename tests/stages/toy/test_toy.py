@@ -1,4 +1,4 @@
-"""A fifth stage, of an installed package: it trains, goes on after an interruption, and is scored as any other.
+"""A fifth stage, of an installed package, is trained, interrupted, resumed and scored as any other.
 
 Nothing outside this folder knows of it.
 """
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 METRIC = "valid/darkness_error"
 
 
-class Interrupted(Exception):
+class TrainingEndedError(Exception):
     """Ends a training as a signal would."""
 
 
@@ -50,7 +50,7 @@ def training(folder: Path, database: Path, *overrides: str) -> Composed:
 
 
 def values(folder: Path, name: str) -> dict[str, bytes]:
-    """Return the parameters of the weights `name` of the one run in `folder`, and their configuration."""
+    """Return the parameters of the weights `name` of the one run in `folder`."""
     (place,) = (folder / "runs").glob(f"*/weights/{name}")
     loaded = weights.load(place)
     network = model_of(loaded, kind_named("toy").model).draw((1, 1, 32, 32), context=CPU)
@@ -80,12 +80,12 @@ def test_toy_goes_on_to_the_same_bits_after_an_interruption(
     def counted(self: Any, *args: Any) -> Any:
         nonlocal done
         if done == last:
-            raise Interrupted
+            raise TrainingEndedError
         done += 1
         return loss(self, *args)
 
     monkeypatch.setattr(stage, "loss", counted)
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingEndedError):
         train_stage(training(parted, database, *data))
     last = 6
     assert train_stage(training(parted, database, *data, "resume=last")) == best
