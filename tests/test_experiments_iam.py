@@ -11,12 +11,12 @@ from hwr.config.bind import make, target
 from hwr.config.compose import Composed, composed
 from hwr.config.roots import TrainConfig
 from hwr.losses import IouLoss, MseLoss
-from hwr.networks.cost import cost
 from hwr.stages.build import Training, build_training
 from hwr.stages.recipe import parse_recipe
 from hwr.training import optimizers
 from hwr.training.plan import Phase
 from tests.iam_folder import LISTS, first_of, write_form
+from tests.networks.cost import cost
 
 SMALL = {
     "line": ["network.channels=8", "network.hidden=8", "network.layers=1", "batch_size=2"],

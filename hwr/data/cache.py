@@ -25,7 +25,7 @@ from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.files import as_input_error, built_once
 from hwr.images.line_crop import LineCrop, crop_line
-from hwr.images.load import GreyImage, load
+from hwr.images.load import GreyImage, load_image
 
 _VERSION = 1  # raise it whenever hwr.line_images cuts lines differently
 
@@ -199,7 +199,7 @@ def _cut_page(page: Page, work: _Work) -> Sequence[Cut]:
     if not ids:
         return []
     try:
-        image = load(page.image, max_pixels=work.max_pixels)
+        image = load_image(page.image, max_pixels=work.max_pixels)
     except InputError as error:
         return [(name, str(error)) for name in ids]
     return work.cutter.cut(page, image)

@@ -16,7 +16,7 @@ from hwr.data.sources.files import image_size
 from hwr.errors import InputError
 from hwr.files import sha256
 from hwr.images.line_crop import MIN_WIDTH, LineCrop
-from hwr.images.load import load
+from hwr.images.load import load_image
 from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
@@ -145,7 +145,7 @@ def _image_findings(pages: Sequence[Page], max_pixels: int, full: bool) -> dict[
                     f"{page.image}: {width} x {height} pixels are more than max_pixels={max_pixels}"
                 )
             if full:
-                load(page.image, max_pixels=max_pixels)
+                load_image(page.image, max_pixels=max_pixels)
         except InputError as error:
             unreadable[page.id] = str(error)
             continue

@@ -34,6 +34,29 @@ def to_px(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     return int(x1 * width), int(y1 * height), int(np.ceil(x2 * width)), int(np.ceil(y2 * height))
 
 
+def points_px(points: Iterable[Point], size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return points as whole pixels x y, cut to an image of `size` (height, width).
+
+    A coordinate goes to the nearest pixel edge: it moves by half a pixel at most, and stays where it is when
+    it is read back and written again.
+    """
+    height, width = size
+    return [(_edge(x, width), _edge(y, height)) for x, y in points]
+
+
+def box_px(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return a box as whole pixels x1 y1 x2 y2, cut to an image of `size` (height, width)."""
+    x1, y1, x2, y2 = box
+    (left, top), (right, bottom) = points_px([(x1, y1), (x2, y2)], size)
+    return left, top, right, bottom
+
+
+def corners(box: Box) -> tuple[Point, ...]:
+    """Return the four corners of a box, clockwise from the upper left one."""
+    x1, y1, x2, y2 = box
+    return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
+
+
 def iou(first: FloatArray, second: FloatArray) -> FloatArray:
     """Return the intersection over union of every pair: (N, 4) and (M, 4) give (N, M); empty boxes give 0."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
@@ -46,3 +69,7 @@ def iou(first: FloatArray, second: FloatArray) -> FloatArray:
 def _areas(boxes: FloatArray) -> FloatArray:
     sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
     return np.asarray(sides[:, 0] * sides[:, 1])
+
+
+def _edge(fraction: float, length: int) -> int:
+    return min(max(round(fraction * length), 0), length)

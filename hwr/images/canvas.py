@@ -57,7 +57,7 @@ class Placement:
         return _mapped(boxes, self.place, self.region)
 
 
-def fit(page: GreyImage, region: Box, settings: PageFit) -> tuple[GreyImage, Placement]:
+def fit_to_canvas(page: GreyImage, region: Box, settings: PageFit) -> tuple[GreyImage, Placement]:
     """Return the canvas (H, W) with `region` of the page (h, w) in its middle, and where it lies.
 
     The aspect is kept, to the pixel. A region less than a pixel high or wide is a pixel high or wide.
@@ -72,7 +72,7 @@ def fit(page: GreyImage, region: Box, settings: PageFit) -> tuple[GreyImage, Pla
 
 
 def placement(page_size: tuple[int, int], region: Box, settings: PageFit) -> Placement:
-    """Return where `fit` puts `region` of a page of `page_size` (height, width)."""
+    """Return where `fit_to_canvas` puts `region` of a page of `page_size` (height, width)."""
     page, canvas = np.array(page_size), np.array(settings.size)
     x1, y1, x2, y2 = _px(clip(region), page_size)
     low = np.minimum((y1, x1), page - 1)

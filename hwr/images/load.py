@@ -1,4 +1,4 @@
-"""Grey images as uint8 (H, W): load them safely, pad; knows no data format."""
+"""Grey images as uint8 (H, W): load them safely; knows no data format."""
 
 import struct
 import zlib
@@ -46,19 +46,19 @@ _UPRIGHT = {
 _TURNED = (5, 6, 7, 8)  # of them, those that exchange the sides
 
 
-def load(path: Path, *, max_pixels: int) -> GreyImage:
+def load_image(path: Path, *, max_pixels: int) -> GreyImage:
     """Read an image file as upright grey (H, W), alpha over white, 16 bits cut to 8.
 
     The size is taken from the header, before any pixel is decoded. Raise InputError when the file is missing,
     not an image, truncated, or larger than `max_pixels`.
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         check_size(path, image.size, max_pixels)
-        return decoded(path, image, least=None)
+        return decode_image(path, image, least=None)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path) -> Iterator[Image.Image]:
     """Open an image file by its header alone; what Pillow raises while it is open becomes an InputError."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
@@ -96,7 +96,7 @@ def is_turned(image: Image.Image) -> bool:
     return _orientation(image) in _TURNED
 
 
-def decoded(path: Path, image: Image.Image, *, least: tuple[int, int] | None) -> GreyImage:
+def decode_image(path: Path, image: Image.Image, *, least: tuple[int, int] | None) -> GreyImage:
     """Return an opened image as upright grey (H, W), alpha over white, 16 bits cut to 8.
 
     A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is not below `least` (width, height) px.
@@ -114,15 +114,6 @@ def decoded(path: Path, image: Image.Image, *, least: tuple[int, int] | None) ->
     turn = _UPRIGHT.get(_orientation(image))
     grey = _grey(path, image)
     return np.ascontiguousarray(turn(grey) if turn else grey)
-
-
-def pad(image: GreyImage, width: int) -> GreyImage:
-    """Widen `image` (h, w) to (h, width) with paper, 255, on the right."""
-    if image.shape[1] > width:
-        raise ValueError(f"an image {image.shape[1]} px wide cannot be padded to {width} px")
-    padded = np.full((image.shape[0], width), WHITE, dtype=np.uint8)
-    padded[:, : image.shape[1]] = image
-    return padded
 
 
 def _orientation(image: Image.Image) -> int:

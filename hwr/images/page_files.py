@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from hwr.errors import InputError
-from hwr.images.load import WHITE, GreyImage, check_size, decoded, is_turned, opened
+from hwr.images.load import WHITE, GreyImage, check_size, decode_image, is_turned, open_image
 
 _POINTS = 72  # of a PDF, to the inch
 _PDFIUM = Lock()  # PDFium bears one thread at a time
@@ -27,7 +27,7 @@ _AROUND_PX = 15
 _DARK = 128
 
 
-def count(path: Path) -> int:
+def count_pages(path: Path) -> int:
     """Return the number of pages in a file: those of a multi-page TIFF or a PDF; 1 for other images.
 
     Raise InputError when the file is missing, damaged, or neither image nor PDF.
@@ -56,7 +56,7 @@ def load_page(path: Path, number: int, *, max_pixels: int, working_pixels: int, 
             _check_number(path, number, len(frames))
             image.seek(frames[number - 1])
             check_size(path, image.size, max_pixels)
-            page = decoded(path, image, least=_fitted(image.size, working_pixels))
+            page = decode_image(path, image, least=_fitted(image.size, working_pixels))
     return _dark_on_light(_reduced(page, working_pixels))
 
 
@@ -87,7 +87,7 @@ def _check_number(path: Path, number: int, pages: int) -> None:
 def _picture(path: Path) -> Iterator[Image.Image]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's: max_pixels bounds the size, damage shows in decoding
-        with opened(path) as image:
+        with open_image(path) as image:
             yield image
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.images.boxes import FloatArray
-from hwr.layout.ink import HEIGHT, Sheet
+from hwr.layout.ink import HEIGHT, InkSheet
 
 _STEEPEST = 0.08  # slope of a page; 0.07 is the steepest line of Copiste
 _LEVEL_BIAS = 0.2  # how much more regular a page must look at the steepest slope than level
@@ -27,7 +27,7 @@ _DOUBT = 0.05  # of the height off the curve at which a stretch counts half
 
 
 @dataclass(frozen=True)
-class Lines:
+class Baselines:
     """Baselines: `curves` are c0 + c1 u + c2 u², with u measured from the box's centre, in px."""
 
     boxes: FloatArray  # (N, 4)
@@ -41,11 +41,11 @@ class Lines:
         return np.asarray(np.clip(c0 + u * (c1 + u * c2), self.boxes[:, 1:2], self.boxes[:, 3:4]))
 
 
-def find(sheet: Sheet) -> Lines:
+def find_baselines(sheet: InkSheet) -> Baselines:
     """Return the baseline of every box of `sheet`; a level one if a box has too little ink."""
     skew = _skew(sheet.ink)
     curves = np.array([_curve(sheet.ink, box, skew) for box in sheet.boxes])
-    return Lines(sheet.boxes, _level_heights(sheet.boxes, curves[:, 1]), curves)
+    return Baselines(sheet.boxes, _level_heights(sheet.boxes, curves[:, 1]), curves)
 
 
 def _level_heights(boxes: FloatArray, slopes: FloatArray) -> FloatArray:

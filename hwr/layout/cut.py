@@ -11,15 +11,16 @@ import numpy as np
 
 from hwr.images.boxes import Box, FloatArray, Point
 from hwr.images.load import GreyImage
-from hwr.layout import baselines, seams
-from hwr.layout import ink as sheets
+from hwr.layout import seams
+from hwr.layout.baselines import Baselines, find_baselines
+from hwr.layout.ink import InkSheet, extract_ink
 
 _POINTS = 60  # of a polygon's upper or lower edge at most
 _KNOTS = 5  # of a baseline
 
 
 @dataclass(frozen=True)
-class Cut:
+class LineCut:
     """A line cut out of a page, in fractions of the page; the baseline runs from left to right."""
 
     box: Box
@@ -27,7 +28,7 @@ class Cut:
     baseline: tuple[Point, ...]
 
 
-def cut(page: GreyImage, boxes: FloatArray) -> list[Cut]:
+def cut_lines(page: GreyImage, boxes: FloatArray) -> list[LineCut]:
     """Return a tight polygon and a baseline for each of the line `boxes` (N, 4) of `page`, in their order.
 
     The boxes come in any order, and may overlap, coincide or hold no ink. A polygon is at least a pixel high,
@@ -35,10 +36,12 @@ def cut(page: GreyImage, boxes: FloatArray) -> list[Cut]:
     """
     if not len(boxes):
         return []
-    sheet = sheets.lay(page, np.asarray(boxes, dtype=np.float64))
-    lines = baselines.find(sheet)
-    sides = seams.sides(sheet.ink, lines)
-    reaches = [seams.extent(side, seam) for side, seam in zip(sides, seams.find(sides), strict=True)]
+    sheet = extract_ink(page, np.asarray(boxes, dtype=np.float64))
+    lines = find_baselines(sheet)
+    sides = seams.line_sides(sheet.ink, lines)
+    reaches = [
+        seams.seam_reach(side, seam) for side, seam in zip(sides, seams.find_seams(sides), strict=True)
+    ]
     return [
         _outlined(sheet, lines, i, (up, down), (float(x1), float(y1), float(x2), float(y2)))
         for i, (up, down, (x1, y1, x2, y2)) in enumerate(zip(reaches[::2], reaches[1::2], boxes, strict=True))
@@ -46,10 +49,10 @@ def cut(page: GreyImage, boxes: FloatArray) -> list[Cut]:
 
 
 def _outlined(
-    sheet: sheets.Sheet, lines: baselines.Lines, i: int, reaches: tuple[FloatArray, FloatArray], box: Box
-) -> Cut:
+    sheet: InkSheet, lines: Baselines, i: int, reaches: tuple[FloatArray, FloatArray], box: Box
+) -> LineCut:
     """Return line `i` with the polygon that reaches so many rows, up and down, from its baseline."""
-    xs, height = seams.columns(lines, i), lines.heights[i]
+    xs, height = seams.strip_columns(lines, i), lines.heights[i]
     base, beyond = lines.at(xs)[i], seams.AIR * height
     wide = np.array([xs[0] - beyond, *xs, xs[-1] + beyond])
     top, bottom = (
@@ -64,7 +67,7 @@ def _outlined(
     )
     knots = np.linspace(0, len(xs) - 1, _KNOTS).round().astype(int)
     baseline = sheet.to_page(np.stack([xs, base], axis=1)[knots])
-    return Cut(box, _shares(np.vstack([upper, lower[::-1]]), sheet), _shares(baseline, sheet))
+    return LineCut(box, _shares(np.vstack([upper, lower[::-1]]), sheet), _shares(baseline, sheet))
 
 
 def _simplified(edge: FloatArray, fine: float) -> FloatArray:
@@ -77,5 +80,5 @@ def _simplified(edge: FloatArray, fine: float) -> FloatArray:
     return np.asarray(simple[:, 0], dtype=np.float64)
 
 
-def _shares(points: FloatArray, sheet: sheets.Sheet) -> tuple[Point, ...]:
+def _shares(points: FloatArray, sheet: InkSheet) -> tuple[Point, ...]:
     return tuple((float(x), float(y)) for x, y in np.clip(points / sheet.size, 0, 1))

@@ -20,7 +20,7 @@ _RULE_THICKNESS = 8  # px at most, with what the search adds to it
 
 
 @dataclass(frozen=True)
-class Sheet:
+class InkSheet:
     """Ink (0 on paper, 255 in a stroke) and the boxes on it."""
 
     ink: NDArray[np.uint8]  # (H, W)
@@ -34,7 +34,7 @@ class Sheet:
         return np.asarray(np.clip(points / self.factor + self.origin, 0, self.size))
 
 
-def lay(page: GreyImage, boxes: FloatArray) -> Sheet:
+def extract_ink(page: GreyImage, boxes: FloatArray) -> InkSheet:
     """Return the ink of the part of `page` that `boxes` (N, 4), at least one, cover."""
     size = np.array(page.shape[::-1], dtype=np.float64)
     low = np.clip(boxes[:, :2] * size, 0, np.maximum(size - _LEAST, 0))
@@ -48,7 +48,7 @@ def lay(page: GreyImage, boxes: FloatArray) -> Sheet:
     small = cv2.resize(part, (int(scaled[0]), int(scaled[1])), interpolation=cv2.INTER_AREA)
     origin, factor = np.array([x1, y1], dtype=np.float64), scaled / full
     corners = np.hstack([(low - origin) * factor, (high - origin) * factor])
-    return Sheet(_ink(_depth(np.asarray(small))), corners, origin, factor, size)
+    return InkSheet(_ink(_depth(np.asarray(small))), corners, origin, factor, size)
 
 
 def _depth(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -23,7 +23,7 @@ _MIN_ROWS = 4  # fewer rows side by side are labels, broken lines or rivers of w
 _BREAK, _GUTTER = 1.75, 2.5  # in spaces between words: a gap that may be a gutter, and what a gutter is wide
 
 
-def into_lines(words: FloatArray, *, aspect: float) -> list[list[int]]:
+def words_into_lines(words: FloatArray, *, aspect: float) -> list[list[int]]:
     """Group (N, 4) word boxes into lines in reading order, each the indices of its words left to right.
 
     `aspect` is the page's height / width in pixels. A line never reaches across two columns.

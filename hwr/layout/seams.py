@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.images.boxes import FloatArray
-from hwr.layout.baselines import Lines
+from hwr.layout.baselines import Baselines
 
 ROWS = 24  # of a strip per line height, and as fine along the line
 
@@ -26,7 +26,7 @@ _LEAST_UP, _LEAST_DOWN = 0.4, 0.2  # of the height that letters reach from the b
 
 
 @dataclass(frozen=True)
-class Side:
+class LineSide:
     """One side of a line: rows count away from its baseline, `ROWS` to the line's height."""
 
     ink: NDArray[np.float32]  # (n, _REACH + 1) in [0, 1]
@@ -36,21 +36,21 @@ class Side:
     least: float  # rows that letters reach at least
 
 
-def columns(lines: Lines, i: int) -> FloatArray:
+def strip_columns(lines: Baselines, i: int) -> FloatArray:
     """Return the x positions (n,) of the columns of line `i`'s strip, from the box's left to its right."""
     x1, _, x2, _ = lines.boxes[i]
     count = np.clip(np.ceil((x2 - x1) / lines.heights[i] * ROWS) + 1, 8, _COLUMNS)
     return np.asarray(np.linspace(x1, x2, int(count)))
 
 
-def sides(ink: NDArray[np.uint8], lines: Lines) -> list[Side]:
+def line_sides(ink: NDArray[np.uint8], lines: Baselines) -> list[LineSide]:
     """Return both sides of every line: 2 N sides, a line's upper side before its lower one."""
     strips = [_strip(ink, lines, i) for i in range(len(lines.boxes))]
     cores = np.array([_core(strip) for strip in strips]) * lines.heights / ROWS  # (N,) px
     return [side for i, strip in enumerate(strips) for side in _sides(lines, cores, strip, i)]
 
 
-def find(sides: list[Side]) -> list[FloatArray]:
+def find_seams(sides: list[LineSide]) -> list[FloatArray]:
     """Return for each side the rows (n,) of the path that cuts the least ink inside the corridor."""
     found: list[FloatArray] = []
     for first in range(0, len(sides), _BATCH):
@@ -65,7 +65,7 @@ def find(sides: list[Side]) -> list[FloatArray]:
     return found
 
 
-def extent(side: Side, seam: FloatArray) -> FloatArray:
+def seam_reach(side: LineSide, seam: FloatArray) -> FloatArray:
     """Return how many rows a polygon reaches (n,): to the seam, or to the end of the line's own ink."""
     own = side.ink * (np.arange(_REACH + 1) <= seam[:, None])  # (n, R)
     inked = np.flatnonzero(own.sum(axis=0) > 2)  # less than a stroke's width is dust
@@ -73,9 +73,9 @@ def extent(side: Side, seam: FloatArray) -> FloatArray:
     return np.asarray(np.minimum(seam, max(outermost, side.least) + AIR * ROWS))
 
 
-def _strip(ink: NDArray[np.uint8], lines: Lines, i: int) -> NDArray[np.float32]:
+def _strip(ink: NDArray[np.uint8], lines: Baselines, i: int) -> NDArray[np.float32]:
     """Return the ink around a line's baseline, straightened: (2 * _REACH + 1, n), in [0, 1]."""
-    xs = columns(lines, i)
+    xs = strip_columns(lines, i)
     ys = lines.at(xs)[i] + np.arange(-_REACH, _REACH + 1)[:, None] * (lines.heights[i] / ROWS)  # (R, n)
     # Positions count pixel edges, cv2 counts pixel centres: half a pixel apart.
     at = np.broadcast_to(xs - 0.5, ys.shape).astype(np.float32), (ys - 0.5).astype(np.float32)
@@ -91,9 +91,11 @@ def _core(strip: NDArray[np.float32]) -> float:
     return min(float(thin[0]), most) if len(thin) else (least + most) / 2
 
 
-def _sides(lines: Lines, cores: FloatArray, strip: NDArray[np.float32], i: int) -> tuple[Side, Side]:
+def _sides(
+    lines: Baselines, cores: FloatArray, strip: NDArray[np.float32], i: int
+) -> tuple[LineSide, LineSide]:
     """Return both sides of line `i`, with the corridors for the seams to its neighbours."""
-    xs, base = columns(lines, i), lines.at(columns(lines, i))  # (n,), (N, n)
+    xs, base = strip_columns(lines, i), lines.at(strip_columns(lines, i))  # (n,), (N, n)
     row = lines.heights[i] / ROWS
     shared = (lines.boxes[:, :1] <= xs) & (xs <= lines.boxes[:, 2:3])  # (N, n)
     lower = _lower(lines, i) / np.minimum(lines.heights, lines.heights[i])  # (N,)
@@ -102,16 +104,16 @@ def _sides(lines: Lines, cores: FloatArray, strip: NDArray[np.float32], i: int) 
     core, far = cores[i] / row, gap.min(axis=0)  # (n,): to the baseline of the line above
     edge = (base[i] - lines.boxes[i, 1]) / row + AIR * ROWS
     middle = np.where(np.isfinite(far), (far + core) / 2, edge)
-    up = Side(strip[_REACH::-1].T, core / 2, middle, far, max(_LEAST_UP * ROWS, core))
+    up = LineSide(strip[_REACH::-1].T, core / 2, middle, far, max(_LEAST_UP * ROWS, core))
 
     gap = np.where(shared & (lower > _SAME_ROW)[:, None], (base - base[i]) / row, np.inf)
     theirs, far = cores[gap.argmin(axis=0)] / row, gap.min(axis=0)  # (n,): of the line below
     edge = (lines.boxes[i, 3] - base[i]) / row + AIR * ROWS
     middle = np.where(np.isfinite(far), (far - theirs) / 2, edge)
-    return up, Side(strip[_REACH:].T, _FOOT * ROWS, middle, far - theirs / 2, _LEAST_DOWN * ROWS)
+    return up, LineSide(strip[_REACH:].T, _FOOT * ROWS, middle, far - theirs / 2, _LEAST_DOWN * ROWS)
 
 
-def _lower(lines: Lines, i: int) -> FloatArray:
+def _lower(lines: Baselines, i: int) -> FloatArray:
     """Return how far below line `i` each line is (N,), halfway along what they share; 0 if nothing."""
     x1 = np.maximum(lines.boxes[:, 0], lines.boxes[i, 0])
     x2 = np.minimum(lines.boxes[:, 2], lines.boxes[i, 2])
@@ -119,7 +121,7 @@ def _lower(lines: Lines, i: int) -> FloatArray:
     return np.asarray(np.where(x1 < x2, np.diagonal(base) - base[i], 0.0))
 
 
-def _cost(side: Side) -> NDArray[np.float32]:
+def _cost(side: LineSide) -> NDArray[np.float32]:
     """Return what it costs to pass a row of a column: (n, _REACH + 1)."""
     rows = np.arange(_REACH + 1)
     between = np.isfinite(side.far)  # where there is no neighbour, ink is no obstacle

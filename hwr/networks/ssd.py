@@ -7,9 +7,11 @@ compact detector shrinks its maps further across than down, and convolves along 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from mxnet.gluon import nn
 
 from hwr.errors import InputError
+from hwr.images.boxes import FloatArray, iou
 from hwr.networks import backbone
 from hwr.networks.backbone import ConvBlock, ResidualBlock
 
@@ -20,7 +22,7 @@ class Ssd(nn.HybridBlock):
     """Detect boxes in images (N, 1, H, W), ink 1 on paper 0: scores (N, 2, A) and offsets (N, 4 A).
 
     Class 0 is background, class 1 a box; the offsets are those of MXNet's MultiBox operators. The anchors'
-    order is that of `hwr.networks.anchors.grid`, with the maps of `shapes` and the given `anchors`.
+    order is that of `anchor_grid`, with the maps of `shapes` and the given `anchors`.
 
     Args:
         scales: blocks in sequence; boxes are predicted from the features of each.
@@ -107,6 +109,28 @@ def resnet34(*, downsampled: int, anchors: Sequence[Sizes]) -> Ssd:
     trunk.add(*backbone.resnet34(2))  # (N, 128, H/8, W/8)
     halved = [_halved(downsampled) for _ in range(3)]
     return Ssd([trunk, *halved, nn.GlobalMaxPool2D(), nn.HybridSequential()], anchors)
+
+
+def anchor_grid(shapes: Sequence[tuple[int, int]], sizes: Sequence[Sizes]) -> FloatArray:
+    """Return the anchors (A, 4) of maps with `shapes` (rows, columns) and the sizes of each of them.
+
+    They are ordered by map, row, column and size, as the detector's heads predict them.
+    """
+    found = []
+    for (rows, columns), own in zip(shapes, sizes, strict=True):
+        ys, xs = np.meshgrid(
+            (np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij"
+        )
+        centres = np.stack([xs, ys], axis=2)[:, :, None, :]  # (rows, columns, 1, 2)
+        half = np.asarray(own, dtype=np.float64)[None, None] / 2  # (1, 1, S, 2)
+        found.append(np.concatenate([centres - half, centres + half], axis=3).reshape(-1, 4))
+    return np.concatenate(found)
+
+
+def best_overlaps(boxes: FloatArray, anchors: FloatArray) -> FloatArray:
+    """Return the highest IoU that each box (N, 4) has with an anchor (A, 4): (N,)."""
+    rows = [iou(boxes[start : start + 64], anchors).max(axis=1) for start in range(0, len(boxes), 64)]
+    return np.concatenate(rows) if rows else np.zeros(0)
 
 
 class _Along(nn.HybridBlock):

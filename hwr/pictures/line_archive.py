@@ -9,8 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from hwr.errors import InputError
-from hwr.images import load as images
-from hwr.images.load import GreyImage
+from hwr.images.load import GreyImage, load_image
 
 NAME = "lines.zip"
 _FORMAT, _QUALITY = "WEBP", 40  # 3.5 KB for a line 48 px high and 700 px wide; as JPEG it takes a third more
@@ -30,7 +29,7 @@ def load(path: Path, numbers: Sequence[int]) -> list[GreyImage]:
     try:
         with zipfile.ZipFile(path) as file, tempfile.TemporaryDirectory() as place:
             found = [Path(file.extract(_name(number), place)) for number in numbers]
-            return [images.load(one, max_pixels=_MOST_PIXELS) for one in found]
+            return [load_image(one, max_pixels=_MOST_PIXELS) for one in found]
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: no pictures of these lines ({error}); evaluate anew") from None
 

@@ -20,7 +20,7 @@ from hwr.images import page_files
 from hwr.images.load import GreyImage
 from hwr.stages.build import find_weights
 from hwr.transcription import export
-from hwr.transcription.export import overlay
+from hwr.transcription.export.overlay import draw_overlay
 from hwr.transcription.page_reader import PageReader
 from hwr.transcription.pipeline import STEPS, page_reader
 from hwr.transcription.transcript import ReadPage
@@ -139,7 +139,7 @@ def _pages(
     for file in files:
         bar.set_postfix_str(file.name, refresh=False)
         try:
-            pages = page_files.count(file)
+            pages = page_files.count_pages(file)
         except InputError as error:
             yield file, 1, 1, error
         else:
@@ -181,7 +181,7 @@ def _write(image: GreyImage, read: ReadPage, targets: dict[str, Path], overlay_w
         for kind, path in targets.items():
             fresh = moves.enter_context(replacing(path))
             if kind == "overlay":
-                Image.fromarray(overlay.draw(image, read, overlay_width)).save(fresh, "PNG")
+                Image.fromarray(draw_overlay(image, read, overlay_width)).save(fresh, "PNG")
             else:
                 fresh.write_text(export.FORMATS[kind](read), encoding="utf-8", newline="\n")
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from hwr.decoding.reading import Decoder, Reading
 from hwr.images.boxes import Box, FloatArray, clip, union
-from hwr.images.canvas import PageFit, fit, grown
+from hwr.images.canvas import PageFit, fit_to_canvas, grown
 from hwr.images.line_crop import LineCrop, Outline, crop_line, stretches
 from hwr.images.load import GreyImage
-from hwr.layout import cut as cutting
-from hwr.layout import reading_order
+from hwr.layout.cut import LineCut, cut_lines
+from hwr.layout.reading_order import line_order, words_into_lines
 from hwr.stages.line.model import LineReader
 from hwr.stages.paragraph.model import AreaFinder
 from hwr.stages.segmentation.model import BoxDetector
@@ -90,31 +90,31 @@ class PageReader:
 
     def find_area(self, page: GreyImage) -> Box:
         """Return the box around the handwriting, grown as configured."""
-        canvas, placement = fit(page, _WHOLE, self.area.fit)
+        canvas, placement = fit_to_canvas(page, _WHOLE, self.area.fit)
         ((x1, y1, x2, y2),) = placement.to_page(self.area.finder.boxes([canvas])).tolist()
         return grown(clip((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))), self.area.growth)
 
     def find_boxes(self, page: GreyImage, area: Box) -> FloatArray:
         """Return the boxes of the lines in `area`, in reading order, (N, 4)."""
-        canvas, placement = fit(page, grown(area, self.lines.growth), self.lines.fit)
+        canvas, placement = fit_to_canvas(page, grown(area, self.lines.growth), self.lines.fit)
         boxes = np.clip(placement.to_page(self.lines.detector.boxes([canvas])[0]), 0.0, 1.0)
         sides_px = (boxes[:, 2:] - boxes[:, :2]) * page.shape[::-1]
         boxes = boxes[(sides_px >= _LEAST_PX).all(axis=1)]
         aspect = page.shape[0] / page.shape[1]
         if self.lines.unit == "word":
-            rows = reading_order.into_lines(boxes, aspect=aspect)
+            rows = words_into_lines(boxes, aspect=aspect)
             boxes = np.array([union(map(tuple, boxes[row])) for row in rows]).reshape(-1, 4)
-        return np.asarray(boxes[reading_order.line_order(boxes, aspect=aspect)]).reshape(-1, 4)
+        return np.asarray(boxes[line_order(boxes, aspect=aspect)]).reshape(-1, 4)
 
-    def find_lines(self, page: GreyImage, area: Box) -> list[cutting.Cut]:
+    def find_lines(self, page: GreyImage, area: Box) -> list[LineCut]:
         """Return the outlines of the lines in `area`, in reading order."""
         return self.cut(page, self.find_boxes(page, area))
 
-    def cut(self, page: GreyImage, boxes: FloatArray) -> list[cutting.Cut]:
+    def cut(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
         """Return what is cut out of the page for line boxes (N, 4), in their order."""
         if self.text.seams:
-            return cutting.cut(page, boxes)
-        return [cutting.Cut((x1, y1, x2, y2), (), ()) for x1, y1, x2, y2 in boxes.tolist()]
+            return cut_lines(page, boxes)
+        return [LineCut((x1, y1, x2, y2), (), ()) for x1, y1, x2, y2 in boxes.tolist()]
 
     def read(self, page: GreyImage, outlines: Sequence[Outline]) -> tuple[ReadLine, ...]:
         """Return what is written in each outline; those without text are left out.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hwr.images.boxes import Box, Point
+from hwr.images.boxes import Box, Point, corners, union
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class ReadLine:
     confidence: float
     words: tuple[ReadWord, ...]
 
+    @property
+    def outline(self) -> tuple[Point, ...]:
+        """The polygon, or the corners of the box where the polygon spans no area."""
+        return self.polygon if len(self.polygon) >= 3 else corners(self.box)
+
 
 @dataclass(frozen=True)
 class ReadPage:
@@ -44,3 +49,9 @@ class ReadPage:
     size: tuple[int, int]
     area: Box | None
     lines: tuple[ReadLine, ...]
+
+    @property
+    def extent(self) -> Box | None:
+        """The smallest box that holds the area and the lines; None where there is neither."""
+        held = [*([] if self.area is None else [self.area]), *(line.box for line in self.lines)]
+        return union(held) if held else None

@@ -17,7 +17,7 @@ from hwr.data.cache import LineImages, line_images
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, crop_line
-from hwr.images.load import load
+from hwr.images.load import load_image
 
 CROP = LineCrop(height=16, max_width=500, margin=0.0, mask=False, deskew=False, normalise=False)
 SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the threads of other tests
@@ -48,7 +48,9 @@ def test_line_images_are_the_crops_of_all_lines_in_order(tmp_path: Path) -> None
     assert images.widths.tolist() == [160, 80] * 3
     assert len(images) == 6
     expected = [
-        crop_line(load(page.image, max_pixels=10**6), line, CROP) for page in pages for line in page.lines
+        crop_line(load_image(page.image, max_pixels=10**6), line, CROP)
+        for page in pages
+        for line in page.lines
     ]
     assert all(np.array_equal(one, other) for one, other in zip(images.images, expected, strict=True))
 
@@ -121,9 +123,9 @@ def test_line_images_load_every_page_once(tmp_path: Path, monkeypatch: pytest.Mo
 
     def counted(path: Path, *, max_pixels: int) -> np.ndarray:
         loaded.append(path)
-        return load(path, max_pixels=max_pixels)
+        return load_image(path, max_pixels=max_pixels)
 
-    monkeypatch.setattr(cache, "load", counted)
+    monkeypatch.setattr(cache, "load_image", counted)
     pages = drawn(tmp_path)
     built(pages, tmp_path / "cache")
     assert sorted(loaded) == [page.image for page in pages]
@@ -167,9 +169,9 @@ def slow_build(pages: list[Page], folder: Path, log: Path, pause_s: float) -> No
         with log.open("a") as file:
             file.write(f"{path.name}\n")
         time.sleep(pause_s)
-        return load(path, max_pixels=max_pixels)
+        return load_image(path, max_pixels=max_pixels)
 
-    cache.load = slow  # type: ignore[attr-defined]
+    cache.load_image = slow  # type: ignore[attr-defined]
     built(pages, folder)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.evaluation import page as page_target
 from hwr.images.load import GreyImage
-from hwr.layout.cut import Cut
+from hwr.layout.cut import LineCut
 from hwr.tracking import Store
 from hwr.transcription.page_reader import Found, Given
 from hwr.transcription.transcript import ReadLine
@@ -39,8 +39,8 @@ class Reader:
             return Found(given.area, (at("ab bb", UPPER), at("ba", LOWER)))
         return Found(None, (at("ab ba", UPPER), at("ba", LOWER)))
 
-    def cut(self, page: GreyImage, boxes: NDArray[np.float64]) -> list[Cut]:
-        return [Cut((x1, y1, x2, y2), (), ()) for x1, y1, x2, y2 in boxes.tolist()]
+    def cut(self, page: GreyImage, boxes: NDArray[np.float64]) -> list[LineCut]:
+        return [LineCut((x1, y1, x2, y2), (), ()) for x1, y1, x2, y2 in boxes.tolist()]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwr.errors import InputError
-from hwr.images.canvas import PageFit, Placement, fit, grown, placement, visible
+from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible
 from hwr.images.load import GreyImage
 
 QUICK = settings(max_examples=50, deadline=None)
@@ -71,7 +71,7 @@ def test_fit_never_fails_and_agrees_with_placement(
     normalise: bool,
 ) -> None:
     by = PageFit(size=(16, 24), normalise=normalise)
-    canvas, spot = fit(blank(height, width, 7), region, by)
+    canvas, spot = fit_to_canvas(blank(height, width, 7), region, by)
     assert (canvas.shape, canvas.dtype) == ((16, 24), np.uint8)
     assert spot == placement((height, width), region, by)
     assert placement((height, width), spot.region, by) == spot
@@ -80,7 +80,7 @@ def test_fit_never_fails_and_agrees_with_placement(
 def test_fit_moves_ink_where_the_placement_says() -> None:
     page = blank(400, 300)
     page[100:200, 60:240] = 0
-    canvas, spot = fit(page, (0.1, 0.2, 0.9, 0.9), PLAIN)
+    canvas, spot = fit_to_canvas(page, (0.1, 0.2, 0.9, 0.9), PLAIN)
     rows, columns = np.nonzero(canvas < 128)
     found = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
     (box,) = spot.to_canvas(np.array([[60 / 300, 100 / 400, 240 / 300, 200 / 400]]))
@@ -90,12 +90,12 @@ def test_fit_moves_ink_where_the_placement_says() -> None:
 def test_fit_averages_when_it_shrinks() -> None:
     page = blank(640, 640)
     page[::2] = 0  # every other row: sampling points would give all black or all white
-    canvas, _ = fit(page, WHOLE, PLAIN)
+    canvas, _ = fit_to_canvas(page, WHOLE, PLAIN)
     assert abs(canvas.astype(int) - 128).max() <= 1
 
 
 def test_fit_pads_with_white() -> None:
-    canvas, _ = fit(blank(200, 100, 90), WHOLE, PLAIN)
+    canvas, _ = fit_to_canvas(blank(200, 100, 90), WHOLE, PLAIN)
     assert (canvas[:, :16] == 255).all() and (canvas[:, 48:] == 255).all()
     assert (canvas[:, 16:48] == 90).all()
 
@@ -103,26 +103,26 @@ def test_fit_pads_with_white() -> None:
 def test_normalise_whitens_grey_paper_and_leaves_ink() -> None:
     page = blank(256, 256, 160)
     page[100:108, 40:200] = 40
-    canvas, _ = fit(page, WHOLE, EVEN)
+    canvas, _ = fit_to_canvas(page, WHOLE, EVEN)
     assert np.median(canvas) == 255
     assert canvas[26, 30] == pytest.approx(40 * 255 / 160, abs=2)
 
 
 def test_normalise_lifts_a_shadow_across_the_page() -> None:
     shadow = np.linspace(250, 150, 512).round().astype(np.uint8)
-    canvas, _ = fit(np.tile(shadow, (512, 1)), WHOLE, PageFit(size=(256, 256), normalise=True))
+    canvas, _ = fit_to_canvas(np.tile(shadow, (512, 1)), WHOLE, PageFit(size=(256, 256), normalise=True))
     assert canvas.min() > 240
 
 
 def test_normalise_leaves_a_table_beside_the_page_dark() -> None:
     page = blank(256, 256, 240)
     page[:, :128] = 20
-    canvas, _ = fit(page, WHOLE, EVEN)
+    canvas, _ = fit_to_canvas(page, WHOLE, EVEN)
     assert canvas[32, 8] == pytest.approx(20 / 120 * 255, abs=2)  # lifted as paper half as light would be
 
 
 def test_normalise_of_a_black_picture_is_black() -> None:
-    assert fit(blank(64, 64, 0), WHOLE, EVEN)[0].max() == 0
+    assert fit_to_canvas(blank(64, 64, 0), WHOLE, EVEN)[0].max() == 0
 
 
 def test_grown_moves_each_edge_by_a_share_of_its_side_and_stays_on_the_page() -> None:

@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
-from hwr.images.page_files import count, load_page, upright_size
+from hwr.images.page_files import count_pages, load_page, upright_size
 
 MANY = 10**8
 PAPER, INK = 220, 40
@@ -79,12 +79,12 @@ PAGE = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 80 60] >>"
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp", "bmp"])
 def test_count_is_one_for_an_image(tmp_path: Path, suffix: str) -> None:
-    assert count(saved(grey(8, 8), tmp_path / f"a.{suffix}")) == 1
+    assert count_pages(saved(grey(8, 8), tmp_path / f"a.{suffix}")) == 1
 
 
 @pytest.mark.parametrize("name", ["a.tiff", "a.pdf"])
 def test_count_tells_the_pages_of_a_file_that_has_several(tmp_path: Path, name: str) -> None:
-    assert count(several(tmp_path / name, grey(8, 8), grey(8, 9), grey(9, 8))) == 3
+    assert count_pages(several(tmp_path / name, grey(8, 8), grey(8, 9), grey(9, 8))) == 3
 
 
 @pytest.mark.parametrize("kind", ["MPO", "WEBP"])  # what phones call JPEG, and an animation
@@ -93,18 +93,18 @@ def test_count_is_one_when_further_pictures_are_no_pages(tmp_path: Path, kind: s
     path = several(tmp_path / "a.jpg", *pages, format=kind)
     with Image.open(path) as image:
         assert getattr(image, "n_frames", 1) == 3
-    assert count(path) == 1
+    assert count_pages(path) == 1
 
 
 def test_count_leaves_out_the_thumbnails_and_masks_of_a_tiff(tmp_path: Path) -> None:
     page = written()
     path = tiff(tmp_path / "a.tiff", (page[:8], {254: 1}), (page, {}), (page, {254: 4}), (page, {254: 2}))
-    assert count(path) == 2
+    assert count_pages(path) == 2
     assert read(path, 1).shape == page.shape
 
 
 def test_count_keeps_the_only_picture_of_a_tiff(tmp_path: Path) -> None:
-    assert count(tiff(tmp_path / "a.tiff", (written(), {254: 1}))) == 1
+    assert count_pages(tiff(tmp_path / "a.tiff", (written(), {254: 1}))) == 1
 
 
 # load_page: what a file holds
@@ -303,7 +303,7 @@ def test_load_page_refuses_a_number_the_file_has_not(tmp_path: Path, name: str, 
 
 
 def refused(path: Path, reason: str) -> None:
-    for act in (count, read):
+    for act in (count_pages, read):
         with pytest.raises(InputError, match=reason) as caught:
             act(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)

@@ -13,7 +13,7 @@ from hwr.images.boxes import FloatArray
 from hwr.images.line_crop import LineCrop, crop_line
 from hwr.images.load import GreyImage
 from hwr.layout import seams
-from hwr.layout.cut import Cut, cut
+from hwr.layout.cut import LineCut, cut_lines
 
 SIZE = (500, 900)  # height, width
 TEXTS = (
@@ -55,24 +55,24 @@ def drawn(
     return Drawn(page, layers, np.array(boxes), feet)
 
 
-def inside(found: Cut, size: tuple[int, int] = SIZE) -> NDArray[np.bool_]:
+def inside(found: LineCut, size: tuple[int, int] = SIZE) -> NDArray[np.bool_]:
     mask = np.zeros(size, dtype=np.uint8)
     points = np.array(found.polygon) * size[::-1] - 0.5
     cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], (1,), shift=4)
     return mask > 0
 
 
-def kept(found: Cut, ink: NDArray[np.bool_]) -> float:
+def kept(found: LineCut, ink: NDArray[np.bool_]) -> float:
     return float((inside(found) & ink).sum() / ink.sum())
 
 
-def foreign(cuts: list[Cut], layers: list[NDArray[np.bool_]], i: int) -> float:
+def foreign(cuts: list[LineCut], layers: list[NDArray[np.bool_]], i: int) -> float:
     """Return the ink of other lines in a polygon, as a share of the line's own."""
     others = np.any([layer for k, layer in enumerate(layers) if k != i], axis=0) & ~layers[i]
     return float((inside(cuts[i]) & others).sum() / layers[i].sum())
 
 
-def slope_of(found: Cut, size: tuple[int, int] = SIZE) -> float:
+def slope_of(found: LineCut, size: tuple[int, int] = SIZE) -> float:
     (x1, y1), (x2, y2) = found.baseline[0], found.baseline[-1]
     return (y2 - y1) * size[0] / ((x2 - x1) * size[1])
 
@@ -81,7 +81,7 @@ def slope_of(found: Cut, size: tuple[int, int] = SIZE) -> float:
 @pytest.mark.parametrize("pitch", [38, 46])
 def test_cut_keeps_own_ink_and_leaves_the_neighbours_when_boxes_overlap(slope: float, pitch: int) -> None:
     page = drawn(slope=slope, pitch=pitch)
-    cuts = cut(page.page, page.boxes)
+    cuts = cut_lines(page.page, page.boxes)
     for i, found in enumerate(cuts):
         assert kept(found, page.layers[i]) > 0.97
         assert foreign(cuts, page.layers, i) < 0.03
@@ -90,7 +90,7 @@ def test_cut_keeps_own_ink_and_leaves_the_neighbours_when_boxes_overlap(slope: f
 @pytest.mark.parametrize("slope", [0.0, 0.025, -0.025, 0.07, -0.07])
 def test_cut_finds_the_baseline_when_lines_slope(slope: float) -> None:
     page = drawn(slope=slope)
-    for found, foot in zip(cut(page.page, page.boxes), page.feet, strict=True):
+    for found, foot in zip(cut_lines(page.page, page.boxes), page.feet, strict=True):
         assert np.arctan(slope_of(found)) == pytest.approx(np.arctan(slope), abs=np.radians(0.5))
         xs, ys = (np.array(found.baseline) * SIZE[::-1]).T
         assert np.abs(ys - np.interp(xs, *foot.T)).max() < 5  # px; letters are 26 high
@@ -98,7 +98,7 @@ def test_cut_finds_the_baseline_when_lines_slope(slope: float) -> None:
 
 def test_cut_follows_the_slope_of_a_line_when_it_stands_alone() -> None:
     page = drawn(slope=0.05, texts=TEXTS[:1])
-    (found,) = cut(page.page, page.boxes)
+    (found,) = cut_lines(page.page, page.boxes)
     assert np.arctan(slope_of(found)) == pytest.approx(np.arctan(0.05), abs=np.radians(0.5))
 
 
@@ -107,7 +107,7 @@ def test_cut_finds_the_baseline_when_paper_is_ruled(drop: int) -> None:
     page = drawn(pitch=46)
     for _, y in (foot[0] for foot in page.feet):
         cv2.line(page.page, (20, int(y) + drop), (880, int(y) + drop + 5), 90, 1)
-    for i, found in enumerate(cut(page.page, page.boxes)):
+    for i, found in enumerate(cut_lines(page.page, page.boxes)):
         ys = np.array(found.baseline)[:, 1] * SIZE[0]
         assert np.abs(ys - page.feet[i][0, 1]).max() < 5
         assert kept(found, page.layers[i]) > 0.97
@@ -117,7 +117,9 @@ def test_cut_is_the_same_when_paper_darkens_across_the_page() -> None:
     page = drawn()
     shade = np.linspace(1.0, 0.6, SIZE[1])
     for found, plain in zip(
-        cut((page.page * shade).astype(np.uint8), page.boxes), cut(page.page, page.boxes), strict=True
+        cut_lines((page.page * shade).astype(np.uint8), page.boxes),
+        cut_lines(page.page, page.boxes),
+        strict=True,
     ):
         both, either = inside(found) & inside(plain), inside(found) | inside(plain)
         assert both.sum() > 0.97 * either.sum()
@@ -126,13 +128,13 @@ def test_cut_is_the_same_when_paper_darkens_across_the_page() -> None:
 def test_cut_gives_the_same_when_boxes_come_in_another_order() -> None:
     page = drawn(slope=0.02)
     order = np.array([3, 0, 4, 2, 1])
-    cuts = cut(page.page, page.boxes)
-    assert cut(page.page, page.boxes[order]) == [cuts[i] for i in order]
+    cuts = cut_lines(page.page, page.boxes)
+    assert cut_lines(page.page, page.boxes[order]) == [cuts[i] for i in order]
 
 
 def test_cut_stays_near_its_box_when_the_neighbour_is_far() -> None:
     page = drawn(pitch=150, texts=TEXTS[:3])
-    for found, (x1, y1, x2, y2) in zip(cut(page.page, page.boxes), page.boxes, strict=True):
+    for found, (x1, y1, x2, y2) in zip(cut_lines(page.page, page.boxes), page.boxes, strict=True):
         xs, ys = np.array(found.polygon).T
         assert y1 - 0.1 * (y2 - y1) <= ys.min() < y1 + 0.1 * (y2 - y1)
         assert y2 - 0.1 * (y2 - y1) < ys.max() <= y2 + 0.1 * (y2 - y1)
@@ -142,8 +144,8 @@ def test_cut_stays_near_its_box_when_the_neighbour_is_far() -> None:
 def test_cut_leaves_wide_boxes_as_tight_as_others() -> None:
     page = drawn(pitch=46)
     loose = drawn(pitch=46, pad=18)
-    for i, found in enumerate(cut(loose.page, loose.boxes)):
-        tight = inside(cut(page.page, page.boxes)[i]).sum()
+    for i, found in enumerate(cut_lines(loose.page, loose.boxes)):
+        tight = inside(cut_lines(page.page, page.boxes)[i]).sum()
         assert inside(found).sum() < 1.25 * tight
 
 
@@ -151,24 +153,24 @@ def test_cut_makes_no_seam_when_boxes_lie_side_by_side() -> None:
     page = drawn(texts=TEXTS[:1])
     x1, y1, x2, y2 = page.boxes[0]
     middle = (x1 + x2) / 2
-    halves = cut(page.page, np.array([[x1, y1, middle + 0.01, y2], [middle - 0.01, y1 + 0.01, x2, y2]]))
+    halves = cut_lines(page.page, np.array([[x1, y1, middle + 0.01, y2], [middle - 0.01, y1 + 0.01, x2, y2]]))
     together = np.any([inside(half) for half in halves], axis=0)
     assert (together & page.layers[0]).sum() > 0.99 * page.layers[0].sum()
 
 
 def test_cut_gives_both_the_whole_line_when_boxes_coincide() -> None:
     page = drawn(texts=TEXTS[:1])
-    first, second = cut(page.page, page.boxes[[0, 0]])
+    first, second = cut_lines(page.page, page.boxes[[0, 0]])
     assert first == second
     assert kept(first, page.layers[0]) > 0.99
 
 
 def test_cut_returns_nothing_when_there_is_no_box() -> None:
-    assert cut(np.full(SIZE, 255, dtype=np.uint8), np.zeros((0, 4))) == []
+    assert cut_lines(np.full(SIZE, 255, dtype=np.uint8), np.zeros((0, 4))) == []
 
 
 def test_cut_lays_a_level_baseline_when_a_box_holds_no_ink() -> None:
-    (found,) = cut(np.full((100, 400), 230, dtype=np.uint8), np.array([[0.1, 0.2, 0.9, 0.7]]))
+    (found,) = cut_lines(np.full((100, 400), 230, dtype=np.uint8), np.array([[0.1, 0.2, 0.9, 0.7]]))
     assert found.box == (0.1, 0.2, 0.9, 0.7)
     assert {round(y, 6) for _, y in found.baseline} == {0.54}  # 0.68 of the way from 0.2 to 0.7
     assert (found.baseline[0][0], found.baseline[-1][0]) == pytest.approx((0.1, 0.9))
@@ -194,7 +196,7 @@ def test_cut_gives_what_can_be_cropped_whatever_the_boxes(
 ) -> None:
     page = np.random.default_rng(seed).integers(0, 256, (90, 120), dtype=np.uint8)
     boxes = np.array([[min(a, c), min(b, d), max(a, c), max(b, d)] for a, b, c, d in corners])
-    for found, box in zip(cut(page, boxes), boxes, strict=True):
+    for found, box in zip(cut_lines(page, boxes), boxes, strict=True):
         assert found.box == tuple(box)
         assert 4 <= len(found.polygon) <= 120
         assert 2 <= len(found.baseline) <= 8
@@ -207,5 +209,7 @@ def test_cut_gives_what_can_be_cropped_whatever_the_boxes(
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (300, 2), (40, 50)])
 def test_cut_gives_polygons_on_the_page_when_it_is_tiny(size: tuple[int, int]) -> None:
     page = np.full(size, 200, dtype=np.uint8)
-    for found in cut(page, np.array([[0.0, 0.0, 1.0, 1.0], [0.4, 0.4, 0.4, 0.4], [2.0, 2.0, 3.0, 3.0]])):
+    for found in cut_lines(
+        page, np.array([[0.0, 0.0, 1.0, 1.0], [0.4, 0.4, 0.4, 0.4], [2.0, 2.0, 3.0, 3.0]])
+    ):
         assert all(0 <= value <= 1 for point in found.polygon + found.baseline for value in point)

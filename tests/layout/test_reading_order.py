@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwr.images.boxes import Box, FloatArray, union
-from hwr.layout.reading_order import into_lines, line_order
+from hwr.layout.reading_order import line_order, words_into_lines
 
 WIDTH, HEIGHT, PITCH = 1000, 1414, 52  # px
 ASPECT = HEIGHT / WIDTH
@@ -88,7 +88,7 @@ def _check_words(written: Written, skew_deg: float, rng: np.random.Generator) ->
     expected = [list(range(first, last)) for first, last in pairwise(numbers)]
     shuffled = rng.permutation(numbers[-1])
     boxes = _askew([word for line in written.lines for word in line], skew_deg)[shuffled]
-    assert [shuffled[line].tolist() for line in into_lines(boxes, aspect=ASPECT)] == expected
+    assert [shuffled[line].tolist() for line in words_into_lines(boxes, aspect=ASPECT)] == expected
 
 
 def _check_lines(lines: list[Box], skew_deg: float, rng: np.random.Generator) -> None:
@@ -176,7 +176,7 @@ def test_comma_below_a_word_stays_in_its_line() -> None:
             (0.32, 0.20, 0.5, 0.24),
         ]
     )
-    assert into_lines(words, aspect=1.0) == [[0, 1, 2], [3, 4]]
+    assert words_into_lines(words, aspect=1.0) == [[0, 1, 2], [3, 4]]
 
 
 @QUICK
@@ -185,8 +185,8 @@ def test_order_depends_on_coordinates_alone(boxes: FloatArray, random: Random) -
     order = list(range(len(boxes)))
     random.shuffle(order)
     shuffled = boxes[order]
-    expected = [boxes[line].tolist() for line in into_lines(boxes, aspect=1.5)]
-    assert [shuffled[line].tolist() for line in into_lines(shuffled, aspect=1.5)] == expected
+    expected = [boxes[line].tolist() for line in words_into_lines(boxes, aspect=1.5)]
+    assert [shuffled[line].tolist() for line in words_into_lines(shuffled, aspect=1.5)] == expected
     lines, other = line_order(boxes, aspect=1.5), line_order(shuffled, aspect=1.5)
     assert boxes[lines].tolist() == shuffled[other].tolist()
 
@@ -195,28 +195,28 @@ def test_order_depends_on_coordinates_alone(boxes: FloatArray, random: Random) -
 @given(BOXES)
 def test_every_box_is_read_once(boxes: FloatArray) -> None:
     every = list(range(len(boxes)))
-    assert sorted(word for line in into_lines(boxes, aspect=1.5) for word in line) == every
+    assert sorted(word for line in words_into_lines(boxes, aspect=1.5) for word in line) == every
     assert sorted(line_order(boxes, aspect=1.5)) == every
 
 
 def test_nothing_is_read_where_there_are_no_boxes() -> None:
-    assert into_lines(NONE, aspect=1.0) == []
+    assert words_into_lines(NONE, aspect=1.0) == []
     assert line_order(NONE, aspect=1.0) == []
 
 
 @pytest.mark.parametrize("box", [(0.1, 0.2, 0.3, 0.4), (0.1, 0.2, 0.1, 0.2)])
 def test_single_box_is_a_line_even_when_empty(box: Box) -> None:
-    assert into_lines(np.array([box]), aspect=1.0) == [[0]]
+    assert words_into_lines(np.array([box]), aspect=1.0) == [[0]]
     assert line_order(np.array([box]), aspect=1.0) == [0]
 
 
 def test_empty_boxes_are_lines_where_they_stand_level() -> None:
     points = np.array([(0.5, 0.9, 0.5, 0.9), (0.5, 0.1, 0.5, 0.1), (0.2, 0.1, 0.2, 0.1)])
-    assert into_lines(points, aspect=1.0) == [[2, 1], [0]]
+    assert words_into_lines(points, aspect=1.0) == [[2, 1], [0]]
     assert line_order(points, aspect=1.0) == [2, 1, 0]
 
 
 def test_equal_boxes_keep_their_order() -> None:
     boxes = np.tile([0.1, 0.2, 0.5, 0.3], (3, 1))
-    assert into_lines(boxes, aspect=1.0) == [[0], [1], [2]]
+    assert words_into_lines(boxes, aspect=1.0) == [[0], [1], [2]]
     assert line_order(boxes, aspect=1.0) == [0, 1, 2]

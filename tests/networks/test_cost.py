@@ -9,7 +9,7 @@ import pytest
 from mxnet.gluon import nn, rnn
 
 from hwr.config.bind import make, target
-from hwr.networks.cost import Cost, cost
+from tests.networks.cost import Cost, cost
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "conf" / "network").glob("*.yaml"))

@@ -9,8 +9,8 @@ from mxnet import autograd
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import resnet34_v1
 
-from hwr.networks.cost import cost
 from hwr.networks.paragraph import Extent, _ends, resnet34
+from tests.networks.cost import cost
 
 SMALL: dict[str, Any] = {"stem": 4, "channels": [6, 8], "hidden": 5}
 

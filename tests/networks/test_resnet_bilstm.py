@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from hwr.networks.cost import cost
 from hwr.networks.resnet_bilstm import ResnetBilstm
+from tests.networks.cost import cost
 
 SMALL: dict[str, Any] = {"channels": 8, "hidden": 6, "layers": 1, "dropout": 0.0}
 CLASSES = 7

@@ -12,9 +12,8 @@ from mxnet.gluon.model_zoo.vision import resnet34_v1
 from omegaconf import OmegaConf
 
 from hwr.errors import InputError
-from hwr.networks import anchors
-from hwr.networks.cost import cost
-from hwr.networks.ssd import Ssd, _Along, compact, resnet34
+from hwr.networks.ssd import Ssd, _Along, anchor_grid, compact, resnet34
+from tests.networks.cost import cost
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "conf" / "network" / "ssd_resnet34.yaml"
 SMALL: dict[str, Any] = {
@@ -60,7 +59,7 @@ def test_published_detector_has_three_smaller_maps_and_two_of_one_cell() -> None
 def test_outputs_have_two_scores_and_four_offsets_an_anchor(network: Any, size: tuple[int, int]) -> None:
     made, x = network(), areas(3, *size)
     scores, offsets = made(x)
-    count = len(anchors.grid(made.shapes(x), made.anchors))
+    count = len(anchor_grid(made.shapes(x), made.anchors))
     assert scores.shape == (3, 2, count)
     assert offsets.shape == (3, 4 * count)
 
@@ -85,7 +84,7 @@ def test_outputs_are_the_same_alone_and_in_a_batch(network: Any) -> None:
 def test_outputs_are_in_the_order_of_the_grid() -> None:
     sizes = [[(0.2, 0.2), (0.4, 0.1)], [(0.8, 0.3)]]
     made = _pooling(sizes)
-    grid = anchors.grid(made.shapes(mx.nd.zeros((1, 1, 4, 8))), sizes)
+    grid = anchor_grid(made.shapes(mx.nd.zeros((1, 1, 4, 8))), sizes)
     for y, x in np.ndindex(4, 8):
         marked = np.zeros((1, 1, 4, 8))
         marked[0, 0, y, x] = 1
@@ -165,7 +164,7 @@ def test_published_anchors_are_those_of_multi_box_prior() -> None:
     ]
     for own, (sizes, ratios) in zip(OmegaConf.load(PUBLISHED).anchors, published, strict=True):
         prior = mx.nd.contrib.MultiBoxPrior(mx.nd.zeros((1, 1, 3, 3)), sizes=sizes, ratios=ratios)
-        np.testing.assert_allclose(anchors.grid([(3, 3)], [own]), prior[0].asnumpy(), atol=5.1e-4)
+        np.testing.assert_allclose(anchor_grid([(3, 3)], [own]), prior[0].asnumpy(), atol=5.1e-4)
 
 
 def test_published_detector_has_the_parameters_of_its_parts() -> None:

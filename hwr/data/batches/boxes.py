@@ -13,7 +13,7 @@ from hwr.data.cache import Cut, CutImages, cached
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.boxes import Box, FloatArray, clip, union
-from hwr.images.canvas import PageFit, Placement, fit, grown, placement, visible
+from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible
 from hwr.images.load import GreyImage
 
 Unit = Literal["line", "word"]
@@ -171,7 +171,7 @@ class _PageCutter:
                     f"its description says {width} x {height}; restore one of them",
                 )
             ]
-        return [(page.id, fit(image, self.region(page), self.fit)[0])]
+        return [(page.id, fit_to_canvas(image, self.region(page), self.fit)[0])]
 
     def region(self, page: Page) -> Box:
         return _WHOLE if self.growth is None else _grown_area(page, self.growth)

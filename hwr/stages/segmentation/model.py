@@ -14,8 +14,7 @@ from hwr.errors import InputError
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
 from hwr.losses import VARIANCES
-from hwr.networks import anchors
-from hwr.networks.ssd import compact, resnet34
+from hwr.networks.ssd import anchor_grid, compact, resnet34
 from hwr.stages.boxes import PageSettings
 from hwr.stages.build import model_of
 from hwr.stages.kind import Model
@@ -55,7 +54,7 @@ class BoxDetector:
     def __init__(self, network: Any, keep: DetectionSettings, *, batch_size: int, context: Any) -> None:
         self.network, self.keep, self.batch_size, self.context = network, keep, batch_size, context
         shapes = network.shapes(mx.nd.zeros((1, 1, *keep.fit.size), ctx=context))
-        self.grid = anchors.grid(shapes, network.anchors)  # (A, 4)
+        self.grid = anchor_grid(shapes, network.anchors)  # (A, 4)
         self.anchors = mx.nd.array(self.grid[None], ctx=context)
 
     def boxes(self, images: Sequence[GreyImage]) -> list[FloatArray]:

@@ -11,7 +11,7 @@ from hwr.data.batches.boxes import BoxSet, area_crops
 from hwr.data.records import SPLITS, Page
 from hwr.errors import InputError
 from hwr.losses import MultiBoxLoss
-from hwr.networks import anchors
+from hwr.networks.ssd import best_overlaps
 from hwr.stages import boxes
 from hwr.stages.boxes import BoxTask
 from hwr.stages.build import inspected_pages
@@ -69,7 +69,7 @@ def anchor_table(recipe: Recipe[Any]) -> str:
     for split in SPLITS:
         if any(page.split == split and page.lines for page in pages):
             own = np.concatenate(_samples(recipe, pages, split, progress=True).boxes)
-            best = anchors.best(own, grid)
+            best = best_overlaps(own, grid)
             shares = [f"{100 * (best >= least).mean():.1f} %" for least in (0.4, 0.5, 0.6, 0.7)]
             rows.append([split, str(len(own)), *shares, f"{best.mean():.3f}"])
     table = text_table(("split", "boxes", "IoU 0.4", "0.5", "0.6", "0.7", "mean"), rows)

@@ -8,65 +8,71 @@ from pathlib import PurePath
 from xml.etree.ElementTree import Element
 
 import hwr
-from hwr.images.boxes import Box
-from hwr.transcription.export import pixels, xml
-from hwr.transcription.export.xml import child
+from hwr.images.boxes import Box, box_px, points_px
+from hwr.transcription.export.xml import (
+    add_child,
+    clean_text,
+    confidence_text,
+    points_text,
+    xml_document,
+    xml_text,
+)
 from hwr.transcription.transcript import ReadLine, ReadPage
 
 _NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
 _SCHEMA = "http://www.loc.gov/standards/alto/v4/alto-4-2.xsd"
 
 
-def to_xml(read: ReadPage) -> str:
+def to_alto(read: ReadPage) -> str:
     """Return a page as an ALTO document; characters that XML forbids become U+FFFD.
 
     A page without area and lines has an empty print space.
     """
-    root = xml.document("alto", _NAMESPACE, _SCHEMA)
+    root = xml_document("alto", _NAMESPACE, _SCHEMA)
     root.set("SCHEMAVERSION", "4.2")
     _describe(root, read)
     height, width = read.size
-    layout = child(root, "Layout")
-    page = child(
+    layout = add_child(root, "Layout")
+    page = add_child(
         layout, "Page", ID=f"page_{read.number}", PHYSICAL_IMG_NR=read.number, WIDTH=width, HEIGHT=height
     )
-    space = child(page, "PrintSpace", HPOS=0, VPOS=0, WIDTH=width, HEIGHT=height)
-    place = pixels.block(read)
+    space = add_child(page, "PrintSpace", HPOS=0, VPOS=0, WIDTH=width, HEIGHT=height)
+    place = read.extent
     if place is not None:
-        block = child(space, "TextBlock", ID="block_1", **_place(place, read.size))
+        block = add_child(space, "TextBlock", ID="block_1", **_place(place, read.size))
         for position, line in enumerate(read.lines, start=1):
             _line(block, f"line_{position}", line, read.size)
-    return xml.written(root)
+    return xml_text(root)
 
 
 def _describe(root: Element, read: ReadPage) -> None:
-    description = child(root, "Description")
-    child(description, "MeasurementUnit", "pixel")
-    child(child(description, "sourceImageInformation"), "fileName", PurePath(read.image).name)
-    step = child(description, "Processing", ID="processing_1")
-    child(step, "processingCategory", "contentGeneration")
-    software = child(step, "processingSoftware")
-    child(software, "softwareName", "hwr")
-    child(software, "softwareVersion", hwr.__version__)
+    description = add_child(root, "Description")
+    add_child(description, "MeasurementUnit", "pixel")
+    add_child(add_child(description, "sourceImageInformation"), "fileName", PurePath(read.image).name)
+    step = add_child(description, "Processing", ID="processing_1")
+    add_child(step, "processingCategory", "contentGeneration")
+    software = add_child(step, "processingSoftware")
+    add_child(software, "softwareName", "hwr")
+    add_child(software, "softwareVersion", hwr.__version__)
 
 
 def _line(block: Element, name: str, line: ReadLine, size: tuple[int, int]) -> None:
-    element = child(block, "TextLine", ID=name, **_place(line.box, size))
+    element = add_child(block, "TextLine", ID=name, **_place(line.box, size))
     if len(line.baseline) >= 2:
-        element.set("BASELINE", xml.points(pixels.points_px(line.baseline, size)))
+        element.set("BASELINE", points_text(points_px(line.baseline, size)))
     if len(line.polygon) >= 3:
-        outline = xml.points(pixels.points_px(line.polygon, size))
-        child(child(element, "Shape"), "Polygon", POINTS=outline)
+        outline = points_text(points_px(line.polygon, size))
+        add_child(add_child(element, "Shape"), "Polygon", POINTS=outline)
     for position, word in enumerate(line.words, start=1):
         if position > 1:
-            child(element, "SP")
-        string = child(element, "String", ID=f"{name}_word_{position}", **_place(word.box, size))
-        string.set("CONTENT", xml.clean(word.text))
-        string.set("WC", xml.confidence(word.confidence))
+            add_child(element, "SP")
+        string = add_child(element, "String", ID=f"{name}_word_{position}", **_place(word.box, size))
+        string.set("CONTENT", clean_text(word.text))
+        string.set("WC", confidence_text(word.confidence))
     if not line.words:  # the schema asks for one
-        child(element, "String", CONTENT="")
+        add_child(element, "String", CONTENT="")
 
 
 def _place(box: Box, size: tuple[int, int]) -> dict[str, int]:
-    x1, y1, x2, y2 = pixels.box_px(box, size)
+    x1, y1, x2, y2 = box_px(box, size)
     return {"HPOS": x1, "VPOS": y1, "WIDTH": x2 - x1, "HEIGHT": y2 - y1}

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from hwr.images.boxes import box_px, points_px
 from hwr.images.load import GreyImage
 from hwr.pictures.font import font
-from hwr.transcription.export import pixels
 from hwr.transcription.transcript import ReadLine, ReadPage
 
 AREA = (22, 163, 74)
@@ -16,7 +16,7 @@ INK, WHITE = (31, 36, 48), (255, 255, 255)
 LEGIBLE_PX, LARGEST_PX = 8, 22  # font sizes
 
 
-def draw(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.uint8]:
+def draw_overlay(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.uint8]:
     """Return `page` (H, W) scaled to `width_px` as RGB (H', width_px, 3), with what was read drawn on it.
 
     The area is framed in green. Lines are tinted in turn and numbered in reading order at their left end; the
@@ -27,11 +27,11 @@ def draw(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.uint8]:
     picture = scaled.convert("RGB")
     pen = ImageDraw.Draw(picture, "RGBA")  # blends translucent colours into the picture
     if read.area is not None:
-        x1, y1, x2, y2 = pixels.box_px(read.area, (height, width_px))
+        x1, y1, x2, y2 = box_px(read.area, (height, width_px))
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=AREA, width=2)
     for position, line in enumerate(read.lines):
         colour = LINES[position % len(LINES)]
-        outline = pixels.points_px(pixels.outline(line), (height, width_px))
+        outline = points_px(line.outline, (height, width_px))
         pen.polygon(outline, fill=(*colour, TINT), outline=(*colour, EDGE))
     for position, line in enumerate(read.lines):  # on top of every tint
         _letter(pen, line, position, (height, width_px))
@@ -40,7 +40,7 @@ def draw(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.uint8]:
 
 def _letter(pen: ImageDraw.ImageDraw, line: ReadLine, position: int, size: tuple[int, int]) -> None:
     """Write a line's number before its left end, or on it at the page's edge, and its text below."""
-    x1, y1, _, y2 = pixels.box_px(line.box, size)
+    x1, y1, _, y2 = box_px(line.box, size)
     number, number_size = str(position + 1), _between((y2 - y1) // 2)
     left = max(0, x1 - 3 - round(font(number_size).getlength(number)))
     _write(pen, (left, (y1 + y2) // 2), number, (number_size, LINES[position % len(LINES)]))

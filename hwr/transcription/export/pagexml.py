@@ -10,47 +10,48 @@ from pathlib import PurePath
 from xml.etree.ElementTree import Element
 
 import hwr
-from hwr.images.boxes import Point
-from hwr.transcription.export import pixels, xml
-from hwr.transcription.export.xml import child
+from hwr.images.boxes import Point, corners, points_px
+from hwr.transcription.export.xml import add_child, confidence_text, points_text, xml_document, xml_text
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 
 _NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 _SCHEMA = f"{_NAMESPACE}/pagecontent.xsd"
 
 
-def to_xml(read: ReadPage, *, created: datetime | None = None) -> str:
+def to_pagexml(read: ReadPage, *, created: datetime | None = None) -> str:
     """Return a page as a PAGE document; characters that XML forbids become U+FFFD.
 
     `created` is the moment it is dated with, the present one by default, local where it has no time
     zone. A page without area and lines has neither region nor reading order.
     """
-    root = xml.document("PcGts", _NAMESPACE, _SCHEMA)
+    root = xml_document("PcGts", _NAMESPACE, _SCHEMA)
     _date(root, created or datetime.now(timezone.utc))
     height, width = read.size
-    page = child(root, "Page", imageFilename=PurePath(read.image).name, imageWidth=width, imageHeight=height)
-    place = pixels.block(read)
+    page = add_child(
+        root, "Page", imageFilename=PurePath(read.image).name, imageWidth=width, imageHeight=height
+    )
+    place = read.extent
     if place is not None:
-        order = child(child(page, "ReadingOrder"), "OrderedGroup", id="order")
-        child(order, "RegionRefIndexed", index=0, regionRef="region_1")
-        region = child(page, "TextRegion", id="region_1")
-        _points(region, "Coords", pixels.corners(place), read.size)
+        order = add_child(add_child(page, "ReadingOrder"), "OrderedGroup", id="order")
+        add_child(order, "RegionRefIndexed", index=0, regionRef="region_1")
+        region = add_child(page, "TextRegion", id="region_1")
+        _points(region, "Coords", corners(place), read.size)
         for position, line in enumerate(read.lines, start=1):
             _line(region, f"line_{position}", line, read.size)
-    return xml.written(root)
+    return xml_text(root)
 
 
 def _date(root: Element, moment: datetime) -> None:
     stamp = moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    metadata = child(root, "Metadata")
-    child(metadata, "Creator", f"hwr {hwr.__version__}")
-    child(metadata, "Created", stamp)
-    child(metadata, "LastChange", stamp)
+    metadata = add_child(root, "Metadata")
+    add_child(metadata, "Creator", f"hwr {hwr.__version__}")
+    add_child(metadata, "Created", stamp)
+    add_child(metadata, "LastChange", stamp)
 
 
 def _line(region: Element, name: str, line: ReadLine, size: tuple[int, int]) -> None:
-    element = child(region, "TextLine", id=name)
-    _points(element, "Coords", pixels.outline(line), size)
+    element = add_child(region, "TextLine", id=name)
+    _points(element, "Coords", line.outline, size)
     if len(line.baseline) >= 2:  # the schema allows no single point
         _points(element, "Baseline", line.baseline, size)
     for position, word in enumerate(line.words, start=1):
@@ -59,14 +60,14 @@ def _line(region: Element, name: str, line: ReadLine, size: tuple[int, int]) -> 
 
 
 def _word(line: Element, name: str, word: ReadWord, size: tuple[int, int]) -> None:
-    element = child(line, "Word", id=name)
-    _points(element, "Coords", pixels.corners(word.box), size)
+    element = add_child(line, "Word", id=name)
+    _points(element, "Coords", corners(word.box), size)
     _text(element, word.text, word.confidence)
 
 
 def _text(element: Element, text: str, confidence: float) -> None:
-    child(child(element, "TextEquiv", conf=xml.confidence(confidence)), "Unicode", text)
+    add_child(add_child(element, "TextEquiv", conf=confidence_text(confidence)), "Unicode", text)
 
 
 def _points(element: Element, name: str, points: Iterable[Point], size: tuple[int, int]) -> None:
-    child(element, name, points=xml.points(pixels.points_px(points, size)))
+    add_child(element, name, points=points_text(points_px(points, size)))

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 
 from hwr.data.records import Page
 from hwr.data.sources import alto as source
-from hwr.transcription.export import alto
-from hwr.transcription.export.xml import clean
+from hwr.transcription.export.alto import to_alto
+from hwr.transcription.export.xml import clean_text
 from hwr.transcription.transcript import ReadPage
 from tests.transcription.export.read_pages import (
     AREA,
@@ -26,7 +26,7 @@ from tests.transcription.export.validation import faults
 
 
 def read_back(root: Path, read: ReadPage) -> Page:
-    write(root, "p.alto.xml", alto.to_xml(read))
+    write(root, "p.alto.xml", to_alto(read))
     (found,) = source.read(root, splits=None, shares=(0.8, 0.1, 0.1), seed=0)
     return found
 
@@ -88,7 +88,7 @@ def test_forbidden_characters_are_replaced(tmp_path: Path) -> None:
 @given(text=TEXTS)
 def test_any_text_reads_back(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     (found,) = read_back(tmp_path_factory.getbasetemp() / "alto", page(line(text))).lines
-    assert found.text == clean(text)
+    assert found.text == clean_text(text)
 
 
 @pytest.mark.parametrize(
@@ -103,20 +103,20 @@ def test_any_text_reads_back(tmp_path_factory: pytest.TempPathFactory, text: str
     ids=["rich", "empty", "area alone", "odd characters", "odd name"],
 )
 def test_schema_finds_no_fault(read: ReadPage) -> None:
-    assert faults(alto.to_xml(read), "alto") == []
+    assert faults(to_alto(read), "alto") == []
 
 
 def test_schema_finds_a_fault_when_the_page_has_no_number() -> None:
-    broken = alto.to_xml(page(line("Hello"))).replace('PHYSICAL_IMG_NR="1"', "")
+    broken = to_alto(page(line("Hello"))).replace('PHYSICAL_IMG_NR="1"', "")
     assert len(faults(broken, "alto")) == 1
 
 
 def test_confidence_is_written_with_every_word() -> None:
-    strings = fromstring(alto.to_xml(page(line("Hello, world")))).findall(".//{*}String")
+    strings = fromstring(to_alto(page(line("Hello, world")))).findall(".//{*}String")
     assert [string.get("WC") for string in strings] == ["0.7500", "0.7500"]
 
 
 def test_block_is_the_area_when_the_lines_lie_in_it() -> None:
-    block = fromstring(alto.to_xml(page(line("Hello"), area=AREA))).find(".//{*}TextBlock")
+    block = fromstring(to_alto(page(line("Hello"), area=AREA))).find(".//{*}TextBlock")
     assert block is not None
     assert [block.get(key) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")] == ["10", "5", "180", "85"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hwr.transcription.export import overlay
-from hwr.transcription.export.overlay import AREA, draw
+from hwr.transcription.export.overlay import AREA, draw_overlay
 from hwr.transcription.transcript import ReadLine
 from tests.transcription.export.read_pages import bare, page
 
@@ -17,25 +17,25 @@ def at(top: float, text: str = "") -> ReadLine:
 
 
 def test_picture_has_the_pages_ratio() -> None:
-    picture = draw(WHITE, page(), 400)
+    picture = draw_overlay(WHITE, page(), 400)
     assert picture.shape == (200, 400, 3)
     assert picture.dtype == np.uint8
 
 
 def test_picture_is_the_page_alone_when_nothing_was_read() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (100, 200)).astype(np.uint8)
-    assert (draw(noise, page(area=None), 200) == noise[:, :, None]).all()
+    assert (draw_overlay(noise, page(area=None), 200) == noise[:, :, None]).all()
 
 
 def test_area_is_framed() -> None:
-    picture = draw(WHITE, page(area=(0.1, 0.1, 0.9, 0.9)), 200)
+    picture = draw_overlay(WHITE, page(area=(0.1, 0.1, 0.9, 0.9)), 200)
     assert tuple(picture[50, 20]) == AREA
     assert tuple(picture[50, 179]) == AREA
     assert tuple(picture[50, 100]) == (255, 255, 255)
 
 
 def test_line_is_tinted_inside_and_not_outside() -> None:
-    picture = draw(WHITE, page(at(0.4), area=None), 400)  # px: 80,80 to 320,120
+    picture = draw_overlay(WHITE, page(at(0.4), area=None), 400)  # px: 80,80 to 320,120
     assert picture[100, 200, 2] > picture[100, 200, 0]  # blue
     assert (picture[30, 200] == 255).all()
 
@@ -43,42 +43,42 @@ def test_line_is_tinted_inside_and_not_outside() -> None:
 def test_ink_is_seen_through_the_tint() -> None:
     ink = WHITE.copy()
     ink[:, 100:] = 0
-    picture = draw(ink, page(at(0.4), area=None), 200)
+    picture = draw_overlay(ink, page(at(0.4), area=None), 200)
     assert picture[50, 80].min() > picture[50, 120].max()
 
 
 def test_neighbours_have_different_tints() -> None:
-    picture = draw(WHITE, page(at(0.1), at(0.5), at(0.75), area=None), 400)
+    picture = draw_overlay(WHITE, page(at(0.1), at(0.5), at(0.75), area=None), 400)
     tints = [tuple(picture[y, 200]) for y in (40, 120, 170)]
     assert tints[0] == tints[2] != tints[1]
 
 
 def test_number_is_written_before_the_line() -> None:
-    picture = draw(WHITE, page(at(0.4), area=None), 400)
+    picture = draw_overlay(WHITE, page(at(0.4), area=None), 400)
     assert (picture[80:120, 60:79] < 255).any()
 
 
 def test_number_stays_on_the_page_when_the_line_begins_at_its_edge() -> None:
     edge = replace(bare(""), box=(0.0, 0.4, 0.8, 0.6))
-    corner = draw(WHITE, page(edge, area=None), 400)[90:110, :16]
+    corner = draw_overlay(WHITE, page(edge, area=None), 400)[90:110, :16]
     assert np.unique(corner.reshape(-1, 3), axis=0).shape[0] > 3
 
 
 @pytest.mark.parametrize(("width_px", "legible"), [(400, True), (100, False)])
 def test_text_is_written_where_it_is_large_enough(width_px: int, legible: bool) -> None:
     without, with_text = (
-        draw(WHITE, page(at(0.4, text), area=None), width_px) for text in ("", "été à Nîmes")
+        draw_overlay(WHITE, page(at(0.4, text), area=None), width_px) for text in ("", "été à Nîmes")
     )
     assert (without != with_text).any() == legible
 
 
 def test_text_stays_on_the_page_when_it_is_long() -> None:
-    picture = draw(WHITE, page(at(0.4, "wide " * 20), area=None), 800)  # box: 160,160 to 640,240 px
+    picture = draw_overlay(WHITE, page(at(0.4, "wide " * 20), area=None), 800)  # box: 160,160 to 640,240 px
     assert (picture[230:250, 642:] < 255).any()
     assert (picture[:, -1] == 255).all()
 
 
 def test_accents_have_letters_of_their_own() -> None:
-    plain, accented = (draw(WHITE, page(at(0.4, text), area=None), 400) for text in ("ete", "été"))
+    plain, accented = (draw_overlay(WHITE, page(at(0.4, text), area=None), 400) for text in ("ete", "été"))
     assert (plain != accented).any()
     assert overlay.font(12).getmask("é").getbbox() != overlay.font(12).getmask("e").getbbox()

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 
 from hwr.data.records import Page
 from hwr.data.sources import pagexml as source
-from hwr.transcription.export import pagexml
-from hwr.transcription.export.xml import clean
+from hwr.transcription.export.pagexml import to_pagexml
+from hwr.transcription.export.xml import clean_text
 from hwr.transcription.transcript import ReadPage
 from tests.transcription.export.read_pages import (
     AREA,
@@ -29,7 +29,7 @@ NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=timezone.utc)
 
 
 def read_back(root: Path, read: ReadPage) -> Page:
-    write(root, "p.page.xml", pagexml.to_xml(read, created=NOON))
+    write(root, "p.page.xml", to_pagexml(read, created=NOON))
     (found,) = source.read(root, splits=None, shares=(0.8, 0.1, 0.1), seed=0)
     return found
 
@@ -82,7 +82,7 @@ def test_page_reads_back_without_lines_when_nothing_was_read(tmp_path: Path) -> 
 @given(text=TEXTS)
 def test_any_text_reads_back(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     (found,) = read_back(tmp_path_factory.getbasetemp() / "page", page(line(text))).lines
-    assert found.text == clean(text)
+    assert found.text == clean_text(text)
 
 
 @pytest.mark.parametrize(
@@ -98,27 +98,27 @@ def test_any_text_reads_back(tmp_path_factory: pytest.TempPathFactory, text: str
     ids=["rich", "empty", "area alone", "odd characters", "beyond the page", "odd name"],
 )
 def test_schema_finds_no_fault(read: ReadPage) -> None:
-    assert faults(pagexml.to_xml(read), "page") == []
+    assert faults(to_pagexml(read), "page") == []
 
 
 def test_schema_finds_a_fault_when_a_coordinate_is_no_integer() -> None:
-    broken = pagexml.to_xml(page(line("Hello"))).replace("20,12", "20.5,12")
+    broken = to_pagexml(page(line("Hello"))).replace("20,12", "20.5,12")
     assert len(faults(broken, "page")) == 1
 
 
 def test_moment_is_written_in_utc_when_it_has_another_zone() -> None:
     moment = NOON.astimezone(timezone(timedelta(hours=2)))
-    root = fromstring(pagexml.to_xml(page(), created=moment))
+    root = fromstring(to_pagexml(page(), created=moment))
     assert root.findtext("{*}Metadata/{*}Created") == "2026-01-02T12:00:00Z"
     assert root.findtext("{*}Metadata/{*}LastChange") == "2026-01-02T12:00:00Z"
 
 
 def test_confidences_are_written_with_line_and_words() -> None:
-    found = fromstring(pagexml.to_xml(page(line("Hello, world")))).findall(".//{*}TextEquiv")
+    found = fromstring(to_pagexml(page(line("Hello, world")))).findall(".//{*}TextEquiv")
     assert [entry.get("conf") for entry in found] == ["0.7500", "0.7500", "0.8750"]
 
 
 def test_region_is_the_area_when_the_lines_lie_in_it() -> None:
-    coords = fromstring(pagexml.to_xml(page(line("Hello"), area=AREA))).find(".//{*}TextRegion/{*}Coords")
+    coords = fromstring(to_pagexml(page(line("Hello"), area=AREA))).find(".//{*}TextRegion/{*}Coords")
     assert coords is not None
     assert coords.get("points") == "10,5 190,5 190,90 10,90"

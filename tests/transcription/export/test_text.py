@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwr.transcription.export.text import to_json, to_txt
+from hwr.transcription.export import to_json, to_txt
 from tests.transcription.export.read_pages import ODD, bare, line, page
 
 

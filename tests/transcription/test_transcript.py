@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwr.transcription.export.pixels import block, box_px, corners, outline, points_px
+from hwr.images.boxes import box_px, corners, points_px
 from tests.transcription.export.read_pages import AREA, BOX, POLYGON, bare, line, page
 
 SIDES = st.integers(1, 20_000)
@@ -37,8 +37,8 @@ def test_pixels_stay_when_they_are_read_back_and_written_again(width: int, data:
 
 
 def test_outline_is_the_polygon_or_else_the_box() -> None:
-    assert outline(line("a")) == POLYGON
-    assert outline(bare("a")) == corners(BOX) == ((0.1, 0.1), (0.6, 0.1), (0.6, 0.35), (0.1, 0.35))
+    assert line("a").outline == POLYGON
+    assert bare("a").outline == corners(BOX) == ((0.1, 0.1), (0.6, 0.1), (0.6, 0.35), (0.1, 0.35))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_outline_is_the_polygon_or_else_the_box() -> None:
         ((0.0, 0.2, 0.5, 0.3), AREA, (0.0, 0.05, 0.95, 0.9)),  # a line that sticks out
     ],
 )
-def test_block_holds_area_and_lines(box: tuple, area: tuple | None, expected: tuple) -> None:
-    assert block(page(line("a", box=box), area=area)) == expected
+def test_extent_holds_area_and_lines(box: tuple, area: tuple | None, expected: tuple) -> None:
+    assert page(line("a", box=box), area=area).extent == expected
 
 
-def test_block_is_missing_when_nothing_was_found() -> None:
-    assert block(page(area=None)) is None
+def test_extent_is_missing_when_nothing_was_found() -> None:
+    assert page(area=None).extent is None
