@@ -150,9 +150,9 @@ def _line() -> Any:
     from hwr.decoding.greedy import GreedyDecoder
     from hwr.losses import CtcLoss
     from hwr.networks.crnn import Crnn
+    from hwr.stages.kind import draw_parameters
     from hwr.stages.line.model import LineReader
     from hwr.stages.line.stage import LineStage, LineTask
-    from hwr.stages.recipe import draw_parameters
     from hwr.text import Alphabet
 
     def shaken(image: Image, *, seed: int, epoch: int, index: int) -> Image:
@@ -199,9 +199,9 @@ def _paragraph() -> Any:
     from mxnet.gluon import nn
 
     from hwr.losses import MseLoss
+    from hwr.stages.kind import draw_parameters
     from hwr.stages.paragraph.model import AreaFinder
     from hwr.stages.paragraph.stage import ParagraphStage
-    from hwr.stages.recipe import draw_parameters
 
     network = nn.HybridSequential()
     network.add(nn.Conv2D(4, 3, strides=2), nn.BatchNorm(), nn.Activation("relu"), nn.Dropout(0.3))
@@ -216,7 +216,7 @@ def _segmentation() -> Any:
 
     from hwr.losses import MultiBoxLoss
     from hwr.networks.ssd import compact
-    from hwr.stages.recipe import draw_parameters
+    from hwr.stages.kind import draw_parameters
     from hwr.stages.segmentation.model import BoxDetector, DetectionSettings
     from hwr.stages.segmentation.stage import SegmentationStage
 

@@ -11,7 +11,7 @@ Space = Mapping[str, Sequence[Any]]  # key -> the values that are tried
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class SearchMethod:
     """How values are searched.
 
     Args:
@@ -27,7 +27,7 @@ class Search:
     tolerance: float
 
 
-def best(space: Space, start: Setting, judge: Judge, how: Search) -> Setting:
+def best_setting(space: Space, start: Setting, judge: Judge, how: SearchMethod) -> Setting:
     """Return the setting with the least error of those tried, `start` among them; of equals the first.
 
     `judge` is asked once for a setting, the first time for `start`.

@@ -1,19 +1,30 @@
 """A whole evaluation: weights and data become readings or boxes, scores, pictures, and metrics of a run."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from hwr import runtime, tracking
+from hwr import runtime, tracking, weights
 from hwr.config.compose import Composed
 from hwr.config.messages import no_such_key
 from hwr.config.roots import EvaluateConfig
+from hwr.data.fingerprint import fingerprint
+from hwr.data.records import Page
 from hwr.errors import InputError
-from hwr.evaluation import boxes, denoiser, lines, page, publish, stage
+from hwr.evaluation import boxes, denoiser, lines, page, publish
 from hwr.evaluation import task as common
-from hwr.evaluation.task import Target, Task
+from hwr.evaluation.task import Outcome, Target, Task
 from hwr.files import make_folder, replacing_contents
-from hwr.stages.kind import kind_named, kind_names
-from hwr.stages.recipe import data_source, device_context
+from hwr.pictures import cards
+from hwr.stages.build import config_of
+from hwr.stages.kind import Kind, kind_named, kind_names
+from hwr.stages.recipe import data_source, device_context, parse_recipe
+from hwr.tables import text_table
+from hwr.tracking import Run
+from hwr.weights import Weights
 
 _ALL = (boxes.PARAGRAPH, boxes.SEGMENTATION, lines.TARGET, denoiser.TARGET, page.TARGET)
 OWN = {target.name: target for target in _ALL}
@@ -65,6 +76,50 @@ def target_named(name: str) -> Target:
         if isinstance(target, Target):
             return target
     if name in kind_names():
-        return stage.target_of(kind_named(name))
+        return _target_of(kind_named(name))
     known = dict.fromkeys([*OWN, *kind_names()])
     raise InputError(f"target={name}: unknown; use one of {', '.join(known)}")
+
+
+def _target_of(kind: Kind[Any]) -> Target:
+    """Return the target that scores weights of a stage by its own errors."""
+    return Target(
+        name=kind.name, check=_check_split, load=lambda task: [task.weights(kind.name)], score=_score_stage
+    )
+
+
+def _check_split(config: EvaluateConfig) -> None:
+    if config.split == "train":
+        raise InputError("split=train: a stage is built of these pages; score it on valid or test")
+
+
+def _score_stage(
+    task: Task[EvaluateConfig], loaded: Sequence[Weights], current: Run, output: Path
+) -> Outcome:
+    """Build the stage with the split in place of its validation split, and write its errors and a picture."""
+    config, (own,) = task.config, loaded
+    trained = config_of(own)
+    trained.data, trained.folder, trained.max_pixels = config.data, config.folder, config.max_pixels
+    trained.batch_size, trained.device, trained.init = config.batch_size, config.device, None
+    recipe = parse_recipe(trained)
+    whole = not recipe.kind.learns_text
+    split = task.pages(whole=whole)
+    built = recipe.kind.build(recipe, _with_split(recipe.data.pages(whole=whole), split), True)
+    weights.fill(built.stage.network, own)
+    errors = {name.rpartition("/")[2]: value for name, value in built.stage.validate().items()}
+    about = common.about(config, config.target, loaded, fingerprint(split), current)
+    summary = {**errors, "pages": len(split), **about}
+    text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
+    (output / "scores.json").write_text(text, encoding="utf-8")
+    cards.save(output / "samples.png", built.predicted(config.pictures))
+    current.metrics(common.metrics(config.split, errors), 0)
+    rows = [(name, f"{value:.4f}") for name, value in errors.items()]
+    title = f"{config.split}: {len(split)} pages, target {config.target}"
+    table = f"{title}\n{text_table(('error', 'value'), rows)}"
+    return Outcome(summary, table, errors[recipe.plan.monitor.rpartition("/")[2]])
+
+
+def _with_split(pages: Sequence[Page], split: Sequence[Page]) -> list[Page]:
+    """Return the training pages, and those of `split` as the ones to validate on."""
+    train = [page for page in pages if page.split == "train"]
+    return [*train, *(replace(page, split="valid") for page in split)]

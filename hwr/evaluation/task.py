@@ -12,7 +12,8 @@ from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.stages.build import find_weights
-from hwr.stages.recipe import DataSource, data_source
+from hwr.stages.kind import DataSource
+from hwr.stages.recipe import data_source
 from hwr.tracking import Run, Store
 from hwr.weights import Weights
 

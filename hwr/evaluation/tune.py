@@ -20,7 +20,7 @@ from hwr.errors import InputError
 from hwr.evaluation import setting_search
 from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines
-from hwr.evaluation.setting_search import Search, Setting
+from hwr.evaluation.setting_search import SearchMethod, Setting
 from hwr.evaluation.task import Task
 from hwr.files import make_folder, write_text
 from hwr.scoring import edits
@@ -94,7 +94,9 @@ def tune_decoder(composed: Composed) -> Path:
     lines.refuse_seen_by(first)
     with common.new_run(f"tune {name}", [found], store, composed) as parent:
         trials = Trials(config, lines, parent)
-        chosen = trials.of(setting_search.best(space_of(config), _start(config), trials, _search(config)))
+        chosen = trials.of(
+            setting_search.best_setting(space_of(config), _start(config), trials, _search(config))
+        )
         said = _file(composed, trials, chosen)
         write_text(output, said)
         _keep(parent, config, trials, chosen)
@@ -205,8 +207,8 @@ def _value(node: Mapping[str, Any], key: str) -> Any:
     return place
 
 
-def _search(config: TuneConfig) -> Search:
-    return Search(
+def _search(config: TuneConfig) -> SearchMethod:
+    return SearchMethod(
         every=config.search == "grid", rounds=config.rounds, cheap=config.cheap, tolerance=config.tolerance
     )
 

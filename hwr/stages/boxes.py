@@ -16,8 +16,7 @@ from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
 from hwr.pictures import cards
 from hwr.stages.build import in_memory, refuse_problems
-from hwr.stages.kind import Built, Picture
-from hwr.stages.recipe import Recipe
+from hwr.stages.kind import Built, Picture, Recipe
 from hwr.training.loop import Stage
 from hwr.training.plan import Phase
 

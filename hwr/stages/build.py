@@ -16,8 +16,8 @@ from hwr.data.fingerprint import fingerprint
 from hwr.data.records import Page
 from hwr.data.report import Report
 from hwr.errors import InputError
-from hwr.stages.kind import Built, Model, Picture, S
-from hwr.stages.recipe import ModelRecipe, Recipe, parse_model
+from hwr.stages.kind import Built, Model, ModelRecipe, Picture, Recipe, S
+from hwr.stages.recipe import parse_model
 from hwr.text import Alphabet
 from hwr.weights import Weights
 

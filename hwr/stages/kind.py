@@ -1,27 +1,29 @@
-"""What a stage is: the one description of each, and how one is found by its name.
+"""What a stage is: its description, the recipe of a training, what it builds; and how one is found.
 
 A stage of this project is a folder of `hwr/stages/` whose module `training` holds its `KIND`. An installed
 package adds one by an entry point of the group `hwr.stages` that leads to a `Kind`.
 """
 
 import pkgutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from hwr import data
+from hwr.config.bind import make
+from hwr.config.roots import StoreConfig
 from hwr.data.inspection import Limits
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.text import Alphabet
 from hwr.training.loop import Stage
-
-if TYPE_CHECKING:
-    from hwr.stages.recipe import Recipe
+from hwr.training.plan import Plan
 
 S = TypeVar("S")  # the settings of a stage, a dataclass
 
@@ -95,6 +97,75 @@ class Kind(Generic[S]):
         return self.model.name
 
 
+@dataclass(frozen=True)
+class DataSource:
+    """A data set that is not read yet: the settings of its node, and the folder of caches."""
+
+    settings: Mapping[str, Any]
+    cache: Path
+
+    def pages(self, *, whole: bool) -> list[Page]:
+        """Read it; sources that draw their pages keep them among the caches.
+
+        `whole` keeps the lines that `data.exclude` leaves out of reading: they are handwriting too.
+        """
+        changed: dict[str, Any] = (
+            {"folder": str(self.cache)} if self.settings.get("folder", "") is None else {}
+        )
+        changed |= {"exclude": None} if whole else {}
+        return data.load(**{**self.settings, **changed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe(Generic[S]):
+    """What makes a stage's network, its parameters drawn from `seed` until weights fill them."""
+
+    model: Model[S]
+    settings: S
+    maker: Any  # of the network; of line networks it has `stride` and `width_multiple`, in px
+    node: Mapping[str, Any]
+    seed: int
+
+    def draw(self, *inputs: tuple[int, ...], context: Any, **given: Any) -> Any:
+        """Return the network with parameters drawn from the seed.
+
+        Zeros of the shapes `inputs` show each layer its own; `given` is what an alphabet tells (classes).
+        """
+        network = make(self.maker, self.node, "network", **given)
+        draw_parameters(network, *inputs, seed=self.seed, context=context)
+        return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Generic[S]):
+    """A whole training: `losses` and `augmentations` by name of the phase, `decoder` a checked node."""
+
+    kind: Kind[S]
+    model: ModelRecipe[S]
+    plan: Plan
+    losses: Mapping[str, Any]
+    augmentations: Mapping[str, Any]
+    data: DataSource
+    policy: Mapping[str, str]
+    decoder: Mapping[str, Any]
+    batch_size: int
+    unknown: str
+    context: Any
+    max_pixels: int
+    init: str | None
+    store: StoreConfig
+
+    @property
+    def settings(self) -> S:
+        """The settings of the stage."""
+        return self.model.settings
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything that is drawn."""
+        return self.plan.seed
+
+
 def kind_named(name: str) -> Kind[Any]:
     """Return the stage of this name; raise InputError where there is none."""
     if name in _own_names():
@@ -108,6 +179,15 @@ def kind_names() -> list[str]:
     """Return the names of all stages: this project's, then those of installed packages."""
     others = sorted({entry.name for entry in metadata.entry_points(group=GROUP)} - set(_own_names()))
     return [*_own_names(), *others]
+
+
+def draw_parameters(network: Any, *inputs: tuple[int, ...], seed: int, context: Any) -> None:
+    """Draw the parameters of a network; zeros of the shapes `inputs` show each layer its own."""
+    mx.random.seed(seed)
+    network.initialize(mx.init.Xavier(magnitude=2.24), ctx=context)
+    network(*(mx.nd.zeros(shape, ctx=context) for shape in inputs))
+    network.collect_params(".*(bias|gamma|beta)$").setattr("wd_mult", 0.0)
+    network.hybridize()
 
 
 def _own_names() -> list[str]:

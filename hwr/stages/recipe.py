@@ -1,91 +1,20 @@
 """A training's settings, parsed once: each node becomes what it configures."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any
 
 import mxnet as mx
 
 from hwr import data
 from hwr.config.bind import bind, make, target
-from hwr.config.roots import StoreConfig, TrainConfig
+from hwr.config.roots import TrainConfig
 from hwr.data import inspection, selection
-from hwr.data.records import Page
 from hwr.decoding.build import check_decoder
 from hwr.errors import InputError
-from hwr.stages.kind import Kind, Model, S, kind_named
+from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
 from hwr.training import optimizers
 from hwr.training.plan import Phase, Plan
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """A data set that is not read yet: the settings of its node, and the folder of caches."""
-
-    settings: Mapping[str, Any]
-    cache: Path
-
-    def pages(self, *, whole: bool) -> list[Page]:
-        """Read it; sources that draw their pages keep them among the caches.
-
-        `whole` keeps the lines that `data.exclude` leaves out of reading: they are handwriting too.
-        """
-        changed: dict[str, Any] = (
-            {"folder": str(self.cache)} if self.settings.get("folder", "") is None else {}
-        )
-        changed |= {"exclude": None} if whole else {}
-        return data.load(**{**self.settings, **changed})
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelRecipe(Generic[S]):
-    """What makes a stage's network, its parameters drawn from `seed` until weights fill them."""
-
-    model: Model[S]
-    settings: S
-    maker: Any  # of the network; of line networks it has `stride` and `width_multiple`, in px
-    node: Mapping[str, Any]
-    seed: int
-
-    def draw(self, *inputs: tuple[int, ...], context: Any, **given: Any) -> Any:
-        """Return the network with parameters drawn from the seed.
-
-        Zeros of the shapes `inputs` show each layer its own; `given` is what an alphabet tells (classes).
-        """
-        network = make(self.maker, self.node, "network", **given)
-        draw_parameters(network, *inputs, seed=self.seed, context=context)
-        return network
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe(Generic[S]):
-    """A whole training: `losses` and `augmentations` by name of the phase, `decoder` a checked node."""
-
-    kind: Kind[S]
-    model: ModelRecipe[S]
-    plan: Plan
-    losses: Mapping[str, Any]
-    augmentations: Mapping[str, Any]
-    data: DataSource
-    policy: Mapping[str, str]
-    decoder: Mapping[str, Any]
-    batch_size: int
-    unknown: str
-    context: Any
-    max_pixels: int
-    init: str | None
-    store: StoreConfig
-
-    @property
-    def settings(self) -> S:
-        """The settings of the stage."""
-        return self.model.settings
-
-    @property
-    def seed(self) -> int:
-        """The seed of everything that is drawn."""
-        return self.plan.seed
 
 
 def parse_recipe(config: TrainConfig) -> Recipe[Any]:
@@ -133,15 +62,6 @@ def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
         node=config.network,
         seed=config.seed,
     )
-
-
-def draw_parameters(network: Any, *inputs: tuple[int, ...], seed: int, context: Any) -> None:
-    """Draw the parameters of a network; zeros of the shapes `inputs` show each layer its own."""
-    mx.random.seed(seed)
-    network.initialize(mx.init.Xavier(magnitude=2.24), ctx=context)
-    network(*(mx.nd.zeros(shape, ctx=context) for shape in inputs))
-    network.collect_params(".*(bias|gamma|beta)$").setattr("wd_mult", 0.0)
-    network.hybridize()
 
 
 def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:

@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.evaluation.setting_search import Judge, Search, Setting, best
+from hwr.evaluation.setting_search import Judge, SearchMethod, Setting, best_setting
 
 SPACE = {"weight": [0.0, 1.0, 2.0], "bonus": [-1.0, 0.0, 1.0]}
 START: Setting = {"weight": 0.0, "bonus": 0.0}
 
 
-def how(every: bool = False, rounds: int = 2, cheap: tuple[str, ...] = (), tolerance: float = 0.0) -> Search:
-    return Search(every=every, rounds=rounds, cheap=cheap, tolerance=tolerance)
+def how(
+    every: bool = False, rounds: int = 2, cheap: tuple[str, ...] = (), tolerance: float = 0.0
+) -> SearchMethod:
+    return SearchMethod(every=every, rounds=rounds, cheap=cheap, tolerance=tolerance)
 
 
 class Asked:
@@ -38,31 +40,31 @@ def diagonal(setting: Setting) -> float:
 
 @pytest.mark.parametrize("every", [True, False])
 def test_least_error_is_found(every: bool) -> None:
-    assert best(SPACE, START, bowl, how(every)) == {"weight": 2.0, "bonus": 1.0}
+    assert best_setting(SPACE, START, bowl, how(every)) == {"weight": 2.0, "bonus": 1.0}
 
 
 def test_start_is_judged_first() -> None:
     judge = Asked(bowl)
-    best(SPACE, START, judge, how())
+    best_setting(SPACE, START, judge, how())
     assert judge.settings[0] == START
 
 
 def test_keys_are_tried_in_turn() -> None:
     judge = Asked(bowl)
-    best(SPACE, START, judge, how(rounds=1))
+    best_setting(SPACE, START, judge, how(rounds=1))
     assert [tuple(setting.values()) for setting in judge.settings] == [
         (0, 0), (1, 0), (2, 0), (2, -1), (2, 1),
     ]  # fmt: skip
 
 
 def test_every_combination_finds_what_no_single_key_betters() -> None:
-    assert best(SPACE, START, diagonal, how(every=True)) == {"weight": 2.0, "bonus": 1.0}
-    assert best(SPACE, START, diagonal, how(every=False)) == START
+    assert best_setting(SPACE, START, diagonal, how(every=True)) == {"weight": 2.0, "bonus": 1.0}
+    assert best_setting(SPACE, START, diagonal, how(every=False)) == START
 
 
 def test_search_ends_where_a_round_betters_nothing() -> None:
     judge = Asked(diagonal)
-    best(SPACE, START, judge, how(rounds=100))
+    best_setting(SPACE, START, judge, how(rounds=100))
     assert len(judge.settings) == 5  # the start, two weights, two bonuses
 
 
@@ -71,23 +73,25 @@ def test_second_round_mends_a_value_chosen_too_early() -> None:
         errors = {(0, 0): 5, (1, 0): 4, (2, 0): 6, (1, 1): 3, (2, 1): 1}
         return errors.get((setting["weight"], setting["bonus"]), 9)
 
-    assert best(SPACE, START, judge, how(rounds=1)) == {"weight": 1.0, "bonus": 1.0}
-    assert best(SPACE, START, judge, how(rounds=2)) == {"weight": 2.0, "bonus": 1.0}
+    assert best_setting(SPACE, START, judge, how(rounds=1)) == {"weight": 1.0, "bonus": 1.0}
+    assert best_setting(SPACE, START, judge, how(rounds=2)) == {"weight": 2.0, "bonus": 1.0}
 
 
 def test_start_stays_among_equals() -> None:
-    assert best(SPACE, START, lambda setting: 0.5, how()) == START
+    assert best_setting(SPACE, START, lambda setting: 0.5, how()) == START
 
 
 def test_value_of_start_counts_though_it_is_not_listed() -> None:
-    assert best({"weight": [1.0, 2.0]}, {"weight": 7.0}, lambda s: -s["weight"], how()) == {"weight": 7.0}
+    assert best_setting({"weight": [1.0, 2.0]}, {"weight": 7.0}, lambda s: -s["weight"], how()) == {
+        "weight": 7.0
+    }
 
 
 @pytest.mark.parametrize(("tolerance", "width"), [(0.0, 100), (0.001, 50), (0.01, 25), (1.0, 25)])
 def test_least_value_within_the_tolerance_is_taken_of_a_cheap_key(tolerance: float, width: int) -> None:
     errors = {25: 0.105, 50: 0.1005, 100: 0.1}
     space = {"width": [100, 25, 50]}
-    found = best(
+    found = best_setting(
         space, {"width": 50}, lambda s: errors[s["width"]], how(cheap=("width",), tolerance=tolerance)
     )
     assert found == {"width": width}
@@ -96,14 +100,14 @@ def test_least_value_within_the_tolerance_is_taken_of_a_cheap_key(tolerance: flo
 def test_cheap_key_is_held_while_the_others_are_chosen() -> None:
     judge = Asked(lambda setting: setting["weight"] + 1 / setting["width"])
     space = {"width": [10, 20], "weight": [2, 1]}
-    found = best(space, {"width": 20, "weight": 3}, judge, how(cheap=("width",)))
+    found = best_setting(space, {"width": 20, "weight": 3}, judge, how(cheap=("width",)))
     assert found == {"width": 20, "weight": 1}
     assert [setting["width"] for setting in judge.settings] == [20, 20, 20, 10]
 
 
 def test_whole_numbers_are_the_same_as_their_decimals() -> None:
     judge = Asked(lambda setting: 0.0)
-    best({"weight": [1, 1.0, 2]}, {"weight": 1.0}, judge, how())
+    best_setting({"weight": [1, 1.0, 2]}, {"weight": 1.0}, judge, how())
     assert [setting["weight"] for setting in judge.settings] == [1.0, 2]
 
 
@@ -124,6 +128,6 @@ def test_no_setting_is_judged_twice_and_none_erring_less_is_left(
         asked[name] += 1
         return errors.setdefault(name, random.random())
 
-    found = best(space, dict.fromkeys(space, 0), judge, how(every, rounds, cheap=("a",)))
+    found = best_setting(space, dict.fromkeys(space, 0), judge, how(every, rounds, cheap=("a",)))
     assert max(asked.values()) == 1
     assert errors[str(sorted(found.items()))] == min(errors.values())

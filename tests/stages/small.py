@@ -8,12 +8,13 @@ import mxnet as mx
 from hwr import weights
 from hwr.config.compose import Composed, composed
 from hwr.config.roots import TrainConfig
-from hwr.language.confusions import Confusions, Pair, Source
+from hwr.language.confusions import Confusions, CountedLines, Pair
 from hwr.stages.build import Training, build_training
 from hwr.stages.denoiser.model import text_denoiser
+from hwr.stages.kind import Recipe
 from hwr.stages.line.model import line_network
 from hwr.stages.paragraph.model import area_finder
-from hwr.stages.recipe import Recipe, parse_recipe
+from hwr.stages.recipe import parse_recipe
 from hwr.stages.segmentation.model import box_detector
 from hwr.text import Alphabet
 from hwr.training.plan import Phase
@@ -80,7 +81,7 @@ def save(folder: Path, stage: str, *overrides: str) -> Weights:
 def write_confusions(path: Path, counts: dict[Pair, int]) -> Path:
     """Write counted confusions, and return the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(Confusions(counts, Source("f", "valid", "w", 1)).to_json(), encoding="utf-8")
+    path.write_text(Confusions(counts, CountedLines("f", "valid", "w", 1)).to_json(), encoding="utf-8")
     return path
 
 

@@ -11,7 +11,8 @@ from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
 from hwr.stages import build
 from hwr.stages.build import find_weights, in_memory, inspect_data, inspected_pages, refuse_problems
-from hwr.stages.recipe import Recipe, parse_recipe
+from hwr.stages.kind import Recipe
+from hwr.stages.recipe import parse_recipe
 from tests.alto_folder import write_folder
 from tests.stages.small import save
 

@@ -13,8 +13,7 @@ from hwr.data.batches.texts import LENGTH_STEP, Sampling, read, rounded, written
 from hwr.decoding.denoise import Classes, like_length, search_rewritings
 from hwr.networks.transformer import HIDDEN, POINTER_SLOPE, STEEPER, Memory, Transformer, slopes
 from hwr.stages.build import alphabet_of, model_of
-from hwr.stages.kind import Model
-from hwr.stages.recipe import ModelRecipe
+from hwr.stages.kind import Model, ModelRecipe
 from hwr.text import Alphabet
 from hwr.weights import Weights
 

@@ -17,9 +17,8 @@ from hwr.scoring import edits
 from hwr.stages import boxes
 from hwr.stages.denoiser.model import MODEL, DenoiserSettings, text_denoiser
 from hwr.stages.denoiser.stage import METRICS, DenoiserStage, TextTask
-from hwr.stages.kind import Built, Kind, Picture
+from hwr.stages.kind import Built, Kind, Picture, Recipe
 from hwr.stages.line.training import check_characters, lines_of
-from hwr.stages.recipe import Recipe
 from hwr.text import Alphabet, nfc
 
 SAMPLES = 24  # misread texts in a run's picture

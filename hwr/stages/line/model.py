@@ -14,8 +14,7 @@ from hwr.images.line_crop import LineCrop
 from hwr.networks.crnn import Crnn
 from hwr.networks.resnet_bilstm import ResnetBilstm
 from hwr.stages.build import alphabet_of, model_of
-from hwr.stages.kind import Model
-from hwr.stages.recipe import ModelRecipe
+from hwr.stages.kind import Model, ModelRecipe
 from hwr.text import Alphabet
 from hwr.weights import Weights
 

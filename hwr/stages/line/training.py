@@ -16,10 +16,9 @@ from hwr.losses import CtcLoss
 from hwr.pictures import cards
 from hwr.scoring import edits
 from hwr.stages.build import in_memory, refuse_problems
-from hwr.stages.kind import Built, Kind, Picture
+from hwr.stages.kind import Built, Kind, Picture, Recipe
 from hwr.stages.line.model import MODEL, LineReader, LineSettings, line_network, line_steps
 from hwr.stages.line.stage import METRICS, LineStage, LineTask
-from hwr.stages.recipe import Recipe
 from hwr.text import Alphabet
 
 SAMPLES = 24  # augmented line images in a run's picture

@@ -13,8 +13,7 @@ from hwr.images.load import GreyImage
 from hwr.networks.paragraph import Extent, resnet34
 from hwr.stages.boxes import PageSettings
 from hwr.stages.build import model_of
-from hwr.stages.kind import Model
-from hwr.stages.recipe import ModelRecipe
+from hwr.stages.kind import Model, ModelRecipe
 from hwr.weights import Weights
 
 MODEL = Model(name="paragraph", settings=PageSettings, networks=(Extent, resnet34))

@@ -9,10 +9,9 @@ from hwr.data.records import Page
 from hwr.losses import IouLoss, MseLoss
 from hwr.stages import boxes
 from hwr.stages.boxes import BoxTask, PageSettings
-from hwr.stages.kind import Built, Kind
+from hwr.stages.kind import Built, Kind, Recipe
 from hwr.stages.paragraph.model import MODEL, area_finder
 from hwr.stages.paragraph.stage import METRICS, ParagraphStage
-from hwr.stages.recipe import Recipe
 
 
 def build_paragraph(recipe: Recipe[PageSettings], pages: Sequence[Page], progress: bool) -> Built:

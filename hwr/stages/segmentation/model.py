@@ -17,8 +17,7 @@ from hwr.losses import VARIANCES
 from hwr.networks.ssd import anchor_grid, compact, resnet34
 from hwr.stages.boxes import PageSettings
 from hwr.stages.build import model_of
-from hwr.stages.kind import Model
-from hwr.stages.recipe import ModelRecipe
+from hwr.stages.kind import Model, ModelRecipe
 from hwr.weights import Weights
 
 

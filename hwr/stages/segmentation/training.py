@@ -15,8 +15,7 @@ from hwr.networks.ssd import best_overlaps
 from hwr.stages import boxes
 from hwr.stages.boxes import BoxTask
 from hwr.stages.build import inspected_pages
-from hwr.stages.kind import Built, Kind
-from hwr.stages.recipe import Recipe
+from hwr.stages.kind import Built, Kind, Recipe
 from hwr.stages.segmentation.model import MODEL, DetectionSettings, box_detector
 from hwr.stages.segmentation.stage import METRICS, SegmentationStage
 from hwr.tables import text_table

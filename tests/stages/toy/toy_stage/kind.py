@@ -8,14 +8,13 @@ from toy_stage.stage import METRICS, Images, ToyStage
 
 from hwr.data.records import Page
 from hwr.errors import InputError
-from hwr.images.canvas import PageFit, fit
-from hwr.images.load import load
+from hwr.images.canvas import PageFit, fit_to_canvas
+from hwr.images.load import load_image
 from hwr.losses import MseLoss
 from hwr.networks.paragraph import Extent
 from hwr.pictures import cards
 from hwr.stages import boxes
-from hwr.stages.kind import Built, Kind, Model
-from hwr.stages.recipe import Recipe
+from hwr.stages.kind import Built, Kind, Model, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +38,8 @@ def build_toy(recipe: Recipe[ToySettings], pages: Sequence[Page], progress: bool
     side = recipe.settings.side
 
     def image(page: Page) -> Images:
-        canvas, _ = fit(
-            load(page.image, max_pixels=recipe.max_pixels),
+        canvas, _ = fit_to_canvas(
+            load_image(page.image, max_pixels=recipe.max_pixels),
             (0.0, 0.0, 1.0, 1.0),
             PageFit(size=(side, side), normalise=False),
         )
