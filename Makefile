@@ -5,8 +5,12 @@ PY := $(VENV)/bin/python
 ARGS ?=
 PYTHON ?=
 READY := $(VENV)/.ready
+# Tests share the cores: a process with one thread for each, a file in one of them.
+WORKERS ?= --numprocesses=logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
+HWR_KILLS ?= 20
+HWR_OUTAGE_S ?= 30
 
-.PHONY: help setup train test check format docs lock clean
+.PHONY: help setup train test endurance check format docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -19,7 +23,10 @@ train: setup  ## set up, then the main job: learn to read drawn forms and score 
 	$(PY) evaluate.py weights.line=outputs/latest/weights/best
 
 test: setup check  ## set up, then check format, lint, types and run the tests; pytest's options as ARGS=
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(WORKERS) $(ARGS)
+
+endurance: setup  ## kills, outages, sweeps in processes, each in full: an hour; HWR_KILLS=20 HWR_OUTAGE_S=30
+	HWR_KILLS=$(HWR_KILLS) HWR_OUTAGE_S=$(HWR_OUTAGE_S) $(PY) -m pytest tests/endurance -m 'endurance or slow' $(ARGS)
 
 check: setup  ## set up, then check format, lint and types
 	$(PY) -m ruff format --check .

@@ -1,6 +1,8 @@
 """Prepares the tests' process before anything heavy is imported, and hands out the shared data."""
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,9 @@ os.environ |= {
 for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"):
     os.environ.pop(name, None)  # a test's runs never land in the caller's store
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a thread for each of the processes that share the tests
+    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
 import hwr  # noqa: E402, F401  (sets engine, allocator and threads, which MXNet reads once)
 
 settings.register_profile(
@@ -28,21 +33,57 @@ if TYPE_CHECKING:
     from tests.smoke import Smoke
 
 
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+# What takes longest begins first. Tests of the run of a smoke experiment stay in the process that trained it.
+FIRST = ("line/smoke", "test_reproduce.py", "denoiser/smoke", "segmentation/smoke", "paragraph/smoke",
+         "test_sweeps.py", "test_kills.py", "test_outage.py")  # fmt: skip
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each file to one of the processes that share the tests."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    items.sort(key=_rank)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    if "smokes" not in getattr(item, "fixturenames", ()):
+        return item.nodeid.partition("::")[0]
+    name = str(item.callspec.params.get("name")) if hasattr(item, "callspec") else ""
+    return name if name.endswith("/smoke") else "line/smoke"
+
+
+def _rank(item: pytest.Item) -> int:
+    group = _group(item)
+    return next((rank for rank, name in enumerate(FIRST) if group.endswith(name)), len(FIRST))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder `shared` beside the checkout: real handwriting and the IAM's split lists."""
-    folder = Path(__file__).resolve().parents[2] / "shared"
-    if not folder.is_dir():
+    if not SHARED.is_dir():
         pytest.skip("no folder 'shared' beside the checkout: nothing here is tested on real handwriting")
-    return folder
+    return SHARED
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> "Smoke":
-    """Return the smoke experiment, trained once for all tests in a process of its own."""
+def smokes(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], Smoke]":
+    """Return a function from a smoke experiment's name to its run, trained once in a process of its own."""
     from tests.smoke import train  # imports MLflow, which takes seconds
 
-    return train(tmp_path_factory.mktemp("smoke") / "outputs")
+    @functools.cache
+    def trained(name: str) -> "Smoke":
+        return train(name, tmp_path_factory.mktemp("smoke") / "outputs")
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def smoke(smokes: "Callable[[str], Smoke]") -> "Smoke":
+    """Return the smoke experiment of stage line."""
+    return smokes("line/smoke")
 
 
 @pytest.fixture(scope="session")

@@ -18,3 +18,10 @@ def refused(capsys: pytest.CaptureFixture[str], call: Callable[[], object]) -> s
     assert said.count("\n") == 1, said
     assert said.endswith("\n"), said
     return said.removeprefix("error: ").rstrip("\n")
+
+
+def tells(said: str, *parts: str) -> None:
+    """Fail unless a refusal begins with the first part and tells the others: values, and the remedy."""
+    assert said.startswith(parts[0]), said
+    for part in parts[1:]:
+        assert part in said, said

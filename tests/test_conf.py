@@ -174,7 +174,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
             "train stage=paragraph", "monitor=valid/cer",
             "monitor=valid/cer: no such metric; use one of valid/iou_error",
         ),
-        ("train stage=segmentation", "stage.unit=page", "stage.unit='page' is not possible; it must be"),
+        ("train stage=segmentation", "stage.unit=page", "stage.unit='page' is not possible; it must be "),
         ("train stage=segmentation", "stage.growth=-0.1", "stage.growth=-0.1 is not between 0 and 1"),
         ("train stage=segmentation", "stage.min_c=high", "stage.min_c='high' is not a number"),
         ("train stage=segmentation", "stage.topk=1.5", "stage.topk=1.5 is not a whole number"),

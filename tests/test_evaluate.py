@@ -13,7 +13,7 @@ from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig
 from hwr.evaluation import targets
 from tests.alto_folder import write_folder
-from tests.refusal import refused
+from tests.refusal import refused, tells
 from tests.smoke import Smoke, evaluate
 
 KEYS = {
@@ -104,7 +104,7 @@ def test_run_is_new_and_linked_when_the_store_does_not_know_the_weights(smoke: S
     run(smoke, tmp_path / "scores", f"folder={folder}")
     made = scores(tmp_path / "scores")["run"]
     assert made != smoke.run
-    logged = Smoke(folder, made, "").store.client.get_run(made)
+    logged = Smoke(folder, made).store.client.get_run(made)
     assert (logged.info.status, logged.data.tags["weights_run"]) == ("FINISHED", smoke.run)
     assert logged.data.tags["weights_sha256"] == scores(tmp_path / "scores")["weights_sha256"]
     assert logged.data.params["split"] == "test"
@@ -191,9 +191,7 @@ def test_output_is_refused_when_it_cannot_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     said = refused(capsys, lambda: run(smoke, tmp_path / "file" / "scores"))
-    assert (
-        said == f"{tmp_path / 'file' / 'scores'}: cannot be written (Not a directory); choose another folder"
-    )
+    tells(said, f"{tmp_path / 'file' / 'scores'}: ", "Not a directory", "choose another folder")
 
 
 def test_split_without_pages_is_refused(
@@ -217,7 +215,7 @@ def test_characters_that_the_weights_cannot_write_are_refused_where_asked(
 ) -> None:
     root = write_folder(tmp_path / "data", {"test": "thé"})
     said = refused(capsys, lambda: run(smoke, tmp_path / "scores", "unknown=error", data=root))
-    assert said == "line p-test/l: 'é' is not in the alphabet; train with it or set unknown=keep"
+    tells(said, "line p-test/l: 'é'", "unknown=keep")
 
 
 def test_store_that_knows_no_such_run_attaches_none(smoke: Smoke) -> None:

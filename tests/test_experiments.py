@@ -1,7 +1,6 @@
 """The smoke experiments give the curves recorded beside them; HWR_RECORD=1 records them anew."""
 
-import os
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from hwr.config.locations import ROOT
 from hwr.published import reproduce
 from hwr.published.figures import LOSS
-from tests.smoke import command
+from tests.smoke import Smoke
 
 # The highest error on valid that a smoke experiment may end with: CER, one minus IoU, one minus F1 at 0.75,
 # and CER of texts that begin with 0.13.
@@ -18,10 +17,10 @@ LEARNT = {"line/smoke": 0.2, "paragraph/smoke": 0.35, "segmentation/smoke": 0.5,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNT)
-def test_smoke_gives_what_is_recorded(name: str, tmp_path: Path) -> None:
-    record = ["--record", f"experiments/{name}/result.json"] if os.environ.get("HWR_RECORD") else ["--train"]
-    done = command("reproduce", name, *record, f"folder={tmp_path / 'outputs'}")
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_smoke_gives_what_is_recorded(name: str, smokes: Callable[[str], Smoke]) -> None:
+    held = smokes(name).held
+    assert held is not None
+    assert held.returncode == 0, held.stdout + held.stderr
 
 
 @pytest.mark.parametrize("name", LEARNT)

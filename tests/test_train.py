@@ -23,7 +23,7 @@ from hwr.stages import build
 from hwr.training import checkpoint
 from hwr.training.plan import Step
 from tests.alto_folder import write_folder, write_page
-from tests.refusal import refused
+from tests.refusal import refused, tells
 from tests.smoke import Smoke, script
 
 SHORT = ("experiments=line/smoke", "phases.ctc.epochs=2", "phases.plain.epochs=1")
@@ -71,49 +71,40 @@ def test_configuration_is_shown_at_once_and_without_heavy_imports() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "override", "said"),
+    ("name", "override", "key", "remedy"),
     [
-        ("train.py", "lrr=1", "error: lrr: no such key (did you mean lr?); see --cfg job for all keys\n"),
-        ("train.py", "+lrr=1", "error: lrr: no such key (did you mean lr?); see --cfg job for all keys\n"),
-        ("train.py", "lr=fast", "error: lr=fast is not a number\n"),
-        (
-            "train.py",
-            "stage=lien",
-            "error: stage=lien: no such choice (did you mean line?); "
-            "use one of denoiser, line, paragraph, segmentation\n",
-        ),
-        (
-            "evaluate.py",
-            "data=alto",
-            "error: data.root is not set; give data.root=… on the command line\n",
-        ),
+        ("train.py", "+lrr=1", "lrr: ", "did you mean lr?"),
+        ("train.py", "stage=lien", "stage=lien: ", "use one of denoiser, line, paragraph, segmentation"),
+        ("evaluate.py", "data=alto", "data.root ", "give data.root="),
     ],
 )
-def test_script_refuses_in_one_line_with_status_2(name: str, override: str, said: str) -> None:
+def test_script_refuses_in_one_line_with_status_2(name: str, override: str, key: str, remedy: str) -> None:
     done = script(name, override)
-    assert (done.returncode, done.stderr, done.stdout) == (2, said, "")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    tells(done.stderr, f"error: {key}", remedy)
 
 
 # what is refused once parts or data are looked at
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "remedy"),
     [
-        (
-            "+augmentation.shiftx=1",
-            "augmentation.shiftx: no such key (did you mean shift_x?); known are probability,",
-        ),
-        ("device=gpu:7", "device=gpu:7: this MXNet sees 0 GPUs; use device=cpu"),
-        ("monitor=valid/cre", "monitor=valid/cre: no such metric; use one of valid/cer, valid/wer"),
-        ("resume=nonsense", "resume=nonsense: no training in"),
-        ("tracking.uri=ftp:/nowhere", "tracking.uri=ftp:/nowhere: not a tracking server; use http"),
+        ("lrr=1", "did you mean lr?"),
+        ("lr=fast", "number"),
+        ("augmentation.shiftx=1", "did you mean shift_x?"),
+        ("+augmentation.shiftx=1", "did you mean shift_x?"),
+        ("device=gpu:7", "use device=cpu"),
+        ("monitor=valid/cre", "use one of valid/cer, valid/wer"),
+        ("resume=nonsense", "no training in"),
+        ("tracking.uri=ftp:/nowhere", "use http"),
     ],
 )
 def test_setting_is_refused_before_anything_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, remedy: str
 ) -> None:
-    assert said in refused(capsys, lambda: run(tmp_path / "outputs", override))
+    said = refused(capsys, lambda: run(tmp_path / "outputs", override))
+    tells(said, override.lstrip("+").partition("=")[0], remedy)
     assert not list((tmp_path / "outputs").glob("*/*"))
 
 
@@ -123,7 +114,7 @@ def test_output_folder_is_refused_when_it_cannot_be_written(
     file = tmp_path / "file"
     file.touch()  # root may write anywhere, but not below a file
     said = refused(capsys, lambda: run(file / "outputs"))
-    assert said == f"{file / 'outputs'}: cannot be written (Not a directory); choose another folder"
+    tells(said, f"{file / 'outputs'}: ", "Not a directory", "choose another folder")
 
 
 def test_tracking_server_is_refused_in_seconds_when_nothing_answers(
@@ -160,7 +151,7 @@ def test_weights_of_another_stage_are_no_start(
     smoke: Smoke, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
     said = refused(capsys, lambda: run(smoke.folder, f"stage={stage}", f"init={smoke.weights}"))
-    assert said == f"weights {smoke.weights}: of stage line, not {stage}; choose weights of that stage"
+    tells(said, f"weights {smoke.weights}: ", "line", stage, "choose weights of that stage")
 
 
 def _missing(root: Path) -> str:
@@ -324,8 +315,7 @@ def test_full_disk_ends_the_run_in_one_line_and_loses_nothing(
         patched.setattr(checkpoint.Checkpoint, "__init__", note)
         patched.setattr(train.Bar, "__call__", fill)
         said = refused(capsys, lambda: run(smoke.folder, *SHORT))
-    no_room = "state-000002.npz: cannot be written (No space left on device)"
-    assert said == f"{place}/{no_room}; make room there, then resume the run"
+    tells(said, f"{place}/state-000002.npz", "No space left on device", "make room", "resume")
     assert _status(smoke, place.parent) == "FAILED"
     run(smoke.folder, f"resume={place.parent.name}")
     assert _bits(place.parent, "last") == _bits(uninterrupted, "last")
@@ -347,10 +337,7 @@ def test_resumed_run_keeps_to_its_data(
 ) -> None:
     short = started("max_epochs=1")
     said = refused(capsys, lambda: run(smoke.folder, f"resume={short.name}", "data.pages.train=11"))
-    assert said == (
-        f"resume={short.name}: data.pages.train=11, and the run was trained with 12; "
-        "leave data.pages.train=11 out, or start another run"
-    )
+    tells(said, f"resume={short.name}: data.pages.train=11", "12", "leave data.pages.train=11 out")
     start = json.loads((short / "start.json").read_text(encoding="utf-8"))
     (short / "start.json").write_text(json.dumps(start | {"fingerprint": "0123"}), encoding="utf-8")
     said = refused(capsys, lambda: run(smoke.folder, f"resume={short.name}"))
@@ -365,7 +352,7 @@ def test_resumed_run_tells_what_its_bits_depend_on_when_that_differs(
     (short / "start.json").write_text(json.dumps(start | {"threads": "64"}), encoding="utf-8")
     capsys.readouterr()
     run(smoke.folder, f"resume={short.name}")
-    told = [line for line in capsys.readouterr().out.splitlines() if "64" in line]
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("resume: threads")]
     assert told == [
         f"resume: threads 64, now {start['threads']}: the bits may be others than without an interruption"
     ]
@@ -465,5 +452,5 @@ def _status(smoke: Smoke, place: Path) -> str:
 
 
 def _history(smoke: Smoke, place: Path) -> dict[str, list[float]]:
-    of_run = Smoke(smoke.folder, place.name, "")
+    of_run = Smoke(smoke.folder, place.name)
     return {metric: of_run.history(metric) for metric in ("train/loss", "valid/cer", "train/lr")}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,13 @@ def write_pages(root: Path, *texts: tuple[str, str], split: str = "test") -> Pat
     return root
 
 
-def write_weights(root: Path, *kinds: str) -> list[str]:
+def write_weights(root: Path, *kinds: str, data: Sequence[str] = ()) -> list[str]:
     """Write weights of these stages, or of each, not trained; return them as overrides of an evaluation."""
     kinds = kinds or ("paragraph", "segmentation", "line")
     for overrides in (
         own for own in (PARAGRAPH, SEGMENTATION, LINE) if own[0].removeprefix("stage=") in kinds
     ):
-        made = composed("train", overrides, TrainConfig)
+        made = composed("train", [*overrides, *data], TrainConfig)
         kind = overrides[0].removeprefix("stage=")
         alphabet = ALPHABET if kind == "line" else None
         weights.save(root / kind, drawn_network(kind, made.root), made.yaml, alphabet, about={})

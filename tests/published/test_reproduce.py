@@ -1,21 +1,23 @@
 """Recorded results are held to what is made again."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hwr import runtime, weights
+from hwr import runtime
 from hwr.config.compose import composed
-from hwr.config.roots import DecodersConfig, EvaluateConfig, TrainConfig
+from hwr.config.roots import DecodersConfig, EvaluateConfig
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
 from hwr.published import reproduce
-from hwr.published.figures import Figure, Outcome, score_figures
-from tests.evaluation.tiny import ALPHABET, LINE, PARAGRAPH, drawn_network, write_pages
-from tests.smoke import command
+from hwr.published.figures import Figure, Outcome
+from tests.conftest import SHARED
+from tests.evaluation.tiny import write_pages, write_weights
+from tests.smoke import module
 
 PROCESSOR = ("processor", "processor_instruction_set")  # cloud machines with different ones share a name
 
@@ -67,34 +69,38 @@ def test_what_cannot_be_reproduced_is_refused(call: Callable[[], object], said: 
 # the whole way, with weights that were not trained
 
 
-@pytest.fixture
-def experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Publish a reader of lines and a finder of areas, of data in a folder of this machine."""
-    folder = tmp_path / "experiments"
-    monkeypatch.setattr(publish, "EXPERIMENTS", folder)
-    for kind, overrides in (("line", LINE), ("paragraph", PARAGRAPH)):
-        (folder / kind).mkdir(parents=True)
-        (folder / kind / "mine.yaml").touch()
-        made = composed("train", [*overrides, "data=alto", f"data.root={tmp_path / 'data'}"], TrainConfig)
-        network = drawn_network(kind, made.root)
-        alphabet = ALPHABET if kind == "line" else None
-        weights.save(tmp_path / "weights" / kind, network, made.yaml, alphabet, about={})
-    write_pages(tmp_path / "data")
-    for kind in ("line", "paragraph"):
-        places = [
-            f"weights.{kind}={tmp_path / 'weights' / kind}",
-            "data=alto",
-            f"data.root={tmp_path / 'data'}",
-        ]
-        own = [f"target={kind}", "scorer=edit_distance", f"publish={kind}/mine", "batch_size=7"]
-        folders = [f"folder={tmp_path / 'outputs'}", f"output={tmp_path / 'scores'}"]
-        targets.evaluate(composed("evaluate", [*places, *own, *folders], EvaluateConfig))
-    return folder
+    root = tmp_path_factory.mktemp("made")
+    for folder in ("outputs", "again"):  # of the evaluations here, and of those in tests
+        (root / folder).mkdir()
+        shutil.copy(database, root / folder / "mlflow.db")
+    experiments = root / "experiments"
+    data = ["data=alto", f"data.root={write_pages(root / 'data')}"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(publish, "EXPERIMENTS", experiments)
+        for kind in ("line", "paragraph"):
+            (experiments / kind).mkdir(parents=True)
+            (experiments / kind / "mine.yaml").touch()
+            (weights,) = write_weights(root / "weights", kind, data=data)
+            own = [f"target={kind}", "scorer=edit_distance", f"publish={kind}/mine", "batch_size=7"]
+            folders = [f"folder={root / 'outputs'}", f"output={root / 'scores'}"]
+            targets.evaluate(composed("evaluate", [weights, *data, *own, *folders], EvaluateConfig))
+    return root
+
+
+@pytest.fixture
+def experiments(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of what is published, its data and its outputs beside it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(publish, "EXPERIMENTS", tmp_path / "experiments")
+    return tmp_path / "experiments"
 
 
 def test_published_comparison_of_decoders_is_reproduced(experiments: Path, tmp_path: Path) -> None:
     data = ["data=alto", f"data.root={tmp_path / 'data'}"]
-    places = [f"folder={tmp_path / 'outputs'}", f"output={tmp_path / 'board'}", "scorer=edit_distance"]
+    places = [f"folder={tmp_path / 'again'}", f"output={tmp_path / 'board'}", "scorer=edit_distance"]
     nodes = [f"~decoders.{name}" for name in ("lexicon", "beam", "denoise", "lexicon_beam", "greedy")]
     own = [f"weights.line={experiments / 'line' / 'mine' / 'weights'}", "+decoder@decoders.plain=greedy"]
     settings = [*data, *places, *nodes, *own, "baseline=plain", "publish=decoders/mine"]
@@ -107,14 +113,16 @@ def test_published_comparison_of_decoders_is_reproduced(experiments: Path, tmp_p
 
 
 @pytest.mark.parametrize("name", ["line/mine", "paragraph/mine"])
-def test_published_weights_score_as_recorded(experiments: Path, tmp_path: Path, name: str) -> None:
+def test_published_weights_score_as_recorded(
+    experiments: Path, made: Path, tmp_path: Path, name: str
+) -> None:
     moved = (tmp_path / "data").rename(tmp_path / "elsewhere")
     overrides = [f"data.root={moved}", f"folder={tmp_path / 'again'}"]
     outcome = reproduce.evaluate(name, overrides)
     assert differing(outcome) == []
     assert outcome.kept
     assert reproduce.recorded(name)["settings"]["batch_size"] == 7
-    assert str(tmp_path) not in (experiments / name / "result.json").read_text(encoding="utf-8")
+    assert str(made) not in (experiments / name / "result.json").read_text(encoding="utf-8")
 
 
 def test_other_counts_are_told(experiments: Path, tmp_path: Path) -> None:
@@ -143,27 +151,28 @@ NEAR = {int: (0.02, 2), float: (0.0, 0.002)}  # what a count and a rate may be o
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for all of them: pages are drawn, and lines cut, once."""
-    return tmp_path_factory.mktemp("outputs")
+def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what every published result comes to now: pages are drawn, and lines cut, once for all."""
+    roots = [f"{name}.root={SHARED / 'data' / folder}" for name, folder in DATA.items()]
+    done = module("tests.published.again", str(tmp_path_factory.mktemp("outputs")), *roots)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"name"')]
+    return {line["name"]: line for line in lines}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", publish.results())
-def test_published_result_is_reproduced(name: str, request: pytest.FixtureRequest, outputs: Path) -> None:
-    places = [f"folder={outputs}", "scorer=edit_distance"]  # which counts as SClite does
-    own = DATA.get(name.partition("/")[2])
-    if own is not None:
-        places.append(f"data.root={request.getfixturevalue('shared') / 'data' / own}")
-    done = command("reproduce", name, *places)
-    result = reproduce.recorded(name)
-    if done.returncode == 1 and not recorded_on(result, runtime.describe()):
-        written = decoders.NAME if result["target"] == decoders.TARGET else "scores.json"
-        text = (outputs / "evaluation" / written).read_text(encoding="utf-8")
-        figures = score_figures(result, json.loads(text))
-        assert [figure.name for figure in figures if not near(figure)] == [], done.stdout
+def test_published_result_is_reproduced(
+    name: str, again: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    if name.partition("/")[2] in DATA:
+        request.getfixturevalue("shared")
+    assert "error" not in again[name], again[name]["error"]
+    if not again[name]["kept"] and not recorded_on(reproduce.recorded(name), runtime.describe()):
+        figures = [Figure(*figure) for figure in again[name]["figures"]]
+        assert [figure.name for figure in figures if not near(figure)] == [], again[name]["table"]
         return
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert again[name]["kept"], again[name]["table"]
 
 
 def recorded_on(result: dict[str, Any], here: dict[str, str]) -> bool:

@@ -1,10 +1,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,6 @@ from optuna.pruners import NopPruner
 
 from hwr import tracking
 from hwr.config.compose import Composed, composed
-from hwr.config.locations import ROOT
 from hwr.config.roots import SearchConfig
 from hwr.errors import InputError, NoRoomError
 from hwr.runs import search, sweep, train
@@ -22,7 +17,6 @@ from hwr.runs.study import Study
 from hwr.tracking import Store, open_store
 from hwr.training.loop import NonFiniteLossError
 from tests.refusal import refused
-from tests.smoke import PINNED
 
 SPACE = ("~space", "+space={lr: {low: 0.1, high: 0.9}}")
 Errors = Callable[[float], list[float]]  # learning rate -> error of each epoch
@@ -304,31 +298,3 @@ def test_second_process_helps_the_one_that_leads(store: Store, trained: Callable
     parent, trials = runs(store)
     assert {trial.data.tags[tracking.PARENT] for trial in trials} == {parent.info.run_id}
     assert (len(trials), parent.info.status) == (3, "FINISHED")
-
-
-# whole searches
-
-SMOKE = (
-    "experiments=line/smoke", "phases.ctc.epochs=3", "~phases.plain", "--set", "~space", "--set",
-    "+space={lr: {low: 1e-3, high: 1e-2, log: true}}", "--set", "pruner.startup=1",
-    "--set", "pruner.warmup=1",
-)  # fmt: skip
-
-
-@pytest.mark.slow
-def test_search_that_was_killed_goes_on_with_two_processes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hwr", "search", *SMOKE, f"folder={tmp_path}", "--trials", "4"]
-    environment = {**os.environ, **PINNED, "OMP_NUM_THREADS": "1"}
-    first = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True)
-    deadline = time.monotonic() + 200
-    while len(list(tmp_path.glob("runs/*/state"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)  # until the second trial has kept an epoch
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    done = subprocess.run(
-        [*command, "--jobs", "2"], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    parent, trials = runs(open_store(None, tmp_path, "hwr"))
-    assert [parent.info.status, *(trial.info.status for trial in trials)] == ["FINISHED"] * 5
-    assert len({trial.info.run_name for trial in trials}) == 4

@@ -1,6 +1,8 @@
 """A small training of each stage, in a process of its own that can be killed.
 
-It knows no configuration, no data source and no tracking server: python -m tests.killing STAGE FOLDER
+It knows no configuration, no data source and no tracking server.
+
+python -m tests.endurance.killing STAGE FOLDER
 """
 
 import json
@@ -58,7 +60,7 @@ class Ended:
 def start(stage: str, folder: Path) -> "subprocess.Popen[str]":
     """Start or resume the training of a stage in `folder`, and return when its first step is near."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.killing", stage, str(folder)],
+        [sys.executable, "-m", "tests.endurance.killing", stage, str(folder)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=ROOT,
         stdout=subprocess.PIPE,

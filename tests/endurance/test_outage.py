@@ -1,6 +1,6 @@
 """A real tracking server dies while a run goes on: afterwards nothing is missing, and nothing is there twice.
 
-`HWR_OUTAGE_S=30` makes it stay away longer.
+`make endurance` lets it stay away for 30 s.
 """
 
 import os
@@ -19,12 +19,12 @@ from hwr import tracking
 from hwr.config.locations import ROOT
 from hwr.tracking import Run, Store, background, open_store
 from hwr.tracking.spool import Spool
+from tests.endurance.server import Server
 from tests.tracking.seen import artifact, history, status, stored
-from tests.tracking.server import Server
 
 pytestmark = pytest.mark.slow
 
-OUTAGE_S = float(os.environ.get("HWR_OUTAGE_S", "6"))
+OUTAGE_S = float(os.environ.get("HWR_OUTAGE_S", "2"))
 EPOCH_S = 0.05
 EPOCHS = 8  # of the real training
 
@@ -120,6 +120,7 @@ def test_nothing_is_missing_or_twice_when_the_server_dies_and_comes_back(
     assert took_s < 4
 
 
+@pytest.mark.endurance
 def test_nothing_is_missing_or_twice_when_the_server_stops_answering_for_a_while(
     server: Server, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +145,7 @@ def sync(folder: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.endurance
 def test_sync_delivers_when_the_server_comes_back_after_the_end_of_the_training(
     server: Server, store: Store, trained: "subprocess.Popen[str]"
 ) -> None:

@@ -1,6 +1,6 @@
 """Trainings that are killed at any moment and resumed end with the bits and the metrics of one that was not.
 
-HWR_KILLS=20 kills each stage that often, by itself and through train.py.
+`make endurance` kills each stage 20 times, by itself and through train.py; `make test` kills one once.
 """
 
 import json
@@ -8,26 +8,33 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hwr.config.locations import ROOT
-from tests import killing
+from tests.endurance import killing
 from tests.smoke import PINNED, Smoke, script
 
-KILLS = int(os.environ.get("HWR_KILLS", "2"))
+KILLS = int(os.environ.get("HWR_KILLS", "1"))
 THROUGH_SCRIPT = {
-    "line": ["phases.ctc.epochs=3", "phases.plain.epochs=1"],
+    "line": ["phases.ctc.epochs=2", "phases.plain.epochs=1"],
     "paragraph": ["phases.mse.epochs=3", "phases.iou.epochs=2"],
     "segmentation": ["phases.multibox.epochs=4"],
     "denoiser": ["phases.text.epochs=4"],
 }
 
 
+def _one_of(stages: Iterable[str]) -> list[Any]:
+    """Return the stages as cases; all but the line's are left to `make endurance`."""
+    return [pytest.param(stage, marks=[] if stage == "line" else pytest.mark.endurance) for stage in stages]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", killing.STAGES)
+@pytest.mark.parametrize("stage", _one_of(killing.STAGES))
 def test_killed_training_ends_with_the_same_bits_and_metrics_when_resumed(stage: str, tmp_path: Path) -> None:
     seconds = killing.finished(stage, tmp_path / "whole")
     whole = killing.ended(tmp_path / "whole")
@@ -45,7 +52,7 @@ def test_killed_training_ends_with_the_same_bits_and_metrics_when_resumed(stage:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", THROUGH_SCRIPT if KILLS > 3 else ["line"])
+@pytest.mark.parametrize("stage", _one_of(THROUGH_SCRIPT))
 def test_killed_script_ends_with_the_same_bits_and_metrics_when_the_last_run_is_resumed(
     stage: str, tmp_path: Path
 ) -> None:
@@ -55,7 +62,7 @@ def test_killed_script_ends_with_the_same_bits_and_metrics_when_the_last_run_is_
     seconds, whole = time.monotonic() - begun, _ended(tmp_path / "whole")
     generator = np.random.default_rng()
     kills = trial = 0
-    while kills < (KILLS if KILLS > 3 else 1):
+    while kills < KILLS:
         trial += 1
         cut = tmp_path / f"cut{trial}"
         _kill_within_an_epoch(_started(cut, *command, "save_every=1e-4"), cut)
@@ -107,7 +114,7 @@ def _ended(folder: Path) -> dict[str, object]:
     found: dict[str, object] = {
         name: json.loads(text)["sha256"]["network.params"] for name, text in manifests.items()
     }
-    client = Smoke(folder, place.name, "").store.client
+    client = Smoke(folder, place.name).store.client
     for metric in client.get_run(place.name).data.metrics:
         if not metric.startswith("time/"):
             history = client.get_metric_history(place.name, metric)
