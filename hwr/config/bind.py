@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -16,6 +16,8 @@ from hwr.config.messages import refusal
 from hwr.errors import InputError
 
 Made = TypeVar("Made")
+
+STAGES = "hwr.stages"  # the group of entry points by which packages add stages
 
 # Where parts went that older weights and runs name.
 MOVED = {"hwr.denoising.denoise_decoder": "hwr.stages.denoiser.decoder.denoise_decoder"}
@@ -71,10 +73,14 @@ def texts(settings: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
-    """Return the class or function that a node's `_target_` names, one of this project's."""
+    """Return the class or function that a node's `_target_` names.
+
+    It is one of this project, or of an installed package that adds a stage by an entry point of STAGES.
+    """
     name = settings.get("_target_")
     name = MOVED.get(str(name), name)
-    if not isinstance(name, str) or not name.startswith("hwr."):
+    packages = {"hwr", *(entry.module.partition(".")[0] for entry in metadata.entry_points(group=STAGES))}
+    if not isinstance(name, str) or name.partition(".")[0] not in packages:
         raise InputError(f"{where}._target_={name}: not a part of hwr; use one of conf/{where}/*.yaml")
     try:
         module, _, attribute = name.rpartition(".")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr import data
-from hwr.config.bind import make
+from hwr.config.bind import STAGES, make
 from hwr.config.roots import StoreConfig
 from hwr.data.inspection import Limits
 from hwr.data.records import Page
@@ -26,8 +26,6 @@ from hwr.training.loop import Stage
 from hwr.training.plan import Plan
 
 S = TypeVar("S")  # the settings of a stage, a dataclass
-
-GROUP = "hwr.stages"  # of entry points
 
 Picture = NDArray[np.uint8]
 
@@ -76,6 +74,7 @@ class Kind(Generic[S]):
         augmentation: makes what changes its training samples from the node `augmentation`.
         metrics: names of the errors that it validates with.
         heads: layers with one row a class of the alphabet, which fine-tuning takes by character.
+        decodes: it reads with the decoder of the node `decoder`.
         learns_text: it learns what lines say, so lines that `data.exclude` leaves out are not for it.
         limits: what pages are held to before it is trained on them.
         build: makes the stage of a recipe from inspected pages, with progress bars if asked. Raises
@@ -87,6 +86,7 @@ class Kind(Generic[S]):
     augmentation: Callable[..., Any]
     metrics: Sequence[str]
     heads: Sequence[str]
+    decodes: bool = False
     learns_text: bool
     limits: "Callable[[Recipe[S]], Limits]"
     build: "Callable[[Recipe[S], Sequence[Page], bool], Built]"
@@ -170,14 +170,14 @@ def kind_named(name: str) -> Kind[Any]:
     """Return the stage of this name; raise InputError where there is none."""
     if name in _own_names():
         return _checked(import_module(f"{__package__}.{name}.training").KIND, name)
-    for entry in metadata.entry_points(group=GROUP, name=name):
+    for entry in metadata.entry_points(group=STAGES, name=name):
         return _checked(entry.load(), name)
     raise InputError(f"stage.kind={name}: unknown; use one of {', '.join(kind_names())}")
 
 
 def kind_names() -> list[str]:
     """Return the names of all stages: this project's, then those of installed packages."""
-    others = sorted({entry.name for entry in metadata.entry_points(group=GROUP)} - set(_own_names()))
+    others = sorted({entry.name for entry in metadata.entry_points(group=STAGES)} - set(_own_names()))
     return [*_own_names(), *others]
 
 

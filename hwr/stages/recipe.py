@@ -24,7 +24,7 @@ def parse_recipe(config: TrainConfig) -> Recipe[Any]:
         raise InputError(f"monitor={config.monitor}: no such metric; use one of {', '.join(kind.metrics)}")
     model, plan = parse_model(kind.model, config), _plan(config)
     inspection.check_policy(config.inspect.policy)
-    if config.decoder:
+    if kind.decodes:
         check_decoder(config.decoder)
     losses, augmentations = _phase_parts(config, plan, kind.augmentation, kind.losses)
     return Recipe(

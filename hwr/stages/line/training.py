@@ -54,6 +54,7 @@ KIND = Kind(
     augmentation=Augmentation,
     metrics=METRICS,
     heads=("output", "shortcut"),
+    decodes=True,
     learns_text=True,
     limits=limits,
     build=build_line,
