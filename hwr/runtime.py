@@ -1,4 +1,4 @@
-"""Prepare the process before MXNet is imported: engine, threads, allocator, NumPy alias, quiet start-up.
+"""Prepare and describe the process: engine, threads, allocator, NumPy alias, quiet start-up, its commit.
 
 Every value set here is a default: a variable that is already in the environment wins (`HWR_ALLOCATOR=system`
 keeps the C library's own allocator settings). `docs/decisions/0003-process.md` says what each setting gains.
@@ -8,9 +8,12 @@ import contextlib
 import ctypes
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +41,23 @@ _UNUSED = (
 # mallopt(3) of glibc: keep freed pages; handed back, they would be faulted in again at every batch
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _ALLOCATOR = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2_000_000_000), (_M_TOP_PAD, 100_000_000))
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit, and the uncommitted changes to tracked files as a patch."""
+
+    commit: str
+    diff: str
+
+    @classmethod
+    def of(cls, folder: Path) -> "Revision | None":
+        """Return the revision of a checkout; None where `folder` is not the top of one with a commit."""
+        top = _git(folder, "rev-parse", "--show-toplevel")
+        commit = _git(folder, "rev-parse", "--verify", "HEAD")
+        if not top or not commit or Path(top.strip()).resolve() != folder.resolve():
+            return None  # installed inside of another project's checkout, say
+        return cls(commit.strip(), _git(folder, "diff", "--no-color", "--no-ext-diff", "HEAD") or "")
 
 
 def prepare() -> None:
@@ -157,3 +177,11 @@ def _keep_pages() -> None:
     if mallopt is not None:
         for option, value in _ALLOCATOR:
             mallopt(option, value)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, check=False)
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -55,7 +55,7 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "confusion": (ConfusionConfig, confusion.check),
     "decoders": (DecodersConfig, board.check_decoders),
     "language_model": (LanguageModelConfig, check_language_model),
-    "search": (SearchConfig, search.check),
+    "search": (SearchConfig, search.check_search),
 }
 OF_EVALUATION = ("scorer",)  # groups that no training has
 OF_SEARCH = ("space", "sampler", "pruner")

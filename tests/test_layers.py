@@ -42,7 +42,7 @@ ONLY_IMPORTERS = {
     "mlflow": {"tracking"},
     "hydra": {"config", "runs.hydra_callback", "train", "evaluate"},
     "omegaconf": {"config", "runs.hydra_callback", "train", "evaluate"},
-    "optuna": {"runs.search", "runs.search_space", "runs.study"},
+    "optuna": {"runs.search", "runs.study"},
     "mxnet": {"losses", "networks", "runtime", "stages", "training", "weights"},
     "albumentations": {"data"},
     "pypdfium2": {"images"},

@@ -28,4 +28,4 @@ def run(arguments: Sequence[str]) -> None:
     runtime.start()  # MXNet takes seconds: bad keys and --help need not wait
     from hwr.runs import search
 
-    search.run(search.planned(config, given.overrides), arguments)
+    search.run_search(search.planned_search(config, given.overrides), arguments)

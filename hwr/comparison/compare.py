@@ -43,7 +43,7 @@ def run(names: Sequence[str], composed: Composed) -> None:
         comparison = compare(runs, config)
         _write(comparison, config, output)
     print(terminal.text(comparison))
-    with tracking.run(store, "compare", run_id=None, tags=_tags(runs)) as current:
+    with tracking.start_run(store, "compare", tags=_tags(runs)) as current:
         current.parameters(composed.values)
         current.metrics(_metrics(comparison), 0)
         for name in (REPORT, NUMBERS):

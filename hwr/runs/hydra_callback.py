@@ -4,7 +4,6 @@ import json
 import math
 import os
 import sys
-import traceback
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -43,8 +42,8 @@ class SweepRun(Callback):
         """Prepare the process of a job, before MXNet is imported."""
         self.__dict__.update(state)
         if self._environment:
-            own = {THREADS: str(runtime.available_cores())}
-            os.environ.update(own | self._environment)
+            threads = {THREADS: str(runtime.available_cores())}
+            os.environ.update(threads | self._environment)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Start the run, or say why that is not possible and end."""
@@ -52,11 +51,11 @@ class SweepRun(Callback):
         from hwr.runs import sweep
 
         with clear_errors():  # what Hydra catches here it only warns of
-            found, count = _described(config)
+            described, count = _described(config)
             threads = _threads(config, count)
-            run = _open.enter_context(sweep.parent(found))
+            run = _open.enter_context(sweep.parent(described))
             run.tags({"threads": threads.get(THREADS, "all")})
-            self._keys = tuple(found.keys)
+            self._keys = tuple(described.keys)
             self._environment = {tracking.PARENT_VARIABLE: run.id, **threads}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -105,8 +104,8 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
     """Return what tells a sweep from others, and how many jobs it has."""
     from hwr.runs.sweep import NEUTRAL, Sweep, config_hash, hashed
 
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    plain = typing.cast("dict[str, Any]", OmegaConf.to_container(own, resolve=False))
+    settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain = typing.cast("dict[str, Any]", OmegaConf.to_container(settings, resolve=False))
     params = config.hydra.sweeper.get("params") or {}
     given = _parsed([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
     swept = {key: override for key, override in given.items() if override.is_sweep_override()}
@@ -116,24 +115,24 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
             if key == "resume":
                 reason = "a sweep that was killed goes on with its own command"
             raise InputError(f"{given[key].input_line}: {reason}; leave {key} out")
-    told = sorted(f"{o.input_line}" for key, o in given.items() if key.partition(".")[0] not in NEUTRAL)
+    overrides = sorted(f"{o.input_line}" for key, o in given.items() if key.partition(".")[0] not in NEUTRAL)
     launcher = str(config.hydra.launcher["_target_"]).rpartition(".")[2]
-    found = Sweep(
-        name=f"{own.name} sweep",
-        folder=Path(own.folder),
-        uri=own.tracking.uri,
-        experiment=own.tracking.experiment,
+    sweep = Sweep(
+        name=f"{settings.name} sweep",
+        folder=Path(settings.folder),
+        uri=settings.tracking.uri,
+        experiment=settings.tracking.experiment,
         keys=tuple(swept),
-        hash=hashed([told, config_hash(plain)]),
+        hash=hashed([overrides, config_hash(plain)]),
         tags={"overrides": " ".join(config.hydra.overrides.task), "launcher": launcher},
     )
-    return found, math.prod(_choices(override) for override in swept.values())
+    return sweep, math.prod(_choices(override) for override in swept.values())
 
 
 def _parsed(overrides: Sequence[str]) -> dict[str, Override]:
     """Return overrides by their key, without the sign before it."""
-    found = OverridesParser.create().parse_overrides(list(overrides))
-    return {override.get_key_element().lstrip("+~"): override for override in found}
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {override.get_key_element().lstrip("+~"): override for override in parsed}
 
 
 def _choices(override: Override) -> int:
@@ -157,17 +156,7 @@ def _threads(config: DictConfig, count: int) -> dict[str, str]:
 
 
 def _record_failure(config: DictConfig, error: Exception) -> None:
-    from hwr import tracking
     from hwr.runs import sweep
 
-    said = one_line(error)
-    if not isinstance(error, InputError):
-        traceback.print_exception(error)
-    print(f"error: job {sweep.job_name()}: {said}", file=sys.stderr)
-    place = config.tracking
-    try:
-        tracking.await_answer(place.uri, sweep.PATIENCE_S)
-        store = tracking.open_store(place.uri, Path(config.folder), place.experiment)
-        sweep.fail(store, said, details="".join(traceback.format_exception(error)))
-    except InputError as away:  # the sweep finds at its end that this job has no result
-        print(f"error: job {sweep.job_name()}: not recorded: {one_line(away)}", file=sys.stderr)
+    where = config.tracking
+    sweep.record_failure(error, lambda: sweep.opened_store(where.uri, Path(config.folder), where.experiment))

@@ -98,7 +98,7 @@ class Courier:
 
     def _count(self, failure: BaseException | None) -> None:
         with self._state:
-            told, self._failures = self.failing, self._failures + 1 if failure else 0
+            failed_before, self._failures = self.failing, self._failures + 1 if failure else 0
             if failure:
                 later = time.monotonic() + PAUSES_S[min(self._failures, len(PAUSES_S)) - 1]
                 self._due = later if self._due is None else min(self._due, later)
@@ -106,5 +106,5 @@ class Courier:
                 self._delivered = time.monotonic()
             self._ended = self._begun
             self._state.notify_all()
-        if told != self.failing:
+        if failed_before != self.failing:
             self._tell(failure)

@@ -18,9 +18,18 @@ from hwr.errors import InputError
 from hwr.tracking import termination
 from hwr.tracking.background import Courier
 from hwr.tracking.delivery import Delivery, FilesLeftError
-from hwr.tracking.names import LONGEST_TAG, cut, flatten, safe
 from hwr.tracking.spool import Spool, Write, packed
-from hwr.tracking.store import DATABASE, SQLITE, Store, first_line, reason
+from hwr.tracking.store import (
+    DATABASE,
+    LONGEST_TAG,
+    SQLITE,
+    Store,
+    cut,
+    first_line,
+    flatten,
+    reason,
+    safe,
+)
 from hwr.tracking.termination import Terminated
 
 PARENT = "mlflow.parentRunId"
@@ -130,16 +139,18 @@ class Run:
 
     def _tell(self, failure: BaseException | None) -> None:
         if failure is None:
-            said = "is reached again"
+            news = "is reached again"
         elif isinstance(failure, FilesLeftError):
-            said = f"keeps no files ({failure}); they wait in {self.spool.folder}"
+            news = f"keeps no files ({failure}); they wait in {self.spool.folder}"
         else:
-            said = f"is not reached ({reason(failure)}); what is recorded waits in {self.spool.folder}"
-        print(f"tracking: {self.store.uri} {said}", file=sys.stderr)
+            news = f"is not reached ({reason(failure)}); what is recorded waits in {self.spool.folder}"
+        print(f"tracking: {self.store.uri} {news}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def run(store: Store, name: str, *, run_id: str | None, tags: Mapping[str, str]) -> Iterator[Run]:
+def start_run(
+    store: Store, name: str, *, tags: Mapping[str, str], run_id: str | None = None
+) -> Iterator[Run]:
     """Start a run, or go on with `run_id`, and end it as FINISHED, FAILED or KILLED, as it did.
 
     SIGTERM raises Terminated inside the block, so that the run does not stay RUNNING.
@@ -193,8 +204,8 @@ def _start(store: Store, name: str, run_id: str | None, tags: Mapping[str, str])
 
 def _portable(store: Store) -> str | None:
     """Return the store's uri for a later delivery; None for the folder's own database, as both move."""
-    own = f"{SQLITE}{store.folder.resolve()}/{DATABASE}"
-    return None if store.uri == own else store.uri
+    embedded = f"{SQLITE}{store.folder.resolve()}/{DATABASE}"
+    return None if store.uri == embedded else store.uri
 
 
 def _begun(store: Store, run_id: str) -> Run:

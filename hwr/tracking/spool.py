@@ -26,7 +26,7 @@ Write = Callable[[Path], object]
 
 
 @dataclass(frozen=True)
-class Record:
+class JournalRecord:
     """A line of the journal: its number from 1, its own time in ms, what it is, and where the next begins."""
 
     seq: int
@@ -54,7 +54,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._last = Record(0, 0, "", {}, 0)
+        self._last = JournalRecord(0, 0, "", {}, 0)
 
     def append(self, kind: str, content: Mapping[str, Any]) -> None:
         """Add a record; it is on the disk when this returns. Raises InputError where it cannot be written."""
@@ -75,7 +75,7 @@ class Spool:
                 to_disk(path)
             self._add("files", {"into": into, "place": place})
 
-    def records(self, start: int = 0) -> Iterator[Record]:
+    def records(self, start: int = 0) -> Iterator[JournalRecord]:
         """Yield the records from byte `start` of the journal on; one that was not wholly written is none.
 
         Raises InputError for a journal that is damaged.
@@ -104,12 +104,12 @@ class Spool:
         statuses = [record.content["status"] for record in self.records() if record.kind == "status"]
         return bool(statuses) and statuses[-1] != "RUNNING"
 
-    def waiting(self) -> list[Record]:
+    def waiting(self) -> list[JournalRecord]:
         """Return the records that are not known to have arrived."""
         sent = self.sent()
         return [*self.left(sent), *self.records(sent.offset)]
 
-    def left(self, sent: "Sent") -> list[Record]:
+    def left(self, sent: "Sent") -> list[JournalRecord]:
         """Return the records that were left behind."""
         return [record for record in self.records() if record.seq in sent.left] if sent.left else []
 
@@ -124,11 +124,11 @@ class Spool:
         """Keep how far the delivery is, in one move."""
         self._keep(SENT, asdict(sent))
 
-    def drop_files(self, record: Record) -> None:
+    def drop_files(self, record: JournalRecord) -> None:
         """Remove the files of a record that arrived."""
         shutil.rmtree(self.folder / record.content["place"], ignore_errors=True)
 
-    def refuse(self, record: Record, reason: str) -> None:
+    def refuse(self, record: JournalRecord, reason: str) -> None:
         """Note that the server does not take a record, which stays in the journal, and why."""
         with (self.folder / REFUSED).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"seq": record.seq, "reason": reason}, ensure_ascii=False) + "\n")
@@ -169,7 +169,7 @@ class Spool:
         if size == self._last.end:
             return
         if size < self._last.end:  # someone removed it
-            self._last = Record(0, self._last.time_ms, "", {}, 0)
+            self._last = JournalRecord(0, self._last.time_ms, "", {}, 0)
         for record in self.records(self._last.end):
             self._last = record
         if size > self._last.end:
@@ -189,14 +189,14 @@ class Spool:
             with contextlib.suppress(OSError):
                 os.truncate(path, self._last.end)
             raise
-        self._last = Record(self._last.seq + 1, now, kind, content, self._last.end + len(line))
+        self._last = JournalRecord(self._last.seq + 1, now, kind, content, self._last.end + len(line))
 
     def _keep(self, name: str, value: Mapping[str, Any]) -> None:
         with replacing(self.folder / name, durable=True) as fresh:
             fresh.write_text(json.dumps(value), encoding="utf-8")
 
 
-def counted(records: Sequence[Record]) -> Counter[str]:
+def counted(records: Sequence[JournalRecord]) -> Counter[str]:
     """Return how many metric values, parameters, tags, files and statuses records hold."""
     counts: Counter[str] = Counter()
     for record in records:
@@ -209,6 +209,6 @@ def packed(values: Mapping[str, float]) -> dict[str, float | str]:
     return {key: value if math.isfinite(value) else str(value) for key, value in values.items()}
 
 
-def _read(line: bytes, end: int) -> Record:
-    found = json.loads(line)
-    return Record(found["seq"], found["time_ms"], found["kind"], dict(found["content"]), end)
+def _read(line: bytes, end: int) -> JournalRecord:
+    fields = json.loads(line)
+    return JournalRecord(fields["seq"], fields["time_ms"], fields["kind"], dict(fields["content"]), end)

@@ -121,7 +121,7 @@ def test_areas_are_compared_page_by_page(store: Store, tmp_path: Path) -> None:
         origin = {"data_fingerprint": "f0" * 32, "weights_sha256": "a1" * 32}
         areas = {"mean_iou": 0.9 - worse, "iou_by_page": {f"p{n}": 0.9 - worse for n in range(8)}}
         scores = {"target": "paragraph", "split": "test", "pages": 8, **origin, **areas}
-        with tracking.run(store, "areas", run_id=None, tags={"stage": "paragraph"}) as run:
+        with tracking.start_run(store, "areas", tags={"stage": "paragraph"}) as run:
             run.json("evaluation/test/scores.json", scores)
         ids.append(run.id)
     compared(store, ids, tmp_path)
