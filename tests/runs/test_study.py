@@ -159,7 +159,7 @@ def test_keys_may_be_nested_or_dotted() -> None:
             {"lr": {"low": 1.0, "high": 2.0, "steps": 1}},
             r"space.lr.steps: no such key \(did you mean step\?\)",
         ),
-        ({"lr": {"low": "a", "high": 2.0}}, "space.lr.low='a' is not a whole number or a number"),
+        ({"lr": {"low": "a", "high": 2.0}}, "space.lr.low='a' is not a whole number"),
         ({"lr": {"low": 1.0, "high": 2.0, "log": 1}}, "space.lr.log=1 is not true or false"),
         ({"lr": {"choices": []}}, "space.lr: "),
         ({"lr": {"choices": 3}}, "space.lr.choices=3 is not a list"),
