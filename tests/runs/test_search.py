@@ -61,7 +61,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[[Errors], None]:
                     run.tags({sweep.STATE: "pruned"})
             return min(told)
 
-        monkeypatch.setattr(train, "run", run)
+        monkeypatch.setattr(train, "train_stage", run)
 
     return put
 
@@ -94,7 +94,7 @@ def flat(lr: float) -> list[float]:
     [
         ((), ("lr=0.5",), "lr: given and searched; leave lr=… out, or say --set '~space.lr'"),
         ((), ("lrr=0.5",), "lrr: no such key"),
-        ((), ("batch_size=x",), "batch_size=x is not a whole number"),
+        ((), ("batch_size=x",), "batch_size='x' is not a whole number"),
         (("+space.lrr={low: 1, high: 2}",), (), "lrr: no such key"),
         (("+space.network={hidden: {low: 0.1, high: 0.2}}",), (), "network.hidden=0.1 is not a whole number"),
         (("+space.data={choices: [nowhere]}",), (), "data=nowhere: no such choice"),
