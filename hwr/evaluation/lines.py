@@ -107,12 +107,14 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
     )
 
 
-def read_chunks(task: Task[LinesConfig], found: Weights, lines: Lines) -> Iterator[list[Probs]]:
-    """Yield the probabilities of the lines in order, CHUNK lines at once, so that few are held."""
+def read_chunks(
+    task: Task[LinesConfig], found: Weights, lines: Lines, *, size: int = CHUNK
+) -> Iterator[list[Probs]]:
+    """Yield the probabilities of the lines in order, `size` lines at once, so that few are held."""
     context = device_context(task.config.device)
     reader = load_line_reader(found, batch_size=task.config.batch_size, context=context)
-    for start in tqdm(range(0, len(lines.ids), CHUNK), desc="reading", unit=f"{CHUNK} lines", disable=None):
-        yield reader.probs(lines.images[start : start + CHUNK])
+    for start in tqdm(range(0, len(lines.ids), size), desc="reading", unit=f"{size} lines", disable=None):
+        yield reader.probs(lines.images[start : start + size])
 
 
 def check_lines(config: EvaluateConfig) -> None:

@@ -96,9 +96,9 @@ def alphabet_of(loaded: Weights) -> Alphabet:
     return loaded.alphabet
 
 
-def in_memory(images: Sequence[Picture]) -> list[Picture]:
-    """Copy memory-mapped images of less than IN_MEMORY bytes in all, so that no epoch waits for the disk."""
-    fits = sum(image.size for image in images) < IN_MEMORY
+def in_memory(images: Sequence[Picture], *, limit: int = IN_MEMORY) -> list[Picture]:
+    """Copy memory-mapped images of less than `limit` bytes in all, so that no epoch waits for the disk."""
+    fits = sum(image.size for image in images) < limit
     return [np.array(image) for image in images] if fits else list(images)
 
 
