@@ -11,8 +11,7 @@ from pathlib import Path
 
 from hwr.config.compose import composed
 from hwr.config.roots import LanguageModelConfig
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Page
+from hwr.data.records import Page, fingerprint
 from hwr.data.sources.splits import of_split
 from hwr.errors import InputError
 from hwr.files import read_text, sha256

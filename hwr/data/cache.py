@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Page
+from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
 from hwr.files import as_input_error, built_once
 from hwr.images.line_crop import LineCrop, crop_line

@@ -14,8 +14,7 @@ from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data import inspection
 from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Line, Page
+from hwr.data.records import Line, Page, fingerprint
 from hwr.decoding.build import build_decoder, check_decoder
 from hwr.decoding.reading import Decoder, Probs, Reading
 from hwr.evaluation import task as common

@@ -12,8 +12,7 @@ from hwr.config.compose import stored
 from hwr.config.locations import EXPERIMENTS
 from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.data import inspection
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Page
+from hwr.data.records import Page, fingerprint
 from hwr.data.report import Report
 from hwr.errors import InputError
 from hwr.stages.kind import Built, Model, ModelRecipe, Picture, Recipe, S

@@ -113,7 +113,7 @@ class DataSource:
             {"folder": str(self.cache)} if self.settings.get("folder", "") is None else {}
         )
         changed |= {"exclude": None} if whole else {}
-        return data.load(**{**self.settings, **changed})
+        return data.load_pages(**{**self.settings, **changed})
 
 
 @dataclass(frozen=True, kw_only=True)

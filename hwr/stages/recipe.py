@@ -9,7 +9,7 @@ import mxnet as mx
 from hwr import data
 from hwr.config.bind import bind, make, target
 from hwr.config.roots import TrainConfig
-from hwr.data import inspection, selection
+from hwr.data import inspection
 from hwr.decoding.build import check_decoder
 from hwr.errors import InputError
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
@@ -70,8 +70,8 @@ def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:
     Raises InputError for a key that its source does not take, or one it lacks.
     """
     own = {name: value for name, value in settings.items() if name not in ("source", "exclude")}
-    bind(data.reader(str(settings.get("source"))), own, "data")
-    bind(selection.exclude, settings.get("exclude") or {}, "data.exclude", ["pages"])
+    bind(data.source_reader(str(settings.get("source"))), own, "data")
+    bind(data.exclude_lines, settings.get("exclude") or {}, "data.exclude", ["pages"])
     return DataSource(settings, Path(folder) / "cache")
 
 

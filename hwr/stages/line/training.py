@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.data import inspection
-from hwr.data.augment.lines import Augmentation
+from hwr.data.augment.lines import LineAugmentation
 from hwr.data.batches.lines import LineSet
 from hwr.data.cache import LineImages, line_images
 from hwr.data.records import Line, Page
@@ -51,7 +51,7 @@ def limits(recipe: Recipe[LineSettings]) -> inspection.Limits:
 KIND = Kind(
     model=MODEL,
     losses=(CtcLoss,),
-    augmentation=Augmentation,
+    augmentation=LineAugmentation,
     metrics=METRICS,
     heads=("output", "shortcut"),
     learns_text=True,
