@@ -1,4 +1,4 @@
-"""Every table that is printed or written as text: columns for a terminal, Markdown, CSV."""
+"""Tables as text: columns for a terminal, Markdown, CSV."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What Hydra calls around a sweep (train.py -m) and around each of its jobs, wherever these run."""
+"""Hydra's callback around a sweep (train.py -m) and around each of its jobs, wherever these run."""
 
 import json
 import math
@@ -29,7 +29,7 @@ THREADS = "OMP_NUM_THREADS"
 
 
 class SweepRun(Callback):
-    """Keep one run around the jobs of a sweep, for conf/train.yaml; a single training has none.
+    """Keep one parent run around the jobs of a sweep, for conf/train.yaml; a single training has none.
 
     Launchers send this callback to the processes that run the jobs, and with it what those have to know.
     """
@@ -46,7 +46,7 @@ class SweepRun(Callback):
             os.environ.update(threads | self._environment)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Start the run, or say why that is not possible and end."""
+        """Start the run, or print why that is impossible and exit."""
         from hwr import tracking
         from hwr.runs import sweep
 
@@ -59,12 +59,12 @@ class SweepRun(Callback):
             self._environment = {tracking.PARENT_VARIABLE: run.id, **threads}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """End the run as finished, or as failed where a job did; say why where that is not possible."""
+        """End the run as finished, or as failed if a job failed; print why if that is impossible."""
         with _told():  # what Hydra catches here it only warns of
             _open.close()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Tell the training what of it is swept."""
+        """Set the swept keys for the training."""
         if self._environment:
             from hwr.runs import sweep
 
@@ -73,7 +73,7 @@ class SweepRun(Callback):
             os.environ[sweep.SWEPT_VARIABLE] = json.dumps(swept, ensure_ascii=False, default=str)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Say and record why a job failed, and hand the sweeper the worst of values, so that others go on."""
+        """Print and record why a job failed; give the sweeper the worst value, so that others go on."""
         if self._environment and job_return.status == JobStatus.FAILED:
             error = job_return._return_value  # the property writes to standard error, and raises it
             job_return.return_value, job_return.status = math.inf, JobStatus.COMPLETED
@@ -82,7 +82,7 @@ class SweepRun(Callback):
 
 @contextmanager
 def sweep_ended() -> Iterator[None]:
-    """End the run of a sweep that is open when the block ends, as that does: finished, failed or killed."""
+    """End the open run of a sweep when the block ends, with the same status: finished, failed or killed."""
     with _told(), _open:
         yield
 

@@ -1,4 +1,4 @@
-"""The jobs of a sweep or a search, ranked: which is best, and a table of all of them; knows no tracking."""
+"""Rank the jobs of a sweep or a search: the best one, and a table of all. Knows no tracking."""
 
 import json
 import math
@@ -15,7 +15,7 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class SweepJob:
-    """A training among others: its run, what was `swept` (key -> value), its lowest `monitor`, how it ended.
+    """A training of a sweep: run, `swept` keys with values, lowest `monitor`, and how it ended.
 
     `value` is None before the first epoch ends, `state` more about an end (pruned, diverged) or empty.
     """
@@ -35,7 +35,7 @@ class SweepJob:
 
 
 def ranked(jobs: Sequence[SweepJob]) -> list[SweepJob]:
-    """Return the complete jobs, the lowest value first, then the others likewise; ties keep their order."""
+    """Return the complete jobs by rising value, then the others alike; ties keep their order."""
 
     def rank(job: SweepJob) -> tuple[bool, float]:
         return not job.complete, math.inf if job.value is None else job.value

@@ -1,4 +1,4 @@
-"""A search from its configuration to its end: trainings with settings that a study proposes."""
+"""Run a search: trainings with settings that a study proposes."""
 
 import ctypes
 import json
@@ -36,7 +36,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 @dataclass(frozen=True)
 class SettingsSearch:
-    """What is searched: a training's overrides and what they make, the space, a name and a hash of it all."""
+    """A search: the training's overrides and configuration, the space, a name, and a hash of all of it."""
 
     config: SearchConfig
     overrides: tuple[str, ...]
@@ -84,7 +84,7 @@ def planned_search(config: SearchConfig, overrides: Sequence[str]) -> SettingsSe
 
 
 def run_search(search: SettingsSearch, arguments: Sequence[str]) -> None:
-    """Search until the study has its trials; where another process leads that search, help it.
+    """Search until the study has its trials; if another process leads this search, help it.
 
     `arguments` are those of `python -m hwr search`, for further processes.
     """

@@ -1,4 +1,4 @@
-"""A study: what is searched and how, and its trials as several processes share them.
+"""A study of Optuna: space, sampler and pruner, and trials that several processes share.
 
 Trials are kept in a journal of JSON lines; locks tell which are under way, and fall with their holders.
 """
@@ -32,7 +32,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class Study:
-    """The study in `folder`, made where there is none; `hash` tells what it searches.
+    """The study in `folder`, created if there is none; `hash` identifies what it searches.
 
     Raises InputError where the folder holds a study that searches something else, or a damaged one.
     """
@@ -55,7 +55,7 @@ class Study:
     def next_trial(
         self, space: Space, *, trials: int, sampler: Callable[[int], BaseSampler], stack: ExitStack
     ) -> Trial | None:
-        """Return a trial whose process was killed, or a fresh one, which `stack` holds; None after `trials`.
+        """Return a trial whose process was killed, or a new one, locked by `stack`; None after `trials`.
 
         `sampler` returns that of a trial's number.
         """
@@ -124,7 +124,7 @@ def unpruned() -> BasePruner:
 
 
 def spaced(settings: Mapping[str, Any]) -> dict[str, Drawn]:
-    """Return what is drawn for the keys of a training by `space`, nested or with dots in its keys."""
+    """Return the distributions of a space, nested or with dots in its keys, by key of the training."""
     space: dict[str, Drawn] = {}
     for key, node in _leaves(settings, ""):
         space[key] = make(_choice if "choices" in node else _range, node, f"space.{key}")
@@ -134,7 +134,7 @@ def spaced(settings: Mapping[str, Any]) -> dict[str, Drawn]:
 
 
 def written(values: Mapping[str, Any]) -> list[str]:
-    """Return values as overrides of a training; a text stands as it is, so that it may be any YAML."""
+    """Return values as overrides of a training; a text is passed as YAML."""
     return [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in values.items()]
 
 
@@ -147,7 +147,7 @@ def least(space: Space) -> dict[str, Any]:
 
 
 def suggested(trial: Trial, space: Space) -> Trial:
-    """Let the sampler choose what the trial has not chosen yet."""
+    """Let the sampler choose the values that the trial does not have yet."""
     for name, drawn in space.items():
         if isinstance(drawn, CategoricalDistribution):
             trial.suggest_categorical(name, drawn.choices)

@@ -1,7 +1,7 @@
-"""The run around the jobs of a sweep or a search, and what a job has to know: which are done, which begun.
+"""The parent run of a sweep or a search, and the jobs that are done or begun.
 
-A sweep is found again by the hash of what is swept, its jobs by the hash of their configuration: one that
-was killed goes on when it is started again. Processes learn of their sweep by environment variables.
+A sweep is identified by a hash of what is swept, a job by a hash of its configuration, so that a killed one
+continues when it is started again. Processes learn of their sweep by environment variables.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ PATIENCE_S = 300.0  # a tracking server that is away when a job begins or ends i
 
 
 class Pruned(Exception):  # noqa: N818  (nothing went wrong)
-    """A training is given up, as others at the same epoch are better."""
+    """A training is ended early, because others are better at the same epoch."""
 
 
 class SweepRunsError(InputError):
@@ -41,7 +41,7 @@ class SweepRunsError(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What is swept: the `name` of its run, where it is recorded, the swept `keys`, a `hash` of all of it.
+    """A sweep: the `name` of its run, its store, the swept `keys`, and a `hash` of all of it.
 
     `again` tells that a sweep that finished may go on as well.
     """
@@ -62,13 +62,13 @@ def hashed(values: Any) -> str:
 
 
 def config_hash(values: Mapping[str, Any]) -> str:
-    """Return the hash of a resolved configuration, without what changes nothing of what is learnt."""
+    """Return the hash of a resolved configuration, without the keys that do not change what is learnt."""
     return hashed({key: value for key, value in values.items() if key not in NEUTRAL})
 
 
 @contextlib.contextmanager
 def parent(sweep: Sweep) -> Iterator[Run]:
-    """Keep the run of a sweep open, that trainings of this process and of its children name as their parent.
+    """Keep the run of a sweep open, as the parent of trainings in this process and its children.
 
     A sweep that did not finish is gone on with. At the end the run gets the best job and a table of all;
     where a job failed it ends as failed, and this exits with status 1. Raises SweepRunsError where another
@@ -121,7 +121,7 @@ def jobs(store: Store, run: str) -> list[SweepJob]:
 
 @contextlib.contextmanager
 def place(store: Store, config: str) -> Iterator[SweepJob | None]:
-    """Hold the place of a configuration in the sweep, given by its hash, and tell who had it before.
+    """Lock the job of a configuration, given by its hash, and return the earlier job of it, if any.
 
     That is a job that ended, or was killed and can be resumed; None where this one is the first. No other
     process gets the place meanwhile: it waits.
@@ -138,13 +138,13 @@ def job(store: Store, config: str) -> SweepJob | None:
 
 
 def opened_store(uri: str | None, folder: Path, experiment: str) -> Store:
-    """Return the tracking store; one that is away is waited for. Raises InputError where it stays away."""
+    """Return the tracking store, waiting for it if it is away. Raises InputError if it stays away."""
     tracking.await_answer(uri, PATIENCE_S)
     return tracking.open_store(uri, folder, experiment)
 
 
 def record_failure(error: Exception, open_store: Callable[[], Store], *, state: str = "") -> None:
-    """Say why the job of this process failed, and record it in its run, or a fresh one where it has none.
+    """Print why the job of this process failed, and record it in its run, or in a new one if it has none.
 
     `state` is `job_table.DIVERGED` where that is an answer.
     """
@@ -173,7 +173,7 @@ def _fail(store: Store, tags: Mapping[str, str], details: str) -> None:
 
 
 def threads(launcher: Mapping[str, Any], jobs: int, *, cores: int) -> int | None:
-    """Return the threads for each of `jobs` that a launcher starts here; None for all of where a job runs."""
+    """Return the threads for each of `jobs` that a launcher starts here; None: all of its machine."""
     kind = str(launcher["_target_"]).rpartition(".")[2]
     if kind == "JoblibLauncher":
         asked = int(launcher["n_jobs"])

@@ -1,4 +1,4 @@
-"""A whole training: build it, track it, fit it, keep its weights."""
+"""Train a stage: build it, record the run, fit it, keep its weights."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ Watch = Callable[[Mapping[str, float], int], None]
 
 
 def train_stage(composed: Composed, *, watch: Watch | None = None) -> float:
-    """Train as configured, and return the best monitored error; what a sweep has already is not repeated.
+    """Train as configured, and return the best monitored error; a finished job of a sweep is not repeated.
 
     `watch` hears of the metrics of every epoch, and may raise `sweep.Pruned` to end the training.
     """

@@ -1,4 +1,4 @@
-"""The only importer of MLflow: runs, parameters, metrics, pictures, files; it knows no stage.
+"""Record runs in MLflow: parameters, metrics, pictures, files. Nothing else imports MLflow.
 
 A run is recorded on disk first (spool) and delivered from there (delivery) by a thread (background), so that
 a tracking server may be away while a run goes on; what still waits at its end is delivered later (sync).

@@ -1,4 +1,4 @@
-"""Brings what waits in a spool to a run of the tracking server: in order, nothing lost, nothing twice.
+"""Deliver the records of a spool to a run of the tracking server: in order, none lost, none twice.
 
 That is done while the run goes on, and by `sync` for runs that ended while the server was away.
 """
@@ -21,7 +21,7 @@ VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow tak
 
 
 class FilesLeftError(Exception):
-    """The server answers, and where it keeps files does not take them."""
+    """The server answers, but its artifact store refuses files."""
 
 
 class Delivery:
@@ -153,7 +153,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Synced:
-    """What became of a run's spool: how much was delivered, what still waits, and why."""
+    """The result of `sync` for a run: how much was delivered, what still waits, and why."""
 
     run: str
     delivered: Counter[str]
@@ -162,7 +162,7 @@ class Synced:
 
 
 def sync(folder: Path, uri: str | None) -> Iterator[Synced]:
-    """Deliver what waits in the spools of all runs in `folder`, to `uri` or where each belongs; yield those.
+    """Deliver the spools of all runs in `folder`, to `uri` or to their own servers; yield a result for each.
 
     Raises InputError at the end where a server did not answer, and for a spool that is damaged.
     """

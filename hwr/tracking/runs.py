@@ -1,4 +1,4 @@
-"""Runs: what is recorded of one goes to its spool at once, and from there to the tracking server."""
+"""Runs: records go to a run's spool at once, and from there to the tracking server."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ PARENT_VARIABLE = "HWR_PARENT_RUN"
 
 
 class Run:
-    """One MLflow run: its id, and everything that is logged to it.
+    """One MLflow run: its id, and methods to log to it.
 
     What is logged is on the disk when a call returns, in the run's `spool`, and reaches the server from
     there: metrics within seconds, all else at once. A server that does not answer holds up no caller for
@@ -103,7 +103,7 @@ class Run:
         self._files(name, lambda place: shutil.copytree(folder, place, dirs_exist_ok=True))
 
     def flush(self) -> None:
-        """Deliver what waits; where that fails for some seconds, say where it stays."""
+        """Deliver what waits; if that fails for some seconds, print where it is kept."""
         if not self._courier.close():
             print(f"tracking: what {self.store.uri} did not get {self._waits()}", file=sys.stderr)
 
@@ -119,7 +119,7 @@ class Run:
             self.flush()
 
     def end_fallen(self) -> None:
-        """End a run whose process is gone: as it ended itself, where that still waits, else as KILLED."""
+        """End a run whose process is gone: with its own status if that still waits, else as KILLED."""
         if self.spool.ended():
             self.flush()
         else:
@@ -151,7 +151,7 @@ class Run:
 def start_run(
     store: Store, name: str, *, tags: Mapping[str, str], run_id: str | None = None
 ) -> Iterator[Run]:
-    """Start a run, or go on with `run_id`, and end it as FINISHED, FAILED or KILLED, as it did.
+    """Start a run, or continue `run_id`, and end it as FINISHED, FAILED or KILLED when the block ends.
 
     SIGTERM raises Terminated inside the block, so that the run does not stay RUNNING.
     """
@@ -185,7 +185,7 @@ def parent_run() -> str | None:
 
 
 def spool_of(folder: Path, run_id: str) -> Path:
-    """Return where the run's records wait, below the `folder` of all outputs."""
+    """Return the spool folder of a run, below the `folder` of all outputs."""
     return folder / "runs" / run_id / "spool"
 
 

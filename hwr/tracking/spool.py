@@ -1,4 +1,4 @@
-"""What a run records, kept on disk until the tracking server has it; knows no server.
+"""Journal of a run's records on disk, until the tracking server has them. Knows no server.
 
 A spool is a folder: `records.jsonl`, an append-only journal with a numbered record a line; `files/`, the
 files that records speak of, until they are delivered; `sent.json`, how far the delivery is; `run.json`, whose
@@ -27,7 +27,7 @@ Write = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class JournalRecord:
-    """A line of the journal: its number from 1, its own time in ms, what it is, and where the next begins."""
+    """A line of the journal: number from 1, time in ms, content, and the offset of the next line."""
 
     seq: int
     time_ms: int
@@ -38,7 +38,7 @@ class JournalRecord:
 
 @dataclass(frozen=True)
 class Sent:
-    """How far the delivery is: the last record that is known to have arrived, and where the next begins.
+    """Progress of the delivery: the last record known to have arrived, and the offset of the next.
 
     `uncertain` tells that some of the next may have arrived as well; records `left` behind have not.
     """
@@ -76,7 +76,7 @@ class Spool:
             self._add("files", {"into": into, "place": place})
 
     def records(self, start: int = 0) -> Iterator[JournalRecord]:
-        """Yield the records from byte `start` of the journal on; one that was not wholly written is none.
+        """Yield the records from byte `start` of the journal on; an incomplete last line is ignored.
 
         Raises InputError for a journal that is damaged.
         """
@@ -114,14 +114,14 @@ class Spool:
         return [record for record in self.records() if record.seq in sent.left] if sent.left else []
 
     def sent(self) -> Sent:
-        """Return how far the delivery is; where that is lost, all is uncertain."""
+        """Return the progress of the delivery; if that is lost, everything is uncertain."""
         try:
             return Sent(**json.loads((self.folder / SENT).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return Sent()
 
     def mark(self, sent: Sent) -> None:
-        """Keep how far the delivery is, in one move."""
+        """Store the progress of the delivery, atomically."""
         self._keep(SENT, asdict(sent))
 
     def drop_files(self, record: JournalRecord) -> None:
@@ -129,17 +129,17 @@ class Spool:
         shutil.rmtree(self.folder / record.content["place"], ignore_errors=True)
 
     def refuse(self, record: JournalRecord, reason: str) -> None:
-        """Note that the server does not take a record, which stays in the journal, and why."""
+        """Note that the server refused a record, and why; it stays in the journal."""
         with (self.folder / REFUSED).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"seq": record.seq, "reason": reason}, ensure_ascii=False) + "\n")
 
     def describe(self, about: Mapping[str, str | None]) -> None:
-        """Keep whose records they are, for a later delivery."""
+        """Store run and server of the records, for a later delivery."""
         with self._writing():
             self._keep(ABOUT, about)
 
     def about(self) -> dict[str, Any]:
-        """Return whose records they are; raise InputError where that is not told."""
+        """Return run and server of the records; raise InputError if they are not stored."""
         try:
             found = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
             return {"run": found["run"], "uri": found["uri"]}
@@ -149,7 +149,7 @@ class Spool:
 
     @contextlib.contextmanager
     def delivering(self) -> Iterator[None]:
-        """Let one at a time deliver, of all processes."""
+        """Let one process at a time deliver."""
         with held(self.folder / "delivery.lock"):
             yield
 
@@ -205,7 +205,7 @@ def counted(records: Sequence[JournalRecord]) -> Counter[str]:
 
 
 def packed(values: Mapping[str, float]) -> dict[str, float | str]:
-    """Return numbers as JSON knows them: those that are not finite as texts, which `float` reads."""
+    """Return numbers for JSON: non-finite ones as texts that `float` reads."""
     return {key: value if math.isfinite(value) else str(value) for key, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""The tracking store, an embedded sqlite database or a server: checked, asked for runs, and what it takes."""
+"""The tracking store (an embedded sqlite database or a server): checks, queries, and valid names."""
 
 import http.client
 import json
@@ -44,7 +44,7 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 @dataclass(frozen=True)
 class Store:
-    """Where runs go: a tracking `uri`, the id of the `experiment` there, the `folder` of their own files."""
+    """Where runs are recorded: a tracking `uri`, the id of the `experiment`, the `folder` of their files."""
 
     uri: str
     experiment: str
@@ -68,7 +68,7 @@ class StoredRun:
 
 
 def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
-    """Return a store that answers: `uri`, or an embedded sqlite database in `folder` where it is None.
+    """Return a store that answers: `uri`, or an embedded sqlite database in `folder` if it is None.
 
     Raises InputError when the server does not answer, or the folder cannot be written.
     """
@@ -86,7 +86,7 @@ def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
 
 
 def check_answers(uri: str) -> None:
-    """Raise InputError where no tracking server answers, or no database lies, at `uri`."""
+    """Raise InputError unless a tracking server answers, or a database exists, at `uri`."""
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise InputError(f"tracking.uri={uri}: no such database; give tracking.uri=… of where it is")
     if not uri.startswith(("http://", "https://")):
@@ -106,7 +106,7 @@ def check_answers(uri: str) -> None:
 
 
 def await_answer(uri: str | None, patience_s: float) -> None:
-    """Wait until the tracking server `uri` answers, for so long at most; an embedded store always does."""
+    """Wait until the tracking server `uri` answers, at most so long; an embedded store always does."""
     if uri is None or not uri.startswith(("http://", "https://")):
         return
     deadline, announced = time.monotonic() + patience_s, False
@@ -135,7 +135,7 @@ def download(uri: str, store: Store, folder: Path) -> Path:
 
 
 def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
-    """Return how the runs of the store's experiment ended that have a tag of this value, the latest first.
+    """Return the ended runs of the store's experiment that have this tag, the latest first.
 
     Raises InputError where the store does not tell.
     """
@@ -156,7 +156,7 @@ def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
 
 
 def forget(store: Store, run_id: str) -> None:
-    """Delete a run, of which the store keeps what can be restored; raise InputError where it does not."""
+    """Delete a run; the store can restore it. Raise InputError if that fails."""
     try:
         store.client.delete_run(run_id)
     except MlflowException as error:
@@ -164,7 +164,7 @@ def forget(store: Store, run_id: str) -> None:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested settings as `a.b.c` names with texts: lists as JSON, too long ones cut visibly."""
+    """Return nested settings as names `a.b.c` with texts: lists as JSON, long ones cut with an ellipsis."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         name = prefix + safe(str(key))
@@ -177,22 +177,22 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def safe(name: str) -> str:
-    """Return a name with what MLflow does not take replaced by `_`."""
+    """Return a name with `_` for characters that MLflow refuses."""
     return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
 
 
 def cut(text: str, longest: int) -> str:
-    """Return a text of at most so many characters, cut visibly."""
+    """Return a text of at most so many characters, cut with an ellipsis."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says first, or its name where it says nothing."""
+    """Return the first line of an error's message, or its class name if it has none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def reason(error: BaseException) -> str:
-    """Return what lies at the bottom of an error that MLflow or a library below it wrapped."""
+    """Return the root cause of an error that MLflow or a library below it wrapped."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
