@@ -1,4 +1,4 @@
-"""Configurations, composed by Hydra or stored by runs, as typed roots and plain values."""
+"""Compose configurations by Hydra, or read those that runs stored, as typed roots and plain values."""
 
 import typing
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Trainings from recipes, and what reads from weights: where both find weights, pages and their networks."""
+"""Build trainings from recipes, and load networks with their weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ IN_MEMORY = 2 << 30  # bytes of images a split may take; more stay on the disk, 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A training that can begin; `took` says what it took from the weights `init`."""
+    """A training that is ready to start; `took` says what it took from the weights `init`."""
 
     built: Built
     report: Report
@@ -54,7 +54,7 @@ def inspected_pages(recipe: Recipe[Any], *, full: bool = False) -> tuple[list[Pa
 
 
 def inspect_data(recipe: Recipe[Any], *, full: bool) -> tuple[Report, list[Page]]:
-    """Read the pages of a recipe and look through them as a training of its stage would."""
+    """Read and inspect the pages of a recipe, as a training of its stage would."""
     pages = recipe.data.pages(whole=not recipe.kind.learns_text)
     return inspection.inspect(pages, recipe.kind.limits(recipe), full=full), pages
 
@@ -84,7 +84,7 @@ def config_of(loaded: Weights) -> TrainConfig:
 
 
 def model_of(loaded: Weights, model: Model[S]) -> ModelRecipe[S]:
-    """Return what makes the network of weights; raise InputError for settings that it no longer takes."""
+    """Return the recipe of the network of weights; raise InputError for settings that it no longer takes."""
     return parse_model(model, config_of(loaded))
 
 

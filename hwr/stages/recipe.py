@@ -1,4 +1,4 @@
-"""A training's settings, parsed once: each node becomes what it configures."""
+"""Parse the settings of a training into a typed recipe; parsing is the check."""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -46,7 +46,7 @@ def parse_recipe(config: TrainConfig) -> Recipe[Any]:
 
 
 def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
-    """Return what makes the network of a configuration; raise InputError for one of another stage."""
+    """Return the model recipe of a configuration; raise InputError for one of another stage."""
     maker = target(config.network, "network")
     if maker not in model.networks:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Stage `line`: line images and their texts to a reader of lines."""
+"""The training of stage `line`."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bo
 
 
 def limits(recipe: Recipe[LineSettings]) -> inspection.Limits:
-    """Return what pages are held to before they are trained on."""
+    """Return the limits that pages are inspected with."""
     return inspection.Limits(
         crop=recipe.settings.crop, steps=line_steps(recipe.model), max_pixels=recipe.max_pixels
     )
