@@ -14,9 +14,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 DEFAULTS = {
     "MXNET_ENGINE_TYPE": "NaiveEngine",  # operators run where they are called: no scheduler between two cores
@@ -65,10 +65,25 @@ def prepare() -> None:
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
-    if "bool" not in np.__dict__:
-        np.bool = np.bool_  # type: ignore[attr-defined]  # MXNet 1.9 reads the alias that NumPy 1.24 removed
+    if not any(isinstance(finder, _NumpyAlias) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _NumpyAlias())
     if os.environ.get("HWR_ALLOCATOR", "pages") == "pages" and "MALLOC_MMAP_MAX_" not in os.environ:
         _keep_pages()
+
+
+class _NumpyAlias(MetaPathFinder):
+    """Gives NumPy the alias `bool` when MXNet is imported: 1.9 reads it, and NumPy 1.24 removed it.
+
+    NumPy itself is not imported before, so that `hwr --help` answers at once.
+    """
+
+    def find_spec(self, fullname: str, *place: Any) -> None:
+        """Find nothing; another finder does."""
+        if fullname == "mxnet":
+            import numpy as np
+
+            if "bool" not in np.__dict__:
+                np.bool = np.bool_  # type: ignore[attr-defined]
 
 
 def start() -> None:
@@ -92,6 +107,7 @@ def available_cores() -> int:
 def describe() -> dict[str, str]:
     """Return what exact results depend on: versions, processor, instruction set, threads, engine."""
     import mxnet
+    import numpy as np
 
     return {
         "python": platform.python_version(),

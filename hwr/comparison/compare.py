@@ -24,7 +24,7 @@ REPORT, NUMBERS, PICTURE = "report.html", "comparison.json", "lines.png"
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def run(names: Sequence[str], composed: Composed) -> None:
+def compare_recorded_runs(composed: Composed, *, names: Sequence[str]) -> None:
     """Compare runs as configured: print the tables, write the report, and log it as a run of its own."""
     config: CompareConfig = composed.root
     check(config)

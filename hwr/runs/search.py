@@ -30,6 +30,7 @@ from hwr.runs.sweep import Pruned, Sweep, SweepRunsError
 from hwr.stages.recipe import parse_recipe
 from hwr.training.loop import NonFiniteLossError
 
+PREFIX = "search."  # of keys of conf/search.yaml among those of the training
 LEADER_VARIABLE = "HWR_LEADER"  # the process whose end ends this one
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -60,6 +61,13 @@ class SettingsSearch:
         )
 
 
+def search_settings(overrides: Sequence[str]) -> None:
+    """Search the best settings of a training; keys of conf/search.yaml begin with `search.`."""
+    keys = [re.sub(rf"^([+~]*){PREFIX}", r"\1", key) for key in overrides if _is_of_search(key)]
+    config: SearchConfig = composed("search", keys, SearchConfig).root
+    run_search(planned_search(config, [key for key in overrides if not _is_of_search(key)]), overrides)
+
+
 def check_search(config: SearchConfig) -> None:
     """Raise InputError for settings that sampler, pruner or space do not take."""
     _sampler(config, 0)
@@ -73,7 +81,7 @@ def planned_search(config: SearchConfig, overrides: Sequence[str]) -> SettingsSe
     space, base = spaced(config.space), composed("train", overrides, TrainConfig)
     for key in (override.lstrip("+~").partition("=")[0] for override in overrides):
         if key in space:
-            raise InputError(f"{key}: given and searched; leave {key}=… out, or say --set '~space.{key}'")
+            raise InputError(f"{key}: given and searched; leave {key}=… out, or say '~search.space.{key}'")
     parse_recipe(composed("train", [*overrides, *written(least(space))], TrainConfig).root)
     how = [config.space, config.sampler, config.pruner, config.seed]
     digest = sweep.hashed([sweep.config_hash(base.values), how])
@@ -83,10 +91,10 @@ def planned_search(config: SearchConfig, overrides: Sequence[str]) -> SettingsSe
     return SettingsSearch(config, tuple(overrides), base, space, name, digest)
 
 
-def run_search(search: SettingsSearch, arguments: Sequence[str]) -> None:
+def run_search(search: SettingsSearch, overrides: Sequence[str]) -> None:
     """Search until the study has its trials; if another process leads this search, help it.
 
-    `arguments` are those of `python -m hwr search`, for further processes.
+    `overrides` are those of `hwr search`, for further processes.
     """
     _end_with_leader()
     folder = Path(search.base.root.folder) / "searches" / search.name
@@ -95,12 +103,17 @@ def run_search(search: SettingsSearch, arguments: Sequence[str]) -> None:
         with sweep.parent(search.sweep()) as parent:
             study.optuna.set_user_attr("parent", parent.id)
             if search.config.jobs > 1:
-                _start(search.config.jobs, [sys.executable, "-m", "hwr", "search", *arguments, "--jobs", "1"])
+                helper = [sys.executable, "-m", "hwr", "search", *overrides, f"{PREFIX}jobs=1"]
+                _start(search.config.jobs, helper)
             _work(search, study)  # also what a process left that was killed
             with held(study.lock("helpers")):
                 _tell(search, study)
     except SweepRunsError:
         _help(search, study)
+
+
+def _is_of_search(key: str) -> bool:
+    return key.lstrip("+~").startswith(PREFIX)
 
 
 def _help(search: SettingsSearch, study: Study) -> None:
@@ -187,7 +200,7 @@ def _store(made: Composed) -> tracking.Store:
 def _tell(search: SettingsSearch, study: Study) -> None:
     trials = study.optuna.trials
     if any(trial.state == TrialState.COMPLETE for trial in trials):
-        command = ["python", "train.py", *search.overrides, *written(study.optuna.best_params)]
+        command = ["hwr", "train", *search.overrides, *written(study.optuna.best_params)]
         print(f"best of {len(trials)} trials: {shlex.join(command)}")
 
 

@@ -129,7 +129,7 @@ def spaced(settings: Mapping[str, Any]) -> dict[str, Drawn]:
     for key, node in _leaves(settings, ""):
         space[key] = make(_choice if "choices" in node else _range, node, f"space.{key}")
     if not space:
-        raise InputError("space is empty; give what is searched: --set +space.lr='{low: 1e-4, high: 1e-2}'")
+        raise InputError("space is empty; give what is searched: +search.space.lr='{low: 1e-4, high: 1e-2}'")
     return space
 
 

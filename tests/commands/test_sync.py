@@ -60,8 +60,9 @@ def test_folder_is_outputs_when_none_is_given(
     ("arguments", "said"),
     [
         (["nowhere"], "sync: no folder nowhere; give the one that trainings write to (their key folder)"),
-        (["a", "b"], "sync: a b: not understood; write sync [FOLDER] [tracking.uri=URI]"),
-        (["--all"], "sync: --all: not understood; write sync [FOLDER] [tracking.uri=URI]"),
+        (["a", "b"], "b: not understood; sync takes [FOLDER] once"),
+        (["--all"], "unrecognized arguments: --all; see hwr sync --help"),
+        (["tracking.url=x"], "tracking.url: no such key (did you mean uri?); known are uri"),
     ],
 )
 def test_arguments_are_refused_in_one_line(

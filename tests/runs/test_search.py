@@ -92,7 +92,7 @@ def flat(lr: float) -> list[float]:
 @pytest.mark.parametrize(
     ("settings", "overrides", "said"),
     [
-        ((), ("lr=0.5",), "lr: given and searched; leave lr=… out, or say --set '~space.lr'"),
+        ((), ("lr=0.5",), "lr: given and searched; leave lr=… out, or say '~search.space.lr'"),
         ((), ("lrr=0.5",), "lrr: no such key"),
         ((), ("batch_size=x",), "batch_size='x' is not a whole number"),
         (("+space.lrr={low: 1, high: 2}",), (), "lrr: no such key"),
@@ -144,10 +144,7 @@ def test_trials_are_jobs_of_one_run_that_holds_the_best(
     assert parent.data.metrics["best/valid/cer"] == min(rates)
     assert parent.data.tags["best_run"] == rates[min(rates)]
     assert (parent.data.metrics["jobs"], parent.data.tags["study"]) == (4, parent.info.run_name)
-    assert (
-        f"best of 4 trials: python train.py folder={store.folder} lr={min(rates)!r}"
-        in capsys.readouterr().out
-    )
+    assert f"best of 4 trials: hwr train folder={store.folder} lr={min(rates)!r}" in capsys.readouterr().out
 
 
 def test_trial_that_is_worse_than_others_is_pruned(store: Store, trained: Callable[[Errors], None]) -> None:
