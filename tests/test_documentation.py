@@ -9,7 +9,8 @@ import pytest
 
 from hwr.__main__ import parse
 from hwr.commands import COMMANDS
-from hwr.config.compose import TrainConfig, composed
+from hwr.config.compose import composed
+from hwr.config.roots import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "experiments").rglob("*.md")])
