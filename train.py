@@ -1,24 +1,8 @@
-"""Train a stage: python train.py stage=line lr=1e-4 (all keys: --cfg job; sweeps: -m)."""
+"""Train a stage: python train.py stage=line lr=1e-4 (all keys: --help; sweeps: -m). The same as hwr train."""
 
-import hydra
-from omegaconf import DictConfig
+import sys
 
-from hwr.config.compose import typed
-from hwr.config.messages import clear_errors
-from hwr.config.roots import TrainConfig
-from hwr.runs.hydra_callback import sweep_ended
-
-
-@hydra.main(config_path="conf", config_name="train", version_base="1.3")
-def main(cfg: DictConfig) -> float:
-    """Compose, build, fit; return the best monitored error, for sweepers."""
-    with clear_errors():
-        composed = typed(cfg, TrainConfig)
-        from hwr.runs.train import train_stage  # takes seconds: --help, --cfg and bad keys need not wait
-
-        return train_stage(composed)
-
+from hwr.__main__ import main
 
 if __name__ == "__main__":
-    with clear_errors(), sweep_ended():
-        main()
+    main(["train", *sys.argv[1:]])

@@ -115,7 +115,7 @@ def _batches(count: int = BATCHES) -> Iterator[Any]:
     from omegaconf import OmegaConf
 
     import hwr  # noqa: F401  (prepares the process)
-    from hwr.data.augment.lines import Augmentation
+    from hwr.data.augment.lines import LineAugmentation
     from hwr.data.batches.lines import LineSet, line_training_batches
 
     draw = np.random.default_rng(0)
@@ -123,7 +123,7 @@ def _batches(count: int = BATCHES) -> Iterator[Any]:
     images = [_drawn_line(draw, int(width)) for width in widths]
     texts = ["".join(chr(33 + c) for c in draw.integers(0, 90, width // 17)) for width in widths]
     settings: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/augmentation/line.yaml"))
-    augment = Augmentation(**settings)
+    augment = LineAugmentation(**settings)
     return line_training_batches(
         LineSet([str(i) for i in range(len(images))], images, texts),
         batch_size=BATCH,

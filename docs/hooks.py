@@ -1,6 +1,8 @@
 """Add the pages that are made from the checkout: configuration, Python reference, cards, notes."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +55,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Point links that leave docs/ in the checkout to the pages that are made of their targets."""
     if page.file.src_uri in COPIED.values():
         return re.sub(r"\]\((?:docs/)?(?=[\w./-]+\.md)", "](", markdown)
+    if page.file.src_uri == "reference/commands.md":
+        markdown += "".join(map(_command_section, re.findall(r"^\| `hwr ([a-z-]+)", markdown, re.MULTILINE)))
     up = "../" * page.file.src_uri.count("/")
     return re.sub(r"\]\((?:\.\./)+(experiments/[\w/]+card\.md)\)", rf"]({up}\1)", markdown)
 
@@ -80,6 +84,13 @@ def _cell(text: str) -> str:
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
+
+
+def _command_section(name: str) -> str:
+    """Return the help of a command as a section."""
+    run = [sys.executable, "-m", "hwr", name, "--help"]
+    shown = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return f"\n\n## hwr {name}\n\n```text\n{shown.rstrip()}\n```\n"
 
 
 # Configuration: conf/ and experiments/

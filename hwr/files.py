@@ -1,7 +1,7 @@
-"""Files: locks, files and folders that take their place in one move, digests, UTF-8 text.
+"""Files: locks, atomic replacement of files and folders, digests, UTF-8 text.
 
-Locks (flock(2)) fall with the process that holds them. What is replaced is there as it was or as it becomes,
-at whichever moment the process is killed.
+Locks (flock(2)) end with the process that holds them. A replaced file or folder is either old or new, at
+whatever moment the process is killed.
 """
 
 import contextlib
@@ -99,7 +99,7 @@ def to_disk(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give the path of a file beside `path` that takes its place when the block ends, `durable` on the disk.
+    """Yield the path of a file that replaces `path` when the block ends; `durable` waits for the disk.
 
     The folder is made where missing. Where the block raises, `path` stays what it was. Raises OSError.
     """
@@ -124,7 +124,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of `folder` as a whole when the block ends.
+    """Yield an empty folder that replaces `folder` as a whole when the block ends.
 
     Whoever reads it asks for `recovered(folder)`. Where the block raises, `folder` stays what it was. Raises
     OSError.

@@ -1,4 +1,4 @@
-"""Prepare the process before MXNet is imported: engine, threads, allocator, NumPy alias, quiet start-up.
+"""Prepare and describe the process: engine, threads, allocator, NumPy alias, quiet start-up, its commit.
 
 Every value set here is a default: a variable that is already in the environment wins (`HWR_ALLOCATOR=system`
 keeps the C library's own allocator settings). `docs/decisions/0003-process.md` says what each setting gains.
@@ -8,12 +8,15 @@ import contextlib
 import ctypes
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 DEFAULTS = {
     "MXNET_ENGINE_TYPE": "NaiveEngine",  # operators run where they are called: no scheduler between two cores
@@ -40,15 +43,47 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _ALLOCATOR = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2_000_000_000), (_M_TOP_PAD, 100_000_000))
 
 
+@dataclass(frozen=True)
+class Revision:
+    """A commit, and the uncommitted changes to tracked files as a patch."""
+
+    commit: str
+    diff: str
+
+    @classmethod
+    def of(cls, folder: Path) -> "Revision | None":
+        """Return the revision of a checkout; None where `folder` is not the top of one with a commit."""
+        top = _git(folder, "rev-parse", "--show-toplevel")
+        commit = _git(folder, "rev-parse", "--verify", "HEAD")
+        if not top or not commit or Path(top.strip()).resolve() != folder.resolve():
+            return None  # installed inside of another project's checkout, say
+        return cls(commit.strip(), _git(folder, "diff", "--no-color", "--no-ext-diff", "HEAD") or "")
+
+
 def prepare() -> None:
     """Set the variables that MXNet and other libraries read at import; call it before they are imported."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
-    if "bool" not in np.__dict__:
-        np.bool = np.bool_  # type: ignore[attr-defined]  # MXNet 1.9 reads the alias that NumPy 1.24 removed
+    if not any(isinstance(finder, _NumpyAlias) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _NumpyAlias())
     if os.environ.get("HWR_ALLOCATOR", "pages") == "pages" and "MALLOC_MMAP_MAX_" not in os.environ:
         _keep_pages()
+
+
+class _NumpyAlias(MetaPathFinder):
+    """Gives NumPy the alias `bool` when MXNet is imported: 1.9 reads it, and NumPy 1.24 removed it.
+
+    NumPy itself is not imported before, so that `hwr --help` answers at once.
+    """
+
+    def find_spec(self, fullname: str, *place: Any) -> None:
+        """Find nothing; another finder does."""
+        if fullname == "mxnet":
+            import numpy as np
+
+            if "bool" not in np.__dict__:
+                np.bool = np.bool_  # type: ignore[attr-defined]
 
 
 def start() -> None:
@@ -72,6 +107,7 @@ def available_cores() -> int:
 def describe() -> dict[str, str]:
     """Return what exact results depend on: versions, processor, instruction set, threads, engine."""
     import mxnet
+    import numpy as np
 
     return {
         "python": platform.python_version(),
@@ -157,3 +193,11 @@ def _keep_pages() -> None:
     if mallopt is not None:
         for option, value in _ALLOCATOR:
             mallopt(option, value)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, check=False)
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -1,5 +1,7 @@
-"""Every table that is printed or written as text: columns for a terminal, Markdown, CSV."""
+"""Tables as text: columns for a terminal, Markdown, CSV."""
 
+import csv
+import io
 import re
 from collections.abc import Sequence
 
@@ -29,7 +31,9 @@ def markdown_table(head: Sequence[str], rows: Rows) -> str:
 
 def csv_table(head: Sequence[str], rows: Rows) -> str:
     r"""Return a table as CSV, every row ended by \n."""
-    return _table(head, rows).get_csv_string(lineterminator="\n")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])  # PrettyTable would change tabs
+    return text.getvalue()
 
 
 def figure_columns(rows: Rows) -> list[bool]:

@@ -87,28 +87,28 @@ def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
             raise InputError(f"weights {folder}: {name} is missing; fetch or train them again")
         if sha256(path) != manifest["sha256"].get(name):
             raise InputError(f"weights {folder}: {name} was changed since; fetch or train them again")
-    own = None
+    stored = None
     if ALPHABET in manifest["sha256"]:
-        own = Alphabet.from_json((folder / ALPHABET).read_text(encoding="utf-8"))
-    if alphabet is not None and own is None:
+        stored = Alphabet.from_json((folder / ALPHABET).read_text(encoding="utf-8"))
+    if alphabet is not None and stored is None:
         raise InputError(f"weights {folder}: {ALPHABET} is missing, they read no text; choose others")
-    if alphabet is not None and own is not None and alphabet != own:
-        raise InputError(f"weights {folder}: {_difference(own, alphabet)}; fine-tune to yours with init=")
+    if alphabet is not None and stored is not None and alphabet != stored:
+        raise InputError(f"weights {folder}: {_difference(stored, alphabet)}; fine-tune to yours with init=")
     config = (folder / CONFIG).read_text(encoding="utf-8")
-    return Weights(folder, config, own, manifest["sha256"][PARAMS], manifest.get("about", {}))
+    return Weights(folder, config, stored, manifest["sha256"][PARAMS], manifest.get("about", {}))
 
 
 def fill(network: Any, weights: Weights) -> None:
     """Load every parameter of the initialised `network`; raise InputError where a name or shape differs."""
-    stored, own = _stored(weights), parameters(network)
-    for name in {**own, **stored}:
-        if name not in own or name not in stored:
+    stored, wanted = _stored(weights), parameters(network)
+    for name in {**wanted, **stored}:
+        if name not in wanted or name not in stored:
             where = "the network" if name in stored else "the file"
             raise InputError(f"weights {weights.folder}: of another network, {where} has no {name}")
-        if stored[name].shape != own[name].shape:
-            shapes = f"{stored[name].shape}, the network wants {own[name].shape}"
+        if stored[name].shape != wanted[name].shape:
+            shapes = f"{stored[name].shape}, the network wants {wanted[name].shape}"
             raise InputError(f"weights {weights.folder}: of another network, {name} has shape {shapes}")
-    for name, parameter in own.items():
+    for name, parameter in wanted.items():
         parameter.set_data(stored[name])
 
 
@@ -118,17 +118,17 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads
     Every layer of the same name and shapes is taken; of the `heads`, layers with one row a class, the rows of
     the characters that both alphabets share, and of blank.
     """
-    stored, own = _stored(weights), parameters(network)
-    classes = {name: int(name.partition(".")[0] in heads) for name in own}  # leading axes that may differ
+    stored, wanted = _stored(weights), parameters(network)
+    classes = {name: int(name.partition(".")[0] in heads) for name in wanted}  # leading axes that may differ
     unfit = {
-        _layer(name) for name, first in classes.items() if not _alike(stored.get(name), own[name], first)
+        _layer(name) for name, first in classes.items() if not _alike(stored.get(name), wanted[name], first)
     }
     shared, rows, stored_rows = _shared(alphabet, weights.alphabet)
-    taken = [name for name in own if _layer(name) not in unfit]
+    taken = [name for name in wanted if _layer(name) not in unfit]
     for name in taken:
-        value = own[name].data().asnumpy()
+        value = wanted[name].data().asnumpy()
         value[rows if classes[name] else ...] = stored[name].asnumpy()[stored_rows if classes[name] else ...]
-        own[name].set_data(mx.nd.array(value, dtype=value.dtype))
+        wanted[name].set_data(mx.nd.array(value, dtype=value.dtype))
     read = shared if any(classes[name] for name in taken) else ""
     missing = "".join(s for s in alphabet.symbols if s not in read) if alphabet else ""
     left = [*sorted(unfit), *([f"characters {missing!r}"] if missing else [])]
@@ -154,12 +154,12 @@ def _write(
     return load(folder)
 
 
-def _shared(own: Alphabet | None, other: Alphabet | None) -> tuple[str, list[int], list[int]]:
+def _shared(wanted: Alphabet | None, other: Alphabet | None) -> tuple[str, list[int], list[int]]:
     """Return the characters that two alphabets share, and their classes and blank in either."""
-    if own is None or other is None:
+    if wanted is None or other is None:
         return "", [], []
-    shared = "".join(s for s in own.symbols if s in other.symbols)
-    return shared, [*own.encode(shared), own.blank], [*other.encode(shared), other.blank]
+    shared = "".join(s for s in wanted.symbols if s in other.symbols)
+    return shared, [*wanted.encode(shared), wanted.blank], [*other.encode(shared), other.blank]
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -176,8 +176,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
     raise InputError(f"weights {folder}: {MANIFEST} is missing or damaged; fetch or train them again")
 
 
-def _difference(own: Alphabet, other: Alphabet) -> str:
-    lacks, extra = own.unknown(other.symbols), other.unknown(own.symbols)
+def _difference(stored: Alphabet, wanted: Alphabet) -> str:
+    lacks, extra = stored.unknown(wanted.symbols), wanted.unknown(stored.symbols)
     if not lacks and not extra:
         return "its alphabet has the same characters in another order"
     parts = [f"lacks {lacks!r}"] * bool(lacks) + [f"has {extra!r} besides"] * bool(extra)
@@ -188,12 +188,12 @@ def _layer(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _alike(stored: Any, own: Any, first: int) -> bool:
+def _alike(stored: Any, wanted: Any, first: int) -> bool:
     """Tell whether two parameters have the same shape from axis `first` on."""
     return (
         stored is not None
-        and len(stored.shape) == len(own.shape)
-        and stored.shape[first:] == own.shape[first:]
+        and len(stored.shape) == len(wanted.shape)
+        and stored.shape[first:] == wanted.shape[first:]
     )
 
 

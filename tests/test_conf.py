@@ -20,6 +20,7 @@ from hwr.config.roots import (
     InspectConfig,
     LanguageModelConfig,
     SearchConfig,
+    SyncConfig,
     TrainConfig,
     TranscribeConfig,
     TuneConfig,
@@ -40,7 +41,7 @@ def check_transcription(config: TranscribeConfig) -> None:
 
 def check_language_model(config: LanguageModelConfig) -> None:
     """Bind what the command does; nothing is read."""
-    language_model.check(config, {})
+    language_model.check_language_model(config, {})
     data_source(config.data, config.folder)
 
 
@@ -52,10 +53,11 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "transcribe": (TranscribeConfig, check_transcription),
     "tune": (TuneConfig, tune.check_tuning),
     "compare": (CompareConfig, compare.check),
-    "confusion": (ConfusionConfig, confusion.check),
+    "confusion": (ConfusionConfig, confusion.check_confusion),
     "decoders": (DecodersConfig, board.check_decoders),
     "language_model": (LanguageModelConfig, check_language_model),
-    "search": (SearchConfig, search.check),
+    "search": (SearchConfig, search.check_search),
+    "sync": (SyncConfig, lambda config: None),
 }
 OF_EVALUATION = ("scorer",)  # groups that no training has
 OF_SEARCH = ("space", "sampler", "pruner")
@@ -101,6 +103,7 @@ NODES = {
     ),
     "confusion": ("+", "+weights.", "+decoder.", "+data.", "+data.exclude.", "+tracking."),
     "language_model": ("+", "+weights.", "+data.", "+data.exclude."),
+    "sync": ("+", "+tracking."),
     "compare": ("+", "+scorer.", "+resampling.", "+tracking."),
     "search": ("+", "+space.lr.", "+sampler.", "+pruner."),
 }  # fmt: skip

@@ -1,1 +1,207 @@
-"""The commands of python -m hwr, a module each with `run(arguments)`; they import what takes seconds late."""
+"""The table of commands. Nothing here imports what takes seconds: `hwr --help` reads this alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+ROOTS = "hwr.config.roots"  # the module of the typed roots
+
+
+@dataclass(frozen=True)
+class Positional:
+    """The words of a command line that are no KEY=VALUE: how many there may be, and what they name."""
+
+    name: str
+    metavar: str
+    help: str
+    least: int = 0
+    most: int | None = None
+    files: bool = False  # a word with `=` that exists as a file is that file
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag: with `key` another spelling of KEY=VALUE, else an argument of the command's function.
+
+    `metavar` None makes it a switch; `repeated` gathers values, also with commas.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    metavar: str | None = None
+    key: str | None = None
+    repeated: bool = False
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: what `--help` says of it, its configuration, and the function that runs it.
+
+    `function` (module:function) gets the composed configuration of conf/`conf`.yaml as the typed root
+    `root`, or the overrides as they are where `root` is None; the positional words and flags are its keyword
+    arguments. An exit status is what it returns, if that is an int.
+    """
+
+    name: str
+    help: str
+    function: str
+    conf: str | None = None
+    root: str | None = None
+    example: str = ""
+    note: str = ""  # what --help adds about keys
+    positional: Positional | None = None
+    flags: tuple[Flag, ...] = ()
+    preset: tuple[str, ...] = ()  # overrides before the user's
+    prefix: str = ""  # of the keys of conf/`conf`.yaml on this command line
+    hydra: bool = False  # run by Hydra's own entry point
+    computes: bool = True  # with MXNet, which is started before the function is imported
+    pinned: bool = False  # in a process with what the bits of a result depend on: `runtime.PINNED`
+
+    def load(self) -> Callable[..., Any]:
+        """Import the function."""
+        function: Callable[..., Any] = _imported(self.function)
+        return function
+
+    def load_root(self) -> type:
+        """Import the typed root."""
+        root: type = _imported(f"{ROOTS}:{self.root}")
+        return root
+
+    def __call__(self, composed: Any) -> Any:
+        """Run the function on a composed configuration, as Hydra's jobs do."""
+        return self.load()(composed)
+
+
+HYDRA = (
+    Flag(("-m", "--multirun"), "train for each combination of values given as KEY=A,B"),
+    Flag(("-c", "--cfg"), "print the whole configuration (job), and do nothing", metavar="job"),
+    Flag(("-p", "--package"), "with --cfg: print this node alone", metavar="NODE"),
+    Flag(("--resolve",), "with --cfg: resolve what ${…} stands for"),
+    Flag(
+        ("-i", "--info"), "print where the configuration comes from (defaults, searchpath …)", metavar="WHAT"
+    ),
+    Flag(("--config-dir",), "folder with more files of the groups", metavar="DIR"),
+)
+CONFIG_DIR = HYDRA[-1]
+
+COMMANDS = (
+    Command(
+        "train", "train a stage", "hwr.runs.train:train_stage", "train", "TrainConfig",
+        example="hwr train stage=line data=alto data.root=DIR lr=1e-3",
+        note="A sweep is one parent run with a child for each combination: hwr train -m lr=1e-4,3e-4. "
+        "resume=last goes on after a kill, to the same bits; resume=RUN_ID with that run.",
+        flags=HYDRA, hydra=True,
+    ),
+    Command(
+        "evaluate", "score weights on data", "hwr.evaluation.targets:evaluate", "evaluate", "EvaluateConfig",
+        example="hwr evaluate target=page data=alto data.root=DIR output=OUT",
+        note="Writes scores.json, lines.tsv, SClite's reports and pictures to `output`.",
+        flags=HYDRA, hydra=True,
+    ),
+    Command(
+        "transcribe", "read pages: files, folders, patterns", "hwr.transcription.files:transcribe_files",
+        "transcribe", "TranscribeConfig",
+        example="hwr transcribe scans/ --format alto,txt --output OUT decoder=beam",
+        note="The exit status is 1 where a page could not be read.",
+        positional=Positional("files", "FILE …", "image, PDF, folder of them, or pattern", least=1,
+                              files=True),
+        flags=(
+            Flag(("--format",), "txt (default), alto, page, json; several with commas or by repeating it",
+                 metavar="FORMAT", repeated=True),
+            Flag(("--output",), "folder for the outputs; default: beside each page", metavar="DIR"),
+            Flag(("--overlay",), "also draw area, lines and texts over the page"),
+            Flag(("--force",), "read pages again whose outputs are there"),
+            CONFIG_DIR,
+        ),
+    ),
+    Command(
+        "inspect", "count what a data set holds, name what is wrong with it",
+        "hwr.commands.data:report_data", "inspect", "InspectConfig",
+        example="hwr inspect data=alto data.root=DIR full=true", flags=(CONFIG_DIR,), computes=False,
+    ),
+    Command(
+        "anchors", "tell how well a detector's anchors fit the boxes of a data set",
+        "hwr.commands.data:print_anchor_table", "inspect", "InspectConfig",
+        example="hwr anchors data=alto data.root=DIR stage.unit=word network=ssd_word",
+        preset=("stage=segmentation",), flags=(CONFIG_DIR,),
+    ),
+    Command(
+        "models", "list the published weights and what they score", "hwr.published.tables:print_tables",
+        example="hwr models",
+    ),
+    Command(
+        "search", "search the best settings of a training", "hwr.runs.search:search_settings", "search",
+        example="hwr search stage=line data.root=DIR --trials 40 --jobs 2", prefix="search.",
+        note="All other keys are the training's, which stay as they are: see hwr train --help. The same "
+        "command, started again, goes on with its study; ~search.space.KEY searches one key less.",
+        flags=(
+            Flag(("--trials",), "trainings in all, over all starts", metavar="N", key="search.trials"),
+            Flag(("--jobs",), "processes; the cores are divided among them", metavar="N", key="search.jobs"),
+            Flag(("--study",), "name of the study, to go on with it or to help it", metavar="NAME",
+                 key="search.study"),
+        ),
+    ),
+    Command(
+        "compare", "tell what differs between evaluated runs, and test which reads better",
+        "hwr.comparison.compare:compare_recorded_runs", "compare", "CompareConfig",
+        example="hwr compare 1a2b 3c4d output=DIR", computes=False,
+        positional=Positional("names", "RUN RUN …", "id of an evaluated run, its beginning, or last"),
+        flags=(CONFIG_DIR,),
+    ),
+    Command(
+        "reproduce", "make a recorded result again", "hwr.published.reproduce:reproduce_result",
+        example="hwr reproduce line/copiste data.root=DIR", pinned=True,
+        note="Keys are data.KEY, device, folder, scorer and tracking of hwr evaluate; with --train and "
+        "--record those of hwr train. The exit status is 1 where a figure is not as recorded.",
+        positional=Positional("names", "NAME", "an experiment: line/copiste, or experiments/line/copiste",
+                              least=1, most=1),
+        flags=(
+            Flag(("--train",), "train it again, and compare the whole curve"),
+            Flag(("--record",), "train it, compare nothing, and write the record to FILE", metavar="FILE"),
+        ),
+    ),
+    Command(
+        "sync", "bring to the tracking server what it missed while runs went on",
+        "hwr.commands.sync:sync_runs", "sync", "SyncConfig",
+        example="hwr sync outputs tracking.uri=http://127.0.0.1:5000", computes=False,
+        note="The exit status is 1 where something still waits.",
+        positional=Positional("folders", "[FOLDER]", "same as folder=FOLDER", most=1),
+    ),
+    Command(
+        "language-model", "make an n-gram model, and a lexicon, of text",
+        "hwr.commands.language_model:make_language_model", "language_model", "LanguageModelConfig",
+        example="hwr language-model data=alto data.root=DIR weights.line=line/copiste --output my/model.arpa",
+        computes=False,
+        positional=Positional("files", "[TEXT …]", "UTF-8 file, a line of text a line; without one, the "
+                              "lines of the data are the text", files=True),
+        flags=(
+            Flag(("--output",), "the model, an ARPA file", metavar="FILE", required=True),
+            Flag(("--words",), "also write the words with their counts", metavar="FILE"),
+            Flag(("--order",), "as order=N", metavar="N", key="order"),
+            Flag(("--unit",), "as unit=UNIT", metavar="UNIT", key="unit"),
+            Flag(("--min-count",), "as min_count=N", metavar="N", key="min_count"),
+            CONFIG_DIR,
+        ),
+    ),
+    Command(
+        "confusion", "count what a recogniser misreads", "hwr.commands.confusion:count_confusions",
+        "confusion", "ConfusionConfig",
+        example="hwr confusion data=alto data.root=DIR output=confusions.json", flags=(CONFIG_DIR,),
+    ),
+    Command(
+        "tune", "choose a decoder's numbers on the validation split", "hwr.evaluation.tune:tune_decoder",
+        "tune", "TuneConfig", example="hwr tune decoder=beam data=alto data.root=DIR", flags=(CONFIG_DIR,),
+    ),
+    Command(
+        "decoders", "compare decoders on the same lines", "hwr.evaluation.decoders:compare_decoders",
+        "decoders", "DecodersConfig", example="hwr decoders data=alto data.root=DIR split=test",
+        flags=(CONFIG_DIR,),
+    ),
+)  # fmt: skip
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

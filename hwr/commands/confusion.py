@@ -1,9 +1,8 @@
-"""python -m hwr confusion: what a recogniser misreads, counted, and what edits cost by that."""
+"""hwr confusion: what a recogniser misreads, counted, and what edits cost by that."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from hwr.config.compose import composed
+from hwr.config.compose import Composed
 from hwr.config.roots import ConfusionConfig
 from hwr.errors import InputError
 from hwr.files import make_folder, write_text
@@ -11,21 +10,21 @@ from hwr.language.confusions import Confusions, Costs
 from hwr.tables import text_table
 
 
-def run(overrides: Sequence[str]) -> None:
+def count_confusions(composed: Composed) -> None:
     """Read the lines of a split, count what was misread, write the counts, and print the most frequent."""
-    config: ConfusionConfig = composed("confusion", overrides, ConfusionConfig).root
-    check(config)
+    config: ConfusionConfig = composed.root
+    check_confusion(config)
     _make_folders(config)
-    found = _counted(config)
-    write_text(Path(config.output), found.to_json())
-    print(table(found, config.shown))
+    confusions = _counted(config)
+    write_text(Path(config.output), confusions.to_json())
+    print(confusion_table(confusions, config.shown))
     print(f"written to {config.output}")
     if config.published is not None:
-        Costs.of(found).write_tables(Path(config.published))
+        Costs.of(confusions).write_tables(Path(config.published))
         print(f"costs over ASCII codes written to {config.published}")
 
 
-def check(config: ConfusionConfig) -> None:
+def check_confusion(config: ConfusionConfig) -> None:
     """Raise InputError for settings that no part takes; nothing is read."""
     from hwr.decoding.build import (  # takes seconds: bad keys and --help need not wait
         check_decoder,
@@ -39,7 +38,7 @@ def check(config: ConfusionConfig) -> None:
     device_context(config.device)
 
 
-def table(confusions: Confusions, shown: int) -> str:
+def confusion_table(confusions: Confusions, shown: int) -> str:
     """Return how many characters were misread, and the most frequent confusions, as rows of text."""
     true = sum(confusions.totals.values())
     wrong = sum(count for pair, count in confusions.counts.items() if pair[0] != pair[1])

@@ -1,6 +1,5 @@
-"""python -m hwr language-model: an n-gram model, and a lexicon, from the lines of data and of text files."""
+"""hwr language-model: an n-gram model, and a lexicon, from the lines of data and of text files."""
 
-import argparse
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +8,9 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
-from hwr.config.compose import composed
+from hwr.config.compose import Composed
 from hwr.config.roots import LanguageModelConfig
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Page
+from hwr.data.records import Page, fingerprint
 from hwr.data.sources.splits import of_split
 from hwr.errors import InputError
 from hwr.files import read_text, sha256
@@ -32,30 +30,24 @@ class Text:
     said: str
 
 
-def run(arguments: Sequence[str]) -> None:
+def make_language_model(composed: Composed, *, files: Sequence[str], output: str, words: str | None) -> None:
     """Make a model, a lexicon where asked, and a record beside each; print what they hold."""
-    given = _parser().parse_intermixed_args(arguments)
-    keys = [word for word in given.inputs if "=" in word]
-    files = [Path(word) for word in given.inputs if "=" not in word]
-    flags = {name: getattr(given, name) for name in ("order", "unit", "min_count")}
-    flags = {name: value for name, value in flags.items() if value is not None}
-    overrides = [*keys, *(f"{name}={value}" for name, value in flags.items())]
-    config: LanguageModelConfig = composed("language_model", overrides, LanguageModelConfig).root
-    outputs = {"--output": given.output} | ({} if given.words is None else {"--words": given.words})
-    check(config, outputs)
+    config: LanguageModelConfig = composed.root
+    model, lexicon = Path(output), None if words is None else Path(words)
+    check_language_model(config, {"--output": model} | ({} if lexicon is None else {"--words": lexicon}))
     symbols = _alphabet(config) if config.weights.line is not None else ""
-    pages = _pages(config) if not files or any(map(_is_of_data, keys)) else []
-    texts = _texts(config, pages, files)
+    pages = _pages(config) if not files or any(map(_is_of_data, composed.overrides)) else []
+    texts = _texts(config, pages, list(map(Path, files)))
     for text in texts:
         print(text.said)
-    _make(config, texts, symbols, given.output)
+    _make(config, texts, symbols, model)
     if config.split != "valid":
-        _measure(given.output, [line.text for page in pages if page.split == "valid" for line in page.lines])
-    if given.words is not None:
-        _make_lexicon(texts, given.words)
+        _measure(model, [line.text for page in pages if page.split == "valid" for line in page.lines])
+    if lexicon is not None:
+        _make_lexicon(texts, lexicon)
 
 
-def check(config: LanguageModelConfig, outputs: Mapping[str, Path]) -> None:
+def check_language_model(config: LanguageModelConfig, outputs: Mapping[str, Path]) -> None:
     """Raise InputError for a model that cannot be, and for a place where no file can be; nothing is read."""
     ngrams.check_ngrams(config.unit, config.order)
     if config.split == "test":
@@ -67,25 +59,6 @@ def check(config: LanguageModelConfig, outputs: Mapping[str, Path]) -> None:
         if len(files) < 2 or files & taken:
             raise InputError(f"{name} {path}: its record {path.stem}.json has that name; choose another")
         taken |= files
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "python -m hwr language-model", description="Make an n-gram model of text, and a lexicon."
-    )
-    parser.add_argument(
-        "inputs", nargs="*", metavar="TEXT|KEY=VALUE",
-        help="UTF-8 file, a line of text a line; key of conf/language_model.yaml (data=alto data.root=DIR), "
-        "whose lines are added, and are the text where no file is given",
-    )  # fmt: skip
-    parser.add_argument("--order", metavar="N", help="tokens an n-gram has at most, as order=N")
-    parser.add_argument("--unit", help="character or word, as unit=UNIT")
-    parser.add_argument(
-        "--min-count", metavar="N", help="words that occur less often are spelt, as min_count=N"
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the model, an ARPA file")
-    parser.add_argument("--words", type=Path, metavar="FILE", help="also write the words with their counts")
-    return parser
 
 
 def _is_of_data(key: str) -> bool:

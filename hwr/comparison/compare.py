@@ -24,7 +24,7 @@ REPORT, NUMBERS, PICTURE = "report.html", "comparison.json", "lines.png"
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def run(names: Sequence[str], composed: Composed) -> None:
+def compare_recorded_runs(composed: Composed, *, names: Sequence[str]) -> None:
     """Compare runs as configured: print the tables, write the report, and log it as a run of its own."""
     config: CompareConfig = composed.root
     check(config)
@@ -43,7 +43,7 @@ def run(names: Sequence[str], composed: Composed) -> None:
         comparison = compare(runs, config)
         _write(comparison, config, output)
     print(terminal.text(comparison))
-    with tracking.run(store, "compare", run_id=None, tags=_tags(runs)) as current:
+    with tracking.start_run(store, "compare", tags=_tags(runs)) as current:
         current.parameters(composed.values)
         current.metrics(_metrics(comparison), 0)
         for name in (REPORT, NUMBERS):

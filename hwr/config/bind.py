@@ -1,4 +1,4 @@
-"""Settings become arguments of what they configure, checked by pydantic against its signature."""
+"""Bind settings to what they configure: pydantic checks them against its signature."""
 
 import inspect
 import json

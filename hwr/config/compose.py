@@ -1,11 +1,13 @@
-"""Configurations, composed by Hydra or stored by runs, as typed roots and plain values."""
+"""Compose configurations by Hydra, or read those that runs stored, as typed roots and plain values."""
 
+import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import hydra
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -14,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hwr.config.bind import parse_root
 from hwr.config.locations import CONF, ROOT
-from hwr.config.messages import one_line
+from hwr.config.messages import clear_errors, one_line
 from hwr.errors import InputError
 
 OmegaConf.register_new_resolver("hwr.root", lambda: str(ROOT), replace=True)  # ${hwr.root:} in conf/
@@ -46,13 +48,31 @@ def typed(cfg: DictConfig, root: type, overrides: Sequence[str] = ()) -> Compose
     return Composed(made, OmegaConf.to_yaml(OmegaConf.create(values)), values, tuple(given))
 
 
-def composed(name: str, overrides: Sequence[str], root: type) -> Composed:
-    """Compose conf/NAME.yaml with overrides, outside of Hydra's own entry point."""
+def composed(
+    name: str, overrides: Sequence[str], root: type, *, config_dir: str | Path | None = None
+) -> Composed:
+    """Compose conf/NAME.yaml with overrides, outside of Hydra's own entry point.
+
+    `config_dir` holds more files of the groups.
+    """
+    paths = [] if config_dir is None else [f"'file://{path}'" for path in (Path(config_dir).absolute(), ROOT)]
+    searched = [f"hydra.searchpath=[{','.join(paths)}]"] if paths else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(name, list(overrides), return_hydra_config=True)
+        cfg = compose(name, [*overrides, *searched], return_hydra_config=True)
     choices = {group: str(chosen) for group, chosen in cfg.hydra.runtime.choices.items() if chosen}
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     return replace(typed(own, root, overrides), choices=choices)
+
+
+def run_hydra(name: str, root: type, run: Callable[[Composed], float], words: Sequence[str]) -> None:
+    """Hand a command line to Hydra, which composes conf/NAME.yaml, for each job of -m, and calls `run`."""
+
+    def job(cfg: DictConfig) -> float:
+        with clear_errors():
+            return run(typed(cfg, root))
+
+    sys.argv = [f"hwr {name}", *words]
+    hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
 
 
 def stored(text: str, overrides: Sequence[str], root: type) -> Composed:

@@ -63,7 +63,7 @@ def clear_errors() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error, of Hydra or OmegaConf say, as one line that names key and remedy."""
+    """Return an error's message (Hydra's or OmegaConf's too) as one line that names key and remedy."""
     key = getattr(error, "full_key", None) or ""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, MissingConfigException) and isinstance(error.missing_cfg_file, str):

@@ -182,6 +182,21 @@ class CompareConfig(StoreConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
+class ServerConfig:
+    """A tracking server."""
+
+    uri: str | None
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class SyncConfig:
+    """How a tracking server gets what it missed, as conf/sync.yaml gives it."""
+
+    folder: str
+    tracking: ServerConfig
+
+
+@dataclass(config=_STRICT, kw_only=True)
 class SearchConfig:
     """A search for the settings of a training, as conf/search.yaml gives it."""
 

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Page
+from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
 from hwr.files import as_input_error, built_once
 from hwr.images.line_crop import LineCrop, crop_line
@@ -90,10 +89,10 @@ def cached(
     it once.
     """
     _check_ids(pages, cutter)
-    place = folder / _key(pages, cutter, max_pixels)
-    with as_input_error(place, "choose another folder"):
-        built_once(place, partial(_build, _Work(pages, cutter, max_pixels, progress)))
-    return _opened(place, cutter.height)
+    home = folder / _key(pages, cutter, max_pixels)
+    with as_input_error(home, "choose another folder"):
+        built_once(home, partial(_build, _Work(pages, cutter, max_pixels, progress)))
+    return _opened(home, cutter.height)
 
 
 @dataclass(frozen=True)
@@ -134,8 +133,8 @@ def _check_ids(pages: Sequence[Page], cutter: Cutter) -> None:
 
 
 def _key(pages: Sequence[Page], cutter: Cutter, max_pixels: int) -> str:
-    said = json.dumps([_VERSION, fingerprint(pages), cutter.settings, max_pixels], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()[:32]
+    named = json.dumps([_VERSION, fingerprint(pages), cutter.settings, max_pixels], sort_keys=True)
+    return hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -165,14 +164,14 @@ def _build(work: _Work, building: Path) -> None:
     ends = np.cumsum(np.array(widths, dtype=np.int64)) * work.cutter.height
     np.save(building / "widths.npy", np.array(widths, dtype=np.int64))
     np.save(building / "offsets.npy", np.concatenate([np.zeros(1, dtype=np.int64), ends]))
-    said = {"version": _VERSION, "settings": work.cutter.settings, "ids": ids, "problems": problems}
-    (building / "lines.json").write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
+    about = {"version": _VERSION, "settings": work.cutter.settings, "ids": ids, "problems": problems}
+    (building / "lines.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _write_header(file: BinaryIO, length: int) -> int:
     """Write the header of a flat uint8 array, with NumPy's room for any length; return where it ends."""
-    said = {"descr": "|u1", "fortran_order": False, "shape": (length,)}
-    np.lib.format.write_array_header_1_0(file, said)  # type: ignore[no-untyped-call]
+    header = {"descr": "|u1", "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
     return file.tell()
 
 
@@ -205,16 +204,18 @@ def _cut_page(page: Page, work: _Work) -> Sequence[Cut]:
     return work.cutter.cut(page, image)
 
 
-def _opened(place: Path, height: int) -> CutImages:
+def _opened(folder: Path, height: int) -> CutImages:
     try:
-        widths = np.load(place / "widths.npy", allow_pickle=False)
-        offsets = np.load(place / "offsets.npy", allow_pickle=False)
-        pixels = np.load(place / "pixels.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-        said = json.loads((place / "lines.json").read_text(encoding="utf-8"))
-        ids, problems = tuple(said["ids"]), tuple((name, reason) for name, reason in said["problems"])
+        widths = np.load(folder / "widths.npy", allow_pickle=False)
+        offsets = np.load(folder / "offsets.npy", allow_pickle=False)
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        about = json.loads((folder / "lines.json").read_text(encoding="utf-8"))
+        ids, problems = tuple(about["ids"]), tuple((name, reason) for name, reason in about["problems"])
         if not len(ids) == len(widths) == len(offsets) - 1 or len(pixels) != offsets[-1]:
             raise ValueError("its parts do not fit together")
         images = [pixels[start:end].reshape(height, -1) for start, end in pairwise(offsets.tolist())]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{place}: damaged cache ({error}); delete this folder, it is built again") from None
+        raise InputError(
+            f"{folder}: damaged cache ({error}); delete this folder, it is built again"
+        ) from None
     return CutImages(ids, images, widths, problems)

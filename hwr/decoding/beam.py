@@ -1,4 +1,4 @@
-"""Beam search with a language model: many texts, each with all its paths, weighed by how likely it is.
+"""CTC beam search with a language model.
 
 The search is flashlight-text's, in C++: CTC prefixes with their path probabilities added, an n-gram model of
 characters through KenLM, freely or along the words of a lexicon.
@@ -45,7 +45,7 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class BeamSettings:
-    """How wide is searched, and what weighs how much; scores are natural logarithms.
+    """Settings of the beam search; scores are natural logarithms.
 
     Args:
         width: prefixes kept at each time step.

@@ -1,4 +1,4 @@
-"""Decoders from their nodes of the configuration; one that corrects another's texts holds it as `base`."""
+"""Build decoders from configuration; a decoder that corrects another one holds it as `base`."""
 
 from collections.abc import Mapping
 from typing import Any

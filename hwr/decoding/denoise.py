@@ -1,4 +1,4 @@
-"""Denoising: a text as read becomes the text most probably written, by a network that learnt what is misread.
+"""Denoising: correct a text with a network that was trained on a recogniser's errors.
 
 Knows no network: one is handed in.
 """
@@ -21,24 +21,24 @@ Scores = NDArray[np.float64]
 
 
 class RewritingSteps(Protocol):
-    """The texts being written for N texts as read, B of each, character by character."""
+    """Decoding state: B candidates for each of N texts as read, one character a step."""
 
     def first(self) -> NDArray[np.float32]:
         """Return the log-probabilities of the first character, (N, B, C)."""
 
     def next(self, parents: Classes, classes: Classes) -> NDArray[np.float32]:
-        """Return those of the next one: text b goes on from text `parents[n, b]` with `classes[n, b]`."""
+        """Return those of the next one: candidate b extends candidate `parents[n, b]` by `classes[n, b]`."""
 
 
 class RewritingNetwork(Protocol):
-    """What rewrites texts; a text is rewritten the same alone and among others."""
+    """A network that corrects texts; a text gives the same alone and in a batch."""
 
     alphabet: Alphabet
     longest: int
     batch_size: int
 
     def start(self, texts: Sequence[str], *, width: int) -> RewritingSteps:
-        """Return the steps in which `width` texts each are written."""
+        """Return the decoding state for `width` candidates each."""
 
     def log_probs(self, texts: Sequence[str], written: Sequence[str]) -> list[float]:
         """Return log p(written | text) of each pair, natural."""
@@ -46,7 +46,7 @@ class RewritingNetwork(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """How texts are searched and weighed against each other; scores are natural logarithms.
+    """Settings of search and ranking; scores are natural logarithms.
 
     Args:
         width: texts kept at each character.
@@ -99,7 +99,7 @@ class DenoiseDecoder:
         ]
 
     def ranked(self, texts: Sequence[str]) -> list[list[Alternative]]:
-        """Return what each text may have been, best first, `texts` all such as the network takes."""
+        """Return the candidates of each text, best first; the network must accept all `texts`."""
         found = search_rewritings(
             self.network, texts, width=self.ranking.width, growth=self.ranking.max_growth
         )
@@ -133,7 +133,7 @@ class DenoiseDecoder:
 def search_rewritings(
     network: RewritingNetwork, texts: Sequence[str], *, width: int, growth: int
 ) -> list[dict[str, float]]:
-    """Return by beam search what each text may have been, with log p(written | text).
+    """Return candidates for each text by beam search, with log p(written | text).
 
     No text becomes longer by more than `growth` characters: what is as long as that has to end. White space
     at the ends is left out; of texts that differ in it alone the most probable one counts.

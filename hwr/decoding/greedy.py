@@ -1,4 +1,4 @@
-"""Greedy decoding: the best class of every time step, repeats collapsed, blanks dropped (best path)."""
+"""Greedy decoding: the most probable class of each step, repeats collapsed, blanks dropped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Lexicon search: a word in no lexicon becomes the nearest one that is, by what the recogniser gets wrong.
+"""Lexicon search: replace words outside the lexicon by the nearest one, by a weighted edit distance.
 
 Candidates are the words within a few plain edits, found by symmetric deletion (symspellpy, MIT).
 """
@@ -28,7 +28,7 @@ _PLAIN = str.maketrans("\u2019\u2010\u2011", "'--")  # joints as lexicons write 
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """The words of a lexicon in lower case, with counts, and what they are found by.
+    """The words of a lexicon in lower case, with counts, and an index to look them up.
 
     `deletes` lists the words behind each text that up to `edits` deletions leave of a word's beginning.
     """
@@ -140,7 +140,7 @@ class WordCorrector:
 
 @dataclass(frozen=True)
 class LexiconDecoder:
-    """Correct with `search` the words that `base` reads, but for those it is surer of than `sure`.
+    """Correct the words that `base` reads with a confidence of at most `sure`.
 
     `records` tell which text the lexicon, and what `base` reads with, was made from.
     """
@@ -164,7 +164,7 @@ class LexiconDecoder:
 
 
 def replace_spans(text: str, spans: Iterable[tuple[int, int]], search: Callable[[str], str]) -> str:
-    """Return `text` with what `search` makes of each of the spans, which come in order."""
+    """Return `text` with each span, in order, replaced by its correction."""
     pieces: list[str] = []
     done = 0
     for start, end in spans:
@@ -208,7 +208,7 @@ def is_mixed(word: str) -> bool:
 
 
 def case_of(word: str) -> Callable[[str], str]:
-    """Return what writes a lower-case text in the case of `word`.
+    """Return a function that writes a lower-case text in the case of `word`.
 
     Of a mixed word the letters keep theirs that its alignment with the text pairs; new ones are lower case.
     A letter whose capital is two, as that of ß, stays as it is.

@@ -1,4 +1,4 @@
-"""What a decoder is, what it returns, and a reading with another text."""
+"""The decoder protocol, its readings, and how a reading gets another text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Reading:
 
 
 class Decoder(MadeFromText, Protocol):
-    """Class probabilities to text; decoders that correct a text take another decoder as `base`.
+    """Turns class probabilities into text; a decoder that corrects a text takes another one as `base`.
 
     Its `records` are those of the models it reads with, and of its base's: none for one without models.
     """

@@ -10,8 +10,7 @@ import numpy as np
 
 from hwr.config.roots import EvaluateConfig
 from hwr.data.batches.boxes import BoxSet
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Page
+from hwr.data.records import Page, fingerprint
 from hwr.evaluation import task as common
 from hwr.evaluation.task import Outcome, Target, Task
 from hwr.images.boxes import FloatArray

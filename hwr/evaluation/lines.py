@@ -14,8 +14,7 @@ from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data import inspection
 from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Line, Page
+from hwr.data.records import Line, Page, fingerprint
 from hwr.decoding.build import build_decoder, check_decoder
 from hwr.decoding.reading import Decoder, Probs, Reading
 from hwr.evaluation import task as common
@@ -107,12 +106,14 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
     )
 
 
-def read_chunks(task: Task[LinesConfig], found: Weights, lines: Lines) -> Iterator[list[Probs]]:
-    """Yield the probabilities of the lines in order, CHUNK lines at once, so that few are held."""
+def read_chunks(
+    task: Task[LinesConfig], found: Weights, lines: Lines, *, size: int = CHUNK
+) -> Iterator[list[Probs]]:
+    """Yield the probabilities of the lines in order, `size` lines at once, so that few are held."""
     context = device_context(task.config.device)
     reader = load_line_reader(found, batch_size=task.config.batch_size, context=context)
-    for start in tqdm(range(0, len(lines.ids), CHUNK), desc="reading", unit=f"{CHUNK} lines", disable=None):
-        yield reader.probs(lines.images[start : start + CHUNK])
+    for start in tqdm(range(0, len(lines.ids), size), desc="reading", unit=f"{size} lines", disable=None):
+        yield reader.probs(lines.images[start : start + size])
 
 
 def check_lines(config: EvaluateConfig) -> None:

@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from hwr.config.bind import make
 from hwr.config.roots import EvaluateConfig
+from hwr.data import exclude_lines
 from hwr.data.batches.boxes import area_of
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Page
-from hwr.data.selection import exclude
+from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
 from hwr.evaluation import lines
 from hwr.evaluation import task as common
@@ -75,7 +74,7 @@ def score_pages(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: 
     reader = page_reader(dict(zip(STEPS, loaded, strict=True)), config)
     scored = {
         own.id: own.text
-        for page in exclude(pages, **(config.data.get("exclude") or {}))
+        for page in exclude_lines(pages, **(config.data.get("exclude") or {}))
         for own in page.lines
         if own.text
     }

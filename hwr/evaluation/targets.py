@@ -11,8 +11,7 @@ from hwr import runtime, tracking, weights
 from hwr.config.compose import Composed
 from hwr.config.messages import no_such_key
 from hwr.config.roots import EvaluateConfig
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Page
+from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
 from hwr.evaluation import boxes, denoiser, lines, page, publish
 from hwr.evaluation import task as common

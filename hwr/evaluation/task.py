@@ -103,7 +103,7 @@ def new_run(name: str, found: Sequence[Weights], store: Store, composed: Compose
         "weights_run": " ".join(str(own.about.get("run", "")) for own in found).strip(),
         "overrides": " ".join(composed.overrides),
     }
-    with tracking.run(store, name, run_id=None, tags=tags) as fresh:
+    with tracking.start_run(store, name, tags=tags) as fresh:
         fresh.parameters(composed.values)
         yield fresh
 

@@ -60,7 +60,7 @@ class Trials:
         """Return the monitored error of a setting, and print it."""
         node = with_values(self.config.decoder, setting)
         tags = {tracking.PARENT: self.parent.id}
-        with tracking.run(self.parent.store, _named(setting), run_id=None, tags=tags) as current:
+        with tracking.start_run(self.parent.store, _named(setting), tags=tags) as current:
             decoder = build_decoder(node, self.lines.alphabet)
             start = time.perf_counter()
             read = [reading.text for reading in decoder.read(self.lines.probs)]

@@ -1,4 +1,4 @@
-"""N-gram models as ARPA files, the text format that SRILM and KenLM share, and what scores texts by them.
+"""Read and write n-gram models as ARPA files, the format of SRILM and KenLM, and score texts by them.
 
 An ARPA file holds logarithms to base 10: a line `log probability <TAB> tokens <TAB> log back-off weight` for
 every n-gram, a section for every order. Scores here are natural logarithms.
@@ -25,7 +25,7 @@ _REMEDY = "make the model anew with python -m hwr language-model"
 
 
 def write_arpa(path: Path, model: Ngrams) -> None:
-    """Write an ARPA file beside its place, then move it there; raise InputError where it cannot be."""
+    """Write an ARPA file in one move; raise InputError if it cannot be written."""
     remedy = "name another file"
     with as_input_error(path, remedy), replacing(path) as fresh, fresh.open("w", encoding="utf-8") as file:
         file.write("\\data\\\n")
@@ -79,7 +79,7 @@ class NgramModel:
         return self._sum("".join((places[BEGIN], *own, places[END])))
 
     def perplexity(self, lines: Iterable[str]) -> float:
-        """Return how many tokens the model wavers between on average, ends of lines counted as tokens."""
+        """Return the perplexity of the model on lines; ends of lines count as tokens."""
         texts = list(lines)
         count = sum(len(text_tokens(text, self.unit, known=self.words)) + 1 for text in texts)
         return math.exp(-sum(map(self.score, texts)) / count)

@@ -1,4 +1,4 @@
-"""What a recogniser misreads, counted from alignments of true and read texts, and what edits cost by that.
+"""Confusions of a recogniser, counted from alignments of true and read texts, and edit costs from them.
 
 Everything is said of the recogniser: it deletes a true character, it inserts one that is not there, it
 substitutes one for another.

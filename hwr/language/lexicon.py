@@ -1,4 +1,4 @@
-"""Words with counts, from a table, from texts, or symspellpy's English ones; where words are in a text."""
+"""Lexicons: words with counts from a table, from texts or from symspellpy; finding words in a text."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""Texts with a recogniser's errors, drawn from what it was seen to confuse: a denoiser learns from them."""
+"""Draw a recogniser's errors from its confusions, to train a denoiser."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class Noise:
 
 
 class Recogniser:
-    """Misreads texts as the recogniser did whose confusions were counted.
+    """Adds errors to texts as the recogniser makes them whose confusions were counted.
 
     Characters that it was never shown are left alone.
     """

@@ -1,4 +1,4 @@
-"""Files of a language: where they are, and, in a JSON file beside each, from which text it was made.
+"""Find the files of a language, and record in JSON beside each from which text it was made.
 
 A model that was made from the lines it helps to read knows them by heart. So its record keeps hashes of all
 lines, and whatever scores readings refuses a decoder whose models have seen what is read.

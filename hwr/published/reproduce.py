@@ -31,6 +31,23 @@ class _Data:
     data: dict[str, Any] = field(default_factory=dict)
 
 
+def reproduce_result(
+    overrides: Sequence[str], *, names: Sequence[str], train: bool, record: str | None
+) -> int:
+    """Evaluate published weights again, or train again, and return 1 where a figure is not as recorded.
+
+    With `record` the training's figures are written to that file, and compared with nothing.
+    """
+    name = name_of(names[0])
+    if record is not None:
+        _write_record(Path(record), json.dumps(trained(name, overrides), indent=1) + "\n")
+        print(f"\n{name}: written to {record}")
+        return 0
+    outcome = (train_again if train else evaluate)(name, overrides)
+    print(f"\n{name}: {outcome.table()}")
+    return 0 if outcome.kept else 1
+
+
 def name_of(given: str) -> str:
     """Return the name of an experiment given as line/copiste, experiments/line/copiste or with .yaml."""
     name = given.rstrip("/").removeprefix("experiments/").removesuffix(".yaml")
@@ -78,7 +95,7 @@ def evaluate(name: str, overrides: Sequence[str]) -> Outcome:
     return Outcome(demand, score_figures(result, scores))
 
 
-def train(name: str, overrides: Sequence[str]) -> Outcome:
+def train_again(name: str, overrides: Sequence[str]) -> Outcome:
     """Train an experiment as its overlay says, and hold curve, weights and scores to the recorded ones.
 
     `overrides` are keys of train.py. Raises InputError where no curve is recorded, before it trains.
@@ -131,6 +148,15 @@ def _composed(result: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
         own = [f"baseline={result['baseline']}", "repeats=1"]  # speed is not demanded
         return composed("decoders", [*task, *own, *overrides], DecodersConfig)
     return composed("evaluate", [f"target={target}", *task, *overrides], EvaluateConfig)
+
+
+def _write_record(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}); choose another file"
+        raise InputError(f"--record {path}: {reason}") from None
 
 
 def _settings(result: Mapping[str, Any]) -> dict[str, Any]:

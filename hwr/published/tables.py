@@ -15,6 +15,11 @@ _GIVEN = {
 }  # names of rows, where those of result.json say too little
 
 
+def print_tables(overrides: Sequence[str] = ()) -> None:
+    """Print the tables of published results."""
+    print("\n\n".join(tables().values()))
+
+
 def tables() -> dict[str, str]:
     """Return the published results as Markdown tables by target."""
     found = publish.results()

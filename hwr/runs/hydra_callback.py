@@ -1,10 +1,9 @@
-"""What Hydra calls around a sweep (train.py -m) and around each of its jobs, wherever these run."""
+"""Hydra's callback around a sweep (train.py -m) and around each of its jobs, wherever these run."""
 
 import json
 import math
 import os
 import sys
-import traceback
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,7 +29,7 @@ THREADS = "OMP_NUM_THREADS"
 
 
 class SweepRun(Callback):
-    """Keep one run around the jobs of a sweep, for conf/train.yaml; a single training has none.
+    """Keep one parent run around the jobs of a sweep, for conf/train.yaml; a single training has none.
 
     Launchers send this callback to the processes that run the jobs, and with it what those have to know.
     """
@@ -43,29 +42,29 @@ class SweepRun(Callback):
         """Prepare the process of a job, before MXNet is imported."""
         self.__dict__.update(state)
         if self._environment:
-            own = {THREADS: str(runtime.available_cores())}
-            os.environ.update(own | self._environment)
+            threads = {THREADS: str(runtime.available_cores())}
+            os.environ.update(threads | self._environment)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Start the run, or say why that is not possible and end."""
+        """Start the run, or print why that is impossible and exit."""
         from hwr import tracking
         from hwr.runs import sweep
 
         with clear_errors():  # what Hydra catches here it only warns of
-            found, count = _described(config)
+            described, count = _described(config)
             threads = _threads(config, count)
-            run = _open.enter_context(sweep.parent(found))
+            run = _open.enter_context(sweep.parent(described))
             run.tags({"threads": threads.get(THREADS, "all")})
-            self._keys = tuple(found.keys)
+            self._keys = tuple(described.keys)
             self._environment = {tracking.PARENT_VARIABLE: run.id, **threads}
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """End the run as finished, or as failed where a job did; say why where that is not possible."""
+        """End the run as finished, or as failed if a job failed; print why if that is impossible."""
         with _told():  # what Hydra catches here it only warns of
             _open.close()
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Tell the training what of it is swept."""
+        """Set the swept keys for the training."""
         if self._environment:
             from hwr.runs import sweep
 
@@ -74,7 +73,7 @@ class SweepRun(Callback):
             os.environ[sweep.SWEPT_VARIABLE] = json.dumps(swept, ensure_ascii=False, default=str)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Say and record why a job failed, and hand the sweeper the worst of values, so that others go on."""
+        """Print and record why a job failed; give the sweeper the worst value, so that others go on."""
         if self._environment and job_return.status == JobStatus.FAILED:
             error = job_return._return_value  # the property writes to standard error, and raises it
             job_return.return_value, job_return.status = math.inf, JobStatus.COMPLETED
@@ -83,7 +82,7 @@ class SweepRun(Callback):
 
 @contextmanager
 def sweep_ended() -> Iterator[None]:
-    """End the run of a sweep that is open when the block ends, as that does: finished, failed or killed."""
+    """End the open run of a sweep when the block ends, with the same status: finished, failed or killed."""
     with _told(), _open:
         yield
 
@@ -105,8 +104,8 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
     """Return what tells a sweep from others, and how many jobs it has."""
     from hwr.runs.sweep import NEUTRAL, Sweep, config_hash, hashed
 
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    plain = typing.cast("dict[str, Any]", OmegaConf.to_container(own, resolve=False))
+    settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain = typing.cast("dict[str, Any]", OmegaConf.to_container(settings, resolve=False))
     params = config.hydra.sweeper.get("params") or {}
     given = _parsed([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
     swept = {key: override for key, override in given.items() if override.is_sweep_override()}
@@ -116,24 +115,24 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
             if key == "resume":
                 reason = "a sweep that was killed goes on with its own command"
             raise InputError(f"{given[key].input_line}: {reason}; leave {key} out")
-    told = sorted(f"{o.input_line}" for key, o in given.items() if key.partition(".")[0] not in NEUTRAL)
+    overrides = sorted(f"{o.input_line}" for key, o in given.items() if key.partition(".")[0] not in NEUTRAL)
     launcher = str(config.hydra.launcher["_target_"]).rpartition(".")[2]
-    found = Sweep(
-        name=f"{own.name} sweep",
-        folder=Path(own.folder),
-        uri=own.tracking.uri,
-        experiment=own.tracking.experiment,
+    sweep = Sweep(
+        name=f"{settings.name} sweep",
+        folder=Path(settings.folder),
+        uri=settings.tracking.uri,
+        experiment=settings.tracking.experiment,
         keys=tuple(swept),
-        hash=hashed([told, config_hash(plain)]),
+        hash=hashed([overrides, config_hash(plain)]),
         tags={"overrides": " ".join(config.hydra.overrides.task), "launcher": launcher},
     )
-    return found, math.prod(_choices(override) for override in swept.values())
+    return sweep, math.prod(_choices(override) for override in swept.values())
 
 
 def _parsed(overrides: Sequence[str]) -> dict[str, Override]:
     """Return overrides by their key, without the sign before it."""
-    found = OverridesParser.create().parse_overrides(list(overrides))
-    return {override.get_key_element().lstrip("+~"): override for override in found}
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {override.get_key_element().lstrip("+~"): override for override in parsed}
 
 
 def _choices(override: Override) -> int:
@@ -157,17 +156,7 @@ def _threads(config: DictConfig, count: int) -> dict[str, str]:
 
 
 def _record_failure(config: DictConfig, error: Exception) -> None:
-    from hwr import tracking
     from hwr.runs import sweep
 
-    said = one_line(error)
-    if not isinstance(error, InputError):
-        traceback.print_exception(error)
-    print(f"error: job {sweep.job_name()}: {said}", file=sys.stderr)
-    place = config.tracking
-    try:
-        tracking.await_answer(place.uri, sweep.PATIENCE_S)
-        store = tracking.open_store(place.uri, Path(config.folder), place.experiment)
-        sweep.fail(store, said, details="".join(traceback.format_exception(error)))
-    except InputError as away:  # the sweep finds at its end that this job has no result
-        print(f"error: job {sweep.job_name()}: not recorded: {one_line(away)}", file=sys.stderr)
+    where = config.tracking
+    sweep.record_failure(error, lambda: sweep.opened_store(where.uri, Path(config.folder), where.experiment))

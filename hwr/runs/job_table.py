@@ -1,12 +1,12 @@
-"""The jobs of a sweep or a search, ranked: which is best, and a table of all of them; knows no tracking."""
+"""Rank the jobs of a sweep or a search: the best one, and a table of all. Knows no tracking."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from hwr.tables import csv_table, markdown_table
 
 FINISHED = "FINISHED"
 PRUNED, DIVERGED = "pruned", "diverged"  # states of jobs that gave an answer, though not the usual one
@@ -14,8 +14,8 @@ LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Job:
-    """A training among others: its run, what was `swept` (key -> value), its lowest `monitor`, how it ended.
+class SweepJob:
+    """A training of a sweep: run, `swept` keys with values, lowest `monitor`, and how it ended.
 
     `value` is None before the first epoch ends, `state` more about an end (pruned, diverged) or empty.
     """
@@ -34,16 +34,16 @@ class Job:
         return self.status == FINISHED and not self.state and self.value is not None
 
 
-def ranked(jobs: Sequence[Job]) -> list[Job]:
-    """Return the complete jobs, the lowest value first, then the others likewise; ties keep their order."""
+def ranked(jobs: Sequence[SweepJob]) -> list[SweepJob]:
+    """Return the complete jobs by rising value, then the others alike; ties keep their order."""
 
-    def place(job: Job) -> tuple[bool, float]:
+    def rank(job: SweepJob) -> tuple[bool, float]:
         return not job.complete, math.inf if job.value is None else job.value
 
-    return sorted(jobs, key=place)
+    return sorted(jobs, key=rank)
 
 
-def best(jobs: Sequence[Job]) -> Job | None:
+def best(jobs: Sequence[SweepJob]) -> SweepJob | None:
     """Return the complete job of the lowest value; None where none is complete."""
     first = ranked(jobs)[:1]
     return first[0] if first and first[0].complete else None
@@ -55,37 +55,27 @@ def named(swept: Mapping[str, Any]) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
-def csv_table(jobs: Sequence[Job], keys: Sequence[str]) -> str:
+def jobs_csv(jobs: Sequence[SweepJob], keys: Sequence[str]) -> str:
     """Return the jobs as CSV in the order of `ranked`, with a column for each of the swept `keys`."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(_rows(jobs, keys))
-    return text.getvalue()
+    return csv_table(*_table(jobs, keys))
 
 
-def markdown(jobs: Sequence[Job], keys: Sequence[str]) -> str:
+def jobs_markdown(jobs: Sequence[SweepJob], keys: Sequence[str]) -> str:
     """Return the same as a Markdown table; errors are left out where there are none."""
-    head, *rows = _rows(jobs, keys)
+    head, rows = _table(jobs, keys)
     width = len(head) if any(row[-1] for row in rows) else len(head) - 1
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line[:width])} |" for line in lines) + "\n"
+    return markdown_table(head[:width], [row[:width] for row in rows]) + "\n"
 
 
-def _rows(jobs: Sequence[Job], keys: Sequence[str]) -> list[list[str]]:
+def _table(jobs: Sequence[SweepJob], keys: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     monitors = {job.monitor for job in jobs if job.monitor}
-    head = [
-        "rank",
-        *keys,
-        f"best/{monitors.pop()}" if len(monitors) == 1 else "best",
-        "status",
-        "run",
-        "error",
-    ]
+    best = f"best/{monitors.pop()}" if len(monitors) == 1 else "best"
     rows = []
     for rank, job in enumerate(ranked(jobs), 1):
         swept = [_text(job.swept[key]) if key in job.swept else "" for key in keys]
         value = "" if job.value is None else repr(job.value)
         rows.append([str(rank), *swept, value, job.state or job.status, job.id, job.error])
-    return [head, *rows]
+    return ["rank", *keys, best, "status", "run", "error"], rows
 
 
 def _text(value: Any) -> str:
@@ -94,7 +84,3 @@ def _text(value: Any) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) and len(repr(value)) > 8 else _text(value)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""Going on with a run: which one, what of its configuration may differ, and what is known of it already."""
+"""Resume a run: find it, check which settings may differ, and skip what is recorded already."""
 
 import contextlib
 import hashlib
@@ -43,7 +43,7 @@ _ABSENT = "nothing"
 
 
 class RecordedRun(Protocol):
-    """A run of a tracking server that tells which metrics it has."""
+    """A run that tells which metrics it has."""
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Take metrics."""
@@ -53,7 +53,7 @@ class RecordedRun(Protocol):
 
 
 class Once:
-    """Takes the metrics of a resumed training and gives the run those that it does not have yet."""
+    """Passes on the metrics of a resumed training that the run does not have yet."""
 
     def __init__(self, run: RecordedRun) -> None:
         self._run = run
@@ -72,7 +72,7 @@ class Once:
 
 
 def find(folder: Path, name: str) -> Path:
-    """Return the folder of the run `name` among those in `folder`: an id, or `last`, which was started last.
+    """Return the folder of the run `name` in `folder`: an id, or `last` for the one started last.
 
     Raises InputError where there is none.
     """
@@ -90,13 +90,13 @@ def find(folder: Path, name: str) -> Path:
 
 
 def has_state(place: Path) -> bool:
-    """Tell whether the run in `place` has got far enough to keep a state."""
+    """Tell whether the run in `place` has stored a state."""
     return newest(place / STATE) is not None
 
 
 @contextlib.contextmanager
 def alone(place: Path) -> Iterator[None]:
-    """Let one process at a time train the run in `place`; raise InputError while another does.
+    """Lock the run in `place` for this process; raise InputError if another process trains it.
 
     A process that is killed lets go of it.
     """
@@ -107,7 +107,7 @@ def alone(place: Path) -> Iterator[None]:
 
 
 def configuration(place: Path, now: Composed) -> Composed:
-    """Return the configuration of the run in `place` with what the command line `now` says of FREE.
+    """Return the configuration of the run in `place`, with the keys of FREE from the command line `now`.
 
     A command line may be given again as a whole. Raises InputError for a key that has another value than the
     run was trained with, and for another overlay.
@@ -133,7 +133,7 @@ def configuration(place: Path, now: Composed) -> Composed:
 
 
 def describe(place: Path, config: str, start: Mapping[str, str]) -> None:
-    """Keep a start of the run in `place`, for when it is resumed: what trains it, and `start`.
+    """Store what a start of the run in `place` depends on, to compare it when the run is resumed.
 
     That is when it `started` (UTC, ISO 8601), the `fingerprint` of its data, digests of the files that keys
     name, the overrides, and what its bits depend on. Overrides of an earlier start stay.
@@ -145,7 +145,7 @@ def describe(place: Path, config: str, start: Mapping[str, str]) -> None:
 
 
 def compare(place: Path, start: Mapping[str, str]) -> list[str]:
-    """Return what the bits depend on and differs from the start before; raise InputError for other data.
+    """Return what affects exact results and differs from the last start; raise InputError for other data.
 
     Those are pages of another fingerprint, and files that keys name with another content.
     """

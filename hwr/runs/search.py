@@ -1,4 +1,4 @@
-"""A search from its configuration to its end: trainings with settings that a study proposes."""
+"""Run a search: trainings with settings that a study proposes."""
 
 import ctypes
 import json
@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,24 +21,23 @@ from optuna.trial import Trial, TrialState
 from hwr import runtime, tracking
 from hwr.config.bind import make, target
 from hwr.config.compose import Composed, composed
-from hwr.config.messages import one_line
 from hwr.config.roots import SearchConfig, TrainConfig
 from hwr.errors import InputError, NoRoomError
 from hwr.files import held
 from hwr.runs import job_table, sweep, train
-from hwr.runs.search_space import Space, least, spaced, written
-from hwr.runs.study import Study
+from hwr.runs.study import Space, Study, least, spaced, written
 from hwr.runs.sweep import Pruned, Sweep, SweepRunsError
 from hwr.stages.recipe import parse_recipe
 from hwr.training.loop import NonFiniteLossError
 
+PREFIX = "search."  # of keys of conf/search.yaml among those of the training
 LEADER_VARIABLE = "HWR_LEADER"  # the process whose end ends this one
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
-class Search:
-    """What is searched: a training's overrides and what they make, the space, a name and a hash of it all."""
+class SettingsSearch:
+    """A search: the training's overrides and configuration, the space, a name, and a hash of all of it."""
 
     config: SearchConfig
     overrides: tuple[str, ...]
@@ -50,12 +48,12 @@ class Search:
 
     def sweep(self) -> Sweep:
         """Return the sweep whose jobs are the trials."""
-        place = self.base.root.tracking
+        settings = self.base.root.tracking
         return Sweep(
             name=self.name,
             folder=Path(self.base.root.folder),
-            uri=place.uri,
-            experiment=place.experiment,
+            uri=settings.uri,
+            experiment=settings.experiment,
             keys=tuple(self.space),
             hash=sweep.hashed([self.name, self.hash]),
             tags={"study": self.name, "overrides": " ".join(self.overrides), "launcher": "search"},
@@ -63,33 +61,40 @@ class Search:
         )
 
 
-def check(config: SearchConfig) -> None:
+def search_settings(overrides: Sequence[str]) -> None:
+    """Search the best settings of a training; keys of conf/search.yaml begin with `search.`."""
+    keys = [re.sub(rf"^([+~]*){PREFIX}", r"\1", key) for key in overrides if _is_of_search(key)]
+    config: SearchConfig = composed("search", keys, SearchConfig).root
+    run_search(planned_search(config, [key for key in overrides if not _is_of_search(key)]), overrides)
+
+
+def check_search(config: SearchConfig) -> None:
     """Raise InputError for settings that sampler, pruner or space do not take."""
     _sampler(config, 0)
     _pruner(config)
     spaced(config.space)
 
 
-def planned(config: SearchConfig, overrides: Sequence[str]) -> Search:
+def planned_search(config: SearchConfig, overrides: Sequence[str]) -> SettingsSearch:
     """Return the search of a training with `overrides`; raise InputError for what does not fit together."""
-    check(config)
+    check_search(config)
     space, base = spaced(config.space), composed("train", overrides, TrainConfig)
     for key in (override.lstrip("+~").partition("=")[0] for override in overrides):
         if key in space:
-            raise InputError(f"{key}: given and searched; leave {key}=… out, or say --set '~space.{key}'")
+            raise InputError(f"{key}: given and searched; leave {key}=… out, or say '~search.space.{key}'")
     parse_recipe(composed("train", [*overrides, *written(least(space))], TrainConfig).root)
     how = [config.space, config.sampler, config.pruner, config.seed]
-    found = sweep.hashed([sweep.config_hash(base.values), how])
-    name = config.study or f"{base.root.name}-{found[:8]}"
+    digest = sweep.hashed([sweep.config_hash(base.values), how])
+    name = config.study or f"{base.root.name}-{digest[:8]}"
     if not re.fullmatch(r"[\w.-]+", name):
         raise InputError(f"study={name}: not a name; use letters, digits, '.', '-' and '_'")
-    return Search(config, tuple(overrides), base, space, name, found)
+    return SettingsSearch(config, tuple(overrides), base, space, name, digest)
 
 
-def run(search: Search, arguments: Sequence[str]) -> None:
-    """Search until the study has its trials; where another process leads that search, help it.
+def run_search(search: SettingsSearch, overrides: Sequence[str]) -> None:
+    """Search until the study has its trials; if another process leads this search, help it.
 
-    `arguments` are those of `python -m hwr search`, for further processes.
+    `overrides` are those of `hwr search`, for further processes.
     """
     _end_with_leader()
     folder = Path(search.base.root.folder) / "searches" / search.name
@@ -98,7 +103,8 @@ def run(search: Search, arguments: Sequence[str]) -> None:
         with sweep.parent(search.sweep()) as parent:
             study.optuna.set_user_attr("parent", parent.id)
             if search.config.jobs > 1:
-                _start(search.config.jobs, [sys.executable, "-m", "hwr", "search", *arguments, "--jobs", "1"])
+                helper = [sys.executable, "-m", "hwr", "search", *overrides, f"{PREFIX}jobs=1"]
+                _start(search.config.jobs, helper)
             _work(search, study)  # also what a process left that was killed
             with held(study.lock("helpers")):
                 _tell(search, study)
@@ -106,7 +112,11 @@ def run(search: Search, arguments: Sequence[str]) -> None:
         _help(search, study)
 
 
-def _help(search: Search, study: Study) -> None:
+def _is_of_search(key: str) -> bool:
+    return key.lstrip("+~").startswith(PREFIX)
+
+
+def _help(search: SettingsSearch, study: Study) -> None:
     """Try settings for the process that leads the search."""
     parent = study.optuna.user_attrs.get("parent")
     if parent is None:
@@ -116,11 +126,11 @@ def _help(search: Search, study: Study) -> None:
         _work(search, study)
 
 
-def _work(search: Search, study: Study) -> None:
+def _work(search: SettingsSearch, study: Study) -> None:
     """Try settings until the study has its trials."""
     while True:
         with ExitStack() as stack:
-            trial = study.next(
+            trial = study.next_trial(
                 search.space,
                 trials=search.config.trials,
                 sampler=lambda number: _sampler(search.config, number),
@@ -131,7 +141,7 @@ def _work(search: Search, study: Study) -> None:
             _try(search, study, trial)
 
 
-def _try(search: Search, study: Study, trial: Trial) -> None:
+def _try(search: SettingsSearch, study: Study, trial: Trial) -> None:
     """Train with the settings of a trial, and tell the study what came of it."""
     values = {key: trial.params[key] for key in search.space}
     os.environ[sweep.SWEPT_VARIABLE] = json.dumps(values, ensure_ascii=False)
@@ -142,11 +152,13 @@ def _try(search: Search, study: Study, trial: Trial) -> None:
         value = train.train_stage(made, watch=watch)
         pruned = watch.pruned if watch.heard else _was_pruned(made)
     except Exception as error:
-        _record_failure(made, error)
+        diverged = isinstance(error, NonFiniteLossError)  # an answer like others
+        state = job_table.DIVERGED if diverged else ""
+        sweep.record_failure(error, lambda: _store(made), state=state)
         if isinstance(error, NoRoomError):
             raise  # nothing is said of these settings: the next start goes on with them
         study.optuna.tell(trial, state=TrialState.FAIL)
-        if not (isinstance(error, NonFiniteLossError) or study.has_answers()):
+        if not (diverged or study.has_answers()):
             raise  # what is wrong is wrong with all of them
     else:
         if pruned:
@@ -180,29 +192,15 @@ def _was_pruned(made: Composed) -> bool:
     return job is not None and job.state == job_table.PRUNED
 
 
-def _record_failure(made: Composed, error: Exception) -> None:
-    """Say and record why a trial failed; one that diverged is an answer like others."""
-    said, details = one_line(error), "".join(traceback.format_exception(error))
-    if not isinstance(error, InputError):
-        print(details, file=sys.stderr)
-    print(f"error: trial {sweep.job_name()}: {said}", file=sys.stderr)
-    state = job_table.DIVERGED if isinstance(error, NonFiniteLossError) else ""
-    try:
-        sweep.fail(_store(made), said, details=details, state=state)
-    except InputError as away:  # the study has it all the same
-        print(f"error: trial {sweep.job_name()}: not recorded: {one_line(away)}", file=sys.stderr)
-
-
 def _store(made: Composed) -> tracking.Store:
-    place = made.root.tracking
-    tracking.await_answer(place.uri, sweep.PATIENCE_S)
-    return tracking.open_store(place.uri, Path(made.root.folder), place.experiment)
+    settings = made.root.tracking
+    return sweep.opened_store(settings.uri, Path(made.root.folder), settings.experiment)
 
 
-def _tell(search: Search, study: Study) -> None:
+def _tell(search: SettingsSearch, study: Study) -> None:
     trials = study.optuna.trials
     if any(trial.state == TrialState.COMPLETE for trial in trials):
-        command = ["python", "train.py", *search.overrides, *written(study.optuna.best_params)]
+        command = ["hwr", "train", *search.overrides, *written(study.optuna.best_params)]
         print(f"best of {len(trials)} trials: {shlex.join(command)}")
 
 

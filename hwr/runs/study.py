@@ -1,29 +1,38 @@
-"""A study as several processes share it: a journal of JSON lines, and locks that fall with their holders."""
+"""A study of Optuna: space, sampler and pruner, and trials that several processes share.
 
+Trials are kept in a journal of JSON lines; locks tell which are under way, and fall with their holders.
+"""
+
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import Trial, TrialState
 
+from hwr.config.bind import make
 from hwr.config.messages import one_line
 from hwr.errors import InputError
 from hwr.files import held
-from hwr.runs.search_space import Space, suggested
 
+Drawn = CategoricalDistribution | FloatDistribution | IntDistribution
+Space = Mapping[str, Drawn]  # key of a training -> what is drawn for it
+RANGE = ("low", "high", "log", "step")
 ANSWERS = (TrialState.COMPLETE, TrialState.PRUNED)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class Study:
-    """The study in `folder`, made where there is none; `hash` tells what it searches.
+    """The study in `folder`, created if there is none; `hash` identifies what it searches.
 
     Raises InputError where the folder holds a study that searches something else, or a damaged one.
     """
@@ -43,10 +52,10 @@ class Study:
         """Return a lock of the study."""
         return self.folder / "locks" / f"{name}.lock"
 
-    def next(
+    def next_trial(
         self, space: Space, *, trials: int, sampler: Callable[[int], BaseSampler], stack: ExitStack
     ) -> Trial | None:
-        """Return a trial whose process was killed, or a fresh one, which `stack` holds; None after `trials`.
+        """Return a trial whose process was killed, or a new one, locked by `stack`; None after `trials`.
 
         `sampler` returns that of a trial's number.
         """
@@ -84,6 +93,96 @@ class Study:
             if ours:
                 stack.push(tried.pop_all())
             return ours
+
+
+def tpe(*, startup: int, seed: int) -> BaseSampler:
+    """Draw settings near those that were good (Bergstra et al. 2011), `startup` at random before."""
+    return TPESampler(n_startup_trials=startup, seed=seed)
+
+
+def random(*, seed: int) -> BaseSampler:
+    """Draw settings at random."""
+    return RandomSampler(seed=seed)
+
+
+def median(*, startup: int, warmup: int) -> BasePruner:
+    """End a trial that is worse than the median of others at its epoch.
+
+    The first `startup` trials go to their end, and each has `warmup` epochs.
+    """
+    return MedianPruner(n_startup_trials=startup, n_warmup_steps=warmup)
+
+
+def hyperband(*, least: int, factor: int) -> BasePruner:
+    """Give many trials `least` epochs, and one in `factor` of them that many times more (Li et al. 2018)."""
+    return HyperbandPruner(min_resource=least, reduction_factor=factor)
+
+
+def unpruned() -> BasePruner:
+    """End no trial early."""
+    return NopPruner()
+
+
+def spaced(settings: Mapping[str, Any]) -> dict[str, Drawn]:
+    """Return the distributions of a space, nested or with dots in its keys, by key of the training."""
+    space: dict[str, Drawn] = {}
+    for key, node in _leaves(settings, ""):
+        space[key] = make(_choice if "choices" in node else _range, node, f"space.{key}")
+    if not space:
+        raise InputError("space is empty; give what is searched: +search.space.lr='{low: 1e-4, high: 1e-2}'")
+    return space
+
+
+def written(values: Mapping[str, Any]) -> list[str]:
+    """Return values as overrides of a training; a text is passed as YAML."""
+    return [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in values.items()]
+
+
+def least(space: Space) -> dict[str, Any]:
+    """Return a value of each key that may be drawn."""
+    return {
+        key: drawn.choices[0] if isinstance(drawn, CategoricalDistribution) else drawn.low
+        for key, drawn in space.items()
+    }
+
+
+def suggested(trial: Trial, space: Space) -> Trial:
+    """Let the sampler choose the values that the trial does not have yet."""
+    for name, drawn in space.items():
+        if isinstance(drawn, CategoricalDistribution):
+            trial.suggest_categorical(name, drawn.choices)
+        elif isinstance(drawn, IntDistribution):
+            trial.suggest_int(name, drawn.low, drawn.high, step=drawn.step, log=drawn.log)
+        else:
+            trial.suggest_float(name, drawn.low, drawn.high, step=drawn.step, log=drawn.log)
+    return trial
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, node in settings.items():
+        key = f"{prefix}{name}"
+        if not isinstance(node, Mapping) or not node:
+            raise InputError(
+                f"space.{key}={node!r}: not a range; write {{low: 0.1, high: 0.5}} or {{choices: [1, 2]}}"
+            )
+        if "choices" in node or set(node) & set(RANGE):
+            yield key, node
+        else:
+            yield from _leaves(node, f"{key}.")
+
+
+def _choice(*, choices: list[Any]) -> Drawn:
+    if any(isinstance(value, list | dict) for value in choices):
+        raise ValueError(f"choices={choices} holds a list or mapping; write it as a text: '[1, 2]'")
+    return CategoricalDistribution(choices)
+
+
+def _range(
+    *, low: int | float, high: int | float, log: bool = False, step: int | float | None = None
+) -> Drawn:
+    if isinstance(low, int) and isinstance(high, int) and isinstance(step, int | None):
+        return IntDistribution(low, high, log=log, step=step or 1)
+    return FloatDistribution(low, high, log=log, step=step)
 
 
 class _JournalLock(JournalFileOpenLock):

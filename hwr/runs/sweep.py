@@ -1,23 +1,26 @@
-"""The run around the jobs of a sweep or a search, and what a job has to know: which are done, which begun.
+"""The parent run of a sweep or a search, and the jobs that are done or begun.
 
-A sweep is found again by the hash of what is swept, its jobs by the hash of their configuration: one that
-was killed goes on when it is started again. Processes learn of their sweep by environment variables.
+A sweep is identified by a hash of what is swept, a job by a hash of its configuration, so that a killed one
+continues when it is started again. Processes learn of their sweep by environment variables.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hwr import tracking
+from hwr.config.messages import one_line
 from hwr.errors import InputError
 from hwr.files import held, make_folder
-from hwr.runs.job_table import DIVERGED, FINISHED, PRUNED, Job, best, csv_table, markdown, named
+from hwr.runs.job_table import DIVERGED, FINISHED, PRUNED, SweepJob, best, jobs_csv, jobs_markdown, named
 from hwr.tracking import Run, Store
 
 SWEPT_VARIABLE = "HWR_SWEPT"  # what a job sweeps, as JSON
@@ -29,7 +32,7 @@ PATIENCE_S = 300.0  # a tracking server that is away when a job begins or ends i
 
 
 class Pruned(Exception):  # noqa: N818  (nothing went wrong)
-    """A training is given up, as others at the same epoch are better."""
+    """A training is ended early, because others are better at the same epoch."""
 
 
 class SweepRunsError(InputError):
@@ -38,7 +41,7 @@ class SweepRunsError(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What is swept: the `name` of its run, where it is recorded, the swept `keys`, a `hash` of all of it.
+    """A sweep: the `name` of its run, its store, the swept `keys`, and a `hash` of all of it.
 
     `again` tells that a sweep that finished may go on as well.
     """
@@ -59,13 +62,13 @@ def hashed(values: Any) -> str:
 
 
 def config_hash(values: Mapping[str, Any]) -> str:
-    """Return the hash of a resolved configuration, without what changes nothing of what is learnt."""
+    """Return the hash of a resolved configuration, without the keys that do not change what is learnt."""
     return hashed({key: value for key, value in values.items() if key not in NEUTRAL})
 
 
 @contextlib.contextmanager
 def parent(sweep: Sweep) -> Iterator[Run]:
-    """Keep the run of a sweep open, that trainings of this process and of its children name as their parent.
+    """Keep the run of a sweep open, as the parent of trainings in this process and its children.
 
     A sweep that did not finish is gone on with. At the end the run gets the best job and a table of all;
     where a job failed it ends as failed, and this exits with status 1. Raises SweepRunsError where another
@@ -80,7 +83,7 @@ def parent(sweep: Sweep) -> Iterator[Run]:
             )
         before = _unfinished(store, sweep)
         tags = {**sweep.tags, SWEEP_HASH: sweep.hash, SWEPT: json.dumps(list(sweep.keys))}
-        with tracking.run(store, sweep.name, run_id=before, tags=tags) as run, _announced(run):
+        with tracking.start_run(store, sweep.name, run_id=before, tags=tags) as run, _announced(run):
             if before is not None:
                 print(f"{sweep.name}: goes on in run {before}")
             try:
@@ -90,8 +93,8 @@ def parent(sweep: Sweep) -> Iterator[Run]:
                     raise KeyboardInterrupt from None
                 raise
             finally:
-                found = _conclude(run, sweep)
-            if any(job.status != FINISHED and job.state != DIVERGED for job in found):
+                ended_jobs = _conclude(run, sweep)
+            if any(job.status != FINISHED and job.state != DIVERGED for job in ended_jobs):
                 raise SystemExit(1)
 
 
@@ -111,14 +114,14 @@ def job_tags() -> dict[str, str]:
     return {} if run is None else {tracking.PARENT: run, SWEPT: os.environ.get(SWEPT_VARIABLE, "{}")}
 
 
-def jobs(store: Store, run: str) -> list[Job]:
+def jobs(store: Store, run: str) -> list[SweepJob]:
     """Return the jobs of the sweep `run` in the order they were started."""
-    return [_job(found) for found in reversed(tracking.tagged(store, tracking.PARENT, run))]
+    return [_job(run_of_job) for run_of_job in reversed(tracking.tagged(store, tracking.PARENT, run))]
 
 
 @contextlib.contextmanager
-def place(store: Store, config: str) -> Iterator[Job | None]:
-    """Hold the place of a configuration in the sweep, given by its hash, and tell who had it before.
+def place(store: Store, config: str) -> Iterator[SweepJob | None]:
+    """Lock the job of a configuration, given by its hash, and return the earlier job of it, if any.
 
     That is a job that ended, or was killed and can be resumed; None where this one is the first. No other
     process gets the place meanwhile: it waits.
@@ -128,37 +131,49 @@ def place(store: Store, config: str) -> Iterator[Job | None]:
         yield _before(store, run, config)
 
 
-def job(store: Store, config: str) -> Job | None:
+def job(store: Store, config: str) -> SweepJob | None:
     """Return the job of this sweep with the configuration of this hash, where there is one."""
-    found = tracking.tagged(store, tracking.PARENT, tracking.parent_run() or "")
-    return next((_job(one) for one in found if one.tags.get(CONFIG_HASH) == config), None)
+    stored_jobs = tracking.tagged(store, tracking.PARENT, tracking.parent_run() or "")
+    return next((_job(stored) for stored in stored_jobs if stored.tags.get(CONFIG_HASH) == config), None)
 
 
-def fail(store: Store, reason: str, *, details: str, state: str = "") -> None:
-    """Record why the job of this process failed: in its run, or in a fresh one where it has none.
+def opened_store(uri: str | None, folder: Path, experiment: str) -> Store:
+    """Return the tracking store, waiting for it if it is away. Raises InputError if it stays away."""
+    tracking.await_answer(uri, PATIENCE_S)
+    return tracking.open_store(uri, folder, experiment)
 
-    `state` is `ranking.DIVERGED` where that is an answer.
+
+def record_failure(error: Exception, open_store: Callable[[], Store], *, state: str = "") -> None:
+    """Print why the job of this process failed, and record it in its run, or in a new one if it has none.
+
+    `state` is `job_table.DIVERGED` where that is an answer.
     """
-    own = [
-        found
-        for found in tracking.tagged(store, tracking.PARENT, tracking.parent_run() or "")
-        if _swept(found.tags.get(SWEPT, "")) == swept() and found.status == "FAILED"
-    ]
-    tags = {ERROR: reason, **({STATE: state} if state else {})}
-    run = tracking.attach(store, own[0].id) if own else None
-    if run is not None:
-        run.tags(tags)
-        run.flush()
-        return
-    tags |= job_tags()
-    name = job_name() or "job"
-    with contextlib.suppress(_Failed), tracking.run(store, name, run_id=None, tags=tags) as fresh:
-        fresh.text("error.txt", details)
+    reason, details = one_line(error), "".join(traceback.format_exception(error))
+    if not isinstance(error, InputError):
+        print(details, file=sys.stderr)
+    print(f"error: job {job_name()}: {reason}", file=sys.stderr)
+    try:
+        _fail(open_store(), {ERROR: reason, **({STATE: state} if state else {})}, details)
+    except InputError as away:  # the sweep finds at its end that this job has no result
+        print(f"error: job {job_name()}: not recorded: {one_line(away)}", file=sys.stderr)
+
+
+def _fail(store: Store, tags: Mapping[str, str], details: str) -> None:
+    for job in tracking.tagged(store, tracking.PARENT, tracking.parent_run() or ""):
+        if _swept(job.tags.get(SWEPT, "")) == swept() and job.status == "FAILED":
+            if (run := tracking.attach(store, job.id)) is not None:
+                run.tags(tags)
+                run.flush()
+                return
+            break
+    tags = {**tags, **job_tags()}
+    with contextlib.suppress(_Failed), tracking.start_run(store, job_name() or "job", tags=tags) as run:
+        run.text("error.txt", details)
         raise _Failed
 
 
 def threads(launcher: Mapping[str, Any], jobs: int, *, cores: int) -> int | None:
-    """Return the threads for each of `jobs` that a launcher starts here; None for all of where a job runs."""
+    """Return the threads for each of `jobs` that a launcher starts here; None: all of its machine."""
     kind = str(launcher["_target_"]).rpartition(".")[2]
     if kind == "JoblibLauncher":
         asked = int(launcher["n_jobs"])
@@ -180,8 +195,8 @@ def _lock(folder: Path, name: str) -> Path:
 
 
 def _unfinished(store: Store, sweep: Sweep) -> str | None:
-    found = tracking.tagged(store, SWEEP_HASH, sweep.hash)
-    here = (run for run in found if (sweep.folder / "runs" / run.id).is_dir())  # else another folder's
+    before = tracking.tagged(store, SWEEP_HASH, sweep.hash)
+    here = (run for run in before if (sweep.folder / "runs" / run.id).is_dir())  # else another folder's
     return next((run.id for run in here if sweep.again or run.status != FINISHED), None)
 
 
@@ -196,59 +211,59 @@ def _announced(run: Run) -> Iterator[None]:
 
 def _swept(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except ValueError:  # none, or cut
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}
 
 
-def _job(found: tracking.Outcome) -> Job:
-    monitor, state = found.parameters.get("monitor", ""), found.tags.get(STATE, "")
-    error = found.tags.get(ERROR, "")
-    if found.status == FINISHED:  # what an earlier start met is over
+def _job(stored: tracking.StoredRun) -> SweepJob:
+    monitor, state = stored.parameters.get("monitor", ""), stored.tags.get(STATE, "")
+    error = stored.tags.get(ERROR, "")
+    if stored.status == FINISHED:  # what an earlier start met is over
         state, error = state if state == PRUNED else "", ""
-    swept, value = _swept(found.tags.get(SWEPT, "")), found.metrics.get(f"best/{monitor}")
-    return Job(found.id, found.status, swept, monitor, value, state, error)
+    swept, value = _swept(stored.tags.get(SWEPT, "")), stored.metrics.get(f"best/{monitor}")
+    return SweepJob(stored.id, stored.status, swept, monitor, value, state, error)
 
 
-def _before(store: Store, run: str, config: str) -> Job | None:
+def _before(store: Store, run: str, config: str) -> SweepJob | None:
     """Return the job that can be gone on with; what can not, of this configuration or values, is deleted."""
-    usable: Job | None = None
-    for found in tracking.tagged(store, tracking.PARENT, run):
-        same = found.tags.get(CONFIG_HASH) == config
-        ended = found.status == FINISHED
-        begun = (store.folder / "runs" / found.id / "config.yaml").is_file()
+    usable: SweepJob | None = None
+    for stored in tracking.tagged(store, tracking.PARENT, run):
+        same = stored.tags.get(CONFIG_HASH) == config
+        ended = stored.status == FINISHED
+        begun = (store.folder / "runs" / stored.id / "config.yaml").is_file()
         if same and usable is None and (ended or begun):
-            usable = _job(found)
-        elif not ended and (same or (_swept(found.tags.get(SWEPT, "")) == swept() and not begun)):
-            tracking.forget(store, found.id)
+            usable = _job(stored)
+        elif not ended and (same or (_swept(stored.tags.get(SWEPT, "")) == swept() and not begun)):
+            tracking.forget(store, stored.id)
     return usable
 
 
-def _conclude(run: Run, sweep: Sweep) -> list[Job]:
+def _conclude(run: Run, sweep: Sweep) -> list[SweepJob]:
     """Log the best job and the table of all; those that fell are ended."""
     tracking.await_answer(sweep.uri, PATIENCE_S)
     _end_fallen(run, sweep.folder)
-    found = jobs(run.store, run.id)
-    first, table = best(found), markdown(found, sweep.keys)
-    run.metrics({"jobs": len(found), "jobs/finished": sum(job.complete for job in found)}, 0)
+    ended_jobs = jobs(run.store, run.id)
+    first, table = best(ended_jobs), jobs_markdown(ended_jobs, sweep.keys)
+    run.metrics({"jobs": len(ended_jobs), "jobs/finished": sum(job.complete for job in ended_jobs)}, 0)
     if first is not None and first.value is not None:
         run.metrics({f"best/{first.monitor}": first.value}, 0)
         run.tags({"best_run": first.id, "best_swept": json.dumps(first.swept, ensure_ascii=False)})
-    run.text("sweep.csv", csv_table(found, sweep.keys))
+    run.text("sweep.csv", jobs_csv(ended_jobs, sweep.keys))
     run.text("sweep.md", table)
     print(f"{table}{sweep.name}: run {run.id}\nlook: {run.url}")
-    return found
+    return ended_jobs
 
 
 def _end_fallen(run: Run, folder: Path) -> None:
     """End the jobs that run on record alone, as no process holds their place or trains them any more."""
     deadline = time.monotonic() + GRACE_S
-    for found in tracking.tagged(run.store, tracking.PARENT, run.id):
-        place = _lock(folder, f"{run.id}-{found.tags.get(CONFIG_HASH, '')}")
-        locks = (place, folder / "runs" / found.id / "lock")
-        if found.status == "RUNNING" and all(_is_free(lock, deadline) for lock in locks):
-            fallen = tracking.attach(run.store, found.id)
+    for stored in tracking.tagged(run.store, tracking.PARENT, run.id):
+        of_configuration = _lock(folder, f"{run.id}-{stored.tags.get(CONFIG_HASH, '')}")
+        locks = (of_configuration, folder / "runs" / stored.id / "lock")
+        if stored.status == "RUNNING" and all(_is_free(lock, deadline) for lock in locks):
+            fallen = tracking.attach(run.store, stored.id)
             if fallen is not None:
                 fallen.end_fallen()
 

@@ -1,4 +1,4 @@
-"""A whole training: build it, track it, fit it, keep its weights."""
+"""Train a stage: build it, record the run, fit it, keep its weights."""
 
 import json
 import shutil
@@ -24,7 +24,6 @@ from hwr.networks.arrays import set_arrays
 from hwr.runs import resume as resuming
 from hwr.runs import sweep
 from hwr.runs.job_table import FINISHED, PRUNED
-from hwr.runs.revision import Revision
 from hwr.stages.build import Training, build_training
 from hwr.stages.recipe import parse_recipe
 from hwr.training import checkpoint
@@ -35,7 +34,7 @@ Watch = Callable[[Mapping[str, float], int], None]
 
 
 def train_stage(composed: Composed, *, watch: Watch | None = None) -> float:
-    """Train as configured, and return the best monitored error; what a sweep has already is not repeated.
+    """Train as configured, and return the best monitored error; a finished job of a sweep is not repeated.
 
     `watch` hears of the metrics of every epoch, and may raise `sweep.Pruned` to end the training.
     """
@@ -77,7 +76,7 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
         print(f"resume: {difference}: the bits may be others than without an interruption")
     name, tags = sweep.job_name() or config.name, _tags(composed, training)
     run_id = resumed.name if resumed is not None else None
-    with tracking.run(store, name, run_id=run_id, tags=tags) as current, ExitStack() as held:
+    with tracking.start_run(store, name, run_id=run_id, tags=tags) as current, ExitStack() as held:
         folder = _folder(current, composed)
         make_folder(folder)
         if resumed is None:
@@ -137,7 +136,7 @@ class _Watched:
 
 
 def _tags(composed: Composed, training: Training) -> dict[str, str]:
-    revision = Revision.of(ROOT)
+    revision = runtime.Revision.of(ROOT)
     tags = {"stage": composed.root.stage["kind"], "data_fingerprint": training.fingerprint,
             "overrides": " ".join(composed.overrides)}  # fmt: skip
     if training.built.alphabet is not None:
@@ -149,7 +148,7 @@ def _tags(composed: Composed, training: Training) -> dict[str, str]:
 
 def _start(training: Training, composed: Composed) -> dict[str, str]:
     """Return what a resumed training is compared with: data, and what the bits depend on."""
-    described, revision = runtime.describe(), Revision.of(ROOT)
+    described, revision = runtime.describe(), runtime.Revision.of(ROOT)
     about = ("mxnet", "numpy", "processor", "instruction_set", "threads", "engine")
     code = "unknown" if revision is None else revision.commit[:12]
     if revision is not None and revision.diff:
@@ -177,7 +176,7 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, *, 
         current.text("overrides.txt", "\n".join(composed.overrides) + "\n")
     current.json("data/inspection.json", training.report.as_dict())
     current.json("environment.json", {**runtime.describe(), "packages": _packages()})
-    revision = Revision.of(ROOT)
+    revision = runtime.Revision.of(ROOT)
     if revision is not None and revision.diff:
         current.text("git/diff.patch", revision.diff)
     if training.took and not resumed:

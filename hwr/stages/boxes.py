@@ -1,4 +1,4 @@
-"""What the two stages that find boxes on pages share: settings, samples, batches, pictures."""
+"""Shared parts of the two stages that find boxes: settings, samples, batches, pictures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ FindBoxes = Callable[[Sequence[GreyImage]], Sequence[FloatArray]]  # images (H, 
 
 @dataclass(frozen=True, kw_only=True)
 class PageSettings:
-    """How pages come to the network; `growth` is the share of its sides that the area is grown by."""
+    """How pages are fitted to the network; the area is grown by `growth`, a share of its sides."""
 
     size: Sequence[int]
     normalise: bool
@@ -95,12 +95,12 @@ def built(stage: Stage[Any], task: BoxTask, recipe: Recipe[Any], find: FindBoxes
 
 
 def limits(recipe: Recipe[Any]) -> inspection.Limits:
-    """Return what pages are held to where lines are looked at, but not cut."""
+    """Return the limits of inspection for stages that do not cut lines."""
     return page_limits(recipe.max_pixels)
 
 
 def page_limits(max_pixels: int) -> inspection.Limits:
-    """Return what pages of at most `max_pixels` are held to where lines are looked at, but not cut."""
+    """Return the limits of inspection for pages of at most `max_pixels`, without line crops."""
     return inspection.Limits(crop=_CROP, steps=lambda width: 1 << 30, max_pixels=max_pixels)
 
 

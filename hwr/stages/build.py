@@ -1,4 +1,4 @@
-"""Trainings from recipes, and what reads from weights: where both find weights, pages and their networks."""
+"""Build trainings from recipes, and load networks with their weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from hwr.config.compose import stored
 from hwr.config.locations import EXPERIMENTS
 from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.data import inspection
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Page
+from hwr.data.records import Page, fingerprint
 from hwr.data.report import Report
 from hwr.errors import InputError
 from hwr.stages.kind import Built, Model, ModelRecipe, Picture, Recipe, S
@@ -26,7 +25,7 @@ IN_MEMORY = 2 << 30  # bytes of images a split may take; more stay on the disk, 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A training that can begin; `took` says what it took from the weights `init`."""
+    """A training that is ready to start; `took` says what it took from the weights `init`."""
 
     built: Built
     report: Report
@@ -55,7 +54,7 @@ def inspected_pages(recipe: Recipe[Any], *, full: bool = False) -> tuple[list[Pa
 
 
 def inspect_data(recipe: Recipe[Any], *, full: bool) -> tuple[Report, list[Page]]:
-    """Read the pages of a recipe and look through them as a training of its stage would."""
+    """Read and inspect the pages of a recipe, as a training of its stage would."""
     pages = recipe.data.pages(whole=not recipe.kind.learns_text)
     return inspection.inspect(pages, recipe.kind.limits(recipe), full=full), pages
 
@@ -85,7 +84,7 @@ def config_of(loaded: Weights) -> TrainConfig:
 
 
 def model_of(loaded: Weights, model: Model[S]) -> ModelRecipe[S]:
-    """Return what makes the network of weights; raise InputError for settings that it no longer takes."""
+    """Return the recipe of the network of weights; raise InputError for settings that it no longer takes."""
     return parse_model(model, config_of(loaded))
 
 
@@ -96,9 +95,9 @@ def alphabet_of(loaded: Weights) -> Alphabet:
     return loaded.alphabet
 
 
-def in_memory(images: Sequence[Picture]) -> list[Picture]:
-    """Copy memory-mapped images of less than IN_MEMORY bytes in all, so that no epoch waits for the disk."""
-    fits = sum(image.size for image in images) < IN_MEMORY
+def in_memory(images: Sequence[Picture], *, limit: int = IN_MEMORY) -> list[Picture]:
+    """Copy memory-mapped images of less than `limit` bytes in all, so that no epoch waits for the disk."""
+    fits = sum(image.size for image in images) < limit
     return [np.array(image) for image in images] if fits else list(images)
 
 

@@ -1,4 +1,4 @@
-"""What a stage is: its description, the recipe of a training, what it builds; and how one is found.
+"""The description of a stage, the recipe of a training, and what a stage builds; stages by name.
 
 A stage of this project is a folder of `hwr/stages/` whose module `training` holds its `KIND`. An installed
 package adds one by an entry point of the group `hwr.stages` that leads to a `Kind`.
@@ -47,7 +47,7 @@ class Model(Generic[S]):
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a stage makes of pages: what the trainer trains, and what is logged about it.
+    """A stage built from pages: what the trainer trains, and what is logged about it.
 
     Args:
         stage: what the trainer trains; its batches are its own matter.
@@ -105,7 +105,7 @@ class DataSource:
     cache: Path
 
     def pages(self, *, whole: bool) -> list[Page]:
-        """Read it; sources that draw their pages keep them among the caches.
+        """Read the pages; sources that draw pages keep them in the cache.
 
         `whole` keeps the lines that `data.exclude` leaves out of reading: they are handwriting too.
         """
@@ -113,12 +113,12 @@ class DataSource:
             {"folder": str(self.cache)} if self.settings.get("folder", "") is None else {}
         )
         changed |= {"exclude": None} if whole else {}
-        return data.load(**{**self.settings, **changed})
+        return data.load_pages(**{**self.settings, **changed})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecipe(Generic[S]):
-    """What makes a stage's network, its parameters drawn from `seed` until weights fill them."""
+    """How a stage's network is made; parameters are drawn from `seed` until weights are loaded."""
 
     model: Model[S]
     settings: S

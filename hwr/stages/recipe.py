@@ -1,4 +1,4 @@
-"""A training's settings, parsed once: each node becomes what it configures."""
+"""Parse the settings of a training into a typed recipe; parsing is the check."""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ import mxnet as mx
 from hwr import data
 from hwr.config.bind import bind, make, target
 from hwr.config.roots import TrainConfig
-from hwr.data import inspection, selection
+from hwr.data import inspection
 from hwr.decoding.build import check_decoder
 from hwr.errors import InputError
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
@@ -46,7 +46,7 @@ def parse_recipe(config: TrainConfig) -> Recipe[Any]:
 
 
 def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
-    """Return what makes the network of a configuration; raise InputError for one of another stage."""
+    """Return the model recipe of a configuration; raise InputError for one of another stage."""
     maker = target(config.network, "network")
     if maker not in model.networks:
         raise InputError(
@@ -70,8 +70,8 @@ def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:
     Raises InputError for a key that its source does not take, or one it lacks.
     """
     own = {name: value for name, value in settings.items() if name not in ("source", "exclude")}
-    bind(data.reader(str(settings.get("source"))), own, "data")
-    bind(selection.exclude, settings.get("exclude") or {}, "data.exclude", ["pages"])
+    bind(data.source_reader(str(settings.get("source"))), own, "data")
+    bind(data.exclude_lines, settings.get("exclude") or {}, "data.exclude", ["pages"])
     return DataSource(settings, Path(folder) / "cache")
 
 

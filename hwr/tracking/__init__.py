@@ -1,22 +1,20 @@
-"""The only importer of MLflow: runs, parameters, metrics, pictures, files; it knows no stage.
+"""Record runs in MLflow: parameters, metrics, pictures, files. Nothing else imports MLflow.
 
-A run is recorded on disk first (spool) and delivered from there (delivery, in a thread: courier), so that
-a tracking server may be away while a run goes on; what still waits at its end is delivered later (later).
+A run is recorded on disk first (spool) and delivered from there (delivery) by a thread (background), so that
+a tracking server may be away while a run goes on; what still waits at its end is delivered later (sync).
 """
 
-from hwr.tracking.names import flatten
-from hwr.tracking.query import Outcome, forget, tagged
-from hwr.tracking.runs import PARENT, PARENT_VARIABLE, Run, attach, parent_run, run
-from hwr.tracking.store import Store, await_answer, download, open_store
-from hwr.tracking.sync import Synced, sync
+from hwr.tracking.delivery import Synced, sync
+from hwr.tracking.runs import PARENT, PARENT_VARIABLE, Run, attach, parent_run, start_run
+from hwr.tracking.store import Store, StoredRun, await_answer, download, flatten, forget, open_store, tagged
 from hwr.tracking.termination import Terminated
 
 __all__ = [
     "PARENT",
     "PARENT_VARIABLE",
-    "Outcome",
     "Run",
     "Store",
+    "StoredRun",
     "Synced",
     "Terminated",
     "attach",
@@ -26,7 +24,7 @@ __all__ = [
     "forget",
     "open_store",
     "parent_run",
-    "run",
+    "start_run",
     "sync",
     "tagged",
 ]

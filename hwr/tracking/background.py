@@ -1,4 +1,4 @@
-"""A thread that delivers what is recorded, so that no training waits for a server; knows no server."""
+"""A thread that delivers records in the background, so that no training waits for a server."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ FAREWELL_S = 10.0  # after this long at the end, what cannot be delivered stays
 
 
 class Courier:
-    """Calls `deliver` in a thread of its own: soon after `post`, at once for `flush`, again where it fails.
+    """Calls `deliver` in its own thread: soon after `post`, at once for `flush`, and again after a failure.
 
     `tell` hears why a delivery fails, and None when one succeeds again.
     """
@@ -38,14 +38,14 @@ class Courier:
                 self._wake(self._delivered + COMPANY_S)
 
     def flush(self) -> bool:
-        """Deliver now, and tell whether it is done; not, and without a wait, where the last one failed."""
+        """Deliver now and return whether it succeeded; do not wait if the last delivery failed."""
         with self._state:
             if self.failing:
                 return False
             return self._delivery(BLOCK_S) and not self.failing
 
     def close(self) -> bool:
-        """Deliver now, for some seconds again where it fails; end the thread, and tell whether it is done."""
+        """Deliver now, retrying for some seconds; end the thread, and return whether it succeeded."""
         deadline = time.monotonic() + FAREWELL_S
         with self._state:
             while True:
@@ -98,7 +98,7 @@ class Courier:
 
     def _count(self, failure: BaseException | None) -> None:
         with self._state:
-            told, self._failures = self.failing, self._failures + 1 if failure else 0
+            failed_before, self._failures = self.failing, self._failures + 1 if failure else 0
             if failure:
                 later = time.monotonic() + PAUSES_S[min(self._failures, len(PAUSES_S)) - 1]
                 self._due = later if self._due is None else min(self._due, later)
@@ -106,5 +106,5 @@ class Courier:
                 self._delivered = time.monotonic()
             self._ended = self._begun
             self._state.notify_all()
-        if told != self.failing:
+        if failed_before != self.failing:
             self._tell(failure)

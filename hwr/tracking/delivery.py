@@ -1,21 +1,27 @@
-"""Brings what waits in a spool to a run of the tracking server: in order, nothing lost, nothing twice."""
+"""Deliver the records of a spool to a run of the tracking server: in order, none lost, none twice.
+
+That is done while the run goes on, and by `sync` for runs that ended while the server was away.
+"""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from hwr.tracking.spool import Record, Sent, Spool
-from hwr.tracking.store import first_line, reason
+from hwr.errors import InputError
+from hwr.tracking.spool import JournalRecord, Sent, Spool, counted
+from hwr.tracking.store import DATABASE, SQLITE, check_answers, first_line, reason
 
 VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow takes in a request
 
 
 class FilesLeftError(Exception):
-    """The server answers, and where it keeps files does not take them."""
+    """The server answers, but its artifact store refuses files."""
 
 
 class Delivery:
@@ -24,7 +30,7 @@ class Delivery:
     def __init__(self, client: MlflowClient, run_id: str, spool: Spool) -> None:
         self._client, self._run, self._spool = client, run_id, spool
 
-    def __call__(self) -> list[Record]:
+    def __call__(self) -> list[JournalRecord]:
         """Deliver what waits, and return it.
 
         Whatever stops it is raised as MLflow raises it; what went before has arrived, and the rest waits.
@@ -38,7 +44,7 @@ class Delivery:
             self._deliver_left(sent)
             return waiting
 
-    def _deliver(self, batch: Sequence[Record], sent: Sent) -> Sent:
+    def _deliver(self, batch: Sequence[JournalRecord], sent: Sent) -> Sent:
         """Send records of a kind, and keep that they arrived, or that files are left behind."""
         left = tuple(sent.left)
         if batch[0].kind == "metrics":
@@ -61,7 +67,7 @@ class Delivery:
             sent = replace(sent, left=tuple(seq for seq in sent.left if seq != record.seq))
             self._spool.mark(sent)
 
-    def _send_or_leave(self, record: Record) -> Exception | None:
+    def _send_or_leave(self, record: JournalRecord) -> Exception | None:
         """Send files; where the server answers and what keeps its files does not, return what that says."""
         try:
             if self._attempt([record], []):
@@ -72,7 +78,7 @@ class Delivery:
             return error
         return None
 
-    def _attempt(self, batch: Sequence[Record], points: Sequence[Metric]) -> bool:
+    def _attempt(self, batch: Sequence[JournalRecord], points: Sequence[Metric]) -> bool:
         """Send records; those that the server does not take, now or later, are noted; tell if it took all."""
         try:
             self._send(batch, points)
@@ -88,37 +94,37 @@ class Delivery:
             return False
         return True
 
-    def _send(self, batch: Sequence[Record], points: Sequence[Metric]) -> None:
+    def _send(self, batch: Sequence[JournalRecord], points: Sequence[Metric]) -> None:
         for start in range(0, len(points), VALUES):
             self._client.log_batch(self._run, metrics=points[start : start + VALUES])
         for record in batch:
             if record.kind != "metrics":
                 getattr(self, f"_send_{record.kind}")(record)
 
-    def _send_parameters(self, record: Record) -> None:
+    def _send_parameters(self, record: JournalRecord) -> None:
         known = self._client.get_run(self._run).data.params  # they are immutable
         fresh = [Param(key, value) for key, value in record.content["values"].items() if key not in known]
         for start in range(0, len(fresh), SETTINGS):
             self._client.log_batch(self._run, params=fresh[start : start + SETTINGS])
 
-    def _send_tags(self, record: Record) -> None:
+    def _send_tags(self, record: JournalRecord) -> None:
         tags = [RunTag(key, value) for key, value in record.content["values"].items()]
         for start in range(0, len(tags), SETTINGS):
             self._client.log_batch(self._run, tags=tags[start : start + SETTINGS])
 
-    def _send_files(self, record: Record) -> None:
-        place = self._spool.folder / record.content["place"]
-        if place.is_dir():  # else they arrived before
-            self._client.log_artifacts(self._run, str(place), record.content["into"] or None)
+    def _send_files(self, record: JournalRecord) -> None:
+        folder = self._spool.folder / record.content["place"]
+        if folder.is_dir():  # else they arrived before
+            self._client.log_artifacts(self._run, str(folder), record.content["into"] or None)
 
-    def _send_status(self, record: Record) -> None:
+    def _send_status(self, record: JournalRecord) -> None:
         status = record.content["status"]
         if status == "RUNNING":
             self._client.update_run(self._run, status=status)
         else:
             self._client.set_terminated(self._run, status, end_time=record.time_ms)
 
-    def _unknown(self, batch: Sequence[Record]) -> list[Metric]:
+    def _unknown(self, batch: Sequence[JournalRecord]) -> list[Metric]:
         """Return the values that the server does not have; a name and a time tell each from all others."""
         points = _points(batch)
         known = {
@@ -137,17 +143,64 @@ class Delivery:
     def _deleted(self) -> bool:
         return str(self._client.get_run(self._run).info.lifecycle_stage) != "active"
 
-    def _refuse(self, record: Record, said: str) -> None:
-        self._spool.refuse(record, said)
+    def _refuse(self, record: JournalRecord, reason: str) -> None:
+        self._spool.refuse(record, reason)
         print(
-            f"tracking: {record.kind} of run {self._run} refused ({said}); kept in {self._spool.folder}",
+            f"tracking: {record.kind} of run {self._run} refused ({reason}); kept in {self._spool.folder}",
             file=sys.stderr,
         )
 
 
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+@dataclass(frozen=True)
+class Synced:
+    """The result of `sync` for a run: how much was delivered, what still waits, and why."""
+
+    run: str
+    delivered: Counter[str]
+    waiting: Counter[str]
+    reason: str | None
+
+
+def sync(folder: Path, uri: str | None) -> Iterator[Synced]:
+    """Deliver the spools of all runs in `folder`, to `uri` or to their own servers; yield a result for each.
+
+    Raises InputError at the end where a server did not answer, and for a spool that is damaged.
+    """
+    refusals: dict[str, InputError | None] = {}
+    for path in sorted(folder.glob("runs/*/spool")):
+        spool = Spool(path)
+        if not spool.waiting():
+            continue
+        there = uri or spool.about()["uri"] or f"{SQLITE}{folder.resolve()}/{DATABASE}"
+        if there not in refusals:
+            refusals[there] = _refusal(there)
+        if refusals[there] is None:
+            yield _sync(spool, there)
+    for refusal in filter(None, refusals.values()):
+        raise refusal
+
+
+def _refusal(uri: str) -> InputError | None:
+    try:
+        check_answers(uri)
+    except InputError as error:
+        return error
+    return None
+
+
+def _sync(spool: Spool, uri: str) -> Synced:
+    run_id, before, failure = spool.about()["run"], counted(spool.waiting()), None
+    try:
+        Delivery(MlflowClient(tracking_uri=uri), run_id, spool)()
+    except (MlflowException, OSError, FilesLeftError) as error:
+        failure = reason(error)
+    left = counted(spool.waiting())
+    return Synced(run_id, before - left, left, failure)
+
+
+def _batches(records: Iterable[JournalRecord]) -> Iterator[list[JournalRecord]]:
     """Yield records in order: neighbouring metrics together, as many as a request takes, others alone."""
-    batch: list[Record] = []
+    batch: list[JournalRecord] = []
     room = 0
     for record in records:
         size = len(record.content["values"]) if record.kind == "metrics" else VALUES
@@ -160,7 +213,7 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _points(records: Sequence[Record]) -> list[Metric]:
+def _points(records: Sequence[JournalRecord]) -> list[Metric]:
     return [
         Metric(key, float(value), record.time_ms, record.content["step"])
         for record in records

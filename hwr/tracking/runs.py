@@ -1,4 +1,4 @@
-"""Runs: what is recorded of one goes to its spool at once, and from there to the tracking server."""
+"""Runs: records go to a run's spool at once, and from there to the tracking server."""
 
 import contextlib
 import json
@@ -18,9 +18,18 @@ from hwr.errors import InputError
 from hwr.tracking import termination
 from hwr.tracking.background import Courier
 from hwr.tracking.delivery import Delivery, FilesLeftError
-from hwr.tracking.names import LONGEST_TAG, cut, flatten, safe
 from hwr.tracking.spool import Spool, Write, packed
-from hwr.tracking.store import DATABASE, SQLITE, Store, first_line, reason
+from hwr.tracking.store import (
+    DATABASE,
+    LONGEST_TAG,
+    SQLITE,
+    Store,
+    cut,
+    first_line,
+    flatten,
+    reason,
+    safe,
+)
 from hwr.tracking.termination import Terminated
 
 PARENT = "mlflow.parentRunId"
@@ -28,7 +37,7 @@ PARENT_VARIABLE = "HWR_PARENT_RUN"
 
 
 class Run:
-    """One MLflow run: its id, and everything that is logged to it.
+    """One MLflow run: its id, and methods to log to it.
 
     What is logged is on the disk when a call returns, in the run's `spool`, and reaches the server from
     there: metrics within seconds, all else at once. A server that does not answer holds up no caller for
@@ -94,7 +103,7 @@ class Run:
         self._files(name, lambda place: shutil.copytree(folder, place, dirs_exist_ok=True))
 
     def flush(self) -> None:
-        """Deliver what waits; where that fails for some seconds, say where it stays."""
+        """Deliver what waits; if that fails for some seconds, print where it is kept."""
         if not self._courier.close():
             print(f"tracking: what {self.store.uri} did not get {self._waits()}", file=sys.stderr)
 
@@ -110,7 +119,7 @@ class Run:
             self.flush()
 
     def end_fallen(self) -> None:
-        """End a run whose process is gone: as it ended itself, where that still waits, else as KILLED."""
+        """End a run whose process is gone: with its own status if that still waits, else as KILLED."""
         if self.spool.ended():
             self.flush()
         else:
@@ -130,17 +139,19 @@ class Run:
 
     def _tell(self, failure: BaseException | None) -> None:
         if failure is None:
-            said = "is reached again"
+            news = "is reached again"
         elif isinstance(failure, FilesLeftError):
-            said = f"keeps no files ({failure}); they wait in {self.spool.folder}"
+            news = f"keeps no files ({failure}); they wait in {self.spool.folder}"
         else:
-            said = f"is not reached ({reason(failure)}); what is recorded waits in {self.spool.folder}"
-        print(f"tracking: {self.store.uri} {said}", file=sys.stderr)
+            news = f"is not reached ({reason(failure)}); what is recorded waits in {self.spool.folder}"
+        print(f"tracking: {self.store.uri} {news}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def run(store: Store, name: str, *, run_id: str | None, tags: Mapping[str, str]) -> Iterator[Run]:
-    """Start a run, or go on with `run_id`, and end it as FINISHED, FAILED or KILLED, as it did.
+def start_run(
+    store: Store, name: str, *, tags: Mapping[str, str], run_id: str | None = None
+) -> Iterator[Run]:
+    """Start a run, or continue `run_id`, and end it as FINISHED, FAILED or KILLED when the block ends.
 
     SIGTERM raises Terminated inside the block, so that the run does not stay RUNNING.
     """
@@ -174,7 +185,7 @@ def parent_run() -> str | None:
 
 
 def spool_of(folder: Path, run_id: str) -> Path:
-    """Return where the run's records wait, below the `folder` of all outputs."""
+    """Return the spool folder of a run, below the `folder` of all outputs."""
     return folder / "runs" / run_id / "spool"
 
 
@@ -193,8 +204,8 @@ def _start(store: Store, name: str, run_id: str | None, tags: Mapping[str, str])
 
 def _portable(store: Store) -> str | None:
     """Return the store's uri for a later delivery; None for the folder's own database, as both move."""
-    own = f"{SQLITE}{store.folder.resolve()}/{DATABASE}"
-    return None if store.uri == own else store.uri
+    embedded = f"{SQLITE}{store.folder.resolve()}/{DATABASE}"
+    return None if store.uri == embedded else store.uri
 
 
 def _begun(store: Store, run_id: str) -> Run:

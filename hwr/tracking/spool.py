@@ -1,4 +1,4 @@
-"""What a run records, kept on disk until the tracking server has it; knows no server.
+"""Journal of a run's records on disk, until the tracking server has them. Knows no server.
 
 A spool is a folder: `records.jsonl`, an append-only journal with a numbered record a line; `files/`, the
 files that records speak of, until they are delivered; `sent.json`, how far the delivery is; `run.json`, whose
@@ -26,8 +26,8 @@ Write = Callable[[Path], object]
 
 
 @dataclass(frozen=True)
-class Record:
-    """A line of the journal: its number from 1, its own time in ms, what it is, and where the next begins."""
+class JournalRecord:
+    """A line of the journal: number from 1, time in ms, content, and the offset of the next line."""
 
     seq: int
     time_ms: int
@@ -38,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Sent:
-    """How far the delivery is: the last record that is known to have arrived, and where the next begins.
+    """Progress of the delivery: the last record known to have arrived, and the offset of the next.
 
     `uncertain` tells that some of the next may have arrived as well; records `left` behind have not.
     """
@@ -54,7 +54,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._last = Record(0, 0, "", {}, 0)
+        self._last = JournalRecord(0, 0, "", {}, 0)
 
     def append(self, kind: str, content: Mapping[str, Any]) -> None:
         """Add a record; it is on the disk when this returns. Raises InputError where it cannot be written."""
@@ -75,8 +75,8 @@ class Spool:
                 to_disk(path)
             self._add("files", {"into": into, "place": place})
 
-    def records(self, start: int = 0) -> Iterator[Record]:
-        """Yield the records from byte `start` of the journal on; one that was not wholly written is none.
+    def records(self, start: int = 0) -> Iterator[JournalRecord]:
+        """Yield the records from byte `start` of the journal on; an incomplete last line is ignored.
 
         Raises InputError for a journal that is damaged.
         """
@@ -104,42 +104,42 @@ class Spool:
         statuses = [record.content["status"] for record in self.records() if record.kind == "status"]
         return bool(statuses) and statuses[-1] != "RUNNING"
 
-    def waiting(self) -> list[Record]:
+    def waiting(self) -> list[JournalRecord]:
         """Return the records that are not known to have arrived."""
         sent = self.sent()
         return [*self.left(sent), *self.records(sent.offset)]
 
-    def left(self, sent: "Sent") -> list[Record]:
+    def left(self, sent: "Sent") -> list[JournalRecord]:
         """Return the records that were left behind."""
         return [record for record in self.records() if record.seq in sent.left] if sent.left else []
 
     def sent(self) -> Sent:
-        """Return how far the delivery is; where that is lost, all is uncertain."""
+        """Return the progress of the delivery; if that is lost, everything is uncertain."""
         try:
             return Sent(**json.loads((self.folder / SENT).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return Sent()
 
     def mark(self, sent: Sent) -> None:
-        """Keep how far the delivery is, in one move."""
+        """Store the progress of the delivery, atomically."""
         self._keep(SENT, asdict(sent))
 
-    def drop_files(self, record: Record) -> None:
+    def drop_files(self, record: JournalRecord) -> None:
         """Remove the files of a record that arrived."""
         shutil.rmtree(self.folder / record.content["place"], ignore_errors=True)
 
-    def refuse(self, record: Record, reason: str) -> None:
-        """Note that the server does not take a record, which stays in the journal, and why."""
+    def refuse(self, record: JournalRecord, reason: str) -> None:
+        """Note that the server refused a record, and why; it stays in the journal."""
         with (self.folder / REFUSED).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"seq": record.seq, "reason": reason}, ensure_ascii=False) + "\n")
 
     def describe(self, about: Mapping[str, str | None]) -> None:
-        """Keep whose records they are, for a later delivery."""
+        """Store run and server of the records, for a later delivery."""
         with self._writing():
             self._keep(ABOUT, about)
 
     def about(self) -> dict[str, Any]:
-        """Return whose records they are; raise InputError where that is not told."""
+        """Return run and server of the records; raise InputError if they are not stored."""
         try:
             found = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
             return {"run": found["run"], "uri": found["uri"]}
@@ -149,7 +149,7 @@ class Spool:
 
     @contextlib.contextmanager
     def delivering(self) -> Iterator[None]:
-        """Let one at a time deliver, of all processes."""
+        """Let one process at a time deliver."""
         with held(self.folder / "delivery.lock"):
             yield
 
@@ -169,7 +169,7 @@ class Spool:
         if size == self._last.end:
             return
         if size < self._last.end:  # someone removed it
-            self._last = Record(0, self._last.time_ms, "", {}, 0)
+            self._last = JournalRecord(0, self._last.time_ms, "", {}, 0)
         for record in self.records(self._last.end):
             self._last = record
         if size > self._last.end:
@@ -189,14 +189,14 @@ class Spool:
             with contextlib.suppress(OSError):
                 os.truncate(path, self._last.end)
             raise
-        self._last = Record(self._last.seq + 1, now, kind, content, self._last.end + len(line))
+        self._last = JournalRecord(self._last.seq + 1, now, kind, content, self._last.end + len(line))
 
     def _keep(self, name: str, value: Mapping[str, Any]) -> None:
         with replacing(self.folder / name, durable=True) as fresh:
             fresh.write_text(json.dumps(value), encoding="utf-8")
 
 
-def counted(records: Sequence[Record]) -> Counter[str]:
+def counted(records: Sequence[JournalRecord]) -> Counter[str]:
     """Return how many metric values, parameters, tags, files and statuses records hold."""
     counts: Counter[str] = Counter()
     for record in records:
@@ -205,10 +205,10 @@ def counted(records: Sequence[Record]) -> Counter[str]:
 
 
 def packed(values: Mapping[str, float]) -> dict[str, float | str]:
-    """Return numbers as JSON knows them: those that are not finite as texts, which `float` reads."""
+    """Return numbers for JSON: non-finite ones as texts that `float` reads."""
     return {key: value if math.isfinite(value) else str(value) for key, value in values.items()}
 
 
-def _read(line: bytes, end: int) -> Record:
-    found = json.loads(line)
-    return Record(found["seq"], found["time_ms"], found["kind"], dict(found["content"]), end)
+def _read(line: bytes, end: int) -> JournalRecord:
+    fields = json.loads(line)
+    return JournalRecord(fields["seq"], fields["time_ms"], fields["kind"], dict(fields["content"]), end)

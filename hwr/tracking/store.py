@@ -1,6 +1,7 @@
-"""The tracking store: an embedded sqlite database or a server, checked before anything is recorded."""
+"""The tracking store (an embedded sqlite database or a server): checks, queries, and valid names."""
 
 import http.client
+import json
 import logging
 import os
 import re
@@ -8,8 +9,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -23,6 +26,8 @@ PAUSE_S = 5.0  # between two questions whether it is there again
 ANSWER_S = 5.0  # a tracking server that takes longer to say that it is there is not there
 SQLITE = "sqlite:///"
 DATABASE = "mlflow.db"
+LONGEST_VALUE = 6000  # MLflow cuts longer parameter values without a word
+LONGEST_TAG = 5000
 # Read by MLflow at every request; a variable that is already in the environment wins.
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # s; 120 would hold up the end of a run
@@ -39,7 +44,7 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 @dataclass(frozen=True)
 class Store:
-    """Where runs go: a tracking `uri`, the id of the `experiment` there, the `folder` of their own files."""
+    """Where runs are recorded: a tracking `uri`, the id of the `experiment`, the `folder` of their files."""
 
     uri: str
     experiment: str
@@ -51,8 +56,19 @@ class Store:
         return MlflowClient(tracking_uri=self.uri)
 
 
+@dataclass(frozen=True)
+class StoredRun:
+    """How a run ended: FINISHED, FAILED or KILLED, its last metrics, its parameters and tags."""
+
+    id: str
+    status: str
+    metrics: Mapping[str, float]
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
 def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
-    """Return a store that answers: `uri`, or an embedded sqlite database in `folder` where it is None.
+    """Return a store that answers: `uri`, or an embedded sqlite database in `folder` if it is None.
 
     Raises InputError when the server does not answer, or the folder cannot be written.
     """
@@ -70,7 +86,7 @@ def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
 
 
 def check_answers(uri: str) -> None:
-    """Raise InputError where no tracking server answers, or no database lies, at `uri`."""
+    """Raise InputError unless a tracking server answers, or a database exists, at `uri`."""
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise InputError(f"tracking.uri={uri}: no such database; give tracking.uri=… of where it is")
     if not uri.startswith(("http://", "https://")):
@@ -90,19 +106,19 @@ def check_answers(uri: str) -> None:
 
 
 def await_answer(uri: str | None, patience_s: float) -> None:
-    """Wait until the tracking server `uri` answers, for so long at most; an embedded store always does."""
+    """Wait until the tracking server `uri` answers, at most so long; an embedded store always does."""
     if uri is None or not uri.startswith(("http://", "https://")):
         return
-    deadline, told = time.monotonic() + patience_s, False
+    deadline, announced = time.monotonic() + patience_s, False
     while True:
         try:
             return check_answers(uri)
         except InputError as error:
             if time.monotonic() >= deadline:
                 raise
-            if not told:
+            if not announced:
                 print(f"tracking: {error}; waiting for it up to {patience_s / 60:.0f} min", file=sys.stderr)
-                told = True
+                announced = True
         time.sleep(min(PAUSE_S, max(0.0, deadline - time.monotonic())))
 
 
@@ -111,20 +127,72 @@ def download(uri: str, store: Store, folder: Path) -> Path:
 
     Raises InputError where there are none.
     """
-    place = folder / re.sub(r"[^\w.-]+", "_", uri)
+    target = folder / re.sub(r"[^\w.-]+", "_", uri)
     try:
-        return Path(download_artifacts(artifact_uri=uri, dst_path=str(place), tracking_uri=store.uri))
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(target), tracking_uri=store.uri))
     except (MlflowException, OSError) as error:
         raise InputError(f"{uri}: cannot be fetched from {store.uri} ({first_line(error)})") from None
 
 
+def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
+    """Return the ended runs of the store's experiment that have this tag, the latest first.
+
+    Raises InputError where the store does not tell.
+    """
+    runs: list[Any] = []
+    token: str | None = None
+    try:
+        while token != "":
+            page = store.client.search_runs(
+                [store.experiment], f"tags.`{tag}` = '{value}'", max_results=1000, page_token=token
+            )
+            runs, token = [*runs, *page], page.token or ""
+    except MlflowException as error:
+        raise InputError(f"tracking.uri={store.uri}: {first_line(error)}") from None
+    return [
+        StoredRun(run.info.run_id, run.info.status, run.data.metrics, run.data.params, run.data.tags)
+        for run in runs
+    ]
+
+
+def forget(store: Store, run_id: str) -> None:
+    """Delete a run; the store can restore it. Raise InputError if that fails."""
+    try:
+        store.client.delete_run(run_id)
+    except MlflowException as error:
+        raise InputError(f"tracking.uri={store.uri}: {first_line(error)}") from None
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings as names `a.b.c` with texts: lists as JSON, long ones cut with an ellipsis."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = prefix + safe(str(key))
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, name + ".")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            flat[name] = cut(text, LONGEST_VALUE)
+    return flat
+
+
+def safe(name: str) -> str:
+    """Return a name with `_` for characters that MLflow refuses."""
+    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
+
+
+def cut(text: str, longest: int) -> str:
+    """Return a text of at most so many characters, cut with an ellipsis."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def first_line(error: BaseException) -> str:
-    """Return what an error says first, or its name where it says nothing."""
+    """Return the first line of an error's message, or its class name if it has none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def reason(error: BaseException) -> str:
-    """Return what lies at the bottom of an error that MLflow or a library below it wrapped."""
+    """Return the root cause of an error that MLflow or a library below it wrapped."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return (error.strerror if isinstance(error, OSError) else None) or first_line(error)

@@ -1,4 +1,4 @@
-"""SIGTERM as an exception: raised once, and never where it would cut short the start or the end of a run."""
+"""SIGTERM as an exception: raised once, and never during the start or the end of a run."""
 
 import contextlib
 import signal
@@ -27,7 +27,7 @@ _process = _Process()
 
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
-    """Raise Terminated in the block when the process is asked to end, once, however blocks are nested.
+    """Raise Terminated in the block when the process is asked to end; once, also if blocks are nested.
 
     Outside of the main thread signals are not ours, and nothing is raised.
     """
@@ -47,7 +47,7 @@ def raising() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Let the block come to its end first, and raise Terminated then."""
+    """Delay Terminated to the end of the block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -13,6 +13,7 @@ from typing import NoReturn
 from PIL import Image
 from tqdm import tqdm
 
+from hwr.config.compose import Composed
 from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
 from hwr.files import as_input_error, replacing
@@ -49,6 +50,22 @@ class Job:
         return found | ({"overlay": folder / f"{name}{OVERLAY}"} if self.overlay else {})
 
 
+def transcribe_files(
+    composed: Composed,
+    *,
+    files: Sequence[str],
+    format: Sequence[str],
+    output: str | None,
+    overlay: bool,
+    force: bool,
+) -> int:
+    """Read pages, write what is on them, and return the exit status: 1 where a page failed, else 0."""
+    formats = [name for names in format for name in names.split(",")] or ["txt"]
+    folder = None if output is None else Path(output)
+    job = Job(expand(files), list(dict.fromkeys(formats)), overlay, folder, force)
+    return transcribe_pages(job, composed.root)
+
+
 def expand(arguments: Sequence[str]) -> list[Path]:
     """Return the files that arguments name: files, folders (their images and PDFs), patterns.
 
@@ -76,7 +93,7 @@ def page_name(file: Path, number: int, pages: int) -> str:
     return f"{file.stem}-{number:0{max(3, len(str(pages)))}d}" if pages > 1 else file.stem
 
 
-def run(job: Job, config: TranscribeConfig) -> int:
+def transcribe_pages(job: Job, config: TranscribeConfig) -> int:
     """Read the pages, write their outputs, and return the exit status: 1 where a page failed, else 0.
 
     A page that fails is named on standard error, and the rest goes on. Raise InputError for what no page

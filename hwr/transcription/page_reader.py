@@ -1,4 +1,4 @@
-"""The pipeline: a page image to its handwritten area, its lines and texts, all boxes and confidences kept."""
+"""The pipeline: find area and lines of a page image and read them, with boxes and confidences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class TextStep:
 
 @dataclass(frozen=True)
 class Given:
-    """What need not be found, as it is known already: the area, or the lines themselves."""
+    """What is given instead of found: the area, or the lines themselves."""
 
     area: Box | None = None
     lines: Sequence[Outline] | None = None
@@ -111,7 +111,7 @@ class PageReader:
         return self.cut(page, self.find_boxes(page, area))
 
     def cut(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
-        """Return what is cut out of the page for line boxes (N, 4), in their order."""
+        """Return the lines cut out of the page for line boxes (N, 4), in their order."""
         if self.text.seams:
             return cut_lines(page, boxes)
         return [LineCut((x1, y1, x2, y2), (), ()) for x1, y1, x2, y2 in boxes.tolist()]

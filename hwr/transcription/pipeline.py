@@ -1,4 +1,4 @@
-"""The pipeline from the weights of its three steps."""
+"""Build the pipeline from the weights of its three steps."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol

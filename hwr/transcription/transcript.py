@@ -1,4 +1,4 @@
-"""What was read on a page: lines in reading order, with places (fractions of the page) and confidences."""
+"""Transcript of a page: lines in reading order, with positions (fractions of the page) and confidences."""
 
 from dataclasses import dataclass
 

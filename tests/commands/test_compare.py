@@ -13,7 +13,7 @@ from tests.refusal import refused
     ("arguments", "said"),
     [
         (["a", "b", "splitt=test"], "splitt: no such key (did you mean split?)"),
-        (["a", "b", "level=1"], "level=1.0 is not possible; it must be greater than 0 and less than 1"),
+        (["a", "b", "level=1"], "level=1 is not possible; it must be less than 1"),
         (["a", "b", "resampling.resamples=x"], "resampling.resamples='x' is not a whole number"),
         (["a", "scorer=edit_distance"], "compare takes 2 to 26 runs, not 1; give their ids, or last"),
     ],

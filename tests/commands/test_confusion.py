@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwr.__main__ import main
-from hwr.commands.confusion import table
+from hwr.commands.confusion import confusion_table
 from hwr.language.confusions import Confusions, Costs, CountedLines
 from tests.evaluation.tiny import TEXTS, write_pages, write_weights
 from tests.refusal import refused
@@ -50,14 +50,14 @@ def test_most_frequent_confusions_are_printed() -> None:
         {("a", "a"): 6, ("a", "o"): 2, (" ", None): 3, (None, "x"): 1, ("o", "o"): 9},
         CountedLines("", "valid", "", 4),
     )
-    assert table(counted, 3).splitlines() == [
+    assert confusion_table(counted, 3).splitlines() == [
         "4 lines, 20 characters, 6 edits",
         "true  read  count   of true",
         "' '   -         3  100.00 %",
         "'a'   'o'       2   25.00 %",
         "-     'x'       1",
     ]
-    assert table(counted, 0) == "4 lines, 20 characters, 6 edits"
+    assert confusion_table(counted, 0) == "4 lines, 20 characters, 6 edits"
 
 
 @pytest.mark.parametrize(

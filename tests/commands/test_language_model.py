@@ -8,7 +8,7 @@ import pytest
 
 from hwr import data
 from hwr.__main__ import main
-from hwr.data.fingerprint import fingerprint
+from hwr.data.records import fingerprint
 from hwr.language.arpa import NgramModel
 from hwr.language.lexicon import Lexicon
 from hwr.language.record import TextRecord
@@ -58,7 +58,7 @@ def test_model_is_made_from_the_train_split_where_no_file_is_given(
 
 def test_model_has_seen_the_data_that_it_is_made_from(alto: list[str], tmp_path: Path) -> None:
     _, record = made(tmp_path / "model.arpa", *alto)
-    pages = data.load("alto", root=str(tmp_path / "data"), splits=None, shares=[0.8, 0.1, 0.1], seed=0)
+    pages = data.load_pages("alto", root=str(tmp_path / "data"), splits=None, shares=[0.8, 0.1, 0.1], seed=0)
     by_split = {page.split: page for page in pages}
     lines = {split: {line.id: line.text for line in page.lines} for split, page in by_split.items()}
     assert record.seen(lines["train"], "") == "line p-train/l"
@@ -130,13 +130,13 @@ def test_model_of_files_needs_no_framework(novel: Path, tmp_path: Path) -> None:
     [
         (["none.txt"], "none.txt: cannot be read (No such file or directory)"),
         (["--order", "7"], "order=7 is not possible; use 2 to 6, which KenLM reads"),
-        (["--order", "six"], "order=six is not a whole number"),
+        (["--order", "six"], "order='six' is not a whole number"),
         (["--unit", "letter"], "unit=letter: unknown; use character or word"),
         (["--min-count", "0"], "min_count=0 is not possible; it must be 1 or more"),
         (["ordr=6"], "ordr: no such key (did you mean order?); see --cfg job for all keys"),
         (["data=alto"], "data.root is not set; give data.root=… on the command line"),
         (["split=test"], "split=test: a model of the test lines knows them by heart; use split=train"),
-        (["split=all"], "split=all is not possible; it must be one of train, valid, test"),
+        (["split=all"], "split='all' is not possible; it must be one of train, valid, test"),
         (["weights.line=nowhere"], "weights nowhere: no such folder; use a weights folder"),
         (["weights.line=segmentation/copiste"], "weights segmentation/copiste: of stage segmen"),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hwr.__main__ import main
-from hwr.tracking import open_store, run
+from hwr.tracking import open_store, start_run
 from hwr.tracking.spool import Spool
 from tests.refusal import refused
 
@@ -14,7 +14,7 @@ from tests.refusal import refused
 def left(folder: Path, database: Path) -> str:
     """Return a run whose last values and end wait in a folder."""
     shutil.copy(database, folder / "mlflow.db")
-    with run(open_store(None, folder, "tests"), "test", run_id=None, tags={}) as ended:
+    with start_run(open_store(None, folder, "tests"), "test", run_id=None, tags={}) as ended:
         pass
     ended.spool.append("metrics", {"step": 1, "values": {"loss": 2.0, "cer": 0.5}})
     ended.spool.append_files("pictures", lambda place: (place / "a.txt").write_text("tea"))
@@ -60,8 +60,9 @@ def test_folder_is_outputs_when_none_is_given(
     ("arguments", "said"),
     [
         (["nowhere"], "sync: no folder nowhere; give the one that trainings write to (their key folder)"),
-        (["a", "b"], "sync: a b: not understood; write sync [FOLDER] [tracking.uri=URI]"),
-        (["--all"], "sync: --all: not understood; write sync [FOLDER] [tracking.uri=URI]"),
+        (["a", "b"], "b: not understood; sync takes [FOLDER] once"),
+        (["--all"], "unrecognized arguments: --all; see hwr sync --help"),
+        (["tracking.url=x"], "tracking.url: no such key (did you mean uri?); known are uri"),
     ],
 )
 def test_arguments_are_refused_in_one_line(

@@ -49,7 +49,7 @@ def log(store: Store, run: Logged) -> str:
     """Log a run as a training does, and its evaluation; return its id."""
     tags = {"stage": "line", "data_fingerprint": "d0" * 32}
     with (
-        tracking.run(store, run.name, run_id=None, tags=tags) as current,
+        tracking.start_run(store, run.name, tags=tags) as current,
         tempfile.TemporaryDirectory() as place,
     ):
         current.parameters({"lr": 0.001, "data": {"source": "alto", "root": "DATA"}, **run.parameters})

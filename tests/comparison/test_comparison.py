@@ -36,7 +36,7 @@ def settings(store: Store, output: Path, *overrides: str) -> Composed:
 
 def compared(store: Store, names: list[str], output: Path) -> Any:
     """Compare runs, and return the run that the comparison is logged as."""
-    compare.run(names, settings(store, output))
+    compare.compare_recorded_runs(settings(store, output), names=names)
     return store.client.search_runs([store.experiment], order_by=["attributes.start_time DESC"])[0]
 
 
@@ -98,21 +98,22 @@ def test_comparison_of_runs_that_read_alike_leaves_no_older_picture(
 @pytest.mark.parametrize("count", [0, 1, 27])
 def test_too_few_or_too_many_runs_are_refused(store: Store, tmp_path: Path, count: int) -> None:
     with pytest.raises(InputError, match=f"compare takes 2 to 26 runs, not {count}"):
-        compare.run([f"run{n}" for n in range(count)], settings(store, tmp_path / "out"))
+        names = [f"run{n}" for n in range(count)]
+        compare.compare_recorded_runs(settings(store, tmp_path / "out"), names=names)
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_sclite_is_told_before_anything_is_fetched(store: Store, tmp_path: Path) -> None:
     own = settings(store, tmp_path / "out", "scorer=sclite", "scorer.command=/nowhere/sclite")
     with pytest.raises(InputError, match=r"SClite \(/nowhere/sclite\) is not installed"):
-        compare.run(["a", "b"], own)
+        compare.compare_recorded_runs(own, names=["a", "b"])
     assert not (tmp_path / "out").exists()
 
 
 def test_runs_evaluated_on_other_data_are_refused(store: Store, runs: list[str], tmp_path: Path) -> None:
     other = log(store, replace(Logged("other", misread(0)), about={"data_fingerprint": "e1" * 32}))
     with pytest.raises(InputError, match="were evaluated on other data"):
-        compare.run([runs[0], other], settings(store, tmp_path))
+        compare.compare_recorded_runs(settings(store, tmp_path), names=[runs[0], other])
 
 
 def test_areas_are_compared_page_by_page(store: Store, tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_areas_are_compared_page_by_page(store: Store, tmp_path: Path) -> None:
         origin = {"data_fingerprint": "f0" * 32, "weights_sha256": "a1" * 32}
         areas = {"mean_iou": 0.9 - worse, "iou_by_page": {f"p{n}": 0.9 - worse for n in range(8)}}
         scores = {"target": "paragraph", "split": "test", "pages": 8, **origin, **areas}
-        with tracking.run(store, "areas", run_id=None, tags={"stage": "paragraph"}) as run:
+        with tracking.start_run(store, "areas", tags={"stage": "paragraph"}) as run:
             run.json("evaluation/test/scores.json", scores)
         ids.append(run.id)
     compared(store, ids, tmp_path)

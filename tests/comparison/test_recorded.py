@@ -35,7 +35,7 @@ def test_runs_are_found_by_id_and_beginning(store: Store, runs: list[str]) -> No
 
 
 def test_last_is_the_run_started_last_but_no_comparison(store: Store, runs: list[str]) -> None:
-    with tracking.run(store, "compare", run_id=None, tags={recorded.COMPARED: "a b"}):
+    with tracking.start_run(store, "compare", tags={recorded.COMPARED: "a b"}):
         pass
     assert found(store, "last") == [runs[1]]
 
@@ -100,9 +100,9 @@ def test_run_without_an_evaluation_is_refused_with_the_command_that_makes_one(
 
 
 def test_run_whose_weights_cannot_be_evaluated_so_is_told_what_to_do(store: Store, tmp_path: Path) -> None:
-    with tracking.run(store, "d", run_id=None, tags={"stage": "denoiser"}) as denoiser:
+    with tracking.start_run(store, "d", tags={"stage": "denoiser"}) as denoiser:
         pass
-    with tracking.run(store, "p", run_id=None, tags={}) as pages:
+    with tracking.start_run(store, "p", tags={}) as pages:
         pass
     for run, remedy in (
         (denoiser, f"decoder=denoise decoder.weights=outputs/runs/{denoiser.id}/weights/best"),
@@ -113,7 +113,7 @@ def test_run_whose_weights_cannot_be_evaluated_so_is_told_what_to_do(store: Stor
 
 
 def test_damaged_scores_are_refused(store: Store, tmp_path: Path) -> None:
-    with tracking.run(store, "broken", run_id=None, tags={}) as run:
+    with tracking.start_run(store, "broken", tags={}) as run:
         run.text("evaluation/test/scores.json", "[1]")
     with pytest.raises(InputError, match=r"scores\.json of a run is damaged"):
         fetched(store, run.id, tmp_path)

@@ -15,8 +15,8 @@ import yaml
 
 from hwr.data import synthetic
 from hwr.data.records import Page
-from hwr.data.synthetic import fonts, texts
-from hwr.data.synthetic.forms import outline
+from hwr.data.synthetic import hands, texts
+from hwr.data.synthetic.forms import outline_of_boxes
 from hwr.errors import InputError
 from hwr.images import boxes
 
@@ -58,7 +58,7 @@ def of(pages: list[Page], split: str) -> list[Page]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Page]:
-    return synthetic.read(**settings(tmp_path_factory.mktemp("synthetic")))
+    return synthetic.read_synthetic(**settings(tmp_path_factory.mktemp("synthetic")))
 
 
 def test_read_draws_the_pages_asked_for(pages: list[Page]) -> None:
@@ -69,38 +69,38 @@ def test_read_draws_the_pages_asked_for(pages: list[Page]) -> None:
 
 
 def test_same_seed_gives_same_bytes_and_another_seed_others(pages: list[Page], tmp_path: Path) -> None:
-    again = synthetic.read(**settings(tmp_path))
-    other = synthetic.read(**settings(tmp_path, seed=4, text=corpus(tmp_path)))
+    again = synthetic.read_synthetic(**settings(tmp_path))
+    other = synthetic.read_synthetic(**settings(tmp_path, seed=4, text=corpus(tmp_path)))
     assert images(again) == images(pages)
     assert [page.lines for page in again] == [page.lines for page in pages]
     assert not set(images(other)) & set(images(pages))
 
 
 def test_two_processes_draw_the_same_bytes_as_one(pages: list[Page], tmp_path: Path) -> None:
-    assert images(synthetic.read(**settings(tmp_path, processes=2))) == images(pages)
+    assert images(synthetic.read_synthetic(**settings(tmp_path, processes=2))) == images(pages)
 
 
 def test_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = settings(tmp_path, pages={"train": 1}, text=corpus(tmp_path))
-    first = synthetic.read(**wanted)
+    first = synthetic.read_synthetic(**wanted)
     monkeypatch.setattr(synthetic, "draw_form", None)
-    assert synthetic.read(**wanted) == first
+    assert synthetic.read_synthetic(**wanted) == first
 
 
 def test_killed_build_is_done_again(tmp_path: Path) -> None:
     wanted = settings(tmp_path, pages={"train": 1}, text=corpus(tmp_path))
-    home = synthetic.read(**wanted)[0].image.parent
+    home = synthetic.read_synthetic(**wanted)[0].image.parent
     half = home.with_name(f"{home.name}.building")
     home.rename(half)
     (half / "records.json").unlink()
-    assert len(synthetic.read(**wanted)) == 1
+    assert len(synthetic.read_synthetic(**wanted)) == 1
     assert not half.exists()
 
 
 def test_two_builders_at_once_share_one_build(tmp_path: Path) -> None:
     code = (
         "import sys, json; from hwr.data import synthetic; "
-        "print(synthetic.read(**json.loads(sys.argv[1]))[0].image)"
+        "print(synthetic.read_synthetic(**json.loads(sys.argv[1]))[0].image)"
     )
     wanted = settings(tmp_path, pages={"train": 2}, text=corpus(tmp_path))
     command = [sys.executable, "-c", code, json.dumps(wanted, default=str)]
@@ -172,7 +172,7 @@ def test_lines_of_a_page_run_downwards_below_the_printed_text(pages: list[Page])
 
 def test_outline_follows_the_boxes() -> None:
     found = [(0.1, 0.2, 0.3, 0.4), (0.5, 0.1, 0.6, 0.5)]
-    assert outline(found) == (
+    assert outline_of_boxes(found) == (
         *((0.1, 0.2), (0.3, 0.2), (0.5, 0.1), (0.6, 0.1)),
         *((0.6, 0.5), (0.5, 0.5), (0.3, 0.4), (0.1, 0.4)),
     )
@@ -180,12 +180,19 @@ def test_outline_follows_the_boxes() -> None:
 
 def test_outline_of_overlapping_boxes_holds_both() -> None:
     found = [(0.1, 0.2, 0.4, 0.4), (0.3, 0.1, 0.6, 0.5)]
-    assert outline(found)[:6] == ((0.1, 0.2), (0.3, 0.2), (0.3, 0.1), (0.4, 0.1), (0.4, 0.1), (0.6, 0.1))
+    assert outline_of_boxes(found)[:6] == (
+        (0.1, 0.2),
+        (0.3, 0.2),
+        (0.3, 0.1),
+        (0.4, 0.1),
+        (0.4, 0.1),
+        (0.6, 0.1),
+    )
 
 
 def test_text_file_is_what_is_written(tmp_path: Path) -> None:
     text = corpus(tmp_path)
-    found = synthetic.read(**settings(tmp_path, text=text))
+    found = synthetic.read_synthetic(**settings(tmp_path, text=text))
     lines = [[line for page in of(found, split) for line in page.lines] for split in TINY["pages"]]
     words = [{word.text for line in part for word in line.words} for part in lines]
     assert {"Zebra", "number", "ran."} <= words[0]
@@ -196,7 +203,7 @@ def test_text_file_is_what_is_written(tmp_path: Path) -> None:
 
 def test_words_with_missing_glyphs_are_left_out(tmp_path: Path) -> None:
     text = corpus(tmp_path, "He only said 漢字 and went on to talk {}. ")
-    found = synthetic.read(**settings(tmp_path, text=text))
+    found = synthetic.read_synthetic(**settings(tmp_path, text=text))
     written = " ".join(line.text for page in found for line in page.lines)
     assert "said and" in written and "漢" not in written
 
@@ -205,12 +212,12 @@ def test_text_no_font_can_write_is_an_error(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("漢字。 漢字漢. 字漢! 漢?", encoding="utf-8")
     with pytest.raises(InputError, match="no font family has the characters"):
-        synthetic.read(**settings(tmp_path, text=text))
+        synthetic.read_synthetic(**settings(tmp_path, text=text))
 
 
 def test_accents_are_put_on_letters(tmp_path: Path) -> None:
     text = corpus(tmp_path, "Many old lions once ate {} oranges. ")
-    found = synthetic.read(**settings(tmp_path, pages={"train": 2}, accents=1.0, text=text))
+    found = synthetic.read_synthetic(**settings(tmp_path, pages={"train": 2}, accents=1.0, text=text))
     words = [word.text for page in found for line in page.lines for word in line.words]
     known = set("".join(texts.ACCENTED.values()))
     assert sum(len(known & set(word)) == 1 for word in words) > 0.6 * len(words)
@@ -219,44 +226,44 @@ def test_accents_are_put_on_letters(tmp_path: Path) -> None:
 def test_font_folder_adds_a_family(tmp_path: Path) -> None:
     folder = tmp_path / "fonts"
     folder.mkdir()
-    shutil.copy(fonts.packaged("zeyada").files[0], folder / "mine.TTF")
+    shutil.copy(hands.packaged_family("zeyada").files[0], folder / "mine.TTF")
     text = corpus(tmp_path)
-    found = synthetic.read(
+    found = synthetic.read_synthetic(
         **settings(tmp_path, families=["caveat"], held_out=["zeyada"], fonts=folder, text=text)
     )
     assert {page.writer[:-5] for page in of(found, "test")} == {"caveat", "zeyada"}
 
 
 def test_faces_of_a_family_are_one_family(tmp_path: Path) -> None:
-    for file in fonts.packaged("kalam").files:
+    for file in hands.packaged_family("kalam").files:
         shutil.copy(file, tmp_path)
-    (family,) = fonts.in_folder(tmp_path)
+    (family,) = hands.families_in(tmp_path)
     assert family.name == "kalam"
     assert [file.stem for file in family.files] == ["Kalam-Light", "Kalam-Regular", "Kalam-Bold"]
 
 
 def test_joined_faces_are_told_from_unjoined_ones() -> None:
     joined = {
-        s: fonts.measure(fonts.packaged(s).files[0]).joined
+        s: hands.measure_face(hands.packaged_family(s).files[0]).joined
         for s in ("pacifico", "satisfy", "delius", "kalam")
     }
     assert joined == {"pacifico": True, "satisfy": True, "delius": False, "kalam": False}
 
 
 def test_bigram_sentences_have_every_letter_digit_and_mark() -> None:
-    sentences = texts.unseen(texts.Bigrams().sentences(np.random.default_rng(0)))
+    sentences = texts.unseen_sentences(texts.Bigrams().sentences(np.random.default_rng(0)))
     written = " ".join(islice(sentences, 3000))
     assert set(string.ascii_letters + string.digits + " .,;:!?'\"-()&") == set(written)
 
 
 def test_unseen_drops_what_came_before() -> None:
-    assert list(texts.unseen(iter(["A.", "B.", "A."]))) == ["A.", "B."]
+    assert list(texts.unseen_sentences(iter(["A.", "B.", "A."]))) == ["A.", "B."]
 
 
 def test_accented_word_keeps_letters_the_font_lacks_plain() -> None:
     rng = np.random.default_rng(0)
-    assert texts.accented("era", lambda letter: letter == "é", rng) == "éra"
-    assert texts.accented("xyz", lambda letter: False, rng) == "xyz"
+    assert texts.with_accent("era", lambda letter: letter == "é", rng) == "éra"
+    assert texts.with_accent("xyz", lambda letter: False, rng) == "xyz"
 
 
 @pytest.mark.parametrize(
@@ -279,21 +286,21 @@ def test_accented_word_keeps_letters_the_font_lacks_plain() -> None:
 )
 def test_wrong_setting_is_named(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        synthetic.read(**settings(tmp_path, **changed))
+        synthetic.read_synthetic(**settings(tmp_path, **changed))
 
 
 def test_page_too_small_to_write_on_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no word fits on page s00000 .* data\.size"):
-        synthetic.read(**settings(tmp_path, size=[100, 520], text=corpus(tmp_path)))
+        synthetic.read_synthetic(**settings(tmp_path, size=[100, 520], text=corpus(tmp_path)))
 
 
 def test_damaged_font_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.ttf").write_bytes(b"not a font")
     with pytest.raises(InputError, match=r"bad\.ttf is not a readable font"):
-        synthetic.read(**settings(tmp_path, fonts=tmp_path))
+        synthetic.read_synthetic(**settings(tmp_path, fonts=tmp_path))
 
 
 def test_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/.* cannot be written"):
-        synthetic.read(**settings(tmp_path / "file"))
+        synthetic.read_synthetic(**settings(tmp_path / "file"))

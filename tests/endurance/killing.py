@@ -104,13 +104,18 @@ def ended(folder: Path) -> Ended:
     return Ended(metrics, arrays, progress)
 
 
+def made_for(stage: str) -> Any:
+    """Return the stage, ready to train."""
+    makers = {"line": _line, "paragraph": _paragraph, "segmentation": _segmentation, "denoiser": _denoiser}
+    return makers[stage]()
+
+
 def _main(stage: str, folder: Path) -> None:
     runtime.start()
     from hwr.training.checkpoint import Checkpoint
     from hwr.training.loop import fit
 
-    makers = {"line": _line, "paragraph": _paragraph, "segmentation": _segmentation, "denoiser": _denoiser}
-    made = makers[stage]()
+    made = made_for(stage)
     folder.mkdir(parents=True, exist_ok=True)
     state = Checkpoint(made.network, folder / STATE)
     state.restore()

@@ -33,6 +33,13 @@ def _one_of(stages: Iterable[str]) -> list[Any]:
     return [pytest.param(stage, marks=[] if stage == "line" else pytest.mark.endurance) for stage in stages]
 
 
+@pytest.mark.parametrize("stage", killing.STAGES)
+def test_small_training_of_every_stage_is_made(
+    stage: str,
+) -> None:  # most of them train in `make endurance` alone
+    assert killing.made_for(stage).network
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", _one_of(killing.STAGES))
 def test_killed_training_ends_with_the_same_bits_and_metrics_when_resumed(stage: str, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_nothing_is_missing_or_twice_when_the_server_dies_and_comes_back(
     server: Server, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "COMPANY_S", 0.02)  # so that it dies within a request
-    with tracking.run(store, "test", run_id=None, tags={}) as run:
+    with tracking.start_run(store, "test", tags={}) as run:
         training = Training(run)
         training.go_on(2)
         server.kill()
@@ -127,7 +127,7 @@ def test_nothing_is_missing_or_twice_when_the_server_stops_answering_for_a_while
     monkeypatch.setattr(background, "COMPANY_S", 0.02)
     monkeypatch.setattr(background, "PAUSES_S", (0.2,))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    with tracking.run(store, "test", run_id=None, tags={}) as run:
+    with tracking.start_run(store, "test", tags={}) as run:
         training = Training(run)
         training.go_on(1)
         server.signal(signal.SIGSTOP)

@@ -148,9 +148,9 @@ def _unpinned(name: str, *arguments: str, environment: dict[str, str]) -> "subpr
 
 
 SEARCH = (
-    "experiments=line/smoke", "phases.ctc.epochs=3", "~phases.plain", "--set", "~space", "--set",
-    "+space={lr: {low: 1e-3, high: 1e-2, log: true}}", "--set", "pruner.startup=1",
-    "--set", "pruner.warmup=1",
+    "experiments=line/smoke", "phases.ctc.epochs=3", "~phases.plain", "~search.space",
+    "+search.space={lr: {low: 1e-3, high: 1e-2, log: true}}", "search.pruner.startup=1",
+    "search.pruner.warmup=1",
 )  # fmt: skip
 
 

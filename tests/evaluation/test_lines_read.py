@@ -67,12 +67,9 @@ def test_every_line_has_a_distribution_over_the_classes_at_every_step(
         np.testing.assert_allclose(probs.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_lines_are_read_a_few_at_once(
-    task: Task[EvaluateConfig], weights: Weights, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_are_read_a_few_at_once(task: Task[EvaluateConfig], weights: Weights) -> None:
     whole = read_lines(task, weights)
-    monkeypatch.setattr(line, "CHUNK", 3)
-    chunks = list(read_chunks(task, weights, whole))
+    chunks = list(read_chunks(task, weights, whole, size=3))
     assert [len(chunk) for chunk in chunks] == [3, 1]
     for one, other in zip(itertools.chain(*chunks), whole.probs, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)  # what is multiplied at once rounds otherwise

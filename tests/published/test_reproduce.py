@@ -52,7 +52,7 @@ def test_experiment_is_named_in_any_way(given: str) -> None:
             "line/smoke: no weights are published of it; train it",
         ),
         (lambda: reproduce.evaluate("line/copiste", []), "its data are not at hand; give data.root=DIR"),
-        (lambda: reproduce.train("line/copiste", []), "line/copiste: no curve is recorded of its training"),
+        (lambda: reproduce.train_again("line/copiste", []), "line/copiste: no curve is recorded of"),
         (lambda: reproduce.evaluate("page/copiste", []), "its data are not at hand; give data.root=DIR"),
         (lambda: reproduce.evaluate("line/copiste", ["data.rot=x"]), r"data\.rot: no such key"),
         (

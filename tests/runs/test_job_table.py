@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.runs.job_table import Job, best, csv_table, markdown, named, ranked
+from hwr.runs.job_table import SweepJob, best, jobs_csv, jobs_markdown, named, ranked
 
 
-def job(name: str, value: float | None, *, status: str = "FINISHED", state: str = "", **swept: Any) -> Job:
-    return Job(name, status, swept, "valid/cer", value, state)
+def job(
+    name: str, value: float | None, *, status: str = "FINISHED", state: str = "", **swept: Any
+) -> SweepJob:
+    return SweepJob(name, status, swept, "valid/cer", value, state)
 
 
 def test_lowest_value_ranks_first() -> None:
@@ -27,7 +29,7 @@ def test_lowest_value_ranks_first() -> None:
         job("x", None),
     ],
 )
-def test_job_that_is_not_complete_ranks_behind_those_that_are(other: Job) -> None:
+def test_job_that_is_not_complete_ranks_behind_those_that_are(other: SweepJob) -> None:
     assert ranked([other, job("whole", 0.9)])[0].id == "whole"
     assert best([other, job("whole", 0.9)]) == job("whole", 0.9)
 
@@ -57,7 +59,7 @@ def test_name_is_cut_when_it_is_too_long_for_a_run() -> None:
 
 def test_table_has_a_row_for_each_job_and_a_column_for_each_key() -> None:
     jobs = [job("a", 0.5, lr=0.1), job("b", 0.25, lr=0.2), job("c", None, status="KILLED", lr=0.3)]
-    assert csv_table(jobs, ["lr"]) == (
+    assert jobs_csv(jobs, ["lr"]) == (
         "rank,lr,best/valid/cer,status,run,error\n"
         "1,0.2,0.25,FINISHED,b,\n"
         "2,0.1,0.5,FINISHED,a,\n"
@@ -66,29 +68,36 @@ def test_table_has_a_row_for_each_job_and_a_column_for_each_key() -> None:
 
 
 def test_table_leaves_a_cell_empty_when_a_job_lacks_the_key() -> None:
-    assert csv_table([job("a", 0.5)], ["lr"]).splitlines()[1] == "1,,0.5,FINISHED,a,"
+    assert jobs_csv([job("a", 0.5)], ["lr"]).splitlines()[1] == "1,,0.5,FINISHED,a,"
 
 
 def test_table_names_no_metric_when_jobs_minimise_different_ones() -> None:
-    jobs = [Job("a", "FINISHED", {}, "valid/cer", 0.5), Job("b", "FINISHED", {}, "valid/iou_error", 0.4)]
-    assert csv_table(jobs, []).splitlines()[0] == "rank,best,status,run,error"
+    jobs = [
+        SweepJob("a", "FINISHED", {}, "valid/cer", 0.5),
+        SweepJob("b", "FINISHED", {}, "valid/iou_error", 0.4),
+    ]
+    assert jobs_csv(jobs, []).splitlines()[0] == "rank,best,status,run,error"
+
+
+def cells(table: str) -> list[list[str]]:
+    """Return the cells of a Markdown table, without the line below its head."""
+    rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table.splitlines()]
+    return [rows[0], *rows[2:]]
 
 
 def test_markdown_has_a_column_of_errors_when_a_job_failed() -> None:
-    failed = Job("b", "FAILED", {"lr": -1}, "", None, error="lr=-1 is not | possible")
-    assert markdown([failed], ["lr"]) == (
-        "| rank | lr | best | status | run | error |\n"
-        "| --- | --- | --- | --- | --- | --- |\n"
-        "| 1 | -1 |  | FAILED | b | lr=-1 is not \\| possible |\n"
-    )
+    failed = SweepJob("b", "FAILED", {"lr": -1}, "", None, error="lr=-1 is not | possible")
+    assert cells(jobs_markdown([failed], ["lr"])) == [
+        ["rank", "lr", "best", "status", "run", "error"],
+        ["1", "-1", "", "FAILED", "b", r"lr=-1 is not \| possible"],
+    ]
 
 
 def test_markdown_has_no_column_of_errors_when_no_job_failed() -> None:
-    assert markdown([job("a", 0.5, state="pruned")], []) == (
-        "| rank | best/valid/cer | status | run |\n"
-        "| --- | --- | --- | --- |\n"
-        "| 1 | 0.5 | pruned | a |\n"
-    )  # fmt: skip
+    assert cells(jobs_markdown([job("a", 0.5, state="pruned")], [])) == [
+        ["rank", "best/valid/cer", "status", "run"],
+        ["1", "0.5", "pruned", "a"],
+    ]
 
 
 texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\0"), max_size=8)
@@ -101,7 +110,7 @@ texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=
 )
 def test_csv_gives_back_what_was_swept(found: list[tuple[str, float | None, str]]) -> None:
     jobs = [job(str(n), value, status=status, key=text) for n, (text, value, status) in enumerate(found)]
-    rows = list(csv.DictReader(io.StringIO(csv_table(jobs, ["key"]))))
+    rows = list(csv.DictReader(io.StringIO(jobs_csv(jobs, ["key"]))))
     read = {
         row["run"]: (row["key"], float(row["best/valid/cer"]) if row["best/valid/cer"] else None)
         for row in rows

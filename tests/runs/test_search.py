@@ -49,7 +49,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[[Errors], None]:
             with sweep.place(store, found) as before:
                 assert before is None  # nothing here is begun: a fake leaves no configuration
             tags = {**sweep.job_tags(), sweep.CONFIG_HASH: found}
-            with tracking.run(store, sweep.job_name() or "", run_id=None, tags=tags) as run:
+            with tracking.start_run(store, sweep.job_name() or "", tags=tags) as run:
                 run.parameters({"monitor": "valid/cer"})
                 told = errors(made.root.lr)
                 try:
@@ -61,14 +61,14 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[[Errors], None]:
                     run.tags({sweep.STATE: "pruned"})
             return min(told)
 
-        monkeypatch.setattr(train, "run", run)
+        monkeypatch.setattr(train, "train_stage", run)
 
     return put
 
 
-def planned(folder: Path, *settings: str, overrides: tuple[str, ...] = ()) -> search.Search:
+def planned(folder: Path, *settings: str, overrides: tuple[str, ...] = ()) -> search.SettingsSearch:
     config = composed("search", [*SPACE, *settings], SearchConfig).root
-    return search.planned(config, [f"folder={folder}", *overrides])
+    return search.planned_search(config, [f"folder={folder}", *overrides])
 
 
 def runs(store: Store) -> tuple[Any, list[Any]]:
@@ -79,7 +79,7 @@ def runs(store: Store) -> tuple[Any, list[Any]]:
 
 
 def run(folder: Path, *settings: str) -> None:
-    search.run(planned(folder, *settings), [])
+    search.run_search(planned(folder, *settings), [])
 
 
 def flat(lr: float) -> list[float]:
@@ -92,9 +92,9 @@ def flat(lr: float) -> list[float]:
 @pytest.mark.parametrize(
     ("settings", "overrides", "said"),
     [
-        ((), ("lr=0.5",), "lr: given and searched; leave lr=… out, or say --set '~space.lr'"),
+        ((), ("lr=0.5",), "lr: given and searched; leave lr=… out, or say '~search.space.lr'"),
         ((), ("lrr=0.5",), "lrr: no such key"),
-        ((), ("batch_size=x",), "batch_size=x is not a whole number"),
+        ((), ("batch_size=x",), "batch_size='x' is not a whole number"),
         (("+space.lrr={low: 1, high: 2}",), (), "lrr: no such key"),
         (("+space.network={hidden: {low: 0.1, high: 0.2}}",), (), "network.hidden=0.1 is not a whole number"),
         (("+space.data={choices: [nowhere]}",), (), "data=nowhere: no such choice"),
@@ -144,10 +144,7 @@ def test_trials_are_jobs_of_one_run_that_holds_the_best(
     assert parent.data.metrics["best/valid/cer"] == min(rates)
     assert parent.data.tags["best_run"] == rates[min(rates)]
     assert (parent.data.metrics["jobs"], parent.data.tags["study"]) == (4, parent.info.run_name)
-    assert (
-        f"best of 4 trials: python train.py folder={store.folder} lr={min(rates)!r}"
-        in capsys.readouterr().out
-    )
+    assert f"best of 4 trials: hwr train folder={store.folder} lr={min(rates)!r}" in capsys.readouterr().out
 
 
 def test_trial_that_is_worse_than_others_is_pruned(store: Store, trained: Callable[[Errors], None]) -> None:
@@ -279,7 +276,7 @@ def test_value_of_a_trial_is_what_the_training_says_though_the_server_knows_an_o
     trained(lambda lr: [0.5, 0.25])
     monkeypatch.setattr(sweep, "job", lambda *given: pytest.fail("the server was asked"))
     found = planned(store.folder, "trials=1")
-    search.run(found, [])
+    search.run_search(found, [])
     study = Study(store.folder / "searches" / found.name, found.hash, NopPruner())
     assert [trial.value for trial in study.optuna.trials] == [0.25]
 
@@ -290,11 +287,11 @@ def test_second_process_helps_the_one_that_leads(store: Store, trained: Callable
 
     def errors(lr: float) -> list[float]:
         trained(flat)
-        search.run(found, [])  # as another process would while this one trains
+        search.run_search(found, [])  # as another process would while this one trains
         return flat(lr)
 
     trained(errors)
-    search.run(found, [])
+    search.run_search(found, [])
     parent, trials = runs(store)
     assert {trial.data.tags[tracking.PARENT] for trial in trials} == {parent.info.run_id}
     assert (len(trials), parent.info.status) == (3, "FINISHED")

@@ -122,11 +122,10 @@ def test_weights_with_a_published_name_are_found_unless_a_folder_has_it(
 # images
 
 
-def test_images_are_copied_into_memory_unless_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_copied_into_memory_unless_they_are_too_many() -> None:
     mapped = [np.zeros((4, 4), np.uint8)]
     assert in_memory(mapped)[0] is not mapped[0]
-    monkeypatch.setattr(build, "IN_MEMORY", 16)
-    assert in_memory(mapped)[0] is mapped[0]
+    assert in_memory(mapped, limit=16)[0] is mapped[0]
 
 
 def test_what_has_no_image_is_refused_with_how_many_more() -> None:

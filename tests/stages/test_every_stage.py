@@ -12,7 +12,7 @@ import pytest
 from hwr import weights
 from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
-from hwr.data.fingerprint import fingerprint
+from hwr.data.records import fingerprint
 from hwr.errors import InputError
 from hwr.networks.arrays import Arrays, arrays
 from hwr.stages.build import Training, alphabet_of, config_of, find_weights

@@ -19,5 +19,5 @@ def store(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def run(store: Store) -> Iterator[Run]:
-    with tracking.run(store, "test", run_id=None, tags={"stage": "line"}) as started:
+    with tracking.start_run(store, "test", tags={"stage": "line"}) as started:
         yield started

@@ -133,7 +133,7 @@ class BoomError(Exception):
 def test_run_ends_as_its_block_did(raised: type[BaseException] | None, ended: str, store: Store) -> None:
     started = None
     try:
-        with tracking.run(store, "test", run_id=None, tags={}) as started:
+        with tracking.start_run(store, "test", tags={}) as started:
             assert status(store, started.id) == "RUNNING"
             started.metrics({"valid/cer": 0.5}, 1)
             if raised:
@@ -147,7 +147,7 @@ def test_run_ends_as_its_block_did(raised: type[BaseException] | None, ended: st
 
 def test_run_is_killed_by_sigterm(store: Store) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended, tracking.run(store, "test", run_id=None, tags={}) as started:
+    with pytest.raises(SystemExit) as ended, tracking.start_run(store, "test", tags={}) as started:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)  # never slept through
     assert (type(ended.value), ended.value.code) == (Terminated, 128 + signal.SIGTERM)
@@ -163,7 +163,7 @@ def test_second_sigterm_does_not_cut_the_end_short(store: Store, monkeypatch: py
         flush(self)
 
     monkeypatch.setattr(Run, "flush", slow)
-    with pytest.raises(Terminated), tracking.run(store, "test", run_id=None, tags={}) as started:
+    with pytest.raises(Terminated), tracking.start_run(store, "test", tags={}) as started:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
     assert status(store, started.id) == "KILLED"
@@ -173,7 +173,7 @@ def test_run_works_outside_of_the_main_thread(store: Store) -> None:
     ids: list[str] = []
 
     def work() -> None:
-        with tracking.run(store, "test", run_id=None, tags={}) as started:
+        with tracking.start_run(store, "test", tags={}) as started:
             ids.append(started.id)
 
     thread = threading.Thread(target=work)
@@ -185,12 +185,12 @@ def test_run_works_outside_of_the_main_thread(store: Store) -> None:
 def test_resumed_run_goes_on_where_it_was(store: Store) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        tracking.run(store, "test", run_id=None, tags={"stage": "line"}) as first,
+        tracking.start_run(store, "test", tags={"stage": "line"}) as first,
     ):
         first.parameters({"lr": 1})
         first.metrics({"valid/cer": 0.5}, 1)
         raise KeyboardInterrupt
-    with tracking.run(store, "test", run_id=first.id, tags={"stage": "other"}) as again:
+    with tracking.start_run(store, "test", run_id=first.id, tags={"stage": "other"}) as again:
         assert again.id == first.id
         assert status(store, first.id) == "RUNNING"
         again.parameters({"lr": 2, "seed": 0})
@@ -204,14 +204,14 @@ def test_resumed_run_goes_on_where_it_was(store: Store) -> None:
 def test_resuming_a_run_that_is_not_there_is_refused(store: Store) -> None:
     with (
         pytest.raises(InputError, match=r"mlflow.db: .*0123") as refused,
-        tracking.run(store, "", run_id="0123", tags={}),
+        tracking.start_run(store, "", run_id="0123", tags={}),
     ):
         pass
     assert "\n" not in str(refused.value)
 
 
 def test_ended_run_takes_more_when_attached(store: Store) -> None:
-    with tracking.run(store, "test", run_id=None, tags={}) as started:
+    with tracking.start_run(store, "test", tags={}) as started:
         pass
     again = tracking.attach(store, started.id)
     assert again is not None
@@ -246,18 +246,18 @@ def test_steps_are_recorded_before_they_are_delivered(run: Run) -> None:
 
 
 def test_steps_of_before_are_recorded_when_the_run_is_resumed(store: Store) -> None:
-    with tracking.run(store, "test", run_id=None, tags={}) as first:
+    with tracking.start_run(store, "test", tags={}) as first:
         first.metrics({"test/held[out]": 0.5}, 3)
-    with tracking.run(store, "test", run_id=first.id, tags={}) as again:
+    with tracking.start_run(store, "test", run_id=first.id, tags={}) as again:
         again.metrics({"test/held[out]": 0.25}, 4)
         assert again.recorded("test/held[out]") == {3, 4}
 
 
 def test_steps_are_known_from_the_server_when_the_spool_is_gone(store: Store) -> None:
-    with tracking.run(store, "test", run_id=None, tags={}) as first:
+    with tracking.start_run(store, "test", tags={}) as first:
         first.metrics({"valid/cer": 0.5}, 3)
     shutil.rmtree(first.spool.folder)
-    with tracking.run(store, "test", run_id=first.id, tags={}) as again:
+    with tracking.start_run(store, "test", run_id=first.id, tags={}) as again:
         assert again.recorded("valid/cer") == {3}
 
 
@@ -278,11 +278,11 @@ def test_run_is_shown_at_its_address_when_the_store_is_a_server(tmp_path: Path) 
 def test_what_a_killed_process_left_is_delivered_when_its_run_is_resumed(
     store: Store, tmp_path: Path
 ) -> None:
-    with tracking.run(store, "test", run_id=None, tags={}) as first:
+    with tracking.start_run(store, "test", tags={}) as first:
         pass
     killed = Run(store, first.id, store.experiment)
     killed.spool.append("metrics", {"step": 1, "values": {"valid/cer": 0.5}})  # and nobody delivered it
-    with tracking.run(store, "test", run_id=first.id, tags={}) as again:
+    with tracking.start_run(store, "test", run_id=first.id, tags={}) as again:
         assert again.recorded("valid/cer") == {1}
         again.metrics({"valid/cer": 0.25}, 2)
     assert history(store, first.id, "valid/cer") == [(1, 0.5), (2, 0.25)]
@@ -290,10 +290,10 @@ def test_what_a_killed_process_left_is_delivered_when_its_run_is_resumed(
 
 
 def test_resumed_run_is_running_though_the_end_of_before_had_to_wait(store: Store) -> None:
-    with tracking.run(store, "test", run_id=None, tags={}) as first:
+    with tracking.start_run(store, "test", tags={}) as first:
         pass
     first.spool.append("status", {"status": "KILLED"})
-    with tracking.run(store, "test", run_id=first.id, tags={}):
+    with tracking.start_run(store, "test", run_id=first.id, tags={}):
         assert status(store, first.id) == "RUNNING"
 
 
@@ -317,7 +317,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("impatient")
 def test_metrics_wait_while_the_database_is_locked(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
     other = sqlite3.connect(store.uri.removeprefix("sqlite:///"), isolation_level=None)
-    with tracking.run(store, "test", run_id=None, tags={}) as run:
+    with tracking.start_run(store, "test", tags={}) as run:
         other.execute("BEGIN EXCLUSIVE")
         for step in range(5):
             run.metrics({"loss": step}, step)
@@ -342,7 +342,7 @@ def test_metrics_wait_when_the_disk_of_the_database_is_full(
         if statement.startswith(("INSERT", "UPDATE")):
             raise OperationalError(statement, None, sqlite3.OperationalError("database or disk is full"))
 
-    with tracking.run(store, "test", run_id=None, tags={}) as run:
+    with tracking.start_run(store, "test", tags={}) as run:
         event.listen(Engine, "before_cursor_execute", full)
         run.metrics({"loss": 1.0}, 1)
         run.end("FINISHED")
@@ -361,7 +361,7 @@ def test_run_ends_though_its_own_disk_is_full(store: Store, monkeypatch: pytest.
 
     with (
         pytest.raises(InputError, match=r"spool: cannot be written \(No space left on device\)"),
-        tracking.run(store, "test", run_id=None, tags={}) as run,
+        tracking.start_run(store, "test", tags={}) as run,
     ):
         monkeypatch.setattr(os, "fsync", full)
         run.metrics({"loss": 1.0}, 1)

@@ -17,8 +17,9 @@ from mlflow import MlflowClient
 
 from hwr import tracking
 from hwr.errors import InputError
-from hwr.tracking import Store, open_store
+from hwr.tracking import Store, flatten, forget, open_store, tagged
 from hwr.tracking import store as stores
+from hwr.tracking.store import cut, safe
 from tests.tracking.seen import history
 
 
@@ -35,7 +36,7 @@ def test_reason_of_an_error_is_at_its_bottom() -> None:
 def test_downloads_of_two_runs_do_not_mix(store: Store, tmp_path: Path) -> None:
     fetched = []
     for text in ("one", "two"):
-        with tracking.run(store, text, run_id=None, tags={}) as one:
+        with tracking.start_run(store, text, tags={}) as one:
             one.text("weights/best/config.yaml", text)
             fetched.append(tracking.download(f"runs:/{one.id}/weights/best", store, tmp_path))
     assert [(folder / "config.yaml").read_text(encoding="utf-8") for folder in fetched] == ["one", "two"]
@@ -157,7 +158,7 @@ def test_fresh_store_is_made_once_and_loses_nothing_when_eight_processes_start_t
     code = (
         "import sys, hwr; from pathlib import Path; from hwr import tracking\n"
         "store = tracking.open_store(None, Path(sys.argv[1]), 'x')\n"
-        "with tracking.run(store, 'job', run_id=None, tags={}) as run:\n"
+        "with tracking.start_run(store, 'job', tags={}) as run:\n"
         "    for step in range(100):\n"
         "        run.metrics({'loss': step, 'cer': step / 100}, step)\n"
         "        if step % 10 == 0: run.tags({f'at{step}': 'here'})\n"
@@ -219,3 +220,54 @@ def test_server_is_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def check_never() -> None:
     raise InputError("never")
+
+
+# runs in a store
+
+
+def test_runs_are_found_by_a_tag_with_what_they_reached(store: Store) -> None:
+    with tracking.start_run(store, "sweep", tags={}) as parent:
+        with tracking.start_run(store, "job", tags={tracking.PARENT: parent.id}) as child:
+            child.metrics({"best/valid/cer": 0.5}, 1)
+            child.parameters({"lr": 1})
+        with tracking.start_run(store, "other", tags={}):
+            pass
+        (found,) = tagged(store, tracking.PARENT, parent.id)
+    assert (found.id, found.status) == (child.id, "FINISHED")
+    assert (found.metrics, found.parameters) == ({"best/valid/cer": 0.5}, {"lr": "1"})
+    assert found.tags[tracking.PARENT] == parent.id
+
+
+def test_forgotten_run_is_not_found(store: Store) -> None:
+    with tracking.start_run(store, "job", tags={"kind": "forgotten"}) as job:
+        pass
+    forget(store, job.id)
+    assert tagged(store, "kind", "forgotten") == []
+
+
+def test_store_that_does_not_tell_is_refused_in_one_line(tmp_path: Path) -> None:
+    nowhere = Store("http://127.0.0.1:1", "0", tmp_path)
+    with pytest.raises(InputError, match=r"tracking.uri=http://127.0.0.1:1: ") as refused:
+        tagged(nowhere, "kind", "job")
+    assert "\n" not in str(refused.value)
+    with pytest.raises(InputError, match=r"tracking.uri=http://127.0.0.1:1: "):
+        forget(nowhere, "r1")
+
+
+# what a store takes
+
+
+def test_flatten_joins_names_with_dots() -> None:
+    assert flatten({"a": {"b": {"c": 1}}, "d": "é"}) == {"a.b.c": "1", "d": "é"}
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"), [("valid/cer", "valid/cer"), ("a[0]", "a_0_"), ("b%c=d", "b_c_d"), ("é", "é")]
+)
+def test_name_keeps_what_mlflow_takes(name: str, taken: str) -> None:
+    assert safe(name) == taken
+
+
+@pytest.mark.parametrize(("text", "shown"), [("abc", "abc"), ("abcd", "ab…")])
+def test_text_is_cut_visibly_when_it_is_too_long(text: str, shown: str) -> None:
+    assert cut(text, 3) == shown

@@ -22,7 +22,7 @@ def store(database: Path, tmp_path: Path) -> Store:
 
 def left(store: Store, *losses: float) -> str:
     """Return a run that ended while the server was away: its losses and its end wait."""
-    with tracking.run(store, "test", run_id=None, tags={}) as run:
+    with tracking.start_run(store, "test", tags={}) as run:
         pass
     store.client.update_run(run.id, status="RUNNING")
     for step, loss in enumerate(losses):

@@ -64,7 +64,7 @@ def test_run_that_is_asked_to_end_while_it_starts_ends_as_killed(
         describe(self, about)
 
     monkeypatch.setattr(Spool, "describe", asked)
-    with pytest.raises(Terminated), tracking.run(store, "test", run_id=None, tags={}):
+    with pytest.raises(Terminated), tracking.start_run(store, "test", tags={}):
         pass
     assert statuses(store) == ["KILLED"]
 
@@ -74,7 +74,7 @@ def test_run_that_is_asked_to_end_while_it_ends_ends_first(
 ) -> None:
     flush = Run.flush
     monkeypatch.setattr(Run, "flush", lambda self: (ask(), flush(self)))
-    with pytest.raises(Terminated), tracking.run(store, "test", run_id=None, tags={}):
+    with pytest.raises(Terminated), tracking.start_run(store, "test", tags={}):
         pass
     assert statuses(store) == ["FINISHED"]
 
@@ -86,6 +86,6 @@ def test_run_whose_records_have_no_place_does_not_stay_running(
         raise NoRoomError("disk full")
 
     monkeypatch.setattr(runs.Spool, "describe", full)
-    with pytest.raises(NoRoomError), tracking.run(store, "test", run_id=None, tags={}):
+    with pytest.raises(NoRoomError), tracking.start_run(store, "test", tags={}):
         pass
     assert statuses(store) == ["FAILED"]

@@ -29,7 +29,7 @@ def test_tracking_takes_a_small_share_of_an_epoch(store: Store, monkeypatch: pyt
     monkeypatch.setattr(Delivery, "__call__", timed)
     monkeypatch.setattr(background, "COMPANY_S", 1.0)  # five deliveries in these few seconds
     waited = 0.0
-    with tracking.run(store, "test", run_id=None, tags={}) as run:
+    with tracking.start_run(store, "test", tags={}) as run:
         run.metrics(METRICS, 0)
         run.flush()  # the first takes longest
         worked.clear()

@@ -71,7 +71,7 @@ def run(
     force: bool = False,
 ) -> int:
     config = composed("transcribe", ["overlay_width=100"], TranscribeConfig).root
-    return transcribing.run(Job(files, formats, overlay, output, force), config)
+    return transcribing.transcribe_pages(Job(files, formats, overlay, output, force), config)
 
 
 def names(folder: Path) -> list[str]:
@@ -175,7 +175,7 @@ def test_several_formats_are_written_at_once(tmp_path: Path, reader: Reader) -> 
 def test_pixels_are_those_of_the_file_when_the_page_is_reduced(tmp_path: Path, reader: Reader) -> None:
     file = written(tmp_path / "a.png")
     config = composed("transcribe", ["working_pixels=600"], TranscribeConfig).root  # a quarter of 60 x 40
-    assert transcribing.run(Job([file], ["json"], False, None, False), config) == 0
+    assert transcribing.transcribe_pages(Job([file], ["json"], False, None, False), config) == 0
     read = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert (read["width_px"], read["height_px"]) == (40, 60)
 
@@ -275,7 +275,7 @@ def test_page_that_is_too_large_fails_alone(
     Image.new("L", (100, 100), 200).save(large)
     config = composed("transcribe", ["max_pixels=5000"], TranscribeConfig).root
     job = Job([large, written(tmp_path / "c.png")], ["txt"], False, None, False)
-    assert transcribing.run(job, config) == 1
+    assert transcribing.transcribe_pages(job, config) == 1
     assert f"error: {large}: 100 x 100 pixels are more than max_pixels=5000" in capsys.readouterr().err
     assert (tmp_path / "c.txt").exists()
 
@@ -372,7 +372,7 @@ def test_missing_weights_are_refused_once_for_all_pages(tmp_path: Path) -> None:
     config = composed("transcribe", ["weights.paragraph=nowhere"], TranscribeConfig).root
     job = Job([written(tmp_path / "a.png"), written(tmp_path / "b.png")], ["txt"], False, None, False)
     with pytest.raises(InputError, match="weights nowhere: no such folder"):
-        transcribing.run(job, config)
+        transcribing.transcribe_pages(job, config)
 
 
 def test_damaged_pages_are_named_without_weights(

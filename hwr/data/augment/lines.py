@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.augment.shades import Shade, check_ranges, linear, sample_seed
+from hwr.data.augment import Shade, check_ranges, linear, sample_seed
 from hwr.images.line_crop import MIN_WIDTH
 from hwr.images.load import GreyImage
 
@@ -17,7 +17,7 @@ _INK = 64  # ink darker than this must stay on the canvas; lighter is noise of t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
+class LineAugmentation:
     """Changes to line images. Every value is the largest change, drawn uniformly; 0 switches it off.
 
     `probability`: share of samples that are changed.
@@ -78,7 +78,7 @@ class Augmentation:
 _MOST = {"jitter_x": 0.9, "jitter_y": 0.9, "gamma": 4.0, "contrast": 0.9, "erase": 100}
 
 
-def _moved(ink: GreyImage, by: Augmentation, draw: np.random.Generator) -> GreyImage:
+def _moved(ink: GreyImage, by: LineAugmentation, draw: np.random.Generator) -> GreyImage:
     """Scale, shear, rotate, bend and shift the ink (h, w) in one resampling: (h, w')."""
     sides = draw.uniform(
         -1, 1, size=6

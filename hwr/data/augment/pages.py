@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.augment.shades import Shade, check_ranges, linear, sample_seed
+from hwr.data.augment import Shade, check_ranges, linear, sample_seed
 from hwr.images.boxes import FloatArray, to_px
 from hwr.images.canvas import visible
 from hwr.images.load import WHITE, GreyImage

@@ -6,24 +6,32 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import Line, Page, Word
-from hwr.data.sources import splits as page_splits
-from hwr.data.sources import xml
-from hwr.data.sources.files import existing_folder, find_image, image_size
+from hwr.data.sources.files import (
+    existing_folder,
+    find_image,
+    image_size,
+    local_name,
+    page_fractions,
+    parse_number,
+    parse_points,
+    xml_documents,
+)
+from hwr.data.sources.splits import assign_splits
 from hwr.errors import InputError
 from hwr.images.boxes import Box, Point, around, clip, union
 from hwr.text import nfc
 
 
-def read(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
+def read_alto(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
     """Return the pages of all ALTO files under `root`, in the order of their paths.
 
     `splits`, `shares` and `seed` determine writer and split of a page: see
-    `splits.assign`. Raise InputError when there is no ALTO file, when one is damaged, or when its
+    `assign_splits`. Raise InputError when there is no ALTO file, when one is damaged, or when its
     image is missing or outside `root`.
     """
     root = existing_folder(root)
-    pages = [_page(name, path, tree, root) for name, path, tree in xml.documents(root, "alto")]
-    return page_splits.assign(pages, root, splits=splits, shares=shares, seed=seed)
+    pages = [_page(name, path, tree, root) for name, path, tree in xml_documents(root, "alto")]
+    return assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def _line_text(line: Element) -> str:
 
     Where a line has <SP> they are its spaces; files without any separate words by <String> alone.
     """
-    names = [xml.local_name(element) for element in line]
+    names = [local_name(element) for element in line]
     gap = "" if "SP" in names else " "
     text = ""
     for name, element in zip(names, line, strict=True):
@@ -108,8 +116,8 @@ def _baseline(line: Element, box: Box, sheet: _Sheet) -> tuple[Point, ...]:
     if not text.strip():
         return ()
     if len(text.replace(",", " ").split()) > 1:
-        return xml.fractions(xml.points(text, sheet.path), sheet.size)
-    ((_, y),) = xml.fractions([(0.0, xml.number(text, sheet.path))], sheet.size)
+        return page_fractions(parse_points(text, sheet.path), sheet.size)
+    ((_, y),) = page_fractions([(0.0, parse_number(text, sheet.path))], sheet.size)
     return (box[0], y), (box[2], y)
 
 
@@ -117,13 +125,13 @@ def _polygon(line: Element, sheet: _Sheet) -> tuple[Point, ...]:
     shape = line.find("{*}Shape/{*}Polygon")
     if shape is None:
         return ()
-    outline = xml.fractions(xml.points(shape.get("POINTS", ""), sheet.path), sheet.size)
+    outline = page_fractions(parse_points(shape.get("POINTS", ""), sheet.path), sheet.size)
     return outline if len(outline) > 2 else ()
 
 
 def _box(element: Element, sheet: _Sheet) -> Box | None:
     given = [element.get(key) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
-    values = [xml.number(value, sheet.path) for value in given if value is not None]
+    values = [parse_number(value, sheet.path) for value in given if value is not None]
     if len(values) < len(given):
         return None
     x, y, width, height = values
@@ -132,7 +140,7 @@ def _box(element: Element, sheet: _Sheet) -> Box | None:
 
 
 def _own_size(page: Element, path: Path) -> tuple[float, float] | None:
-    height, width = (xml.number(page.get(key) or "0", path) for key in ("HEIGHT", "WIDTH"))
+    height, width = (parse_number(page.get(key) or "0", path) for key in ("HEIGHT", "WIDTH"))
     return (height, width) if height > 0 and width > 0 else None
 
 

@@ -11,9 +11,15 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import Line, Page, Word
-from hwr.data.sources import splits as page_splits
-from hwr.data.sources import xml
-from hwr.data.sources.files import IMAGE_SUFFIXES, existing_folder, image_size, inside
+from hwr.data.sources.files import (
+    IMAGE_SUFFIXES,
+    existing_folder,
+    image_size,
+    parse_number,
+    path_inside,
+    xml_documents,
+)
+from hwr.data.sources.splits import read_lists, warn_of_missing
 from hwr.errors import InputError
 from hwr.images.boxes import Box, clip, union
 from hwr.text import nfc
@@ -24,7 +30,7 @@ _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _Chosen = list[tuple[Line, str]]  # with the split of each
 
 
-def read(
+def read_iam(
     root: str | Path,
     *,
     images: str,
@@ -47,18 +53,18 @@ def read(
     _check_choice("segmentation", segmentation, ("all", "ok"))
     _check_choice("task", task, lists)
     folder = _list_folder(root, splits, task)
-    split_of = page_splits.read_lists(folder, lists[task])
+    split_of = read_lists(folder, lists[task])
     pictures = _Pictures.found(root, images)
     pages: list[Page] = []
     ids: set[str] = set()
-    for _, path, tree in xml.documents(root / "xml" if (root / "xml").is_dir() else root, "form"):
+    for _, path, tree in xml_documents(root / "xml" if (root / "xml").is_dir() else root, "form"):
         form = _form(tree, path)
         ids.update((form.id, *(line.id for line in form.lines)))
         chosen = _chosen_lines(form, split_of, whole_forms=whole_forms)
         if segmentation == "ok":
             chosen = [(line, split) for line, split in chosen if line.segmented]
         pages.extend(_PAGES[images](form, chosen, pictures))
-    page_splits.warn_of_missing(split_of, ids, folder)
+    warn_of_missing(split_of, ids, folder)
     return pages
 
 
@@ -96,7 +102,7 @@ class _Pictures:
     def of(self, name: str) -> Path:
         if name not in self.paths:
             raise InputError(f"{self.root}: {name} has no image in {self.kind}; add it, or remove its XML")
-        return inside(self.root, self.paths[name])
+        return path_inside(self.root, self.paths[name])
 
 
 def _form_page(form: _Form, chosen: _Chosen, pictures: _Pictures) -> Iterator[Page]:
@@ -140,7 +146,7 @@ def _chosen_lines(form: _Form, split_of: Mapping[str, str], *, whole_forms: bool
 
 
 def _form(tree: Element, path: Path) -> _Form:
-    height, width = (xml.number(tree.get(key) or "0", path) for key in ("height", "width"))
+    height, width = (parse_number(tree.get(key) or "0", path) for key in ("height", "width"))
     if height <= 0 or width <= 0:
         raise InputError(f"{path}: <form> gives no height and width; restore the file")
     size = (round(height), round(width))
@@ -171,7 +177,7 @@ def _box(word: Element, size: tuple[int, int], path: Path) -> Box | None:
     """Return the union of the word's connected components; None when it has none."""
     parts = []
     for part in word.iterfind("cmp"):
-        x, y, width, height = (xml.number(part.get(key, ""), path) for key in ("x", "y", "width", "height"))
+        x, y, width, height = (parse_number(part.get(key, ""), path) for key in ("x", "y", "width", "height"))
         parts.append((x / size[1], y / size[0], (x + width) / size[1], (y + height) / size[0]))
     return clip(union(parts)) if parts else None
 

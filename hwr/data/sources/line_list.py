@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hwr.data.records import Line, Page
-from hwr.data.sources import splits as page_splits
-from hwr.data.sources.files import IMAGE_SUFFIXES, existing_folder, image_size, inside
-from hwr.data.sources.table import rows
+from hwr.data.sources.files import IMAGE_SUFFIXES, existing_folder, image_size, path_inside, table_rows
+from hwr.data.sources.splits import check_split, share_out
 from hwr.errors import InputError
 from hwr.text import nfc
 
@@ -15,32 +14,32 @@ _REQUIRED = _COLUMNS[:2]
 _SUFFIXES = (".tsv", ".csv")
 
 
-def read(root: str | Path, *, table: str | None, shares: Sequence[float], seed: int) -> list[Page]:
+def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[float], seed: int) -> list[Page]:
     """Return one page a row of `table` (file, text[, writer, split]), a file in `root`.
 
     None takes the only `.tsv` or `.csv` in `root`. A first row that names the columns is a header; without
     one they stand in that order. A CSV may quote its fields, a TSV does not. Images lie in `root`, their
     suffix may be left out. Without splits the lines are shared out by writer: see
-    `splits.share_out`. Raise InputError for a table that cannot be read and for an image that is
+    `share_out`. Raise InputError for a table that cannot be read and for an image that is
     missing, damaged or outside `root`.
     """
     root = existing_folder(root)
-    pages = [_page(row, root, place) for place, row in rows(_table(root, table), _COLUMNS, _REQUIRED)]
-    return pages if any(page.split for page in pages) else page_splits.share_out(pages, shares, seed)
+    pages = [_page(row, root, place) for place, row in table_rows(_table(root, table), _COLUMNS, _REQUIRED)]
+    return pages if any(page.split for page in pages) else share_out(pages, shares, seed)
 
 
 def _page(row: Mapping[str, str], root: Path, place: str) -> Page:
     image = _image(root, row["file"], place)
     name = image.relative_to(root.resolve()).with_suffix("").as_posix()
     line = Line(id=name, text=nfc(row["text"]), box=(0.0, 0.0, 1.0, 1.0))
-    split = page_splits.check(row.get("split", ""), place)
+    split = check_split(row.get("split", ""), place)
     return Page(name, row.get("writer") or name, split, image, image_size(image), (line,))
 
 
 def _image(root: Path, name: str, place: str) -> Path:
     for suffix in ("", *IMAGE_SUFFIXES):
         try:
-            image = inside(root, f"{name}{suffix}")
+            image = path_inside(root, f"{name}{suffix}")
         except InputError as error:
             raise InputError(f"{place}: {error}") from None
         if image.is_file():

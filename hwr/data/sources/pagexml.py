@@ -7,9 +7,16 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import Line, Page, Word
-from hwr.data.sources import splits as page_splits
-from hwr.data.sources import xml
-from hwr.data.sources.files import existing_folder, find_image, image_size
+from hwr.data.sources.files import (
+    existing_folder,
+    find_image,
+    image_size,
+    page_fractions,
+    parse_number,
+    parse_points,
+    xml_documents,
+)
+from hwr.data.sources.splits import assign_splits
 from hwr.errors import InputError
 from hwr.images.boxes import Point, around
 from hwr.text import nfc
@@ -19,16 +26,16 @@ _STRUCTURE = re.compile(
 )  # custom="readingOrder {…} structure {type:NAME;}"
 
 
-def read(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
+def read_pagexml(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
     """Return the pages of all PAGE files under `root`, in the order of their paths.
 
     `splits`, `shares` and `seed` determine writer and split of a page: see
-    `splits.assign`. Raise InputError when there is no PAGE file, when one is damaged, or when its
+    `assign_splits`. Raise InputError when there is no PAGE file, when one is damaged, or when its
     image is missing or outside `root`.
     """
     root = existing_folder(root)
-    pages = [_page(name, path, tree, root) for name, path, tree in xml.documents(root, "PcGts")]
-    return page_splits.assign(pages, root, splits=splits, shares=shares, seed=seed)
+    pages = [_page(name, path, tree, root) for name, path, tree in xml_documents(root, "PcGts")]
+    return assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ def _page(name: str, path: Path, tree: Element, root: Path) -> Page:
     if element is None:
         raise InputError(f"{path}: holds no <Page>; export it again")
     image = find_image(path, root, element.get("imageFilename", "").strip())
-    height, width = (xml.number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
+    height, width = (parse_number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
     size = (round(height), round(width)) if height > 0 and width > 0 else image_size(image)
     sheet = _Sheet(name, path, size)
     lines = (_line(line, position, sheet) for position, line in enumerate(_ordered_lines(element), start=1))
@@ -123,4 +130,6 @@ def _kind(line: Element) -> str:
 
 def _points(element: Element, path: str, sheet: _Sheet) -> tuple[Point, ...]:
     found = element.find(path)
-    return () if found is None else xml.fractions(xml.points(found.get("points", ""), sheet.path), sheet.size)
+    return (
+        () if found is None else page_fractions(parse_points(found.get("points", ""), sheet.path), sheet.size)
+    )

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hwr.data.records import SPLITS, Page
-from hwr.data.sources.files import IMAGE_SUFFIXES
-from hwr.data.sources.table import rows
+from hwr.data.sources.files import IMAGE_SUFFIXES, table_rows
 from hwr.errors import InputError
 from hwr.files import read_text
 
@@ -17,7 +16,7 @@ _LIST_SUFFIXES = ("", ".txt", ".lst")
 _LOG = logging.getLogger(__name__)
 
 
-def assign(
+def assign_splits(
     pages: Sequence[Page], root: Path, *, splits: str | None, shares: Sequence[float], seed: int
 ) -> list[Page]:
     """Return the pages with writer and split.
@@ -64,7 +63,7 @@ def read_lists(folder: Path, names: Mapping[str, Sequence[str]]) -> dict[str, st
     split_of: dict[str, str] = {}
     for split, lists in names.items():
         for entry in (entry for name in lists for entry in _read_list(folder, name)):
-            if split_of.setdefault(entry, check(split, folder)) != split:
+            if split_of.setdefault(entry, check_split(split, folder)) != split:
                 raise InputError(f"{folder}: {entry} is in {split_of[entry]} and in {split}; keep it in one")
     return split_of
 
@@ -81,7 +80,7 @@ def of_split(pages: Iterable[Page], split: str) -> list[Page]:
     return chosen
 
 
-def check(split: str, source: str | Path) -> str:
+def check_split(split: str, source: str | Path) -> str:
     """Return `split` when it is train, valid, test or empty; raise InputError otherwise."""
     if split and split not in SPLITS:
         raise InputError(f"{source}: split {split!r} is unknown; use {', '.join(SPLITS)} or leave it empty")
@@ -107,11 +106,11 @@ def _source(root: Path, splits: str | None) -> Path | None:
 
 def _read_table(path: Path) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
-    for place, row in rows(path, ("page", "writer", "split"), required=("page",)):
+    for place, row in table_rows(path, ("page", "writer", "split"), required=("page",)):
         page = _without_suffix(row["page"])
         if page in table:
             raise InputError(f"{place}: page {page} is listed twice; remove one of the two")
-        check(row.get("split", ""), place)
+        check_split(row.get("split", ""), place)
         table[page] = row
     return table
 

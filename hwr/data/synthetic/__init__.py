@@ -21,18 +21,18 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hwr.data.records import SPLITS, Page
-from hwr.data.synthetic import fonts, texts
+from hwr.data.records import SPLITS, Page, pages_from_json, pages_to_json
+from hwr.data.synthetic import hands, texts
 from hwr.data.synthetic.forms import Form, Layout, draw_form
-from hwr.data.synthetic.store import stored_pages
-from hwr.data.synthetic.writers import draw_hand
+from hwr.data.synthetic.hands import draw_hand
 from hwr.errors import InputError
-from hwr.files import read_text, sha256
+from hwr.files import as_input_error, built_once, read_text, sha256
 from hwr.images import boxes
 
 HELD_OUT = "held-out"
 _VERSION = 1  # of the drawing: raise it when the same settings give other pages
 _LATIN = string.ascii_letters + string.digits
+_RECORDS = "records.json"
 _QUALITY = 90  # of the JPEG files
 
 _Number = TypeVar("_Number", int, float)
@@ -62,11 +62,11 @@ class _Task:
     split: str
     writer: str
     writer_number: int
-    family: fonts.Family
+    family: hands.FontFamily
     sentences: tuple[str, ...]
 
 
-def read(
+def read_synthetic(
     *,
     folder: str | Path | None,
     processes: int,
@@ -114,7 +114,15 @@ def read(
         raise InputError("data.folder is not set: name a folder in which synthetic pages can be kept")
     _check(settings)
     known = _families(settings)
-    return stored_pages(Path(folder), _key(settings, known), partial(_build, settings, known, processes))
+    home = Path(folder) / _key(settings, known)
+
+    def draw(fresh: Path) -> None:
+        pages = _build(settings, known, processes, fresh)
+        (fresh / _RECORDS).write_text(pages_to_json(pages), encoding="utf-8")
+
+    with as_input_error(home, "choose another data.folder"):
+        built_once(home, draw)
+    return pages_from_json((home / _RECORDS).read_text(encoding="utf-8"), home.resolve())
 
 
 def _pair(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
@@ -145,9 +153,9 @@ def _check(settings: _Settings) -> None:
             raise InputError(f"data.{name} is 0 or more, not {value}")
 
 
-def _families(settings: _Settings) -> dict[str, fonts.Family]:
-    found = [fonts.packaged(slug) for slug in settings.families]
-    found += fonts.in_folder(settings.fonts) if settings.fonts else []
+def _families(settings: _Settings) -> dict[str, hands.FontFamily]:
+    found = [hands.packaged_family(slug) for slug in settings.families]
+    found += hands.families_in(settings.fonts) if settings.fonts else []
     known = {family.name: family for family in found}
     unknown = [name for name in settings.held_out if name not in known]
     if unknown:
@@ -161,17 +169,17 @@ def _families(settings: _Settings) -> dict[str, fonts.Family]:
     return known
 
 
-def _key(settings: _Settings, known: Mapping[str, fonts.Family]) -> str:
+def _key(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> str:
     """Return what names the pages: a hash of the settings, and of the bytes of fonts and text."""
     files = [file for family in known.values() for file in family.files]
-    files += fonts.packaged(settings.printed).files[:1] + ((settings.text,) if settings.text else ())
+    files += hands.packaged_family(settings.printed).files[:1] + ((settings.text,) if settings.text else ())
     named = {**asdict(settings), "fonts": None, "text": None}
     described = json.dumps([_VERSION, named, list(known), list(map(sha256, files))], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
 def _build(
-    settings: _Settings, known: Mapping[str, fonts.Family], processes: int, folder: Path
+    settings: _Settings, known: Mapping[str, hands.FontFamily], processes: int, folder: Path
 ) -> list[Page]:
     tasks = list(_tasks(settings, known))
     draw = partial(_draw, settings, folder)
@@ -182,7 +190,7 @@ def _build(
         return list(bar(pool.map(draw, tasks, chunksize=4)))
 
 
-def _tasks(settings: _Settings, known: Mapping[str, fonts.Family]) -> Iterator[_Task]:
+def _tasks(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> Iterator[_Task]:
     rng = np.random.default_rng(settings.seed)
     sentences = _sentences(settings, rng)
     usable = _usable(settings, known)
@@ -201,8 +209,8 @@ def _tasks(settings: _Settings, known: Mapping[str, fonts.Family]) -> Iterator[_
 
 
 def _order(
-    usable: Sequence[fonts.Family], held_out: Sequence[str], split: str, rng: np.random.Generator
-) -> list[fonts.Family]:
+    usable: Sequence[hands.FontFamily], held_out: Sequence[str], split: str, rng: np.random.Generator
+) -> list[hands.FontFamily]:
     """Return the families of a split in the order in which its writers take them."""
     shuffled = [usable[index] for index in rng.permutation(len(usable))]
     shared = [family for family in shuffled if family.name not in held_out]
@@ -215,13 +223,13 @@ def _order(
     return order + [family for family in apart + shared if family not in order]
 
 
-def _usable(settings: _Settings, known: Mapping[str, fonts.Family]) -> list[fonts.Family]:
+def _usable(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> list[hands.FontFamily]:
     """Return the families that can write nearly all of the text."""
     text = read_text(settings.text) if settings.text else _LATIN
     letters = [character for character in text[:20_000] if not character.isspace()]
     usable = []
     for family in known.values():
-        share = sum(fonts.can_write(family.files[0], letter) for letter in letters) / max(len(letters), 1)
+        share = sum(hands.can_write(family.files[0], letter) for letter in letters) / max(len(letters), 1)
         usable += [family] if share > 0.9 else []
     if not any(family.name not in settings.held_out for family in usable):
         raise InputError(
@@ -233,9 +241,9 @@ def _usable(settings: _Settings, known: Mapping[str, fonts.Family]) -> list[font
 def _sentences(settings: _Settings, rng: np.random.Generator) -> dict[str, Iterator[str]]:
     """Return every split's own sentences; a text file's are repeated where they do not suffice."""
     if not settings.text:
-        endless = texts.unseen(texts.Bigrams().sentences(rng))
+        endless = texts.unseen_sentences(texts.Bigrams().sentences(rng))
         return dict.fromkeys(SPLITS, endless)
-    found = texts.in_file(settings.text, rng)
+    found = texts.sentences_in(settings.text, rng)
     splits = [split for split in SPLITS if settings.pages.get(split)]
     if len(found) < len(splits):
         raise InputError(
@@ -268,7 +276,7 @@ def _take(sentences: Iterator[str], settings: _Settings) -> Iterator[str]:
 def _draw(settings: _Settings, folder: Path, task: _Task) -> Page:
     habits = np.random.default_rng([settings.seed, 1, task.writer_number])
     hand = draw_hand(task.family, settings.body, settings.variation, habits)
-    printed = fonts.packaged(settings.printed).files[0]
+    printed = hands.packaged_family(settings.printed).files[0]
     layout = Layout(settings.size, settings.lines, settings.ruled, settings.accents, printed)
     kind = HELD_OUT if task.family.name in settings.held_out else ""
     rng = np.random.default_rng([settings.seed, 2, int(task.page[1:])])

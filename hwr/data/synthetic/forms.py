@@ -6,13 +6,23 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from hwr.data.records import Line, Word
-from hwr.data.synthetic import fonts, paper, texts
-from hwr.data.synthetic.paper import Sheet
-from hwr.data.synthetic.writers import Floats, Hand, Ink, field, lay, write_word
+from hwr.data.synthetic import texts
+from hwr.data.synthetic.hands import (
+    Floats,
+    Hand,
+    Ink,
+    can_write,
+    open_face,
+    place_word,
+    smooth_noise,
+    write_word,
+)
 from hwr.images import boxes
 from hwr.images.boxes import Box, Point
 
@@ -20,6 +30,19 @@ _VISIBLE = 50  # ink fainter than a fifth does not widen a box
 _PRINT_SHARE = 0.0165  # size of the printed face, as a share of the page's width
 _PRINT_LEADING = 1.35
 _MARGIN = 0.08  # of the page's width
+
+
+@dataclass(frozen=True)
+class PaperSheet:
+    """One sheet on the scanner: `paper` grey, `ruled` or plain, and `to_scan` (2, 3), its slight turn."""
+
+    size: tuple[int, int]
+    paper: float
+    shade: float
+    grain: float
+    blur_px: float
+    ruled: bool
+    to_scan: Floats
 
 
 @dataclass(frozen=True)
@@ -53,7 +76,7 @@ class _Placed:
 @dataclass(frozen=True)
 class _Desk:
     canvas: NDArray[np.uint8]
-    sheet: Sheet
+    sheet: PaperSheet
     hand: Hand
     rng: np.random.Generator
 
@@ -69,16 +92,16 @@ def draw_form(
     rows = _wrap(_writable(form, layout, rng), form.hand, layout, rng)
     first, pitch = _first_baseline(rows, form.hand, layout), form.hand.pitch * form.hand.body_px
     rows = rows[: max(0, 1 + math.floor((0.9 * layout.size[0] - first) / pitch))]
-    sheet = paper.draw_sheet(layout.size, layout.ruled, rng)
-    desk = _Desk(paper.blank(sheet, rng), sheet, form.hand, rng)
+    sheet = draw_sheet(layout.size, layout.ruled, rng)
+    desk = _Desk(_blank(sheet, rng), sheet, form.hand, rng)
     _print_header(desk, form.id, rows, layout)
     lines = [_write_line(desk, row, first + pitch * index) for index, row in enumerate(rows)]
-    return paper.scan(desk.canvas, sheet, rng), tuple(
+    return _scan(desk.canvas, sheet, rng), tuple(
         _named(line, f"{form.id}-{i:02d}", form.kind) for i, line in enumerate(lines)
     )
 
 
-def outline(found: Sequence[Box]) -> tuple[Point, ...]:
+def outline_of_boxes(found: Sequence[Box]) -> tuple[Point, ...]:
     """Return the polygon that runs along the tops of boxes, left to right, and back along their bottoms."""
     edges = sorted({x for x1, _, x2, _ in found for x in (x1, x2)})
     above: list[Point] = []
@@ -93,10 +116,10 @@ def outline(found: Sequence[Box]) -> tuple[Point, ...]:
 
 def _writable(form: Form, layout: Layout, rng: np.random.Generator) -> list[str]:
     def known(character: str) -> bool:
-        return fonts.can_write(form.hand.file, character) and fonts.can_write(layout.printed, character)
+        return can_write(form.hand.file, character) and can_write(layout.printed, character)
 
     words = " ".join(form.sentences).split()
-    words = [texts.accented(word, known, rng) if rng.random() < layout.accents else word for word in words]
+    words = [texts.with_accent(word, known, rng) if rng.random() < layout.accents else word for word in words]
     return [word for word in words if all(known(character) for character in word)]
 
 
@@ -128,7 +151,7 @@ def _print_size(layout: Layout) -> float:
 
 def _printed_rows(rows: list[list[_Placed]], layout: Layout) -> list[str]:
     words = [placed.text for row in rows for placed in row]
-    return paper.wrap_print(words, layout.printed, _print_size(layout), (1 - 2 * _MARGIN) * layout.size[1])
+    return _wrap_print(words, layout.printed, _print_size(layout), (1 - 2 * _MARGIN) * layout.size[1])
 
 
 def _header_top(layout: Layout) -> float:
@@ -149,18 +172,18 @@ def _print_header(desk: _Desk, title: str, rows: list[list[_Placed]], layout: La
     printed = [("Sentence Database", left, top, size), (title, 0.6 * layout.size[1], top, size)]
     for index, text in enumerate(_printed_rows(rows, layout)):
         printed.append((text, left, top + leading * (2.2 + index), size))
-    paper.print_rows(desk.canvas, desk.sheet, layout.printed, printed)
+    _print_rows(desk.canvas, desk.sheet, layout.printed, printed)
     foot = 0.965 * layout.size[0]
-    paper.print_rows(desk.canvas, desk.sheet, layout.printed, [("Name:", left, foot, size)])
+    _print_rows(desk.canvas, desk.sheet, layout.printed, [("Name:", left, foot, size)])
     for y in (top + 0.8 * leading, printed[-1][2] + 0.9 * leading, foot - 1.2 * leading):
-        paper.rule(desk.canvas, desk.sheet, y, paper.PRINT_INK)
+        _rule(desk.canvas, desk.sheet, y, _PRINT_INK)
 
 
 def _write_line(desk: _Desk, row: list[_Placed], height: float) -> Line:
     """Write a row along a drifting, wavy baseline that starts at `height`."""
     hand, rng = desk.hand, desk.rng
     if desk.sheet.ruled:
-        paper.rule(desk.canvas, desk.sheet, height + 0.15 * hand.body_px, 0.85 * desk.sheet.paper)
+        _rule(desk.canvas, desk.sheet, height + 0.15 * hand.body_px, 0.85 * desk.sheet.paper)
     slope = hand.slope * (1.0 + float(rng.normal(0, 0.25)))
     wave, length = hand.wave * hand.body_px, float(rng.uniform(12, 30)) * hand.body_px
     phase = float(rng.uniform(0, 2 * np.pi))
@@ -177,19 +200,19 @@ def _write_line(desk: _Desk, row: list[_Placed], height: float) -> Line:
         baseline += [(float(x), float(y)) for x, y in ends / desk.sheet.size[::-1]]
     found = [word.box for word in words]
     text = " ".join(word.text for word in words)
-    return Line("", text, boxes.union(found), outline(found), tuple(baseline), words=tuple(words))
+    return Line("", text, boxes.union(found), outline_of_boxes(found), tuple(baseline), words=tuple(words))
 
 
 def _write(desk: _Desk, ink: Ink, to_scan: Floats) -> Box:
     """Put a word on the sheet and return the box of what can be seen of it."""
     hand, rng = desk.hand, desk.rng
-    mask, (left, top) = lay(ink, hand, to_scan, rng)
+    mask, (left, top) = place_word(ink, hand, to_scan, rng)
     pressure = 1.0 - hand.pressure * np.clip(
-        0.5 + 0.5 * field((mask.shape[0], mask.shape[1]), 2.0 * hand.body_px, rng), 0.0, 1.0
+        0.5 + 0.5 * smooth_noise((mask.shape[0], mask.shape[1]), 2.0 * hand.body_px, rng), 0.0, 1.0
     )
     speckle = 1.0 - 0.4 * hand.pressure * rng.random(mask.shape, np.float32)
     cover = mask.astype(np.float32) / 255.0 * pressure * speckle
-    paper.stain(desk.canvas, cover, (left, top), (1.0 - hand.darkness) * desk.sheet.paper)
+    _stain(desk.canvas, cover, (left, top), (1.0 - hand.darkness) * desk.sheet.paper)
     seen = mask > min(_VISIBLE, int(mask.max()) // 2)
     columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
     height, width = desk.sheet.size
@@ -201,3 +224,90 @@ def _write(desk: _Desk, ink: Ink, to_scan: Floats) -> Box:
 def _named(line: Line, name: str, kind: str) -> Line:
     words = tuple(replace(word, id=f"{name}-{index:02d}") for index, word in enumerate(line.words))
     return replace(line, id=name, kind=kind, words=words)
+
+
+_PRINT_INK = 45.0
+_SHIFT = 4  # fractional bits of OpenCV's line ends
+
+
+def draw_sheet(size: tuple[int, int], ruled: float, rng: np.random.Generator) -> PaperSheet:
+    """Draw a random sheet of `size` (height, width) px; `ruled` is the probability of ruled lines."""
+    height, width = size
+    degrees = float(np.clip(rng.normal(0, 0.3), -0.7, 0.7))
+    return PaperSheet(
+        size=size,
+        paper=float(rng.uniform(222, 250)),
+        shade=float(rng.uniform(1, 4)),
+        grain=float(rng.uniform(1, 5)),
+        blur_px=float(rng.uniform(0.35, 0.8)),
+        ruled=bool(rng.random() < ruled),
+        to_scan=cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0).astype(np.float32),
+    )
+
+
+def _blank(sheet: PaperSheet, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the empty sheet (H, W)."""
+    height, width = sheet.size
+    shade = smooth_noise((height // 8, width // 8), width / 24, rng) * sheet.shade + sheet.paper
+    return cv2.resize(np.clip(shade, 0, 255).astype(np.uint8), (width, height)).astype(np.uint8)
+
+
+def _scan(canvas: NDArray[np.uint8], sheet: PaperSheet, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return `canvas` (H, W) as scanned: blurred and with grain."""
+    blurred = cv2.GaussianBlur(canvas, (0, 0), sheet.blur_px).astype(np.float32)
+    blurred += sheet.grain * rng.standard_normal(canvas.shape, np.float32)
+    return np.clip(blurred, 0, 255).astype(np.uint8)
+
+
+def _rule(canvas: NDArray[np.uint8], sheet: PaperSheet, y: float, ink: float) -> None:
+    """Draw a rule across the sheet at height `y`, into `canvas`."""
+    width = sheet.size[1]
+    ends = np.array([[0.05 * width, y, 1.0], [0.95 * width, y, 1.0]]) @ sheet.to_scan.T * 2**_SHIFT
+    start, stop = ends.round().astype(int).tolist()
+    cv2.line(canvas, start, stop, (ink,), 2, cv2.LINE_AA, _SHIFT)
+
+
+def _print_rows(
+    canvas: NDArray[np.uint8], sheet: PaperSheet, file: Path, rows: list[tuple[str, float, float, float]]
+) -> None:
+    """Print `rows` of (text, left, baseline, size), all px, into `canvas`."""
+    height, width = sheet.size
+    if not rows:
+        return
+    top = int(min(baseline - 1.5 * size for _, _, baseline, size in rows))
+    bottom = int(max(baseline + size for _, _, baseline, size in rows))
+    layer = Image.new("L", (width, bottom - top), 0)
+    pen = ImageDraw.Draw(layer)
+    for text, left, baseline, size in rows:
+        pen.text((left, baseline - top), text, font=open_face(file, size, 0.0), fill=255, anchor="ls")
+    moved = sheet.to_scan.copy()
+    moved[:, 2] += moved[:, 1] * top  # the layer starts at `top`
+    above = max(0, top - 20)
+    moved[1, 2] -= above
+    turned = cv2.warpAffine(np.asarray(layer), moved, (width, min(height, bottom + 20) - above))
+    _stain(canvas, turned.astype(np.float32) / 255.0, (0, above), _PRINT_INK)
+
+
+def _wrap_print(words: list[str], file: Path, size: float, width: float) -> list[str]:
+    """Break `words` into printed rows at most `width` px wide."""
+    face = open_face(file, size, 0.0)
+    rows = [""]
+    for word in words:
+        longer = f"{rows[-1]} {word}".strip()
+        if face.getlength(longer) <= width or not rows[-1]:
+            rows[-1] = longer
+        else:
+            rows.append(word)
+    return rows
+
+
+def _stain(canvas: NDArray[np.uint8], cover: Floats, corner: tuple[int, int], ink: float) -> None:
+    """Blend `ink` (grey) into `canvas` by `cover` (h, w) in [0, 1]; its `corner` is x y."""
+    left, top = corner
+    x1, y1 = max(left, 0), max(top, 0)
+    x2, y2 = min(left + cover.shape[1], canvas.shape[1]), min(top + cover.shape[0], canvas.shape[0])
+    if x1 >= x2 or y1 >= y2:
+        return
+    cover = cover[y1 - top : y2 - top, x1 - left : x2 - left]
+    patch = canvas[y1:y2, x1:x2]
+    canvas[y1:y2, x1:x2] = np.minimum(patch, patch + (ink - patch) * cover).astype(np.uint8)

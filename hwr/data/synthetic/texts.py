@@ -71,7 +71,7 @@ class Bigrams:
         return words
 
 
-def in_file(path: Path, rng: np.random.Generator) -> list[str]:
+def sentences_in(path: Path, rng: np.random.Generator) -> list[str]:
     """Return the distinct sentences of a UTF-8 text file in random order; raise InputError for none."""
     pieces = (nfc(piece) for piece in re.split(r"(?<=[.!?…])\s+|\n\s*\n", read_text(path)))
     found = list(dict.fromkeys(piece for piece in pieces if piece))
@@ -80,7 +80,7 @@ def in_file(path: Path, rng: np.random.Generator) -> list[str]:
     return [found[index] for index in rng.permutation(len(found))]
 
 
-def unseen(sentences: Iterator[str]) -> Iterator[str]:
+def unseen_sentences(sentences: Iterator[str]) -> Iterator[str]:
     """Drop sentences that came before."""
     seen: set[str] = set()
     for sentence in sentences:
@@ -89,7 +89,7 @@ def unseen(sentences: Iterator[str]) -> Iterator[str]:
             yield sentence
 
 
-def accented(word: str, can_write: Callable[[str], bool], rng: np.random.Generator) -> str:
+def with_accent(word: str, can_write: Callable[[str], bool], rng: np.random.Generator) -> str:
     """Return `word` with a diacritic on one letter that `can_write` allows, or as it is where none fits."""
     places = [index for index, letter in enumerate(word) if letter in ACCENTED]
     for index in rng.permutation(places):

@@ -19,7 +19,7 @@ def denoise_decoder(
     alphabet: Alphabet, base: Decoder, *, weights: str, model: str | None, width: int, max_growth: int,
     model_weight: float, reading_weight: float, copy_bonus: float, batch_size: int, device: str,
 ) -> DenoiseDecoder:  # fmt: skip
-    """Return what rewrites the texts of `base`; numbers are those of `Ranking`.
+    """Return a decoder that corrects the texts of `base`; numbers are those of `Ranking`.
 
     Args:
         alphabet: what the recogniser writes.

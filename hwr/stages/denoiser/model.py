@@ -1,4 +1,4 @@
-"""Misread texts to texts as written: the network of stage `denoiser`."""
+"""The network of stage `denoiser`: it corrects misread texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserSettings:
-    """What texts are misread by and taken from.
+    """Settings of stage `denoiser`: confusions, texts and sampling.
 
     `confusions` names a file or folder of counted confusions, `texts` UTF-8 files of further text; the
     others are those of `Sampling`.
@@ -58,7 +58,7 @@ class TextDenoiser:
         self.longest, self.batch_size = longest, batch_size
 
     def start(self, texts: Sequence[str], *, width: int) -> "Writing":
-        """Return the steps in which `width` texts each are written."""
+        """Return the decoding state for `width` candidates each."""
         return Writing(self.network, mx.nd.array(read(texts, self.alphabet), ctx=self.context), width)
 
     def log_probs(self, texts: Sequence[str], others: Sequence[str]) -> list[float]:
@@ -80,7 +80,7 @@ class TextDenoiser:
 
 
 class Writing:
-    """Texts being written, B for each of N noisy texts (N, S), with what the decoder remembers of them.
+    """Decoding state: B candidates for each of N noisy texts (N, S), with the encoded texts.
 
     Nothing is moved where texts go on from others: keys and values of all places stay, B a place, and `_seen`
     tells which of them each text goes back to.
@@ -103,7 +103,7 @@ class Writing:
         return self._written(np.full(self._recent.shape[:2], self._network.classes - 1))
 
     def next(self, parents: Classes, classes: Classes) -> Floats:
-        """Return those of the next one: text b goes on from text `parents[n, b]` with `classes[n, b]`."""
+        """Return those of the next one: candidate b extends candidate `parents[n, b]` by `classes[n, b]`."""
         rows = np.arange(len(parents))[:, None]
         self._recent = self._recent[rows, parents]
         self._seen = np.concatenate([self._seen[rows, parents], parents[:, :, None]], axis=2)

@@ -1,4 +1,4 @@
-"""Stage `denoiser`: a data set's texts, misread as a recogniser does, to what corrects them."""
+"""The training of stage `denoiser`: texts of a data set, with errors drawn from a recogniser's confusions."""
 
 from collections.abc import Sequence
 from pathlib import Path

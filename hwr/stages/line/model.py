@@ -1,4 +1,4 @@
-"""Line images to class probabilities: the network of stage `line` and what reads with it."""
+"""The network of stage `line`, and the reader that turns line images into class probabilities."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,11 +64,11 @@ def load_line_reader(loaded: Weights, *, batch_size: int, context: Any) -> LineR
 
 
 def line_crop(loaded: Weights) -> LineCrop:
-    """Return how weights want lines cut out of their pages."""
+    """Return how lines must be cut for these weights."""
     return model_of(loaded, MODEL).settings.crop
 
 
 def line_steps(model: ModelRecipe[LineSettings]) -> Callable[[int], int]:
-    """Return what gives the time steps T of a line image from its width in px."""
+    """Return a function from the width of a line image in px to its time steps T."""
     maker = model.maker
     return lambda width: padded_width(width, maker.width_multiple) // int(maker.stride)

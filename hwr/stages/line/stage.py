@@ -1,4 +1,4 @@
-"""A reader of lines being trained: CTC on line images and texts, scored by character error rate."""
+"""Training and validation of a line network: CTC loss, character error rate."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Stage `line`: line images and their texts to a reader of lines."""
+"""The training of stage `line`."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.data import inspection
-from hwr.data.augment.lines import Augmentation
+from hwr.data.augment.lines import LineAugmentation
 from hwr.data.batches.lines import LineSet
 from hwr.data.cache import LineImages, line_images
 from hwr.data.records import Line, Page
@@ -42,7 +42,7 @@ def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bo
 
 
 def limits(recipe: Recipe[LineSettings]) -> inspection.Limits:
-    """Return what pages are held to before they are trained on."""
+    """Return the limits that pages are inspected with."""
     return inspection.Limits(
         crop=recipe.settings.crop, steps=line_steps(recipe.model), max_pixels=recipe.max_pixels
     )
@@ -51,7 +51,7 @@ def limits(recipe: Recipe[LineSettings]) -> inspection.Limits:
 KIND = Kind(
     model=MODEL,
     losses=(CtcLoss,),
-    augmentation=Augmentation,
+    augmentation=LineAugmentation,
     metrics=METRICS,
     heads=("output", "shortcut"),
     decodes=True,

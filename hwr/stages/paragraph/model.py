@@ -1,4 +1,4 @@
-"""Page images to one box around their handwriting: the network of stage `paragraph`."""
+"""The network of stage `paragraph`: it finds one box around the handwriting of a page."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A finder of areas being trained: MSE, then IoU, validated by IoU."""
+"""Training and validation of an area network: MSE, then IoU."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Stage `paragraph`: pages to a finder of the handwritten area."""
+"""The training of stage `paragraph`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from hwr.stages.paragraph.stage import METRICS, ParagraphStage
 
 
 def build_paragraph(recipe: Recipe[PageSettings], pages: Sequence[Page], progress: bool) -> Built:
-    """Bring the pages to the canvas, and build the stage that is trained on them."""
+    """Fit the pages to the canvas, and build the stage that is trained on them."""
     settings, cache, most = recipe.settings, recipe.data.cache, recipe.max_pixels
     train, valid = (
         page_samples(pages, settings, split, cache=cache, max_pixels=most, progress=progress)

@@ -1,4 +1,4 @@
-"""The handwritten area to boxes of its lines or words: the detector of stage `segmentation`."""
+"""The detector of stage `segmentation`: it finds the lines or words of a handwritten area."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from hwr.weights import Weights
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionSettings(PageSettings):
-    """What is detected, and which detections are kept.
+    """Settings of stage `segmentation`: what is detected, and which detections are kept.
 
     `unit` is line or word. Detections of at least probability `min_c` are kept, `topk` of them at most. Of
     two that overlap with an IoU above `overlap_thres` the better one stays; what is dropped so takes no place

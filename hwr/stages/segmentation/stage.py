@@ -1,4 +1,4 @@
-"""A detector of lines or words being trained: MultiBox loss, validated by F1."""
+"""Training and validation of a detector: MultiBox loss, F1."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Stage `segmentation`: handwritten areas to a detector of their lines or words."""
+"""The training of stage `segmentation`."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import yaml
 
-from hwr.data.augment.lines import Augmentation
+from hwr.data.augment.lines import LineAugmentation
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
 
 ROOT = Path(__file__).parents[3]
 CONF = ROOT / "conf" / "augmentation"
-NONE = Augmentation(**yaml.safe_load((CONF / "none.yaml").read_text()))
-LINE = Augmentation(**yaml.safe_load((CONF / "line.yaml").read_text()))
+NONE = LineAugmentation(**yaml.safe_load((CONF / "none.yaml").read_text()))
+LINE = LineAugmentation(**yaml.safe_load((CONF / "line.yaml").read_text()))
 ALWAYS = replace(NONE, probability=1.0)
 PARTS = {
     "shift_x": 0.1,
@@ -49,7 +49,7 @@ def written(height: int = 48, width: int = 400) -> GreyImage:
     return image
 
 
-def only(part: str) -> Augmentation:
+def only(part: str) -> LineAugmentation:
     return replace(ALWAYS, **{part: PARTS[part], "erase_size": 0.2})  # type: ignore[arg-type]
 
 
@@ -69,15 +69,15 @@ def ink(image: GreyImage) -> float:
 @pytest.mark.parametrize("name", ["line", "none"])
 def test_configuration_holds_exactly_the_keys(name: str) -> None:
     keys = yaml.safe_load((CONF / f"{name}.yaml").read_text())
-    assert list(keys) == [field.name for field in fields(Augmentation)]
+    assert list(keys) == [field.name for field in fields(LineAugmentation)]
 
 
 def test_augmentation_refuses_a_misspelt_key() -> None:
     with pytest.raises(TypeError, match="shear_x"):
-        Augmentation(**{**{field.name: 0 for field in fields(Augmentation)}, "shear_x": 0.1})
+        LineAugmentation(**{**{field.name: 0 for field in fields(LineAugmentation)}, "shear_x": 0.1})
 
 
-@pytest.mark.parametrize("key", [field.name for field in fields(Augmentation)])
+@pytest.mark.parametrize("key", [field.name for field in fields(LineAugmentation)])
 @pytest.mark.parametrize("value", [-0.1, 101, float("nan")])
 def test_augmentation_refuses_a_value_out_of_range(key: str, value: float) -> None:
     with pytest.raises(InputError, match=f"augmentation.{key}="):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hwr.data.augment.shades import Shade, check_ranges, linear, sample_seed
+from hwr.data.augment import Shade, check_ranges, linear, sample_seed
 from hwr.errors import InputError
 
 OFF = {"gamma": 0.0, "contrast": 0.0, "blur_px": 0.0, "noise": 0.0, "holes": 0, "hole_px": 1}

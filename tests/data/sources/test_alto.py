@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hwr.data import load
+from hwr.data import exclude_lines, load_pages
 from hwr.data.records import Line, Page
-from hwr.data.selection import exclude
 from hwr.data.sources import alto
 from hwr.errors import InputError
 
@@ -53,7 +52,7 @@ def write(
 
 
 def read_page(root: Path) -> Page:
-    (page,) = alto.read(root, **SPLITTING)
+    (page,) = alto.read_alto(root, **SPLITTING)
     return page
 
 
@@ -202,7 +201,7 @@ def test_read_splits_any_folder_by_page_without_a_table(tmp_path: Path) -> None:
     for name in "abcdefghi":
         (tmp_path / f"{name}.xml").write_text((tmp_path / "p.xml").read_text())
         (tmp_path / f"{name}.png").write_bytes((tmp_path / "p.png").read_bytes())
-    pages = alto.read(tmp_path, **SPLITTING)
+    pages = alto.read_alto(tmp_path, **SPLITTING)
     assert sorted(page.split for page in pages) == ["test", *["train"] * 8, "valid"]
     assert {page.writer for page in pages} == {page.id for page in pages}
 
@@ -211,9 +210,9 @@ def test_copiste_is_read_as_its_description_counts_it(shared: Path) -> None:
     root = shared / "data" / "copiste"
     if not root.is_dir():
         pytest.skip(f"no folder {root}: its counts are not tested")
-    everything = load("alto", root=root, **SPLITTING)
+    everything = load_pages("alto", root=root, **SPLITTING)
     assert sum(len(page.lines) for page in everything) == 4694
-    pages = exclude(everything, types=["consent"], pattern="[<>]")
+    pages = exclude_lines(everything, types=["consent"], pattern="[<>]")
     assert (len(pages), len({page.writer for page in pages})) == (245, 198)
     for split, count, lines in (("train", 186, 2980), ("valid", 32, 506), ("test", 27, 431)):
         own = [page for page in pages if page.split == split]

@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def read(root: Path, **settings: Any) -> list[Page]:
-    return iam.read(root, lists=LISTS, **(DEFAULTS | settings))
+    return iam.read_iam(root, lists=LISTS, **(DEFAULTS | settings))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_read_lets_either_validation_set_be_chosen(root: Path) -> None:
     write_form(root, "c04-110")
     write_lists(root, trainset="a01-000u-00", validationset1="f04-032-00", validationset2="c04-110-00")
     only = {"official": LISTS["official"] | {"valid": ["validationset1"]}}
-    chosen = iam.read(root, lists=only, **DEFAULTS)
+    chosen = iam.read_iam(root, lists=only, **DEFAULTS)
     assert {page.id for page in read(root) if page.split == "valid"} == {"c04-110", "f04-032"}
     assert {page.id for page in chosen if page.split == "valid"} == {"f04-032"}
 

@@ -18,7 +18,7 @@ def folder(root: Path, table: str, name: str = "lines.tsv") -> Path:
 
 
 def read(root: Path, table: str | None = None) -> list[Page]:
-    return line_list.read(root, table=table, shares=(0.8, 0.1, 0.1), seed=0)
+    return line_list.read_line_list(root, table=table, shares=(0.8, 0.1, 0.1), seed=0)
 
 
 def test_read_gives_one_page_a_row(tmp_path: Path) -> None:

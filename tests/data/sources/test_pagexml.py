@@ -39,7 +39,7 @@ def write(
 
 
 def read_page(root: Path) -> Page:
-    (page,) = pagexml.read(root, splits=None, shares=(0.8, 0.1, 0.1), seed=0)
+    (page,) = pagexml.read_pagexml(root, splits=None, shares=(0.8, 0.1, 0.1), seed=0)
     return page
 
 

@@ -15,7 +15,7 @@ def page(name: str, writer: str = "", split: str = "") -> Page:
 
 
 def assign(root: Path, pages: list[Page], where: str | None = None) -> dict[str, tuple[str, str]]:
-    found = splits.assign(pages, root, splits=where, shares=SHARES, seed=0)
+    found = splits.assign_splits(pages, root, splits=where, shares=SHARES, seed=0)
     return {p.id: (p.writer, p.split) for p in found}
 
 

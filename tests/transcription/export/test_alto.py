@@ -27,7 +27,7 @@ from tests.transcription.export.validation import faults
 
 def read_back(root: Path, read: ReadPage) -> Page:
     write(root, "p.alto.xml", to_alto(read))
-    (found,) = source.read(root, splits=None, shares=(0.8, 0.1, 0.1), seed=0)
+    (found,) = source.read_alto(root, splits=None, shares=(0.8, 0.1, 0.1), seed=0)
     return found
 
 

@@ -30,7 +30,7 @@ NOON = datetime(2026, 1, 2, 12, 0, 0, tzinfo=timezone.utc)
 
 def read_back(root: Path, read: ReadPage) -> Page:
     write(root, "p.page.xml", to_pagexml(read, created=NOON))
-    (found,) = source.read(root, splits=None, shares=(0.8, 0.1, 0.1), seed=0)
+    (found,) = source.read_pagexml(root, splits=None, shares=(0.8, 0.1, 0.1), seed=0)
     return found
 
 

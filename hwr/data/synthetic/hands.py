@@ -1,6 +1,9 @@
-"""Pseudo-writers: a font family and a random style make a hand, which writes words as ink masks."""
+"""Hands: a font family on disk and a drawn style make one pseudo-writer, who writes words as ink masks."""
 
+import importlib.util
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -8,7 +11,124 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hwr.data.synthetic import fonts
+from hwr.errors import InputError
+
+SUFFIXES = (".ttf", ".otf", ".woff", ".woff2")
+_STYLE_WORDS = re.compile(r"\b(thin|light|regular|medium|semi ?bold|bold|black|heavy|italic|oblique)\b")
+_NOWHERE = "\U0010ffff"  # a noncharacter: every font draws it as its box for missing glyphs
+_SAMPLE_PX = 64
+
+
+@dataclass(frozen=True)
+class FontFamily:
+    """A font family; `files` are its upright faces, lightest first, each with or without a weight axis."""
+
+    name: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class FaceMetrics:
+    """Measures of a face, in ems: height of x, of ascender plus descender, and width of its strokes."""
+
+    x_height: float
+    extent: float
+    stroke: float
+    joined: bool
+
+
+def packaged_family(slug: str) -> FontFamily:
+    """Return the family of the package `fontpkg-SLUG`; raise InputError when it is not installed."""
+    package = "fontpkg_" + slug.replace("-", "_")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise InputError(f"font family {slug!r} is not installed: run `pip install fontpkg-{slug}`")
+    return FontFamily(slug, _by_weight(_font_files(Path(spec.origin).parent / "files")))
+
+
+def families_in(folder: Path) -> list[FontFamily]:
+    """Return the families of all font files in `folder`, named after the family name inside the files.
+
+    Raises InputError when the folder is missing, holds no font, or holds a damaged one.
+    """
+    if not folder.is_dir():
+        raise InputError(f"font folder {folder} does not exist")
+    members: dict[str, list[Path]] = {}
+    for file in _font_files(folder):
+        name = _STYLE_WORDS.sub(" ", (open_face(file, _SAMPLE_PX, 0.0).getname()[0] or file.stem).lower())
+        members.setdefault("-".join(re.findall(r"\w+", name)) or file.stem, []).append(file)
+    if not members:
+        raise InputError(f"font folder {folder} holds no {', '.join(SUFFIXES)} file")
+    return [FontFamily(name, _by_weight(files)) for name, files in sorted(members.items())]
+
+
+@lru_cache(maxsize=512)
+def open_face(file: Path, size_px: float, weight: float) -> ImageFont.FreeTypeFont:
+    """Open a face at `size_px` a em; `weight` in [0, 1] goes along the weight axis of a variable font.
+
+    Basic layout, so that the same pixels come out with and without the raqm library. Raises InputError.
+    """
+    try:
+        font = ImageFont.truetype(str(file), size_px, layout_engine=ImageFont.Layout.BASIC)
+    except OSError as error:
+        raise InputError(f"{file} is not a readable font: {error}") from None
+    try:
+        axes = font.get_variation_axes()
+    except OSError:  # not a variable font
+        return font
+    values = [float(axis["default"] or 0) for axis in axes]
+    for index, axis in enumerate(axes):
+        if axis["name"] == b"Weight":
+            low, high = axis["minimum"] or 0, axis["maximum"] or 0
+            values[index] = float(round(low + weight * (high - low)))
+    font.set_variation_by_axes(values)
+    return font
+
+
+@lru_cache(maxsize=65536)
+def can_write(file: Path, character: str) -> bool:
+    """Tell whether the face has a glyph for `character`, not the box for missing ones."""
+    return _picture(file, character) not in (None, _picture(file, _NOWHERE))
+
+
+@lru_cache(maxsize=64)
+def measure_face(file: Path) -> FaceMetrics:
+    """Measure a face on drawn letters, as fractions of the em."""
+    font = open_face(file, _SAMPLE_PX, 0.0)
+    tall = font.getbbox("dhklpgy", anchor="ls")
+    x_height = -font.getbbox("x", anchor="ls")[1]
+    ink = _drawn_text(font, "nanoemu") > 127
+    outline = cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    stroke = 2.0 * ink.sum() / max(outline.sum() / 2.0, 1.0)  # area over half the outline's length
+    parts = cv2.connectedComponents(ink.astype(np.uint8), connectivity=8)[0] - 1
+    return FaceMetrics(
+        max(x_height, 1) / _SAMPLE_PX,
+        max(tall[3] - tall[1], 1) / _SAMPLE_PX,
+        stroke / _SAMPLE_PX,
+        joined=parts <= 3,
+    )
+
+
+def _picture(file: Path, character: str) -> tuple[tuple[int, int], bytes] | None:
+    mask = open_face(file, _SAMPLE_PX, 0.0).getmask(character)
+    return (mask.size, bytes(mask)) if mask.getbbox() else None
+
+
+def _drawn_text(font: ImageFont.FreeTypeFont, text: str) -> NDArray[np.uint8]:
+    left, top, right, bottom = font.getbbox(text)
+    canvas = Image.new("L", (int(right - left) + 4, int(bottom - top) + 4), 0)
+    ImageDraw.Draw(canvas).text((2 - left, 2 - top), text, font=font, fill=255)
+    return np.asarray(canvas)
+
+
+def _font_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+
+
+def _by_weight(files: list[Path]) -> tuple[Path, ...]:
+    upright = [file for file in files if "italic" not in file.stem.lower()] or files
+    return tuple(sorted(upright, key=lambda file: (measure_face(file).stroke, file.name)))
+
 
 Floats = NDArray[np.float32]
 
@@ -49,7 +169,7 @@ class Ink:
 
 
 def draw_hand(
-    family: fonts.Family, body_px: tuple[float, float], variation: float, rng: np.random.Generator
+    family: FontFamily, body_px: tuple[float, float], variation: float, rng: np.random.Generator
 ) -> Hand:
     """Draw a hand's habits once; `variation` scales every departure from the font (0 is the bare font)."""
 
@@ -60,7 +180,7 @@ def draw_hand(
         return float(variation * rng.uniform(0.15, 1.0) * most)
 
     file = family.files[int(rng.integers(len(family.files)))]
-    face = fonts.measure(file)
+    face = measure_face(file)
     body = float(rng.uniform(*body_px))
     size = body / float(
         np.sqrt(face.x_height * face.extent / 2.8)
@@ -110,7 +230,7 @@ def write_word(word: str, hand: Hand, rng: np.random.Generator) -> Ink:
     return Ink(mask[:, : int(x) + margin], (float(margin), float(margin)), x - margin)
 
 
-def lay(
+def place_word(
     ink: Ink, hand: Hand, to_page: Floats, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Slant, warp and place a word: return its mask on the page's grid and the page x y of the mask's corner.
@@ -135,7 +255,7 @@ def lay(
     return cv2.remap(ink.mask, from_x, from_y, cv2.INTER_LINEAR).astype(np.uint8), (int(left), int(top))
 
 
-def field(size: tuple[int, int], cell_px: float, rng: np.random.Generator) -> Floats:
+def smooth_noise(size: tuple[int, int], cell_px: float, rng: np.random.Generator) -> Floats:
     """Return smooth noise (H, W) of unit variance at knots `cell_px` apart."""
     height, width = size
     knots = rng.standard_normal((int(height / cell_px) + 3, int(width / cell_px) + 3), np.float32)
@@ -143,14 +263,14 @@ def field(size: tuple[int, int], cell_px: float, rng: np.random.Generator) -> Fl
 
 
 def _warp(size: tuple[int, int], hand: Hand, rng: np.random.Generator) -> Floats:
-    fine = field(size, 0.9 * hand.body_px, rng) * (hand.fine_warp * hand.body_px)
-    coarse = field(size, 3.5 * hand.body_px, rng) * (hand.coarse_warp * hand.body_px)
+    fine = smooth_noise(size, 0.9 * hand.body_px, rng) * (hand.fine_warp * hand.body_px)
+    coarse = smooth_noise(size, 3.5 * hand.body_px, rng) * (hand.coarse_warp * hand.body_px)
     return np.clip(fine + coarse, -hand.body_px / 3, hand.body_px / 3)
 
 
 def _face(hand: Hand, where: float) -> ImageFont.FreeTypeFont:
     step = round(2 * where) / 2  # five sizes a hand keep the font cache small
-    return fonts.face(hand.file, round(hand.size_px * (1.0 + step * hand.size_jitter), 1), hand.weight)
+    return open_face(hand.file, round(hand.size_px * (1.0 + step * hand.size_jitter), 1), hand.weight)
 
 
 def _rewidth(mask: NDArray[np.uint8], thicken_px: float) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hwr.runs.revision import Revision
+from hwr.runtime import Revision
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hwr.data.fingerprint import fingerprint
-from hwr.data.records import Line, Page, Word
+from hwr.data.records import Line, Page, Word, fingerprint
 
 
 def page(folder: Path) -> Page:
