@@ -1,4 +1,4 @@
-"""The table of commands. Nothing here imports what takes seconds: `hwr --help` reads this alone."""
+"""The table of commands. It imports nothing slow, because `hwr --help` reads it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

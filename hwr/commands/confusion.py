@@ -1,4 +1,4 @@
-"""hwr confusion: what a recogniser misreads, counted, and what edits cost by that."""
+"""The command confusion: count what a recogniser misreads, and derive edit costs."""
 
 from pathlib import Path
 

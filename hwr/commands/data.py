@@ -1,4 +1,4 @@
-"""The commands inspect and anchors: what a data set holds, what is wrong with it, how anchors fit it."""
+"""The commands inspect and anchors: contents and problems of a data set, and how anchors fit it."""
 
 import json
 import sys

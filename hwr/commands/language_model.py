@@ -1,4 +1,4 @@
-"""hwr language-model: an n-gram model, and a lexicon, from the lines of data and of text files."""
+"""The command language-model: make an n-gram model and a lexicon from data and text files."""
 
 import math
 import os

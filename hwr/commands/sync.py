@@ -1,4 +1,4 @@
-"""The command sync: what a tracking server missed while runs went on is brought to it."""
+"""The command sync: deliver what a tracking server missed."""
 
 from collections import Counter
 from collections.abc import Sequence

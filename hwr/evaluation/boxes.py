@@ -1,4 +1,4 @@
-"""Targets `paragraph` and `segmentation`: boxes found on pages against true ones."""
+"""Targets `paragraph` and `segmentation`: score found boxes against true ones."""
 
 import json
 from collections.abc import Sequence

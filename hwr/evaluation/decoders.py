@@ -1,4 +1,4 @@
-"""The decoder board: several decoders read the same probabilities and are scored side by side."""
+"""Compare decoders: several decoders read the same probabilities and are scored."""
 
 import json
 import statistics

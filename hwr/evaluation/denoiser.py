@@ -1,4 +1,4 @@
-"""Target `denoiser`: true lines are read, rewritten, and scored before and after."""
+"""Target `denoiser`: read lines, correct them, and score both texts."""
 
 from collections.abc import Sequence
 from dataclasses import replace

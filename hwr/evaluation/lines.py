@@ -1,4 +1,4 @@
-"""Target `line`: the lines of a split are read and scored; any decoder reads the same probabilities."""
+"""Target `line`: read the lines of a split with a decoder, and score them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Target `page`: whole pages are read and scored, with a budget of what each step of the pipeline costs."""
+"""Target `page`: read and score whole pages, and measure what each step of the pipeline costs."""
 
 import json
 import time

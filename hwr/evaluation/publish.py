@@ -1,4 +1,4 @@
-"""Published results under experiments/: scores, with the weights or with the names of those they are of."""
+"""Published results under experiments/: scores with their weights, or with the names of these."""
 
 import json
 import re

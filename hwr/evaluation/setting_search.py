@@ -1,4 +1,4 @@
-"""Which values of several keys err least: some are tried, no combination twice; knows nothing of decoders."""
+"""Search the values of several keys with the least error; no combination is tried twice."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence

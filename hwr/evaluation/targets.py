@@ -1,4 +1,4 @@
-"""A whole evaluation: weights and data become readings or boxes, scores, pictures, and metrics of a run."""
+"""Run an evaluation: find its target, score weights on data, and log scores and pictures to a run."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What evaluations of all targets share: where outputs go, which run takes the metrics, what is printed."""
+"""Shared parts of evaluations: the target, the task, output folder, and the run that takes the metrics."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The choice of a decoder's numbers: settings are tried on validation lines, the best one becomes a file."""
+"""Tune a decoder: try settings on validation lines, and write the best ones to a file."""
 
 import shlex
 import time

@@ -1,4 +1,4 @@
-"""The state of a training: weights, moments, weight average, best weights, progress, metrics of its epochs.
+"""State of a training: weights, moments, weight average, best weights, progress, metrics of its epochs.
 
 It is what a resumed training needs to end with the bits of one that was never stopped, also from within an
 epoch. Random numbers are drawn from a seed in each step, and need no place in it.

@@ -1,4 +1,4 @@
-"""One training loop for every stage: phases, epochs, batches; knows no stage, no data, no tracking server."""
+"""The training loop of every stage: phases, epochs, batches. Knows no stage, no data, no tracking server."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

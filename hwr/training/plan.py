@@ -1,4 +1,4 @@
-"""What a training goes through, said before it starts: phases, the optimizer, when it ends; and its clock."""
+"""Plan of a training: phases, optimizer, limits; and the clock of its time limit."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A state on the disk: arrays in an .npz, the rest in JSON; the two newest generations, each whole or absent.
+"""State files: arrays in an .npz, the rest in JSON; the two newest states, each complete or absent.
 
 A generation is `state-N.npz` and then `state-N.json`, which holds the digest of both; each comes to its place
 in one move, so that a kill at any moment leaves the generation before. Nothing is ever unpickled.
