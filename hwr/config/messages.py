@@ -105,7 +105,7 @@ def refusal(error: ValidationError, settings: Mapping[str, Any], where: str, kno
 def no_such_key(key: str, known: Sequence[str]) -> str:
     """Return the line that refuses `key` (a.b.c), with the keys `known` in its node."""
     parent, _, name = key.rpartition(".")
-    remedy = f"known are {', '.join(known)}" if parent and known else "see --cfg job for all keys"
+    remedy = f"known are {', '.join(known)}" if parent and known else "see --help for all keys"
     return f"{key}: no such key{suggestion(name, known)}; {remedy}"
 
 

@@ -133,7 +133,7 @@ def test_model_of_files_needs_no_framework(novel: Path, tmp_path: Path) -> None:
         (["--order", "six"], "order='six' is not a whole number"),
         (["--unit", "letter"], "unit=letter: unknown; use character or word"),
         (["--min-count", "0"], "min_count=0 is not possible; it must be 1 or more"),
-        (["ordr=6"], "ordr: no such key (did you mean order?); see --cfg job for all keys"),
+        (["ordr=6"], "ordr: no such key (did you mean order?); see --help for all keys"),
         (["data=alto"], "data.root is not set; give data.root=… on the command line"),
         (["split=test"], "split=test: a model of the test lines knows them by heart; use split=train"),
         (["split=all"], "split='all' is not possible; it must be one of train, valid, test"),

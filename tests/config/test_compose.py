@@ -14,8 +14,8 @@ from tests.refusal import refused
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("lrr=1", "lrr: no such key (did you mean lr?); see --cfg job for all keys"),
-        ("+lrr=1", "lrr: no such key (did you mean lr?); see --cfg job for all keys"),
+        ("lrr=1", "lrr: no such key (did you mean lr?); see --help for all keys"),
+        ("+lrr=1", "lrr: no such key (did you mean lr?); see --help for all keys"),
         ("lr=fast", "lr='fast' is not a number"),
         ("lr=", "lr='' is not a number"),
         ("seed=1.5", "seed=1.5 is not a whole number"),
