@@ -65,7 +65,7 @@ def compare_decoders(composed: Composed) -> None:
     make(Scorer, config.scorer, "scorer").check()
     found = task.weights("line")
     if config.publish is not None:
-        publish.check_weights(TARGET, [found])
+        publish.check_weights_published(TARGET, [found])
     makers = _makers(config, alphabet_of(found))
     made = {name: _or_leave_out(name, maker) for name, maker in makers.items()}
     with common.new_run("decoders", [found], store, composed) as current:
@@ -84,7 +84,7 @@ def compare_decoders(composed: Composed) -> None:
             current.folder("decoders", fresh)
         current.metrics(_metrics(said), 0)
     if config.publish is not None:
-        print(f"published in {publish.publish(config.publish, [found], said)}")
+        print(f"published in {publish.publish_result(config.publish, [found], said)}")
     print(f"{table(said)}\n\nwritten to {output}\nrun {current.id}\nlook: {current.url}")
 
 
@@ -102,7 +102,7 @@ def check_decoders(config: DecodersConfig) -> None:
         known = ", ".join(config.decoders) or "none"
         raise InputError(f"baseline={config.baseline}: not one of the decoders compared, which are {known}")
     if config.publish is not None:
-        publish.check(config.publish, TARGET, config.decoders)
+        publish.check_publishable(config.publish, TARGET, config.decoders)
     data_source(config.data, config.folder)
     device_context(config.device)
 
