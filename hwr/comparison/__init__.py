@@ -73,7 +73,7 @@ def _write(comparison: Comparison, config: CompareConfig, output: Path) -> None:
     picture = report.draw_changed_lines(comparison, config.pictures)
     (output / PICTURE).unlink(missing_ok=True)
     if picture is not None:
-        cards.save(output / PICTURE, picture)
+        cards.save_picture(output / PICTURE, picture)
     html = report.html_report(comparison, None if picture is None else output / PICTURE)
     (output / REPORT).write_text(html, encoding="utf-8")
     numbers = json.dumps(_numbers(comparison, config), indent=1, ensure_ascii=False) + "\n"

@@ -277,10 +277,10 @@ def _intervals(comparison: Comparison) -> dict[str, Any] | None:
     return {"rows": rows, "zero": across(0), "right": _RIGHT}
 
 
-def _line_cards(base: ComparedRun, run: ComparedRun, ids: Sequence[str]) -> list[cards.Reading]:
+def _line_cards(base: ComparedRun, run: ComparedRun, ids: Sequence[str]) -> list[cards.LineCard]:
     return [
-        cards.Reading(image, name, base.lines[name].reference, {
-            side.label: cards.Read(side.lines[name].hypothesis, side.lines[name].characters.errors)
+        cards.LineCard(image, name, base.lines[name].reference, {
+            side.label: cards.ReadText(side.lines[name].hypothesis, side.lines[name].characters.errors)
             for side in (base, run)
         })
         for name, image in zip(ids, _line_images(base, run, ids), strict=True)
@@ -291,7 +291,7 @@ def _line_images(base: ComparedRun, run: ComparedRun, ids: Sequence[str]) -> lis
     for side in (base, run):
         if side.line_pictures is not None:
             numbers = {name: number for number, name in enumerate(side.lines)}
-            return line_archive.load(side.line_pictures, [numbers[name] for name in ids])
+            return line_archive.load_lines(side.line_pictures, [numbers[name] for name in ids])
     return [_BLANK] * len(ids)
 
 

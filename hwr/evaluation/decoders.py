@@ -78,7 +78,7 @@ def compare_decoders(composed: Composed) -> None:
             said = {**about, **summary(entries, config)}
             (fresh / NAME).write_text(_json(said), encoding="utf-8")
             (fresh / "board.md").write_text(table(said) + "\n", encoding="utf-8")
-            cards.save(
+            cards.save_picture(
                 fresh / "samples.png", picture(lines, entries, count=config.pictures, seed=config.seed)
             )
             current.folder("decoders", fresh)
@@ -168,13 +168,13 @@ def picture(lines: Lines, entries: Mapping[str, Entry], *, count: int, seed: int
     others = [i for i in range(len(lines.ids)) if i not in ranked]
     drawn = np.random.default_rng(seed).permutation(others)[:count].astype(int)
 
-    def item(index: int) -> cards.Reading:
+    def item(index: int) -> cards.LineCard:
         name = lines.ids[index]
         read = {
-            by: cards.Read(own.texts.hypotheses[name], own.scores.characters[name].errors)
+            by: cards.ReadText(own.texts.hypotheses[name], own.scores.characters[name].errors)
             for by, own in entries.items()
         }
-        return cards.Reading(lines.images[index], name, lines.texts[index], read)
+        return cards.LineCard(lines.images[index], name, lines.texts[index], read)
 
     groups = {
         "lines on which the decoders differ most": ranked,

@@ -110,7 +110,7 @@ def _score_stage(
     summary = {**errors, "pages": len(split), **about}
     text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
     (output / "scores.json").write_text(text, encoding="utf-8")
-    cards.save(output / "samples.png", built.predicted(config.pictures))
+    cards.save_picture(output / "samples.png", built.predicted(config.pictures))
     current.metrics(common.metrics(config.split, errors), 0)
     rows = [(name, f"{value:.4f}") for name, value in errors.items()]
     title = f"{config.split}: {len(split)} pages, target {config.target}"

@@ -71,7 +71,7 @@ def evaluated(run: Logged, output: Path) -> None:
         (output / "scores.json").write_text(json.dumps({**scores, **run.about}), encoding="utf-8")
     if run.pictures:
         images = (np.full((24, 100), 10 * n, np.uint8) for n in range(len(run.read)))
-        line_archive.save(output / line_archive.NAME, images, height=24)
+        line_archive.save_lines(output / line_archive.NAME, images, height=24)
 
 
 def recorded(run: Logged, label: str, folder: Path) -> ComparedRun:

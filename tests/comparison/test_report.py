@@ -197,7 +197,7 @@ def elements(text: str) -> Elements:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    cards.save(tmp_path / "lines.png", np.zeros((4, 4, 3), np.uint8))
+    cards.save_picture(tmp_path / "lines.png", np.zeros((4, 4, 3), np.uint8))
     return tmp_path / "lines.png"
 
 

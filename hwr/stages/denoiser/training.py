@@ -117,8 +117,10 @@ def _rewritten(stage: DenoiserStage, count: int) -> Picture:
     ]})  # fmt: skip
 
 
-def _item(pair: tuple[str, str], read: dict[str, str]) -> cards.Reading:
-    """Return an (id, text) and what was read, without an image, for `pictures.readings`."""
+def _item(pair: tuple[str, str], read: dict[str, str]) -> cards.LineCard:
+    """Return an (id, text) and what was read, without an image, for `cards.readings`."""
     name, text = pair
-    shown = {label: cards.Read(own, edits.character_edits(text, own).errors) for label, own in read.items()}
-    return cards.Reading(np.full((1, 1), 255, np.uint8), name, text, shown)
+    shown = {
+        label: cards.ReadText(own, edits.character_edits(text, own).errors) for label, own in read.items()
+    }
+    return cards.LineCard(np.full((1, 1), 255, np.uint8), name, text, shown)

@@ -87,10 +87,10 @@ def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) ->
             )
 
 
-def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> cards.Reading:
+def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> cards.LineCard:
     """Return a line for `cards.readings`."""
     errors = edits.character_edits(reference, hypothesis).errors
-    return cards.Reading(image, name, reference, {"read": cards.Read(hypothesis, errors)})
+    return cards.LineCard(image, name, reference, {"read": cards.ReadText(hypothesis, errors)})
 
 
 def _task(recipe: Recipe[LineSettings], pages: Sequence[Page], *, progress: bool) -> LineTask:

@@ -51,7 +51,7 @@ def test_characters_outside_the_alphabet_are_refused_only_where_asked() -> None:
 
 def test_reading_counts_the_characters_that_are_wrong() -> None:
     item = training.reading_item(np.zeros((4, 8), np.uint8), "p/1", "toast", "toss")
-    assert (item.id, item.reference, item.read) == ("p/1", "toast", {"read": cards.Read("toss", 2)})
+    assert (item.id, item.reference, item.read) == ("p/1", "toast", {"read": cards.ReadText("toss", 2)})
 
 
 def test_alphabet_is_that_of_the_training_lines(tmp_path: Path) -> None:
