@@ -16,7 +16,7 @@ import mxnet as mx
 
 from hwr.errors import InputError
 from hwr.files import recovered, replacing_folder, sha256
-from hwr.networks.arrays import parameters
+from hwr.networks.arrays import network_parameters
 from hwr.text import Alphabet
 
 PARAMS, CONFIG, ALPHABET, MANIFEST = "network.params", "config.yaml", "alphabet.json", "manifest.json"
@@ -100,7 +100,7 @@ def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
 
 def fill(network: Any, weights: Weights) -> None:
     """Load every parameter of the initialised `network`; raise InputError where a name or shape differs."""
-    stored, wanted = _stored(weights), parameters(network)
+    stored, wanted = _stored(weights), network_parameters(network)
     for name in {**wanted, **stored}:
         if name not in wanted or name not in stored:
             where = "the network" if name in stored else "the file"
@@ -118,7 +118,7 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads
     Every layer of the same name and shapes is taken; of the `heads`, layers with one row a class, the rows of
     the characters that both alphabets share, and of blank.
     """
-    stored, wanted = _stored(weights), parameters(network)
+    stored, wanted = _stored(weights), network_parameters(network)
     classes = {name: int(name.partition(".")[0] in heads) for name in wanted}  # leading axes that may differ
     unfit = {
         _layer(name) for name, first in classes.items() if not _alike(stored.get(name), wanted[name], first)

@@ -14,7 +14,7 @@ from hwr.data.cache import Cut, CutImages, cached
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.boxes import Box, FloatArray, clip, union
-from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible
+from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible_boxes
 from hwr.images.load import GreyImage
 
 Unit = Literal["line", "word"]
@@ -225,7 +225,7 @@ def _box_set(
     empty: list[tuple[str, str]] = []
     for name, image in zip(images.ids, images.images, strict=True):
         spot = placement(by_id[name].size, cutter.region(by_id[name]), cutter.fit)
-        own, _ = visible(spot.to_canvas(boxes[name]), spot.place)
+        own, _ = visible_boxes(spot.to_canvas(boxes[name]), spot.place)
         if len(own):
             found.append((name, image, own, spot))
         else:
