@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hwr.data import inspection
 from hwr.data.augment.lines import LineAugmentation
 from hwr.data.batches.lines import LineSet
-from hwr.data.cache import LineImages, line_images
+from hwr.data.cache import CutImages, line_images
 from hwr.data.records import Line, Page
 from hwr.decoding.build import build_decoder
 from hwr.errors import InputError
@@ -69,7 +69,7 @@ def lines_of(pages: Sequence[Page], split: str) -> list[Line]:
     return lines
 
 
-def line_set(pages: Sequence[Page], images: LineImages, split: str) -> LineSet:
+def line_set(pages: Sequence[Page], images: CutImages, split: str) -> LineSet:
     """Return the lines of a split with their images."""
     places = {name: place for place, name in enumerate(images.ids)}
     lines = lines_of(pages, split)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwr.data.cache import LineImages
+from hwr.data.cache import CutImages
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
 from hwr.pictures import cards
@@ -20,9 +20,9 @@ def page(split: str, *texts: str) -> Page:
     return Page(split, "", split, Path("none.png"), (10, 10), lines)
 
 
-def images(*ids: str) -> LineImages:
+def images(*ids: str) -> CutImages:
     cards = [np.full((4, 8 + n), n, np.uint8) for n in range(len(ids))]
-    return LineImages(ids, cards, np.array([picture.shape[1] for picture in cards]), ())
+    return CutImages(ids, cards, np.array([picture.shape[1] for picture in cards]), ())
 
 
 def test_lines_of_a_split_keep_their_order() -> None:
