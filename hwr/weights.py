@@ -3,11 +3,12 @@
 Loading refuses a folder whose files changed. Nothing is unpickled.
 """
 
+import contextlib
 import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import mxnet as mx
 
 from hwr.errors import InputError
 from hwr.files import recovered, replacing_folder, sha256
-from hwr.networks.arrays import parameters
+from hwr.networks.arrays import network_parameters
 from hwr.text import Alphabet
 
 PARAMS, CONFIG, ALPHABET, MANIFEST = "network.params", "config.yaml", "alphabet.json", "manifest.json"
@@ -56,23 +57,19 @@ def save(
 
     Raises OSError where it cannot be written.
     """
-
-    def save_parameters(path: str) -> None:
+    with _replacing(folder, config, alphabet, about) as params:
         try:
-            network.save_parameters(path)
+            network.save_parameters(str(params))
         except mx.MXNetError:  # it tells of a full disk in its own way
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path) from None
-
-    return _write(folder, save_parameters, config, alphabet, about)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(params)) from None
+    return load(folder)
 
 
 def copy(weights: Weights, folder: Path, config: str) -> Weights:
     """Write the parameters and alphabet of `weights` to another folder, with another configuration."""
-
-    def save_parameters(path: str) -> None:
-        shutil.copyfile(weights.folder / PARAMS, path)
-
-    return _write(folder, save_parameters, config, weights.alphabet, weights.about)
+    with _replacing(folder, config, weights.alphabet, weights.about) as params:
+        shutil.copyfile(weights.folder / PARAMS, params)
+    return load(folder)
 
 
 def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
@@ -100,7 +97,7 @@ def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
 
 def fill(network: Any, weights: Weights) -> None:
     """Load every parameter of the initialised `network`; raise InputError where a name or shape differs."""
-    stored, wanted = _stored(weights), parameters(network)
+    stored, wanted = _stored(weights), network_parameters(network)
     for name in {**wanted, **stored}:
         if name not in wanted or name not in stored:
             where = "the network" if name in stored else "the file"
@@ -118,7 +115,7 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads
     Every layer of the same name and shapes is taken; of the `heads`, layers with one row a class, the rows of
     the characters that both alphabets share, and of blank.
     """
-    stored, wanted = _stored(weights), parameters(network)
+    stored, wanted = _stored(weights), network_parameters(network)
     classes = {name: int(name.partition(".")[0] in heads) for name in wanted}  # leading axes that may differ
     unfit = {
         _layer(name) for name, first in classes.items() if not _alike(stored.get(name), wanted[name], first)
@@ -135,15 +132,13 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads
     return Transfer(tuple(dict.fromkeys(map(_layer, taken))), read, tuple(left))
 
 
-def _write(
-    folder: Path,
-    params: Callable[[str], None],
-    config: str,
-    alphabet: Alphabet | None,
-    about: Mapping[str, Any],
-) -> Weights:
+@contextlib.contextmanager
+def _replacing(
+    folder: Path, config: str, alphabet: Alphabet | None, about: Mapping[str, Any]
+) -> Iterator[Path]:
+    """Give the path for the parameters; the folder then takes its place, with all else that belongs to it."""
     with replacing_folder(folder) as fresh:
-        params(str(fresh / PARAMS))
+        yield fresh / PARAMS
         (fresh / CONFIG).write_text(config, encoding="utf-8")
         if alphabet is not None:
             (fresh / ALPHABET).write_text(alphabet.to_json(), encoding="utf-8")
@@ -151,7 +146,6 @@ def _write(
         manifest = {"format": FORMAT, "sha256": digests, "about": dict(about)}
         text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
         (fresh / MANIFEST).write_text(text, encoding="utf-8")
-    return load(folder)
 
 
 def _shared(wanted: Alphabet | None, other: Alphabet | None) -> tuple[str, list[int], list[int]]:

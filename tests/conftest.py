@@ -15,12 +15,13 @@ os.environ |= {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MPLBACKEND": "Agg",
     "NO_ALBUMENTATIONS_UPDATE": "1",
+    "OMP_WAIT_POLICY": "passive",  # a thread that waits leaves its core to another process
 }
 for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"):
     os.environ.pop(name, None)  # a test's runs never land in the caller's store
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread for each of the processes that share the tests
-    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import hwr  # noqa: E402, F401  (sets engine, allocator and threads, which MXNet reads once)
 

@@ -8,8 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from hwr import comparison
 from hwr.commands import confusion, language_model
-from hwr.comparison import compare
 from hwr.config.compose import Composed, composed, stored
 from hwr.config.locations import CONF, ROOT
 from hwr.config.roots import (
@@ -52,7 +52,7 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "evaluate": (EvaluateConfig, targets.check_evaluation),
     "transcribe": (TranscribeConfig, check_transcription),
     "tune": (TuneConfig, tune.check_tuning),
-    "compare": (CompareConfig, compare.check),
+    "compare": (CompareConfig, comparison.check_settings),
     "confusion": (ConfusionConfig, confusion.check_confusion),
     "decoders": (DecodersConfig, board.check_decoders),
     "language_model": (LanguageModelConfig, check_language_model),

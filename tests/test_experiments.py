@@ -25,7 +25,7 @@ def test_smoke_gives_what_is_recorded(name: str, smokes: Callable[[str], Smoke])
 
 @pytest.mark.parametrize("name", LEARNT)
 def test_smoke_learns(name: str) -> None:
-    recorded = reproduce.recorded(name)
+    recorded = reproduce.recorded_result(name)
     losses, (errors,) = recorded["train/loss"], (v for k, v in recorded.items() if k.startswith("valid/"))
     assert min(losses) < 0.5 * losses[0]  # a later phase may have another loss
     assert min(errors) < LEARNT[name] < errors[0]
@@ -34,5 +34,5 @@ def test_smoke_learns(name: str) -> None:
 def test_every_recorded_curve_is_trained_again() -> None:
     results = [path.parent for path in (ROOT / "experiments").glob("*/*/result.json")]
     names = [folder.relative_to(ROOT / "experiments").as_posix() for folder in results]
-    curves: dict[str, Any] = {name: reproduce.recorded(name) for name in names}
+    curves: dict[str, Any] = {name: reproduce.recorded_result(name) for name in names}
     assert {name for name, result in curves.items() if LOSS in result} == set(LEARNT)

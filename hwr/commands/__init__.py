@@ -145,7 +145,7 @@ COMMANDS = (
     ),
     Command(
         "compare", "tell what differs between evaluated runs, and test which reads better",
-        "hwr.comparison.compare:compare_recorded_runs", "compare", "CompareConfig",
+        "hwr.comparison:compare_runs", "compare", "CompareConfig",
         example="hwr compare 1a2b 3c4d output=DIR", computes=False,
         positional=Positional("names", "RUN RUN …", "id of an evaluated run, its beginning, or last"),
         flags=(CONFIG_DIR,),

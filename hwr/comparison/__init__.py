@@ -1,1 +1,111 @@
-"""Compare runs: what differs between them, and whether one reads better."""
+"""Two or more runs, held against the first: what differs, what changed, and whether that is chance."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hwr import tracking
+from hwr.comparison import paired, report
+from hwr.comparison.paired import Comparison
+from hwr.comparison.recorded import COMPARED, ComparedRun, fetch_run, find_runs
+from hwr.config.bind import make
+from hwr.config.compose import Composed
+from hwr.config.roots import CompareConfig
+from hwr.errors import InputError
+from hwr.files import make_folder
+from hwr.pictures import cards
+from hwr.scoring.sclite import Scorer
+from hwr.scoring.significance import Resampling
+
+REPORT, NUMBERS, PICTURE = "report.html", "comparison.json", "lines.png"
+LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
+    """Compare runs as configured: print the tables, write the report, and log it as a run of its own."""
+    config: CompareConfig = composed.root
+    check_settings(config)
+    make(Scorer, config.scorer, "scorer").check()
+    if not 2 <= len(names) <= len(LABELS):
+        raise InputError(f"compare takes 2 to {len(LABELS)} runs, not {len(names)}; give their ids, or last")
+    output = Path(config.output)
+    make_folder(output)
+    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+    with tempfile.TemporaryDirectory() as scratch:
+        runs = [
+            fetch_run(store, run, label, config.split, Path(scratch))
+            for run, label in zip(find_runs(store, names), LABELS, strict=False)
+        ]
+        comparison = compare_recorded(runs, config)
+        _write(comparison, config, output)
+    print(report.text_report(comparison))
+    tags = {COMPARED: " ".join(run.id for run in runs), **{f"{COMPARED}.{run.label}": run.id for run in runs}}
+    with tracking.start_run(store, "compare", tags=tags) as current:
+        current.parameters(composed.values)
+        current.metrics(_metrics(comparison), 0)
+        for name in (REPORT, NUMBERS):
+            current.text(f"comparison/{name}", (output / name).read_text(encoding="utf-8"))
+    print(f"\nreport {output / REPORT}\nrun {current.id}\nlook: {current.url}")
+
+
+def check_settings(config: CompareConfig) -> None:
+    """Raise InputError for settings that no part takes."""
+    make(Resampling, config.resampling, "resampling")
+    make(Scorer, config.scorer, "scorer")
+
+
+def compare_recorded(runs: Sequence[ComparedRun], config: CompareConfig) -> Comparison:
+    """Return the comparison of runs with the first; InputError where they were not evaluated alike."""
+    base, *others = runs
+    how = make(Resampling, config.resampling, "resampling")
+    scorer = make(Scorer, config.scorer, "scorer")
+    for other in others:
+        paired.check_comparable(base, other)
+    level = config.level / len(others)  # p-values are adjusted for so many runs
+    tests = [paired.paired_tests(base, other, how, scorer, level=level) for other in others]
+    return Comparison(runs, paired.adjust_tests(tests), config.split, config.level)
+
+
+def _write(comparison: Comparison, config: CompareConfig, output: Path) -> None:
+    picture = report.draw_changed_lines(comparison, config.pictures)
+    (output / PICTURE).unlink(missing_ok=True)
+    if picture is not None:
+        cards.save_picture(output / PICTURE, picture)
+    html = report.html_report(comparison, None if picture is None else output / PICTURE)
+    (output / REPORT).write_text(html, encoding="utf-8")
+    numbers = json.dumps(_numbers(comparison, config), indent=1, ensure_ascii=False) + "\n"
+    (output / NUMBERS).write_text(numbers, encoding="utf-8")
+
+
+def _numbers(comparison: Comparison, config: CompareConfig) -> dict[str, Any]:
+    """Return everything that the report says, for programs."""
+    runs = comparison.runs
+    return {
+        "split": comparison.split,
+        "level": comparison.level,
+        "resampling": config.resampling,
+        "data_fingerprint": runs[0].scores["data_fingerprint"],
+        "runs": {run.label: {"id": run.id, "name": run.name, "scores": run.scores} for run in runs},
+        "against": runs[0].label,
+        "tests": {
+            run.label: [asdict(test) | {"difference": test.difference} for test in tests]
+            for run, tests in comparison.against_first()
+        },
+        "says": report.sentences(comparison),
+        "parameters": report.differing([report.parameters(run) for run in runs]),
+        "environment": report.differing([run.environment for run in runs]),
+        "training_data": report.differing([report.training_data(run) for run in runs]),
+    }
+
+
+def _metrics(comparison: Comparison) -> dict[str, float]:
+    """Return differences and p-values under names such as `B/CER/permutation_writers/p`."""
+    return {
+        f"{run.label}/{test.measure}/{test.test}_{test.what}/{name}": value
+        for run, tests in comparison.against_first()
+        for test in tests
+        for name, value in (("difference", test.difference), ("p", test.p))
+    }

@@ -1,9 +1,9 @@
-"""What two evaluations of the same lines or pages say of each other: differing error rates, and tests."""
+"""Two evaluations of the same lines or pages: their error rates, and tests whether these differ by chance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hwr.comparison.recorded import Recorded
+from hwr.comparison.recorded import ComparedRun
 from hwr.errors import InputError
 from hwr.scoring import edits, significance
 from hwr.scoring.edits import Counts
@@ -20,37 +20,9 @@ _SAME = {
 }
 _SHOWN = 40  # characters of what differs
 
-Texts = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """An error rate of two runs: the counts of each, in one order, by `what`: lines, pages or writers."""
-
-    name: str
-    what: str
-    first: Mapping[str, Counts]
-    second: Mapping[str, Counts]
-
-    @property
-    def rates(self) -> tuple[float, float]:
-        """Both rates, over everything."""
-        return Counts.total(self.first.values()).rate, Counts.total(self.second.values()).rate
-
-    @property
-    def errors(self) -> tuple[list[int], list[int]]:
-        """The errors of either run, in order."""
-        first, second = ([counts.errors for counts in side.values()] for side in (self.first, self.second))
-        return first, second
-
-    def by(self, clusters: Mapping[str, str], what: str) -> "Measure":
-        """Return the same over clusters of lines."""
-        first, second = (significance.sum_by_cluster(side, clusters) for side in (self.first, self.second))
-        return Measure(self.name, what, first, second)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class PairedTest:
     """A test of a measure over so many `units` of `what`: both rates, interval and p of their difference.
 
     `adjusted` is p where several runs are held against one (Holm). Of the tests of a measure one `decides`.
@@ -77,13 +49,60 @@ class Result:
         return None if self.adjusted > level or not self.difference else int(self.difference < 0)
 
 
-def check(first: Recorded, second: Recorded) -> None:
+@dataclass(frozen=True)
+class Comparison:
+    """Runs evaluated on one split: tests[i] are those of runs[i + 1] against runs[0], held to a level."""
+
+    runs: Sequence[ComparedRun]
+    tests: Sequence[Sequence[PairedTest]]
+    split: str
+    level: float
+
+    def against_first(self) -> Iterator[tuple[ComparedRun, Sequence[PairedTest]]]:
+        """Yield each run but the first, with its tests."""
+        return zip(self.runs[1:], self.tests, strict=True)
+
+
+@dataclass(frozen=True)
+class PairedRate:
+    """An error rate of two runs: the counts of each, in one order, by `what`: lines, pages or writers."""
+
+    name: str
+    what: str
+    first: Mapping[str, Counts]
+    second: Mapping[str, Counts]
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Both rates, over everything."""
+        return Counts.total(self.first.values()).rate, Counts.total(self.second.values()).rate
+
+    @property
+    def errors(self) -> tuple[list[int], list[int]]:
+        """The errors of either run, in order."""
+        first, second = ([counts.errors for counts in side.values()] for side in (self.first, self.second))
+        return first, second
+
+    def by_writer(self, writers: Mapping[str, str]) -> "PairedRate":
+        """Return the same rate of lines, summed by the writer of each."""
+        first, second = (significance.sum_by_cluster(side, writers) for side in (self.first, self.second))
+        return PairedRate(self.name, "writers", first, second)
+
+    def tested(self, test: str, p: float, *, interval: Interval | None = None, note: str = "") -> PairedTest:
+        """Return a test of this rate over all its units."""
+        return PairedTest(
+            measure=self.name, test=test, units=len(self.first), what=self.what, rates=self.rates,
+            interval=interval, p=p, adjusted=p, note=note,
+        )  # fmt: skip
+
+
+def check_comparable(first: ComparedRun, second: ComparedRun) -> None:
     """Raise InputError where two evaluations are not of the same data in the same way."""
     pair, remedy = f"runs {first.short} and {second.short}", "evaluate both alike"
     for key, name in _SAME.items():
-        own, other = (str(run.scores.get(key)) for run in (first, second))
-        if own != other:
-            shown = ", ".join(_cut(text, own, other) for text in (own, other))
+        one, other = (str(run.scores.get(key)) for run in (first, second))
+        if one != other:
+            shown = ", ".join(_cut(text, one, other) for text in (one, other))
             raise InputError(f"{pair} were evaluated on other {name} ({shown}); {remedy}")
     for line in {**first.lines, **second.lines}:
         texts = [run.lines[line].reference if line in run.lines else "" for run in (first, second)]
@@ -91,147 +110,124 @@ def check(first: Recorded, second: Recorded) -> None:
             raise InputError(f"{pair}: line {line} is not written alike in both evaluations; {remedy}")
 
 
-def measures(first: Recorded, second: Recorded) -> list[Measure]:
+def error_rates(first: ComparedRun, second: ComparedRun) -> list[PairedRate]:
     """Return the error rates that both evaluations hold; what is read where nothing is, counts as well."""
     runs = (first, second)
     if first.lines:
         ids = list({**first.lines, **second.lines})
         return [
-            Measure(name, "lines", *({line: _counts(run, line, unit) for line in ids} for run in runs))
+            PairedRate(name, "lines", *({line: _counts(run, line, unit) for line in ids} for run in runs))
             for name, unit in (("CER", "characters"), ("WER", "words"))
         ]
     if "iou_by_page" in first.scores:
         areas = [{page: _missed(iou) for page, iou in run.scores["iou_by_page"].items()} for run in runs]
-        return [Measure("1 − IoU", "pages", *areas)]
+        return [PairedRate("1 − IoU", "pages", *areas)]
     return [
-        Measure(
+        PairedRate(
             f"boxes missed or extra at IoU 0.{limit}",
             "pages",
-            *({page: _boxes(own, limit) for page, own in run.scores["by_page"].items()} for run in runs),
+            *({page: _boxes(boxes, limit) for page, boxes in run.scores["by_page"].items()} for run in runs),
         )
         for limit in (50, 75)
     ]
 
 
-def writers(first: Recorded, second: Recorded) -> dict[str, str]:
-    """Return the writer of every line; nothing unless all are known and several."""
-    found = {name: line.writer for run in (second, first) for name, line in run.lines.items()}
-    return found if all(found.values()) and len(set(found.values())) > 1 else {}
-
-
-def results(
-    first: Recorded, second: Recorded, how: Resampling, scorer: Scorer, *, level: float
-) -> list[Result]:
-    """Return all tests of two evaluations that `check` accepts.
+def paired_tests(
+    first: ComparedRun, second: ComparedRun, how: Resampling, scorer: Scorer, *, level: float
+) -> list[PairedTest]:
+    """Return all tests of two evaluations that `check_comparable` accepts.
 
     Where swaps of writers can give a p-value of `level`, the test over writers decides, else that over lines.
     """
-    by = writers(first, second)
-    found: list[Result] = []
-    for measure in measures(first, second):
-        found += _in_order(
-            _swapped_and_drawn(measure, how),
-            _swapped_and_drawn(measure.by(by, "writers"), how) if by else [],
-            level,
-        )
+    writers = _writers(first, second)
+    rates = error_rates(first, second)
+    tests: list[PairedTest] = []
+    for rate in rates:
+        clustered = _permutation_and_bootstrap(rate.by_writer(writers), how) if writers else []
+        tests += _deciding_first(_permutation_and_bootstrap(rate, how), clustered, level)
     if first.lines:
-        wrong = _lines_with_an_error(first, second)
-        clustered = [_swapped(wrong.by(by, "writers"))] if by else []
-        found += [_matched_pairs(first, second, scorer)]
-        found += _in_order([_mcnemar(first, second, wrong)], clustered, level)
-    return found
+        characters, words = rates
+        wrong = PairedRate("lines with an error", "lines", *(
+            {line: Counts(1, int(counts.errors > 0)) for line, counts in side.items()}
+            for side in (characters.first, characters.second)
+        ))  # fmt: skip
+        clustered = [_permutation(wrong.by_writer(writers))] if writers else []
+        tests += [_matched_pairs(first, second, words, scorer)]
+        tests += _deciding_first([_mcnemar(first, second, wrong)], clustered, level)
+    return tests
 
 
-def adjust(comparisons: Sequence[Sequence[Result]]) -> list[list[Result]]:
-    """Return the results of several runs against one, each test's p-values adjusted together (Holm)."""
-    together = [
-        significance.holm_adjusted([own.p for own in kind]) for kind in zip(*comparisons, strict=True)
-    ]
+def adjust_tests(comparisons: Sequence[Sequence[PairedTest]]) -> list[list[PairedTest]]:
+    """Return the tests of several runs against one, each test's p-values adjusted together (Holm)."""
+    kinds = zip(*comparisons, strict=True)
+    adjusted = [significance.holm_adjusted([test.p for test in kind]) for kind in kinds]
     return [
-        [replace(result, adjusted=p[number]) for result, p in zip(own, together, strict=True)]
-        for number, own in enumerate(comparisons)
+        [replace(test, adjusted=p[number]) for test, p in zip(tests, adjusted, strict=True)]
+        for number, tests in enumerate(comparisons)
     ]
 
 
-def _in_order(lines: Sequence[Result], writers: Sequence[Result], level: float) -> list[Result]:
-    """Return the tests of a measure, first those of what decides."""
-    enough = bool(writers) and _least(writers[0].units) <= level
+def _writers(first: ComparedRun, second: ComparedRun) -> dict[str, str]:
+    """Return the writer of every line; nothing unless all are known and several."""
+    writers = {name: line.writer for run in (second, first) for name, line in run.lines.items()}
+    return writers if all(writers.values()) and len(set(writers.values())) > 1 else {}
+
+
+def _deciding_first(
+    lines: Sequence[PairedTest], writers: Sequence[PairedTest], level: float
+) -> list[PairedTest]:
+    """Return the tests of a rate, first those of what decides."""
+    enough = bool(writers) and _least_p(writers[0].units) <= level
     first, *others = [*writers, *lines] if enough else [*lines, *writers]
     return [replace(first, decides=True), *others]
 
 
-def _least(units: int) -> float:
+def _least_p(units: int) -> float:
     """Return the smallest p-value that swaps of so many units can have."""
     return float(2.0 ** (1 - units))
 
 
-def _swapped(measure: Measure) -> Result:
-    units = len(measure.first)
-    p, least = significance.permutation_p(*measure.errors), _least(units)
-    note = f"of {units} {measure.what} p cannot fall below {least:.2g}" if least > 0.01 else ""
-    return Result(
-        measure=measure.name, test="permutation", units=units, what=measure.what, rates=measure.rates,
-        interval=None, p=p, adjusted=p, note=note,
-    )  # fmt: skip
+def _permutation(rate: PairedRate) -> PairedTest:
+    least = _least_p(len(rate.first))
+    note = f"of {len(rate.first)} {rate.what} p cannot fall below {least:.2g}" if least > 0.01 else ""
+    return rate.tested("permutation", significance.permutation_p(*rate.errors), note=note)
 
 
-def _swapped_and_drawn(measure: Measure, how: Resampling) -> list[Result]:
-    drawn = significance.bootstrap_test(list(measure.first.values()), list(measure.second.values()), how)
+def _permutation_and_bootstrap(rate: PairedRate, how: Resampling) -> list[PairedTest]:
+    drawn = significance.bootstrap_test(list(rate.first.values()), list(rate.second.values()), how)
     interval, p = drawn if drawn is not None else (None, 1.0)
-    swapped = _swapped(measure)
-    return [swapped, replace(swapped, test="bootstrap", interval=interval, p=p, adjusted=p, note="")]
+    return [_permutation(rate), rate.tested("bootstrap", p, interval=interval)]
 
 
-def _lines_with_an_error(first: Recorded, second: Recorded) -> Measure:
-    """Return the rate of lines that are not read without an error."""
-    characters, _ = measures(first, second)
-    sides = (
-        {line: Counts(1, int(counts.errors > 0)) for line, counts in side.items()}
-        for side in (characters.first, characters.second)
-    )
-    return Measure("lines with an error", "lines", *sides)
-
-
-def _matched_pairs(first: Recorded, second: Recorded, scorer: Scorer) -> Result:
+def _matched_pairs(first: ComparedRun, second: ComparedRun, words: PairedRate, scorer: Scorer) -> PairedTest:
     lines = {**second.lines, **first.lines}
     references = {name: line.reference for name, line in lines.items()}
-    own, other = (
+    one, other = (
         {name: run.lines[name].hypothesis if name in run.lines else "" for name in lines}
         for run in (first, second)
     )
     if scorer.name == "sclite":
-        found, made = sctk_matched_pairs(references, own, other, scorer), "by SCTK's sc_stats"
+        outcome, maker = sctk_matched_pairs(references, one, other, scorer), "by SCTK's sc_stats"
     else:
-        found, made = significance.matched_pairs(_segments(references, own, other)), "in process"
-    _, words = measures(first, second)
-    return Result(
-        measure=words.name, test="matched pairs", units=found.segments, what="segments", rates=words.rates,
-        interval=None, p=found.p, adjusted=found.p, note=f"MAPSSWE {made}, z = {found.z:.3f}",
-    )  # fmt: skip
+        segments: list[significance.Errors] = []
+        for name, reference in references.items():
+            aligned = (edits.align(reference.split(), side[name].split()) for side in (one, other))
+            segments += significance.error_segments(*aligned)
+        outcome, maker = significance.matched_pairs(segments), "in process"
+    test = words.tested("matched pairs", outcome.p, note=f"MAPSSWE {maker}, z = {outcome.z:.3f}")
+    return replace(test, units=outcome.segments, what="segments")
 
 
-def _segments(references: Texts, first: Texts, second: Texts) -> list[significance.Errors]:
-    found: list[significance.Errors] = []
-    for name, reference in references.items():
-        aligned = (edits.align(reference.split(), side[name].split()) for side in (first, second))
-        found += significance.error_segments(*aligned)
-    return found
-
-
-def _mcnemar(first: Recorded, second: Recorded, wrong: Measure) -> Result:
+def _mcnemar(first: ComparedRun, second: ComparedRun, wrong: PairedRate) -> PairedTest:
     pairs = list(zip(*wrong.errors, strict=True))
     first_alone, second_alone = (sum(pair == alone for pair in pairs) for alone in ((1, 0), (0, 1)))
-    p = significance.mcnemar_p(first_alone, second_alone)
-    return Result(
-        measure=wrong.name, test="McNemar", units=len(pairs), what=wrong.what, rates=wrong.rates,
-        interval=None, p=p, adjusted=p,
-        note=f"{second_alone} read well by {first.label} alone, {first_alone} by {second.label}",
-    )  # fmt: skip
+    note = f"{second_alone} read well by {first.label} alone, {first_alone} by {second.label}"
+    return wrong.tested("McNemar", significance.mcnemar_p(first_alone, second_alone), note=note)
 
 
-def _counts(run: Recorded, line: str, unit: str) -> Counts:
-    own = run.lines.get(line)
-    return Counts() if own is None else own.characters if unit == "characters" else own.words
+def _counts(run: ComparedRun, line: str, unit: str) -> Counts:
+    score = run.lines.get(line)
+    return Counts() if score is None else score.characters if unit == "characters" else score.words
 
 
 def _missed(iou: float) -> Counts:
@@ -248,6 +244,6 @@ def _cut(text: str, *both: str) -> str:
     if len(text) <= _SHOWN:
         return text
     differ = next((n for n, (a, b) in enumerate(zip(*both, strict=False)) if a != b), 0)
-    place = max(0, differ - _SHOWN // 2)
-    end = place + _SHOWN
-    return f"{'…' if place else ''}{text[place:end]}{'…' if end < len(text) else ''}"
+    start = max(0, differ - _SHOWN // 2)
+    end = start + _SHOWN
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"

@@ -22,11 +22,11 @@ _PAGE = 1000  # runs asked for at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class ComparedRun:
     """A run and its evaluation on a split, under a short `label`.
 
     `environment` and `data` are flat; `scores` is its scores.json, `lines` are those of lines.tsv by id (none
-    where boxes were evaluated), `album` holds their pictures, where they are kept.
+    where boxes were evaluated), `line_pictures` is the archive of their pictures, where it is kept.
     """
 
     label: str
@@ -40,7 +40,7 @@ class Recorded:
     data: Mapping[str, str]
     scores: Mapping[str, Any]
     lines: Mapping[str, LineScore]
-    album: Path | None
+    line_pictures: Path | None
 
     @property
     def short(self) -> str:
@@ -48,33 +48,32 @@ class Recorded:
         return self.id[:_SHORT]
 
 
-def find(store: Store, names: Sequence[str]) -> list[Any]:
+def find_runs(store: Store, names: Sequence[str]) -> list[Any]:
     """Return the runs of MLflow that ids, their beginnings, or `last` name.
 
     Raises InputError for a name of none or of several, and for a run named twice.
     """
-    known = list(_runs(store))
-    found = [_one(known, name, store) for name in names]
-    ids = [run.info.run_id for run in found]
-    for place, run_id in enumerate(ids):
-        if run_id in ids[:place]:
-            raise InputError(f"{names[place]} and {names[ids.index(run_id)]} are one run; name two")
-    return found
+    known = list(_all_runs(store))
+    runs = [_named_run(known, name, store) for name in names]
+    ids = [run.info.run_id for run in runs]
+    for index, run_id in enumerate(ids):
+        if run_id in ids[:index]:
+            raise InputError(f"{names[index]} and {names[ids.index(run_id)]} are one run; name two")
+    return runs
 
 
-def fetch(store: Store, run: Any, label: str, split: str, folder: Path) -> Recorded:
+def fetch_run(store: Store, run: Any, label: str, split: str, folder: Path) -> ComparedRun:
     """Return what the store holds of a run, its files fetched to `folder`.
 
     Raises InputError where it has no evaluation of `split`, with the command that makes one.
     """
     run_id = run.info.run_id
-    place = f"evaluation/{split}"
-    held = {Path(file.path).name for file in store.client.list_artifacts(run_id, place)}
+    held = {Path(file.path).name for file in store.client.list_artifacts(run_id, f"evaluation/{split}")}
     if _SCORES not in held:
         name = f"run {run_id[:_SHORT]} ({run.info.run_name})"
         raise InputError(f"{name} has no evaluation of split {split}; {_remedy(run, split)}")
     files = {
-        name: tracking.download(f"runs:/{run_id}/{place}/{name}", store, folder)
+        name: tracking.download(f"runs:/{run_id}/evaluation/{split}/{name}", store, folder)
         for name in (_SCORES, report.LINES, line_archive.NAME)
         if name in held
     }
@@ -82,7 +81,7 @@ def fetch(store: Store, run: Any, label: str, split: str, folder: Path) -> Recor
     scores = _read(files[_SCORES])
     environment = _json(store, run_id, "environment.json", folder)
     started = datetime.fromtimestamp(run.info.start_time / 1000, timezone.utc)
-    return Recorded(
+    return ComparedRun(
         label=label,
         id=run_id,
         name=run.info.run_name,
@@ -94,11 +93,11 @@ def fetch(store: Store, run: Any, label: str, split: str, folder: Path) -> Recor
         data=tracking.flatten(_json(store, run_id, "data/inspection.json", folder).get("splits", {})),
         scores=scores,
         lines={line.id: line for line in lines},
-        album=files.get(line_archive.NAME),
+        line_pictures=files.get(line_archive.NAME),
     )
 
 
-def _runs(store: Store) -> Iterator[Any]:
+def _all_runs(store: Store) -> Iterator[Any]:
     """Yield the runs of the experiment, the latest first."""
     token = None
     while True:
@@ -111,20 +110,20 @@ def _runs(store: Store) -> Iterator[Any]:
             return
 
 
-def _one(known: Sequence[Any], name: str, store: Store) -> Any:
+def _named_run(known: Sequence[Any], name: str, store: Store) -> Any:
     if name == LAST:
-        found = [run for run in known if COMPARED not in run.data.tags][:1]
+        matching = [run for run in known if COMPARED not in run.data.tags][:1]
     else:
-        found = [run for run in known if run.info.run_id.startswith(name)]
-    if not found:
+        matching = [run for run in known if run.info.run_id.startswith(name)]
+    if not matching:
         raise InputError(
             f"{name}: no such run in {store.uri}; give an id or its beginning, or name the store with "
             "folder=… or tracking.uri=…"
         )
-    if len(found) > 1:
-        shown = ", ".join(run.info.run_id[: len(name) + 4] for run in found[:4])
-        raise InputError(f"{name}: {len(found)} runs begin so ({shown} …); give more of the id")
-    return found[0]
+    if len(matching) > 1:
+        shown = ", ".join(run.info.run_id[: len(name) + 4] for run in matching[:4])
+        raise InputError(f"{name}: {len(matching)} runs begin so ({shown} …); give more of the id")
+    return matching[0]
 
 
 def _remedy(run: Any, split: str) -> str:

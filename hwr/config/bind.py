@@ -20,7 +20,11 @@ Made = TypeVar("Made")
 STAGES = "hwr.stages"  # the group of entry points by which packages add stages
 
 # Where parts went that older weights and runs name.
-MOVED = {"hwr.denoising.denoise_decoder": "hwr.stages.denoiser.decoder.denoise_decoder"}
+MOVED = {
+    "hwr.denoising.denoise_decoder": "hwr.stages.denoiser.decoder.denoise_decoder",
+    "hwr.networks.paragraph.resnet34": "hwr.networks.paragraph.paragraph_resnet34",
+    "hwr.networks.ssd.resnet34": "hwr.networks.ssd.ssd_resnet34",
+}
 
 
 def parse_root(root: type[Made], values: Mapping[str, Any]) -> Made:

@@ -69,12 +69,9 @@ class CutImages:
         return len(self.ids)
 
 
-LineImages = CutImages  # those that `line_images` returns
-
-
 def line_images(
     pages: Sequence[Page], settings: LineCrop, *, folder: Path, max_pixels: int, progress: bool
-) -> LineImages:
+) -> CutImages:
     """Return the images of all lines of `pages`, as `cached` does."""
     return cached(pages, _LineCutter(settings), folder=folder, max_pixels=max_pixels, progress=progress)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.data.records import SPLITS, Line, Page
-from hwr.data.report import KINDS, Counts, Report, split_name, visible
+from hwr.data.report import KINDS, Report, SplitSize, split_name, visible
 from hwr.data.sources.files import image_size
 from hwr.errors import InputError
 from hwr.files import sha256
@@ -36,7 +36,7 @@ class Limits:
     max_pixels: int
 
 
-def inspect(
+def inspect_pages(
     pages: Sequence[Page], limits: Limits, *, alphabet: Alphabet | None = None, full: bool = False
 ) -> Report:
     """Look through `pages`; decode every image when `full`, else read the headers alone.
@@ -52,7 +52,7 @@ def inspect(
     return Report(
         decoded=full,
         height=limits.crop.height,
-        splits={split: _counts(own) for split, own in by_split.items() if own or split},
+        splits={split: _split_size(own) for split, own in by_split.items() if own or split},
         alphabet=seen,
         unseen={
             split: {c: n for c, n in _characters(own).items() if c not in seen}
@@ -69,7 +69,7 @@ def inspect(
     )
 
 
-def apply(pages: Sequence[Page], report: Report, policy: Mapping[str, str]) -> list[Page]:
+def apply_policy(pages: Sequence[Page], report: Report, policy: Mapping[str, str]) -> list[Page]:
     """Return the pages without what `policy` drops; a page whose lines are all dropped stays.
 
     `policy` gives each name of KINDS one of POLICIES: `keep`; `drop`; `drop_train`, from train alone, so that
@@ -227,9 +227,9 @@ def _without(pages: Sequence[Page], unit: str, ids: Mapping[str, str], *, train_
     return kept
 
 
-def _counts(pages: Sequence[Page]) -> Counts:
+def _split_size(pages: Sequence[Page]) -> SplitSize:
     texts = [line.text for page in pages for line in page.lines]
-    return Counts(
+    return SplitSize(
         pages=len(pages),
         lines=len(texts),
         writers=len({page.writer for page in pages if page.writer}),

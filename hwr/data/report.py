@@ -13,7 +13,7 @@ RARE = 10  # a character with fewer examples is hardly learnt
 
 
 @dataclass(frozen=True)
-class Kind:
+class FindingKind:
     """A kind of finding: the `unit` its ids name (page, line, writer), what is wrong, and the remedy."""
 
     unit: str
@@ -22,26 +22,26 @@ class Kind:
 
 
 KINDS = {
-    "unreadable_image": Kind("page", "without a readable image", "restore the files"),
-    "other_shape": Kind(
+    "unreadable_image": FindingKind("page", "without a readable image", "restore the files"),
+    "other_shape": FindingKind(
         "page", "with an image of another shape than described", "export text and images again"
     ),
-    "duplicate_image": Kind("page", "with the image of another page", "remove one of the two"),
-    "no_area": Kind("line", "without area on the page", "correct the outlines"),
-    "empty_text": Kind("line", "without text", "transcribe them"),
-    "too_long_for_ctc": Kind(
+    "duplicate_image": FindingKind("page", "with the image of another page", "remove one of the two"),
+    "no_area": FindingKind("line", "without area on the page", "correct the outlines"),
+    "empty_text": FindingKind("line", "without text", "transcribe them"),
+    "too_long_for_ctc": FindingKind(
         "line", "with more text than time steps", "correct text or outline, or raise the height"
     ),
-    "outside_alphabet": Kind(
+    "outside_alphabet": FindingKind(
         "line", "with characters outside the alphabet", "correct the text or extend the alphabet"
     ),
-    "shared_writer": Kind("writer", "in more than one split", "split the pages by writer"),
-    "shared_text": Kind("line", "whose text a later split holds too", "split the pages by text"),
+    "shared_writer": FindingKind("writer", "in more than one split", "split the pages by writer"),
+    "shared_text": FindingKind("line", "whose text a later split holds too", "split the pages by text"),
 }
 
 
 @dataclass(frozen=True)
-class Counts:
+class SplitSize:
     """How much a split holds."""
 
     pages: int
@@ -53,7 +53,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Report:
-    """What `inspect` found.
+    """What `inspect_pages` found.
 
     `decoded`: every image was decoded, not its header read alone. `splits`: train, valid, test, and '' where
     pages have none. `alphabet`: how often train (all pages, where there is no train) has each character;
@@ -63,7 +63,7 @@ class Report:
 
     decoded: bool
     height: int
-    splits: Mapping[str, Counts]
+    splits: Mapping[str, SplitSize]
     alphabet: Mapping[str, int]
     unseen: Mapping[str, Mapping[str, int]]
     widths: Mapping[str, int]
@@ -105,12 +105,12 @@ def visible(character: str) -> str:
     return character if plain else f"U+{ord(character):04X}"
 
 
-def _split_table(splits: Mapping[str, Counts]) -> str:
+def _split_table(splits: Mapping[str, SplitSize]) -> str:
     rows = [
         [split_name(split), *(f"{count:,}" for count in asdict(counts).values())]
         for split, counts in splits.items()
     ]
-    return text_table(("split", *(field.name for field in fields(Counts))), rows)
+    return text_table(("split", *(field.name for field in fields(SplitSize))), rows)
 
 
 def _line_rows(report: Report) -> list[str]:

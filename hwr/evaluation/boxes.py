@@ -112,7 +112,7 @@ def _outcome(
     summary = {**own.values, "pages": len(own.samples.ids), **about}
     text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
     (output / "scores.json").write_text(text, encoding="utf-8")
-    cards.save(output / "pages.png", _picture(own, config.pictures))
+    cards.save_picture(output / "pages.png", _picture(own, config.pictures))
     rates = {name: value for name, value in summary.items() if isinstance(value, float)}
     current.metrics(common.metrics(config.split, rates), 0)
     rows = [(name, f"{value:.4f}") for name, value in rates.items()]

@@ -65,7 +65,7 @@ def compare_decoders(composed: Composed) -> None:
     make(Scorer, config.scorer, "scorer").check()
     found = task.weights("line")
     if config.publish is not None:
-        publish.check_weights(TARGET, [found])
+        publish.check_weights_published(TARGET, [found])
     makers = _makers(config, alphabet_of(found))
     made = {name: _or_leave_out(name, maker) for name, maker in makers.items()}
     with common.new_run("decoders", [found], store, composed) as current:
@@ -78,13 +78,13 @@ def compare_decoders(composed: Composed) -> None:
             said = {**about, **summary(entries, config)}
             (fresh / NAME).write_text(_json(said), encoding="utf-8")
             (fresh / "board.md").write_text(table(said) + "\n", encoding="utf-8")
-            cards.save(
+            cards.save_picture(
                 fresh / "samples.png", picture(lines, entries, count=config.pictures, seed=config.seed)
             )
             current.folder("decoders", fresh)
         current.metrics(_metrics(said), 0)
     if config.publish is not None:
-        print(f"published in {publish.publish(config.publish, [found], said)}")
+        print(f"published in {publish.publish_result(config.publish, [found], said)}")
     print(f"{table(said)}\n\nwritten to {output}\nrun {current.id}\nlook: {current.url}")
 
 
@@ -102,7 +102,7 @@ def check_decoders(config: DecodersConfig) -> None:
         known = ", ".join(config.decoders) or "none"
         raise InputError(f"baseline={config.baseline}: not one of the decoders compared, which are {known}")
     if config.publish is not None:
-        publish.check(config.publish, TARGET, config.decoders)
+        publish.check_publishable(config.publish, TARGET, config.decoders)
     data_source(config.data, config.folder)
     device_context(config.device)
 
@@ -168,13 +168,13 @@ def picture(lines: Lines, entries: Mapping[str, Entry], *, count: int, seed: int
     others = [i for i in range(len(lines.ids)) if i not in ranked]
     drawn = np.random.default_rng(seed).permutation(others)[:count].astype(int)
 
-    def item(index: int) -> cards.Reading:
+    def item(index: int) -> cards.LineCard:
         name = lines.ids[index]
         read = {
-            by: cards.Read(own.texts.hypotheses[name], own.scores.characters[name].errors)
+            by: cards.ReadText(own.texts.hypotheses[name], own.scores.characters[name].errors)
             for by, own in entries.items()
         }
-        return cards.Reading(lines.images[index], name, lines.texts[index], read)
+        return cards.LineCard(lines.images[index], name, lines.texts[index], read)
 
     groups = {
         "lines on which the decoders differ most": ranked,

@@ -32,7 +32,7 @@ def load_denoiser_weights(task: Task[EvaluateConfig]) -> list[Weights]:
     """Return the weights that are evaluated; raise InputError for what is missing, before a page is read."""
     (reader,) = line_target.load_line_weights(task)
     if task.config.publish is not None:
-        publish.name_of(reader.folder)
+        publish.published_name(reader.folder)
     return [task.weights("denoiser", str(task.config.decoder["weights"]))]
 
 

@@ -89,7 +89,7 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
     limits = inspection.Limits(
         crop=crop, steps=line_steps(model_of(found, MODEL)), max_pixels=config.max_pixels
     )
-    pages = inspection.apply(pages, inspection.inspect(pages, limits), policy)
+    pages = inspection.apply_policy(pages, inspection.inspect_pages(pages, limits), policy)
     check_characters(lines_of(pages, config.split), alphabet_of(found), config.unknown)
     images = line_images(pages, crop, folder=task.data.cache, max_pixels=config.max_pixels, progress=True)
     refuse_problems(images.problems, "line")
@@ -156,9 +156,9 @@ def scored(
     """Score readings of lines, one a line, and write scores, tables and pictures to `output`."""
     texts, resampling = lines.with_readings(readings), make(Resampling, config.resampling, "resampling")
     scores = score_texts(texts, make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about)
-    cards.save(output / "lines.png", _picture(config, lines, texts, scores))
+    cards.save_picture(output / "lines.png", _picture(config, lines, texts, scores))
     if config.kept_height:
-        line_archive.save(output / line_archive.NAME, lines.images, height=config.kept_height)
+        line_archive.save_lines(output / line_archive.NAME, lines.images, height=config.kept_height)
     return Outcome(scores.summary, table(config.split, scores.summary), scores.cer)
 
 
@@ -183,7 +183,7 @@ def _picture(config: EvaluateConfig, lines: Lines, texts: Texts, scores: Scores)
     middle = max(0, len(ranked) // 2 - config.pictures // 2)
     groups = {"worst lines": ranked[: config.pictures], "median lines": ranked[middle:][: config.pictures]}
 
-    def item(index: int) -> cards.Reading:
+    def item(index: int) -> cards.LineCard:
         name = lines.ids[index]
         return reading_item(lines.images[index], name, texts.references[name], texts.hypotheses[name])
 

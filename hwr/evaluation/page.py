@@ -97,7 +97,7 @@ def score_pages(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: 
         _texts(results), make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about
     )
     (output / "pages.json").write_text(json.dumps(_by_page(results), indent=1) + "\n", encoding="utf-8")
-    cards.save(output / "pages.png", _picture(results, config.pictures))
+    cards.save_picture(output / "pages.png", _picture(results, config.pictures))
     current.metrics(common.metrics(config.split, _values(scores.summary)), 0)
     return Outcome(scores.summary, _table(config.split, scores.summary), scores.cer)
 

@@ -20,7 +20,7 @@ OF_OTHERS = ("page", "decoders")  # targets without weights of their own
 _PLACES = ("root", "splits", "table", "folder", "fonts", "text")  # keys of a data node that name files
 
 
-def check(name: str, target: str, decoder: Mapping[str, Any]) -> None:
+def check_publishable(name: str, target: str, decoder: Mapping[str, Any]) -> None:
     """Raise InputError where an evaluation of `target` with this decoder node cannot be published as `name`.
 
     A decoder's models have to be published themselves; of the denoiser, the weights are what is published.
@@ -39,24 +39,24 @@ def check(name: str, target: str, decoder: Mapping[str, Any]) -> None:
             )
 
 
-def check_weights(target: str, found: Sequence[weights.Weights]) -> None:
+def check_weights_published(target: str, found: Sequence[weights.Weights]) -> None:
     """Raise InputError where scores of `target` are of weights that are not published themselves."""
     if target in OF_OTHERS:
         for own in found:
-            name_of(own.folder)
+            published_name(own.folder)
 
 
-def publish(name: str, found: Sequence[weights.Weights], summary: Mapping[str, Any]) -> Path:
+def publish_result(name: str, found: Sequence[weights.Weights], summary: Mapping[str, Any]) -> Path:
     """Keep scores as the published result `name` (line/copiste), and the weights; an older one is replaced.
 
     A result of several weights, page/copiste say, names those it was made with, which are published
-    themselves. Paths of this machine stay behind. Raises InputError as `check_weights` does.
+    themselves. Paths of this machine stay behind. Raises InputError as `check_weights_published` does.
     """
     target = str(summary["target"])
-    check_weights(target, found)
+    check_weights_published(target, found)
     folder = EXPERIMENTS / name
     if target in OF_OTHERS:
-        names = [name_of(own.folder) for own in found]
+        names = [published_name(own.folder) for own in found]
         used: str | list[str] = names if len(names) > 1 else names[0]
         folder.mkdir(parents=True, exist_ok=True)
     else:
@@ -67,7 +67,7 @@ def publish(name: str, found: Sequence[weights.Weights], summary: Mapping[str, A
     return folder
 
 
-def results() -> dict[str, dict[str, Any]]:
+def published_results() -> dict[str, dict[str, Any]]:
     """Return the scores of every published result by name; curves of trainings are none."""
     paths = sorted(EXPERIMENTS.glob(f"*/*/{RESULT}"))
     found = {
@@ -76,7 +76,7 @@ def results() -> dict[str, dict[str, Any]]:
     return {name: result for name, result in found.items() if "target" in result}
 
 
-def name_of(folder: Path) -> str:
+def published_name(folder: Path) -> str:
     """Return the name under which a weights folder is published; raise InputError where it is not."""
     place, root = folder.resolve(), EXPERIMENTS.resolve()
     if not place.is_relative_to(root):
@@ -92,7 +92,7 @@ def _without_folders(summary: Mapping[str, Any]) -> dict[str, Any]:
         key: UNFILLED for key in _PLACES if data.get(key) and (key == "root" or Path(data[key]).exists())
     }
     if "line_weights" in summary:
-        kept["line_weights"] = name_of(Path(summary["line_weights"]))
+        kept["line_weights"] = published_name(Path(summary["line_weights"]))
     return kept
 
 

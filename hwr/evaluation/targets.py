@@ -41,7 +41,7 @@ def evaluate(composed: Composed) -> float:
     task = Task(config, store)
     loaded = target.load(task)
     if config.publish is not None:
-        publish.check_weights(config.target, loaded)
+        publish.check_weights_published(config.target, loaded)
     with common.run_of(loaded, task.store, composed) as current:
         with replacing_contents(output) as fresh:
             outcome = target.score(task, loaded, current, fresh)
@@ -49,7 +49,7 @@ def evaluate(composed: Composed) -> float:
         current.flush()
         print(outcome.table)
         if config.publish is not None:
-            print(f"published in {publish.publish(config.publish, loaded, outcome.summary)}")
+            print(f"published in {publish.publish_result(config.publish, loaded, outcome.summary)}")
         print(f"written to {output}\nrun {current.id}\nlook: {current.url}")
     return outcome.error
 
@@ -57,7 +57,7 @@ def evaluate(composed: Composed) -> float:
 def check_evaluation(config: EvaluateConfig) -> None:
     """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
     if config.publish is not None:
-        publish.check(config.publish, config.target, config.decoder)
+        publish.check_publishable(config.publish, config.target, config.decoder)
     for name in config.weights:
         if name not in kind_names():
             raise InputError(no_such_key(f"weights.{name}", kind_names()))
@@ -110,7 +110,7 @@ def _score_stage(
     summary = {**errors, "pages": len(split), **about}
     text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
     (output / "scores.json").write_text(text, encoding="utf-8")
-    cards.save(output / "samples.png", built.predicted(config.pictures))
+    cards.save_picture(output / "samples.png", built.predicted(config.pictures))
     current.metrics(common.metrics(config.split, errors), 0)
     rows = [(name, f"{value:.4f}") for name, value in errors.items()]
     title = f"{config.split}: {len(split)} pages, target {config.target}"

@@ -57,18 +57,18 @@ def corners(box: Box) -> tuple[Point, ...]:
     return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
 
 
+def box_areas(boxes: FloatArray) -> FloatArray:
+    """Return the areas (N,) of boxes (N, 4); 0 of those that end before they begin."""
+    return np.asarray(np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None), axis=1))
+
+
 def iou(first: FloatArray, second: FloatArray) -> FloatArray:
     """Return the intersection over union of every pair: (N, 4) and (M, 4) give (N, M); empty boxes give 0."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.prod(np.clip(high - low, 0.0, None), axis=2)  # (N, M)
-    total = _areas(first)[:, None] + _areas(second)[None, :] - shared
+    total = box_areas(first)[:, None] + box_areas(second)[None, :] - shared
     return np.asarray(np.divide(shared, total, out=np.zeros_like(shared), where=total > 0))
-
-
-def _areas(boxes: FloatArray) -> FloatArray:
-    sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
-    return np.asarray(sides[:, 0] * sides[:, 1])
 
 
 def _edge(fraction: float, length: int) -> int:

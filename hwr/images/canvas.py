@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.errors import InputError
-from hwr.images.boxes import Box, FloatArray, clip
+from hwr.images.boxes import Box, FloatArray, box_areas, clip
 from hwr.images.load import WHITE, GreyImage
 
 _LEAST = 16  # px a side: a network's trunk halves its input four times
@@ -92,17 +92,13 @@ def grown(region: Box, share: float) -> Box:
     return clip((x1 - across, y1 - down, x2 + across, y2 + down))
 
 
-def visible(boxes: FloatArray, part: Box) -> tuple[FloatArray, NDArray[np.intp]]:
+def visible_boxes(boxes: FloatArray, part: Box) -> tuple[FloatArray, NDArray[np.intp]]:
     """Cut boxes (N, 4) to `part`, less those of which less than half is left: (K, 4), and indices (K,)."""
     low, high = np.array(part[:2]), np.array(part[2:])
     cut = np.clip(boxes.reshape(-1, 2, 2), low, high).reshape(-1, 4)
-    whole, left = _areas(boxes), _areas(cut)
+    whole, left = box_areas(boxes), box_areas(cut)
     kept = np.flatnonzero((left > 0) & (left >= 0.5 * whole))
     return cut[kept], kept
-
-
-def _areas(boxes: FloatArray) -> FloatArray:
-    return np.asarray(np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None), axis=1))
 
 
 def _mapped(boxes: FloatArray, source: Box, target: Box) -> FloatArray:

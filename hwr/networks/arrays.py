@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 Arrays = dict[str, NDArray[Any]]
 
 
-def parameters(network: Any) -> dict[str, Any]:
+def network_parameters(network: Any) -> dict[str, Any]:
     """Return the network's parameters by their path in it (`trunk.0.0.weight`), not MXNet's names."""
     return dict(network._collect_params_with_prefix())
 
 
 def arrays(network: Any) -> Arrays:
     """Return a copy of the network's parameters as NumPy arrays."""
-    return {name: parameter.data().asnumpy() for name, parameter in parameters(network).items()}
+    return {name: parameter.data().asnumpy() for name, parameter in network_parameters(network).items()}
 
 
 def set_arrays(network: Any, values: Arrays) -> None:
     """Set every parameter of the network that `values` names."""
-    for name, parameter in parameters(network).items():
+    for name, parameter in network_parameters(network).items():
         if name in values:
             parameter.set_data(mx.nd.array(values[name], dtype=values[name].dtype))

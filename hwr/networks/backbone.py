@@ -40,7 +40,7 @@ class ResidualBlock(nn.HybridBlock):
         return F.Activation(self.body(x) + shortcut, act_type="relu")  # oneDNN's; F.relu is not
 
 
-def resnet34(stages: int) -> list[Any]:
+def resnet34_layers(stages: int) -> list[Any]:
     """Return ResNet-34's layers for grey images up to its first or second stage: H/4 x W/4, or H/8 x W/8.
 
     Built empty: nothing is downloaded.

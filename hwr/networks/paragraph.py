@@ -64,7 +64,7 @@ class Extent(nn.HybridBlock):
         return F.Activation(summed, act_type="relu")
 
 
-def resnet34(*, hidden: int, dropout: float) -> Any:
+def paragraph_resnet34(*, hidden: int, dropout: float) -> Any:
     """Return the published network: ResNet-34 to its second stage, two dense layers, four sigmoids; (N, 4).
 
     "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021, with the trunk of He et al.,
@@ -73,7 +73,7 @@ def resnet34(*, hidden: int, dropout: float) -> Any:
     """
     network = nn.HybridSequential(prefix="paragraph_")
     with network.name_scope():
-        network.add(*backbone.resnet34(2))  # (N, 128, H/8, W/8)
+        network.add(*backbone.resnet34_layers(2))  # (N, 128, H/8, W/8)
         for _ in range(2):
             network.add(nn.Dense(hidden, activation="relu"), nn.Dropout(dropout))
         network.add(nn.Dense(4, activation="sigmoid"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from mxnet.gluon import nn, rnn
 
-from hwr.networks.backbone import resnet34
+from hwr.networks.backbone import resnet34_layers
 
 
 class ResnetBilstm(nn.HybridBlock):
@@ -58,7 +58,7 @@ def _trunk() -> Any:
     """Return ResNet-34 up to its first stage, for grey images: (N, 1, H, W) to (N, 64, H/4, W/4)."""
     trunk = nn.HybridSequential(prefix="trunk_")
     with trunk.name_scope():
-        trunk.add(*resnet34(1))
+        trunk.add(*resnet34_layers(1))
     return trunk
 
 

@@ -98,7 +98,7 @@ def compact(
     return Ssd(scales, anchors)
 
 
-def resnet34(*, downsampled: int, anchors: Sequence[Sizes]) -> Ssd:
+def ssd_resnet34(*, downsampled: int, anchors: Sequence[Sizes]) -> Ssd:
     """Return the published detector: ResNet-34 to its second stage, and five smaller maps.
 
     "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021; `downsampled` are the channels
@@ -106,7 +106,7 @@ def resnet34(*, downsampled: int, anchors: Sequence[Sizes]) -> Ssd:
     empty: nothing is downloaded.
     """
     trunk = nn.HybridSequential()
-    trunk.add(*backbone.resnet34(2))  # (N, 128, H/8, W/8)
+    trunk.add(*backbone.resnet34_layers(2))  # (N, 128, H/8, W/8)
     halved = [_halved(downsampled) for _ in range(3)]
     return Ssd([trunk, *halved, nn.GlobalMaxPool2D(), nn.HybridSequential()], anchors)
 

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from hwr.errors import InputError
 from hwr.pictures.differences import Block, Column, collated
-from hwr.pictures.font import font
 
 WIDTH_PX = 1600  # no picture is wider: a browser shows this much without scaling
 GAP_PX, PADDING_PX, ROW_PX = 12, 14, 32
@@ -25,7 +26,7 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadText:
     """A text that was read, and its number of wrong characters."""
 
     text: str
@@ -33,13 +34,13 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Reading:
+class LineCard:
     """A grey line image (h, w), its id, the text written, and those read, one or more, by what read them."""
 
     image: NDArray[np.uint8]
     id: str
     reference: str
-    read: Mapping[str, Read]
+    read: Mapping[str, ReadText]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def boxed(image: NDArray[np.uint8], boxes: Mapping[str, NDArray[np.float64]]) ->
     return np.asarray(shown)
 
 
-def readings(groups: Mapping[str, Sequence[Reading]]) -> Picture:
+def readings(groups: Mapping[str, Sequence[LineCard]]) -> Picture:
     """Return titled groups of cards: line image, what is written and each reading, its differences coloured.
 
     What is written is coloured where every reading differs.
@@ -86,7 +87,16 @@ def readings(groups: Mapping[str, Sequence[Reading]]) -> Picture:
     return _joined(rows)
 
 
-def save(path: Path, picture: Picture) -> None:
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans as matplotlib ships it; Pillow's own font has neither accents nor Greek."""
+    spec = find_spec("matplotlib")  # found, not imported: that would take time and write a cache
+    if spec is None or spec.origin is None:
+        raise InputError("pictures are lettered in a font that matplotlib ships: pip install matplotlib")
+    return ImageFont.truetype(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
+
+
+def save_picture(path: Path, picture: Picture) -> None:
     """Write `picture` in the format the suffix names; raise InputError where that cannot be done."""
     try:
         Image.fromarray(picture).save(path)
@@ -94,7 +104,7 @@ def save(path: Path, picture: Picture) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def _columns(item: Reading) -> list[Column]:
+def _columns(item: LineCard) -> list[Column]:
     return collated(item.reference, [read.text for read in item.read.values()])
 
 
@@ -120,7 +130,7 @@ def _captioned(image: NDArray[np.uint8], caption: str, width: int) -> Image.Imag
     return card
 
 
-def _card_of(item: Reading, layout: _Layout) -> Image.Image:
+def _card_of(item: LineCard, layout: _Layout) -> Image.Image:
     shown = _fitted(item.image, layout.width)
     left = PADDING_PX + layout.label
     right = left + layout.width
@@ -183,7 +193,7 @@ def _set(
     draw.text((x, middle), text, ink, font(size), anchor="lm")
 
 
-def _score(item: Reading) -> str:
+def _score(item: LineCard) -> str:
     if len(item.read) > 1:
         return "errors: " + " · ".join(f"{name} {read.errors}" for name, read in item.read.items())
     (read,) = item.read.values()

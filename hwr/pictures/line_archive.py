@@ -17,19 +17,19 @@ _MOST_PIXELS = 20_000_000
 _WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same pictures give the same bytes, whenever they are written
 
 
-def save(path: Path, lines: Iterable[GreyImage], *, height: int) -> None:
+def save_lines(path: Path, lines: Iterable[GreyImage], *, height: int) -> None:
     """Write grey lines (h, w), scaled down to `height` px, never up, under their numbers from 0."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for number, line in enumerate(lines):
             file.writestr(zipfile.ZipInfo(_name(number), _WRITTEN), _encoded(line, height))
 
 
-def load(path: Path, numbers: Sequence[int]) -> list[GreyImage]:
+def load_lines(path: Path, numbers: Sequence[int]) -> list[GreyImage]:
     """Return the lines of these numbers; raise InputError where the file is damaged or lacks one."""
     try:
-        with zipfile.ZipFile(path) as file, tempfile.TemporaryDirectory() as place:
-            found = [Path(file.extract(_name(number), place)) for number in numbers]
-            return [load_image(one, max_pixels=_MOST_PIXELS) for one in found]
+        with zipfile.ZipFile(path) as file, tempfile.TemporaryDirectory() as scratch:
+            paths = [Path(file.extract(_name(number), scratch)) for number in numbers]
+            return [load_image(path, max_pixels=_MOST_PIXELS) for path in paths]
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: no pictures of these lines ({error}); evaluate anew") from None
 

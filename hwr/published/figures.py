@@ -51,7 +51,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Reproduction:
     """What was demanded, and how each figure came out."""
 
     demand: str
@@ -71,7 +71,7 @@ class Outcome:
         return f"demanded: {self.demand}\n{table}\n{verdict}"
 
 
-def score_figures(before: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Figure]:
+def compare_scores(before: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Figure]:
     """Compare scores with recorded ones: counts exactly, rates to DECIMALS."""
     target = before["target"]
     part, figures = _EACH.get(target, ("", ()))
@@ -81,9 +81,9 @@ def score_figures(before: Mapping[str, Any], scores: Mapping[str, Any]) -> list[
     return [Figure(name, own, got, _alike(own, got)) for name, own, got in pairs]
 
 
-def curve_figures(before: Mapping[str, Any], found: Mapping[str, Any]) -> list[Figure]:
+def compare_curves(before: Mapping[str, Any], found: Mapping[str, Any]) -> list[Figure]:
     """Compare trainings: all that is recorded in the recorded environment, elsewhere by the tolerances."""
-    if not elsewhere(before["environment"], found["environment"]):
+    if not environment_differences(before["environment"], found["environment"]):
         keys = [key for key in before if key not in ("command", "environment")]
         return [Figure(key, before[key], found.get(key), before[key] == found.get(key)) for key in keys]
     first, other = ([own[LOSS][0], min(own[_monitor(own)]), *_error(own["test"])] for own in (before, found))
@@ -96,19 +96,19 @@ def curve_figures(before: Mapping[str, Any], found: Mapping[str, Any]) -> list[F
     ]
 
 
-def held(before: Mapping[str, Any], found: Mapping[str, Any]) -> Outcome:
+def compare_training(before: Mapping[str, Any], found: Mapping[str, Any]) -> Reproduction:
     """Hold what a training gave to what is recorded."""
-    return Outcome(_demand(before, found), curve_figures(before, found))
+    return Reproduction(_demand(before, found), compare_curves(before, found))
 
 
-def elsewhere(own: Mapping[str, str], here: Mapping[str, str]) -> str:
+def environment_differences(own: Mapping[str, str], here: Mapping[str, str]) -> str:
     """Return in words what of the environment is not as recorded; nothing where all is, or none is."""
     other = [name for name in {**own, **here} if own and own.get(name) != here.get(name)]
     return f"recorded with other {', '.join(other)}" if other else ""
 
 
 def _demand(before: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    other = elsewhere(before["environment"], found["environment"])
+    other = environment_differences(before["environment"], found["environment"])
     if not other:
         return "every bit of what is recorded"
     within = f"errors within {ERROR_TOLERANCE:g} and half of what is learnt"

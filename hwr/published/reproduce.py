@@ -14,7 +14,14 @@ from hwr.config.compose import Composed, composed, stored
 from hwr.config.roots import DecodersConfig, EvaluateConfig, TrainConfig
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
-from hwr.published.figures import KEPT, LOSS, Outcome, elsewhere, held, score_figures
+from hwr.published.figures import (
+    KEPT,
+    LOSS,
+    Reproduction,
+    compare_scores,
+    compare_training,
+    environment_differences,
+)
 from hwr.runs.train import train_stage
 from hwr.runtime import PINNED
 
@@ -38,17 +45,17 @@ def reproduce_result(
 
     With `record` the training's figures are written to that file, and compared with nothing.
     """
-    name = name_of(names[0])
+    name = experiment_name(names[0])
     if record is not None:
-        _write_record(Path(record), json.dumps(trained(name, overrides), indent=1) + "\n")
+        _write_record(Path(record), json.dumps(record_training(name, overrides), indent=1) + "\n")
         print(f"\n{name}: written to {record}")
         return 0
-    outcome = (train_again if train else evaluate)(name, overrides)
+    outcome = (reproduce_training if train else reproduce_evaluation)(name, overrides)
     print(f"\n{name}: {outcome.table()}")
     return 0 if outcome.kept else 1
 
 
-def name_of(given: str) -> str:
+def experiment_name(given: str) -> str:
     """Return the name of an experiment given as line/copiste, experiments/line/copiste or with .yaml."""
     name = given.rstrip("/").removeprefix("experiments/").removesuffix(".yaml")
     places = (f"{name}.yaml", f"{name}/{publish.RESULT}")
@@ -59,7 +66,7 @@ def name_of(given: str) -> str:
     return name
 
 
-def recorded(name: str) -> dict[str, Any]:
+def recorded_result(name: str) -> dict[str, Any]:
     """Return the recorded result of an experiment; raise InputError where there is none."""
     path = publish.EXPERIMENTS / name / publish.RESULT
     try:
@@ -70,13 +77,13 @@ def recorded(name: str) -> dict[str, Any]:
         raise InputError(f"{path}: damaged; fetch it again") from None
 
 
-def evaluate(name: str, overrides: Sequence[str]) -> Outcome:
+def reproduce_evaluation(name: str, overrides: Sequence[str]) -> Reproduction:
     """Evaluate published weights on their data, as they were, and hold the counts to the recorded ones.
 
     `overrides` are keys of evaluate.py, data.root where the data are not drawn. Raises InputError where no
     evaluation is published, the data are not at hand, or an override changes what is recorded.
     """
-    result = recorded(name)
+    result = recorded_result(name)
     if "target" not in result:
         raise InputError(f"{name}: no weights are published of it; train it again with --train")
     for override in overrides:
@@ -90,23 +97,23 @@ def evaluate(name: str, overrides: Sequence[str]) -> Outcome:
     settings = _settings(result)
     settings["data"] = _filled(name, settings["data"], own)
     scores = _scores(_composed(result, others), settings)
-    other = elsewhere(result.get("environment", {}), scores["environment"])
+    other = environment_differences(result.get("environment", {}), scores["environment"])
     demand = f"the recorded counts, exactly{f'; {other}' if other else ''}"
-    return Outcome(demand, score_figures(result, scores))
+    return Reproduction(demand, compare_scores(result, scores))
 
 
-def train_again(name: str, overrides: Sequence[str]) -> Outcome:
+def reproduce_training(name: str, overrides: Sequence[str]) -> Reproduction:
     """Train an experiment as its overlay says, and hold curve, weights and scores to the recorded ones.
 
     `overrides` are keys of train.py. Raises InputError where no curve is recorded, before it trains.
     """
-    before = recorded(name)
+    before = recorded_result(name)
     if LOSS not in before:
         raise InputError(f"{name}: no curve is recorded of its training; --record FILE trains and writes one")
-    return held(before, trained(name, overrides))
+    return compare_training(before, record_training(name, overrides))
 
 
-def trained(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+def record_training(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Train an experiment and evaluate its best weights; return what is recorded of that."""
     made = composed("train", [f"experiments={name}", f"folder={FOLDER}", *overrides], TrainConfig)
     config: TrainConfig = made.root
@@ -118,7 +125,7 @@ def trained(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     about = weights.load(best)
     return {
         "command": f"python -m hwr reproduce {name} --train",
-        "environment": environment(),
+        "environment": reproduction_environment(),
         "data_fingerprint": about.about["data_fingerprint"],
         "weights_sha256": about.sha256,
         **_curve(config, place.name),
@@ -126,7 +133,7 @@ def trained(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def environment() -> dict[str, str]:
+def reproduction_environment() -> dict[str, str]:
     """Return what the bits depend on besides the code."""
     described = runtime.describe()
     own = {key: described[key] for key in ("processor", "instruction_set")}

@@ -22,7 +22,7 @@ def print_tables(overrides: Sequence[str] = ()) -> None:
 
 def tables() -> dict[str, str]:
     """Return the published results as Markdown tables by target."""
-    found = publish.results()
+    found = publish.published_results()
     made = {}
     for target, (head, rows) in COLUMNS.items():
         own = {name: result for name, result in found.items() if result["target"] == target}

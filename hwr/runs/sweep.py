@@ -120,11 +120,11 @@ def jobs(store: Store, run: str) -> list[SweepJob]:
 
 
 @contextlib.contextmanager
-def place(store: Store, config: str) -> Iterator[SweepJob | None]:
+def claim(store: Store, config: str) -> Iterator[SweepJob | None]:
     """Lock the job of a configuration, given by its hash, and return the earlier job of it, if any.
 
     That is a job that ended, or was killed and can be resumed; None where this one is the first. No other
-    process gets the place meanwhile: it waits.
+    process gets it meanwhile: it waits.
     """
     run = tracking.parent_run() or ""
     with held(_lock(store.folder, f"{run}-{config}")):

@@ -43,7 +43,7 @@ def train_stage(composed: Composed, *, watch: Watch | None = None) -> float:
     place = composed.root.tracking
     tracking.await_answer(place.uri, sweep.PATIENCE_S)
     store = tracking.open_store(place.uri, Path(composed.root.folder), place.experiment)
-    with sweep.place(store, sweep.config_hash(composed.values)) as before:
+    with sweep.claim(store, sweep.config_hash(composed.values)) as before:
         if before is not None and before.status == FINISHED and before.value is not None:
             best = f"best {before.monitor} {before.value:.4f}"
             print(f"{sweep.job_name()}: trained already, {best}, run {before.id}")

@@ -106,7 +106,7 @@ def page_limits(max_pixels: int) -> inspection.Limits:
 
 def usable_pages(pages: Sequence[Page], policy: Mapping[str, str], max_pixels: int) -> list[Page]:
     """Return pages as the policy of a training leaves them; raise InputError for findings that it refuses."""
-    return inspection.apply(pages, inspection.inspect(pages, page_limits(max_pixels)), policy)
+    return inspection.apply_policy(pages, inspection.inspect_pages(pages, page_limits(max_pixels)), policy)
 
 
 def ready(samples: BoxSet, split: str) -> BoxSet:

@@ -50,13 +50,13 @@ def inspected_pages(recipe: Recipe[Any], *, full: bool = False) -> tuple[list[Pa
     `full` decodes every image. Raises InputError for findings that the policy refuses.
     """
     report, pages = inspect_data(recipe, full=full)
-    return inspection.apply(pages, report, recipe.policy), report
+    return inspection.apply_policy(pages, report, recipe.policy), report
 
 
 def inspect_data(recipe: Recipe[Any], *, full: bool) -> tuple[Report, list[Page]]:
     """Read and inspect the pages of a recipe, as a training of its stage would."""
     pages = recipe.data.pages(whole=not recipe.kind.learns_text)
-    return inspection.inspect(pages, recipe.kind.limits(recipe), full=full), pages
+    return inspection.inspect_pages(pages, recipe.kind.limits(recipe), full=full), pages
 
 
 def find_weights(name: str, kind: str, config: StoreConfig) -> Weights:

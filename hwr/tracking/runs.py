@@ -19,17 +19,7 @@ from hwr.tracking import termination
 from hwr.tracking.background import Courier
 from hwr.tracking.delivery import Delivery, FilesLeftError
 from hwr.tracking.spool import Spool, Write, packed
-from hwr.tracking.store import (
-    DATABASE,
-    LONGEST_TAG,
-    SQLITE,
-    Store,
-    cut,
-    first_line,
-    flatten,
-    reason,
-    safe,
-)
+from hwr.tracking.store import DATABASE, LONGEST_TAG, SQLITE, Store, cut, first_line, flatten, reason, safe
 from hwr.tracking.termination import Terminated
 
 PARENT = "mlflow.parentRunId"

@@ -203,18 +203,13 @@ def _experiment(uri: str, name: str, artifacts: str | None) -> str:
     try:
         client = MlflowClient(tracking_uri=uri)
         known = client.get_experiment_by_name(name)
-        if known is not None:
-            return str(known.experiment_id)
-        return _created(client, name, artifacts)
+        if known is None:
+            try:
+                return str(client.create_experiment(name, artifact_location=artifacts))
+            except MlflowException:
+                known = client.get_experiment_by_name(name)  # another process created it meanwhile
+                if known is None:
+                    raise
+        return str(known.experiment_id)
     except (MlflowException, SQLAlchemyError) as error:
         raise InputError(f"tracking.uri={uri}: {first_line(error)}") from None
-
-
-def _created(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    try:
-        return str(client.create_experiment(name, artifact_location=artifacts))
-    except MlflowException as error:
-        other = client.get_experiment_by_name(name) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
-        if other is None:
-            raise
-        return str(other.experiment_id)  # another process created it meanwhile

@@ -14,7 +14,7 @@ import mxnet as mx
 import numpy as np
 
 from hwr.errors import InputError
-from hwr.networks.arrays import Arrays, arrays, parameters, set_arrays
+from hwr.networks.arrays import Arrays, arrays, network_parameters, set_arrays
 from hwr.training import state_files
 from hwr.training.state_files import Generation
 
@@ -82,7 +82,7 @@ class Checkpoint:
         stored, progress = found.arrays, _progress(found, self.folder)
         self._refuse_other_network(_under(stored, "weights/"))
         set_arrays(self.network, _under(stored, "weights/"))
-        context = next(iter(parameters(self.network).values())).list_ctx()[0]
+        context = next(iter(network_parameters(self.network).values())).list_ctx()[0]
         average = _under(stored, "average/").items()
         self._average = {name: mx.nd.array(value, context, dtype=value.dtype) for name, value in average}
         self._moments, self._decay = _under(stored, "moments/"), found.about["average"]
@@ -96,7 +96,7 @@ class Checkpoint:
     def begin(self, phase: int, *, average: float | None) -> None:
         """Begin a phase from the best weights so far, with a fresh average of decay `average`, or none."""
         set_arrays(self.network, self.best)
-        values = {} if average is None else parameters(self.network)
+        values = {} if average is None else network_parameters(self.network)
         self._average = {name: parameter.data().copy() for name, parameter in values.items()}
         self._decay, self._moments = average, {}
         self.progress = replace(self.progress, phase=phase, phase_epoch=0, stale=0)
@@ -118,7 +118,7 @@ class Checkpoint:
         if self._decay is None:
             return
         keep = min(self._decay, (1 + step) / (10 + step))
-        current = parameters(self.network)
+        current = network_parameters(self.network)
         for name, value in self._average.items():
             value += (1 - keep) * (current[name].data() - value)
 
@@ -188,10 +188,10 @@ class Checkpoint:
 
     def _indices(self, trainer: Any) -> dict[str, int]:
         indices = {parameter.name: index for index, parameter in enumerate(trainer._params)}
-        return {name: indices[parameter.name] for name, parameter in parameters(self.network).items()}
+        return {name: indices[parameter.name] for name, parameter in network_parameters(self.network).items()}
 
     def _refuse_other_network(self, stored: Arrays) -> None:
-        own = parameters(self.network)
+        own = network_parameters(self.network)
         for name in {**own, **stored}:
             if name not in own or name not in stored or own[name].shape != stored[name].shape:
                 raise InputError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwr import tracking
-from hwr.comparison.recorded import Recorded
+from hwr.comparison.recorded import ComparedRun
 from hwr.config.compose import composed
 from hwr.config.roots import CompareConfig
 from hwr.pictures import line_archive
@@ -71,19 +71,19 @@ def evaluated(run: Logged, output: Path) -> None:
         (output / "scores.json").write_text(json.dumps({**scores, **run.about}), encoding="utf-8")
     if run.pictures:
         images = (np.full((24, 100), 10 * n, np.uint8) for n in range(len(run.read)))
-        line_archive.save(output / line_archive.NAME, images, height=24)
+        line_archive.save_lines(output / line_archive.NAME, images, height=24)
 
 
-def recorded(run: Logged, label: str, folder: Path) -> Recorded:
+def recorded(run: Logged, label: str, folder: Path) -> ComparedRun:
     """Return a run as if it had been fetched to `folder`."""
     evaluated(run, folder)
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     lines = {line.id: line for line in report.read_lines(folder / report.LINES)}
-    return Recorded(
+    return ComparedRun(
         label=label, id=label.lower() * 32, name=run.name, started="2024-01-01 00:00 UTC",
         parameters=tracking.flatten(run.parameters), metrics={"test/cer": scores["cer"]},
         tags={"data_fingerprint": "d0" * 32}, environment=tracking.flatten(run.environment), data={},
-        scores=scores, lines=lines, album=folder / line_archive.NAME if run.pictures else None,
+        scores=scores, lines=lines, line_pictures=folder / line_archive.NAME if run.pictures else None,
     )  # fmt: skip
 
 

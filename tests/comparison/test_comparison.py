@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hwr import tracking
-from hwr.comparison import compare, recorded
+from hwr.comparison import compare_runs, recorded
 from hwr.config.compose import Composed, composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
@@ -36,7 +36,7 @@ def settings(store: Store, output: Path, *overrides: str) -> Composed:
 
 def compared(store: Store, names: list[str], output: Path) -> Any:
     """Compare runs, and return the run that the comparison is logged as."""
-    compare.compare_recorded_runs(settings(store, output), names=names)
+    compare_runs(settings(store, output), names=names)
     return store.client.search_runs([store.experiment], order_by=["attributes.start_time DESC"])[0]
 
 
@@ -99,21 +99,21 @@ def test_comparison_of_runs_that_read_alike_leaves_no_older_picture(
 def test_too_few_or_too_many_runs_are_refused(store: Store, tmp_path: Path, count: int) -> None:
     with pytest.raises(InputError, match=f"compare takes 2 to 26 runs, not {count}"):
         names = [f"run{n}" for n in range(count)]
-        compare.compare_recorded_runs(settings(store, tmp_path / "out"), names=names)
+        compare_runs(settings(store, tmp_path / "out"), names=names)
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_sclite_is_told_before_anything_is_fetched(store: Store, tmp_path: Path) -> None:
     own = settings(store, tmp_path / "out", "scorer=sclite", "scorer.command=/nowhere/sclite")
     with pytest.raises(InputError, match=r"SClite \(/nowhere/sclite\) is not installed"):
-        compare.compare_recorded_runs(own, names=["a", "b"])
+        compare_runs(own, names=["a", "b"])
     assert not (tmp_path / "out").exists()
 
 
 def test_runs_evaluated_on_other_data_are_refused(store: Store, runs: list[str], tmp_path: Path) -> None:
     other = log(store, replace(Logged("other", misread(0)), about={"data_fingerprint": "e1" * 32}))
     with pytest.raises(InputError, match="were evaluated on other data"):
-        compare.compare_recorded_runs(settings(store, tmp_path), names=[runs[0], other])
+        compare_runs(settings(store, tmp_path), names=[runs[0], other])
 
 
 def test_areas_are_compared_page_by_page(store: Store, tmp_path: Path) -> None:

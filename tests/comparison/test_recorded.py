@@ -27,7 +27,7 @@ def runs(store: Store) -> list[str]:
 
 
 def found(store: Store, *names: str) -> list[str]:
-    return [run.info.run_id for run in recorded.find(store, names)]
+    return [run.info.run_id for run in recorded.find_runs(store, names)]
 
 
 def test_runs_are_found_by_id_and_beginning(store: Store, runs: list[str]) -> None:
@@ -57,9 +57,9 @@ def test_run_named_twice_is_refused(store: Store, runs: list[str]) -> None:
         found(store, runs[1], "last")
 
 
-def fetched(store: Store, run_id: str, folder: Path) -> recorded.Recorded:
-    (run,) = recorded.find(store, [run_id])
-    return recorded.fetch(store, run, "A", "test", folder)
+def fetched(store: Store, run_id: str, folder: Path) -> recorded.ComparedRun:
+    (run,) = recorded.find_runs(store, [run_id])
+    return recorded.fetch_run(store, run, "A", "test", folder)
 
 
 def test_run_is_fetched_with_what_it_logged(store: Store, runs: list[str], tmp_path: Path) -> None:
@@ -77,22 +77,22 @@ def test_run_is_fetched_with_its_evaluation(store: Store, runs: list[str], tmp_p
     assert own.scores["lines"] == 16
     assert {name: line.hypothesis for name, line in own.lines.items()} == misread(2)
     assert own.lines["p3/l1"].writer == "p3"
-    assert own.album is not None
-    assert own.album.is_file()
+    assert own.line_pictures is not None
+    assert own.line_pictures.is_file()
 
 
 def test_run_without_pictures_of_lines_is_fetched_without(
     store: Store, runs: list[str], tmp_path: Path
 ) -> None:
-    assert fetched(store, runs[1], tmp_path).album is None
+    assert fetched(store, runs[1], tmp_path).line_pictures is None
 
 
 def test_run_without_an_evaluation_is_refused_with_the_command_that_makes_one(
     store: Store, runs: list[str], tmp_path: Path
 ) -> None:
-    (run,) = recorded.find(store, [runs[0]])
+    (run,) = recorded.find_runs(store, [runs[0]])
     with pytest.raises(InputError) as refused:
-        recorded.fetch(store, run, "A", "valid", tmp_path)
+        recorded.fetch_run(store, run, "A", "valid", tmp_path)
     assert str(refused.value) == (
         f"run {runs[0][:8]} (wide) has no evaluation of split valid; make one: python evaluate.py "
         f"target=line weights.line=runs:/{runs[0]} split=valid data=alto data.root=DATA"

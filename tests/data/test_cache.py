@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import hwr.data.cache as cache
-from hwr.data.cache import LineImages, line_images
+from hwr.data.cache import CutImages, line_images
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, crop_line
@@ -37,7 +37,7 @@ def drawn(folder: Path, count: int = 3) -> list[Page]:
     return pages
 
 
-def built(pages: list[Page], folder: Path, crop: LineCrop = CROP) -> LineImages:
+def built(pages: list[Page], folder: Path, crop: LineCrop = CROP) -> CutImages:
     return line_images(pages, crop, folder=folder, max_pixels=10**6, progress=False)
 
 

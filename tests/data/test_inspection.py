@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from hwr.data.inspection import Limits, apply, inspect, line_width, needed_steps
+from hwr.data.inspection import Limits, apply_policy, inspect_pages, line_width, needed_steps
 from hwr.data.records import Line, Page
 from hwr.data.report import KINDS
 from hwr.errors import InputError
@@ -35,7 +35,7 @@ def page(tmp_path: Path, name: str, *texts: str, split: str = "train", writer: s
 
 def findings(*pages: Page, **settings: object) -> dict[str, list[str]]:
     """Return only what was found."""
-    problems = inspect(pages, LIMITS, **settings).problems
+    problems = inspect_pages(pages, LIMITS, **settings).problems
     return {name: ids for name, ids in problems.items() if ids}
 
 
@@ -61,7 +61,7 @@ def test_counts_are_per_split(tmp_path: Path) -> None:
         page(tmp_path, "b", "abc", writer="x"),
         page(tmp_path, "c", split="valid"),
     ]
-    splits = inspect(pages, LIMITS).as_dict()["splits"]
+    splits = inspect_pages(pages, LIMITS).as_dict()["splits"]
     assert splits["train"] == {"pages": 2, "lines": 3, "writers": 1, "characters": 9, "words": 4}
     assert splits["valid"] == {"pages": 1, "lines": 0, "writers": 1, "characters": 0, "words": 0}
     assert splits["test"]["pages"] == 0
@@ -70,14 +70,14 @@ def test_counts_are_per_split(tmp_path: Path) -> None:
 
 def test_alphabet_is_trains_and_other_splits_are_held_to_it(tmp_path: Path) -> None:
     pages = page(tmp_path, "a", "abba"), page(tmp_path, "b", "abß", split="test")
-    report = inspect(pages, LIMITS)
+    report = inspect_pages(pages, LIMITS)
     assert report.alphabet == {"a": 2, "b": 2}
     assert report.unseen == {"valid": {}, "test": {"ß": 1}}
     assert report.findings["outside_alphabet"] == {"b/1": "ß"}
 
 
 def test_alphabet_without_train_is_that_of_all_pages(tmp_path: Path) -> None:
-    report = inspect([page(tmp_path, "a", "ba", split="")], LIMITS)
+    report = inspect_pages([page(tmp_path, "a", "ba", split="")], LIMITS)
     assert report.alphabet == {"a": 1, "b": 1}
     assert report.problems["outside_alphabet"] == []
 
@@ -89,7 +89,7 @@ def test_alphabet_given_takes_the_place_of_trains(tmp_path: Path) -> None:
 
 def test_too_long_for_ctc_counts_repeats(tmp_path: Path) -> None:
     pages = page(tmp_path, "a", "abcdefghij", "abcdefghii")  # 10 and 11 steps; the image gives 10
-    report = inspect([pages], LIMITS)
+    report = inspect_pages([pages], LIMITS)
     assert report.findings["too_long_for_ctc"] == {"a/2": "needs 11 steps, has 10"}
 
 
@@ -145,7 +145,7 @@ def test_truncated_image_is_found_by_the_full_part_alone(tmp_path: Path) -> None
 
 def test_image_above_max_pixels_is_unreadable(tmp_path: Path) -> None:
     limits = replace(LIMITS, max_pixels=19_999)
-    note = inspect([page(tmp_path, "a", "ab")], limits).findings["unreadable_image"]["a"]
+    note = inspect_pages([page(tmp_path, "a", "ab")], limits).findings["unreadable_image"]["a"]
     assert "100 x 200 pixels are more than max_pixels=19999" in note
 
 
@@ -162,7 +162,7 @@ def test_shared_writers_and_texts_are_found_between_splits_only(tmp_path: Path) 
         page(tmp_path, "c", "ba", split="test", writer="x"),
         page(tmp_path, "d", "ba", split="", writer="y"),
     ]
-    report = inspect(pages, LIMITS)
+    report = inspect_pages(pages, LIMITS)
     assert report.findings["shared_writer"] == {"x": "train, test"}
     assert report.findings["shared_text"] == {"b/1": "also in test"}
 
@@ -170,17 +170,17 @@ def test_shared_writers_and_texts_are_found_between_splits_only(tmp_path: Path) 
 def test_duplicate_image_names_the_copy_that_later_splits_can_do_without(tmp_path: Path) -> None:
     pages = [page(tmp_path, "a", "ab", split="test"), page(tmp_path, "b", "ab"), page(tmp_path, "c", "ab")]
     pages[1].image.write_bytes(pages[0].image.read_bytes())
-    assert inspect(pages, LIMITS).findings["duplicate_image"] == {"b": "as a, test"}
+    assert inspect_pages(pages, LIMITS).findings["duplicate_image"] == {"b": "as a, test"}
 
 
 def test_apply_keeps_everything_when_told_to(tmp_path: Path) -> None:
     pages = [page(tmp_path, "a", "", "ab")]
-    assert apply(pages, inspect(pages, LIMITS), KEEP) == pages
+    assert apply_policy(pages, inspect_pages(pages, LIMITS), KEEP) == pages
 
 
 def test_apply_drops_lines_and_keeps_their_page(tmp_path: Path) -> None:
     pages = [page(tmp_path, "a", ""), page(tmp_path, "b", "", "ab", split="test")]
-    kept = apply(pages, inspect(pages, LIMITS), KEEP | {"empty_text": "drop"})
+    kept = apply_policy(pages, inspect_pages(pages, LIMITS), KEEP | {"empty_text": "drop"})
     assert [p.id for p in kept] == ["a", "b"]
     assert line_ids(kept) == ["b/2"]
     assert line_ids(pages) == ["a/1", "b/1", "b/2"]  # the argument is left alone
@@ -188,7 +188,7 @@ def test_apply_drops_lines_and_keeps_their_page(tmp_path: Path) -> None:
 
 def test_apply_drops_from_train_alone(tmp_path: Path) -> None:
     pages = [page(tmp_path, "a", "abcdefghijk", "a"), page(tmp_path, "b", "abcdefghijk", split="test")]
-    kept = apply(pages, inspect(pages, LIMITS), KEEP | {"too_long_for_ctc": "drop_train"})
+    kept = apply_policy(pages, inspect_pages(pages, LIMITS), KEEP | {"too_long_for_ctc": "drop_train"})
     assert line_ids(kept) == ["a/2", "b/1"]
 
 
@@ -197,22 +197,22 @@ def test_apply_drops_a_shared_writer_from_all_but_the_last_split(tmp_path: Path)
         page(tmp_path, n, "ab", split=s, writer="x")
         for n, s in (("a", "train"), ("b", "valid"), ("c", "test"))
     ]
-    report = inspect([*pages, page(tmp_path, "d", "ab")], LIMITS)
-    assert [p.id for p in apply(pages, report, KEEP | {"shared_writer": "drop"})] == ["c"]
-    assert [p.id for p in apply(pages, report, KEEP | {"shared_writer": "drop_train"})] == ["b", "c"]
+    report = inspect_pages([*pages, page(tmp_path, "d", "ab")], LIMITS)
+    assert [p.id for p in apply_policy(pages, report, KEEP | {"shared_writer": "drop"})] == ["c"]
+    assert [p.id for p in apply_policy(pages, report, KEEP | {"shared_writer": "drop_train"})] == ["b", "c"]
 
 
 def test_apply_drops_pages(tmp_path: Path) -> None:
     pages = [page(tmp_path, "a", "ab"), page(tmp_path, "b", "ab")]
     pages[0].image.unlink()
-    kept = apply(pages, inspect(pages, LIMITS), KEEP | {"unreadable_image": "drop"})
+    kept = apply_policy(pages, inspect_pages(pages, LIMITS), KEEP | {"unreadable_image": "drop"})
     assert [p.id for p in kept] == ["b"]
 
 
 def test_apply_refuses_in_one_line_that_says_what_where_and_how_on(tmp_path: Path) -> None:
     pages = [page(tmp_path, "a", *[""] * 4)]
     with pytest.raises(InputError) as error:
-        apply(pages, inspect(pages, LIMITS), KEEP | {"empty_text": "refuse"})
+        apply_policy(pages, inspect_pages(pages, LIMITS), KEEP | {"empty_text": "refuse"})
     assert str(error.value) == (
         "4 lines without text: a/1, a/2, a/3, …; "
         "transcribe them, or set inspect.policy.empty_text to drop or keep"
@@ -232,17 +232,17 @@ def test_apply_refuses_a_policy_it_does_not_know(
 ) -> None:
     pages = [page(tmp_path, "a", "ab")]
     with pytest.raises(InputError, match=message):
-        apply(pages, inspect(pages, LIMITS), policy)
+        apply_policy(pages, inspect_pages(pages, LIMITS), policy)
 
 
 def test_default_policy_accepts_clean_data_and_names_every_finding(tmp_path: Path) -> None:
     settings = yaml.safe_load((Path(__file__).parents[2] / "conf/inspect/default.yaml").read_text())
     pages = [page(tmp_path, "a", "ab")]
-    assert apply(pages, inspect(pages, LIMITS), settings["policy"]) == pages
+    assert apply_policy(pages, inspect_pages(pages, LIMITS), settings["policy"]) == pages
 
 
 def test_report_survives_json_with_the_same_keys_for_no_data(tmp_path: Path) -> None:
-    full, none = (inspect(p, LIMITS).as_dict() for p in ([page(tmp_path, "a", "ab", "")], []))
+    full, none = (inspect_pages(p, LIMITS).as_dict() for p in ([page(tmp_path, "a", "ab", "")], []))
     assert json.loads(json.dumps(full)) == full
     assert full.keys() == none.keys()
     assert full["findings"].keys() == none["findings"].keys() == KINDS.keys()
@@ -250,7 +250,7 @@ def test_report_survives_json_with_the_same_keys_for_no_data(tmp_path: Path) -> 
 
 def test_table_shows_counts_examples_and_remedies_within_its_width(tmp_path: Path) -> None:
     pages = [page(tmp_path, "a", "e\u0301 ab", *[""] * 30), page(tmp_path, "b", "ß", split="test")]
-    rows = inspect(pages, LIMITS).table(examples=2).splitlines()
+    rows = inspect_pages(pages, LIMITS).table(examples=2).splitlines()
     assert max(map(len, rows)) <= 100
     assert any(row.split() == ["train", "1", "31", "1", "5", "2"] for row in rows)
     assert "empty_text        30 lines without text: transcribe them" in rows

@@ -13,7 +13,7 @@ LINES = ["p0/l0", "p0/l1", "p1/l0", "p1/l1"]
 def test_every_line_is_kept_as_a_small_picture_in_the_order_of_the_table(place: Place) -> None:
     place.evaluate("line", "kept_height=8")
     assert [line.id for line in report.read_lines(place.output / "lines.tsv")] == LINES
-    kept = line_archive.load(place.output / line_archive.NAME, range(4))
+    kept = line_archive.load_lines(place.output / line_archive.NAME, range(4))
     assert [image.shape[0] for image in kept] == [8] * 4
     assert not np.array_equal(kept[0], kept[2])  # the bar on the second page is shorter
 

@@ -26,9 +26,9 @@ HEADLINE: dict[str, Callable[[Mapping[str, Any]], str]] = {
 LINE = {"target": "line"}
 
 
-@pytest.mark.parametrize("name", publish.results())
+@pytest.mark.parametrize("name", publish.published_results())
 def test_published_results_are_whole_and_described(name: str) -> None:
-    result = publish.results()[name]
+    result = publish.published_results()[name]
     used = result["weights"] if isinstance(result["weights"], list) else [result["weights"]]
     found = [weights.load(publish.EXPERIMENTS / own / publish.WEIGHTS).sha256 for own in used]
     assert result["weights_sha256"] == (found if len(found) > 1 else found[0])
@@ -47,9 +47,9 @@ def test_publish_keeps_weights_and_scores_without_paths(
     (experiments / stage).mkdir(parents=True)
     (experiments / stage / "mine.yaml").touch()
     monkeypatch.setattr(publish, "EXPERIMENTS", experiments)
-    folder = publish.publish(f"{stage}/mine", [found], {"target": stage, "weights": str(found.folder)})
+    folder = publish.publish_result(f"{stage}/mine", [found], {"target": stage, "weights": str(found.folder)})
     assert folder == experiments / stage / "mine"
-    assert publish.results() == {f"{stage}/mine": {"target": stage, "weights": f"{stage}/mine"}}
+    assert publish.published_results() == {f"{stage}/mine": {"target": stage, "weights": f"{stage}/mine"}}
     kept = weights.load(folder / publish.WEIGHTS)
     assert (kept.alphabet, kept.sha256) == (alphabet, found.sha256)
     for file in (folder / publish.RESULT, folder / publish.WEIGHTS / weights.CONFIG):
@@ -70,14 +70,16 @@ def test_result_of_published_weights_names_them(
         for name in names
         for stage in [name.partition("/")[0]]
     ]
-    publish.publish(f"{target}/mine", found, {"target": target, "weights": [str(tmp_path)], "cer": 0.5})
-    assert publish.results() == {f"{target}/mine": {"target": target, "weights": used, "cer": 0.5}}
+    publish.publish_result(
+        f"{target}/mine", found, {"target": target, "weights": [str(tmp_path)], "cer": 0.5}
+    )
+    assert publish.published_results() == {f"{target}/mine": {"target": target, "weights": used, "cer": 0.5}}
 
 
 def test_result_of_weights_that_are_not_published_is_refused(tmp_path: Path) -> None:
     found = dummy(tmp_path / "w", "line", Alphabet("ab"))
     with pytest.raises(InputError, match=f"publish: {tmp_path}/w is not published itself; publish these"):
-        publish.check_weights("decoders", [found])
+        publish.check_weights_published("decoders", [found])
 
 
 def test_places_of_this_machine_stay_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,19 +88,19 @@ def test_places_of_this_machine_stay_behind(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "lists").mkdir()
     found = dummy(tmp_path / "experiments" / "line" / "mine" / "weights", "line", Alphabet("ab"))
     data = {"source": "iam", "root": "elsewhere/data", "splits": "lists", "table": "in_root.tsv"}
-    publish.publish("decoders/mine", [found], {"target": "decoders", "settings": {"data": data}})
-    kept = publish.results()["decoders/mine"]["settings"]["data"]
+    publish.publish_result("decoders/mine", [found], {"target": "decoders", "settings": {"data": data}})
+    kept = publish.published_results()["decoders/mine"]["settings"]["data"]
     assert kept == {"source": "iam", "root": "DIR", "splits": "DIR", "table": "in_root.tsv"}
 
 
-@pytest.mark.parametrize("name", publish.results())
+@pytest.mark.parametrize("name", publish.published_results())
 def test_published_results_name_no_place_of_a_machine(name: str) -> None:
-    assert publish.results()[name].get("settings", {}).get("data", {}).get("root") in (None, "DIR")
+    assert publish.published_results()[name].get("settings", {}).get("data", {}).get("root") in (None, "DIR")
 
 
 def test_publish_without_an_overlay_is_refused() -> None:
     with pytest.raises(InputError, match=r"experiments/line/nowhere\.yaml is missing"):
-        publish.check("line/nowhere", "line", {})
+        publish.check_publishable("line/nowhere", "line", {})
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_publish_without_an_overlay_is_refused() -> None:
 )  # fmt: skip
 def test_publish_under_another_name_is_refused(name: str, target: str) -> None:
     with pytest.raises(InputError, match=f"publish={name}: {target} is evaluated; name it {target}/NAME"):
-        publish.check(name, target, {})
+        publish.check_publishable(name, target, {})
 
 
 def test_publish_of_models_that_are_not_published_is_refused(
@@ -116,11 +118,15 @@ def test_publish_of_models_that_are_not_published_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my").mkdir()
-    publish.check("decoders/mine", "decoders", {"beam": {"model": "language/copiste", "width": 5}})
-    publish.check("denoiser/copiste", "denoiser", {"weights": str(tmp_path)})  # what is published itself
+    publish.check_publishable(
+        "decoders/mine", "decoders", {"beam": {"model": "language/copiste", "width": 5}}
+    )
+    publish.check_publishable(
+        "denoiser/copiste", "denoiser", {"weights": str(tmp_path)}
+    )  # what is published itself
     for model in ("my", str(tmp_path)):
         with pytest.raises(InputError, match=f"beam.model={model} is not published itself"):
-            publish.check("decoders/mine", "decoders", {"beam": {"model": model}})
+            publish.check_publishable("decoders/mine", "decoders", {"beam": {"model": model}})
 
 
 def dummy(folder: Path, stage: str, alphabet: Alphabet | None) -> weights.Weights:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwr.errors import InputError
-from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible
+from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible_boxes
 from hwr.images.load import GreyImage
 
 QUICK = settings(max_examples=50, deadline=None)
@@ -140,11 +140,11 @@ def test_visible_cuts_boxes_and_leaves_out_those_mostly_gone() -> None:
             [np.nan, 0.0, 0.1, 0.1],
         ]
     )
-    left, kept = visible(boxes, WHOLE)
+    left, kept = visible_boxes(boxes, WHOLE)
     assert kept.tolist() == [0, 1]
     assert left.tolist() == [[0.2, 0.2, 0.4, 0.4], [0.0, 0.0, 0.1, 0.5]]
 
 
 def test_visible_of_no_boxes_is_none() -> None:
-    left, kept = visible(np.zeros((0, 4)), WHOLE)
+    left, kept = visible_boxes(np.zeros((0, 4)), WHOLE)
     assert (left.shape, kept.shape) == ((0, 4), (0,))

@@ -9,7 +9,7 @@ from mxnet import autograd
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import resnet34_v1
 
-from hwr.networks.paragraph import Extent, _ends, resnet34
+from hwr.networks.paragraph import Extent, _ends, paragraph_resnet34
 from tests.networks.cost import cost
 
 SMALL: dict[str, Any] = {"stem": 4, "channels": [6, 8], "hidden": 5}
@@ -37,7 +37,7 @@ class Fixed(nn.HybridSequential):
 
 
 def published() -> Any:
-    return started(resnet34(hidden=6, dropout=0.5))
+    return started(paragraph_resnet34(hidden=6, dropout=0.5))
 
 
 def pages(count: int, height: int = 48, width: int = 32) -> mx.nd.NDArray:
@@ -128,7 +128,7 @@ def test_published_network_has_the_parameters_of_its_parts() -> None:
     first = 6 * (64 * 64 * 9 + 2 * 64)  # three blocks of two convolutions, each with its normalisation
     second = 9 * 128 * (64 + 7 * 128) + 8 * 2 * 128 + 64 * 128 + 2 * 128  # four, and a projection
     dense = (128 * 47 * 34 + 1) * 64 + (64 + 1) * 64 + (64 + 1) * 4  # an eighth of 373 x 266 px
-    network = resnet34(hidden=64, dropout=0.5)
+    network = paragraph_resnet34(hidden=64, dropout=0.5)
     assert cost(network, (1, 1, 373, 266)).parameters == trunk + first + second + dense
 
 
@@ -139,5 +139,5 @@ def test_published_network_is_built_empty(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("mxnet.gluon.model_zoo.model_store.get_model_file", fetch)
     with pytest.raises(AssertionError, match="weights are fetched"):
         resnet34_v1(pretrained=True)
-    made = resnet34(hidden=6, dropout=0.5)
+    made = paragraph_resnet34(hidden=6, dropout=0.5)
     assert all(parameter._data is None for parameter in made.collect_params().values())

@@ -12,7 +12,7 @@ from mxnet.gluon.model_zoo.vision import resnet34_v1
 from omegaconf import OmegaConf
 
 from hwr.errors import InputError
-from hwr.networks.ssd import Ssd, _Along, anchor_grid, compact, resnet34
+from hwr.networks.ssd import Ssd, _Along, anchor_grid, compact, ssd_resnet34
 from tests.networks.cost import cost
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "conf" / "network" / "ssd_resnet34.yaml"
@@ -34,7 +34,7 @@ def small(**changes: Any) -> Ssd:
 
 
 def published() -> Ssd:
-    return started(resnet34(downsampled=8, anchors=SIX))
+    return started(ssd_resnet34(downsampled=8, anchors=SIX))
 
 
 def areas(count: int, height: int = 32, width: int = 64) -> mx.nd.NDArray:
@@ -150,7 +150,7 @@ def test_compact_detector_refuses_lists_that_do_not_go_together(changes: dict[st
 
 def test_published_detector_refuses_anchors_for_another_number_of_maps() -> None:
     with pytest.raises(InputError, match=r"network\.anchors has 5 scales, the network 6"):
-        resnet34(downsampled=8, anchors=SIX[:5])
+        ssd_resnet34(downsampled=8, anchors=SIX[:5])
 
 
 def test_published_anchors_are_those_of_multi_box_prior() -> None:
@@ -172,7 +172,7 @@ def test_published_detector_has_the_parameters_of_its_parts() -> None:
     trunk += 9 * 128 * (64 + 7 * 128) + 8 * 2 * 128 + 64 * 128 + 2 * 128
     halved = 9 * 32 * (128 + 5 * 32) + 6 * 2 * 32  # three times two convolutions
     heads = 2 * (4 + 2) * (9 * (128 + 5 * 32) + 6)  # two sizes a map
-    network = resnet34(downsampled=32, anchors=SIX)
+    network = ssd_resnet34(downsampled=32, anchors=SIX)
     assert cost(network, (1, 1, 350, 350)).parameters == trunk + halved + heads
 
 
@@ -183,7 +183,7 @@ def test_published_detector_is_built_empty(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("mxnet.gluon.model_zoo.model_store.get_model_file", fetch)
     with pytest.raises(AssertionError, match="weights are fetched"):
         resnet34_v1(pretrained=True)
-    made = resnet34(downsampled=8, anchors=SIX)
+    made = ssd_resnet34(downsampled=8, anchors=SIX)
     assert all(parameter._data is None for parameter in made.collect_params().values())
 
 

@@ -5,22 +5,35 @@ import pytest
 from PIL import Image, ImageColor
 
 from hwr.errors import InputError
-from hwr.pictures.cards import CARD, INK, MISSED, WIDTH_PX, WRONG, Read, Reading, boxed, readings, save, sheet
+from hwr.pictures.cards import (
+    CARD,
+    INK,
+    MISSED,
+    WIDTH_PX,
+    WRONG,
+    LineCard,
+    ReadText,
+    boxed,
+    font,
+    readings,
+    save_picture,
+    sheet,
+)
 
 
 def line(width: int = 300, height: int = 64) -> np.ndarray:
     return np.full((height, width), 128, np.uint8)
 
 
-def reading(reference: str, hypothesis: str, errors: int = 0, width: int = 300) -> Reading:
-    return Reading(line(width), "page/line", reference, {"read": Read(hypothesis, errors)})
+def reading(reference: str, hypothesis: str, errors: int = 0, width: int = 300) -> LineCard:
+    return LineCard(line(width), "page/line", reference, {"read": ReadText(hypothesis, errors)})
 
 
-def several(reference: str, *hypotheses: str) -> Reading:
+def several(reference: str, *hypotheses: str) -> LineCard:
     """Return a reading by `first`, `second` and so on."""
     names = ("first", "second", "third")
-    read = {name: Read(text, 1) for name, text in zip(names, hypotheses, strict=False)}
-    return Reading(line(), "page/line", reference, read)
+    read = {name: ReadText(text, 1) for name, text in zip(names, hypotheses, strict=False)}
+    return LineCard(line(), "page/line", reference, read)
 
 
 def pixels(picture: np.ndarray, colour: str) -> int:
@@ -125,13 +138,13 @@ def test_readings_of_nothing_are_a_heading() -> None:
 
 def test_save_writes_what_was_drawn(tmp_path: Path) -> None:
     picture = sheet([line()], ["é"], columns=3)
-    save(tmp_path / "sheet.png", picture)
+    save_picture(tmp_path / "sheet.png", picture)
     assert (np.asarray(Image.open(tmp_path / "sheet.png")) == picture).all()
 
 
 def test_save_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none/sheet\.png: cannot be written"):
-        save(tmp_path / "none" / "sheet.png", np.zeros((2, 2, 3), np.uint8))
+        save_picture(tmp_path / "none" / "sheet.png", np.zeros((2, 2, 3), np.uint8))
 
 
 def test_readings_have_a_row_for_every_text_that_was_read() -> None:
@@ -152,12 +165,18 @@ def test_readings_colour_each_text_by_its_own_errors() -> None:
 
 def test_readings_show_long_names_to_their_last_letter() -> None:
     def named(name: str) -> np.ndarray:
-        return readings({"": [Reading(line(), "page/line", "abc", {name: Read("abc", 0)})]})
+        return readings({"": [LineCard(line(), "page/line", "abc", {name: ReadText("abc", 0)})]})
 
     for name in ("lexicon_beam", "lexicon over beam", "a decoder of many words"):
         assert not np.array_equal(named(name + "m"), named(name + "n"))
 
 
 def test_readings_cut_names_that_would_leave_no_room() -> None:
-    picture = readings({"": [Reading(line(), "page/line", "abc", {"name " * 100: Read("abc", 0)})]})
+    picture = readings({"": [LineCard(line(), "page/line", "abc", {"name " * 100: ReadText("abc", 0)})]})
     assert picture.shape[1] <= WIDTH_PX
+
+
+@pytest.mark.parametrize("character", "éœŒ«»\u2019“”€—…ßſþωάЖčőșñ¿†")
+def test_font_has_the_characters_of_european_handwriting(character: str) -> None:
+    missing = font(20).getmask("\U000f0000")  # a private character: the box that stands for what a font lacks
+    assert bytes(font(20).getmask(character)) != bytes(missing)

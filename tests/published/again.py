@@ -19,7 +19,7 @@ def main(folder: str, roots: Sequence[str]) -> None:
     from hwr.evaluation import publish
 
     known = dict(root.split(".root=", 1) for root in roots)
-    for name in publish.results():
+    for name in publish.published_results():
         root = known.get(name.partition("/")[2])
         print(json.dumps({"name": name} | _evaluated(name, folder, root)), flush=True)
 
@@ -30,7 +30,7 @@ def _evaluated(name: str, folder: str, root: str | None) -> dict[str, Any]:
     places = [f"folder={folder}", "scorer=edit_distance"]  # which counts as SClite does
     places += [] if root is None else [f"data.root={root}"]
     try:
-        outcome = reproduce.evaluate(name, places)
+        outcome = reproduce.reproduce_evaluation(name, places)
     except Exception:
         return {"error": traceback.format_exc()}
     figures = [[figure.name, figure.recorded, figure.got, figure.same] for figure in outcome.figures]

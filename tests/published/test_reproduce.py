@@ -14,7 +14,7 @@ from hwr.config.roots import DecodersConfig, EvaluateConfig
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
 from hwr.published import reproduce
-from hwr.published.figures import Figure, Outcome
+from hwr.published.figures import Figure, Reproduction
 from tests.conftest import SHARED
 from tests.evaluation.tiny import write_pages, write_weights
 from tests.smoke import module
@@ -22,7 +22,7 @@ from tests.smoke import module
 PROCESSOR = ("processor", "processor_instruction_set")  # cloud machines with different ones share a name
 
 
-def differing(outcome: Outcome) -> list[str]:
+def differing(outcome: Reproduction) -> list[str]:
     return [figure.name for figure in outcome.figures if not figure.same]
 
 
@@ -33,30 +33,36 @@ def differing(outcome: Outcome) -> list[str]:
     "given", ["line/smoke", "experiments/line/smoke", "experiments/line/smoke.yaml", "line/smoke/"]
 )
 def test_experiment_is_named_in_any_way(given: str) -> None:
-    assert reproduce.name_of(given) == "line/smoke"
+    assert reproduce.experiment_name(given) == "line/smoke"
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
         (
-            lambda: reproduce.name_of("line/smok"),
+            lambda: reproduce.experiment_name("line/smok"),
             r"line/smok: no such experiment; results are recorded of .*line/",
         ),
         (
-            lambda: reproduce.recorded("line/published_iam"),
+            lambda: reproduce.recorded_result("line/published_iam"),
             "line/published_iam: no result is recorded of it",
         ),
         (
-            lambda: reproduce.evaluate("line/smoke", []),
+            lambda: reproduce.reproduce_evaluation("line/smoke", []),
             "line/smoke: no weights are published of it; train it",
         ),
-        (lambda: reproduce.evaluate("line/copiste", []), "its data are not at hand; give data.root=DIR"),
-        (lambda: reproduce.train_again("line/copiste", []), "line/copiste: no curve is recorded of"),
-        (lambda: reproduce.evaluate("page/copiste", []), "its data are not at hand; give data.root=DIR"),
-        (lambda: reproduce.evaluate("line/copiste", ["data.rot=x"]), r"data\.rot: no such key"),
         (
-            lambda: reproduce.evaluate("decoders/copiste", ["decoders.beam.width=1"]),
+            lambda: reproduce.reproduce_evaluation("line/copiste", []),
+            "not at hand; give data.root=DIR",
+        ),
+        (lambda: reproduce.reproduce_training("line/copiste", []), "line/copiste: no curve is recorded of"),
+        (
+            lambda: reproduce.reproduce_evaluation("page/copiste", []),
+            "its data are not at hand; give data.root=DIR",
+        ),
+        (lambda: reproduce.reproduce_evaluation("line/copiste", ["data.rot=x"]), r"data\.rot: no such key"),
+        (
+            lambda: reproduce.reproduce_evaluation("decoders/copiste", ["decoders.beam.width=1"]),
             "decoders.beam.width=1: decoders/copiste is evaluated as it was recorded; keys of data, device, ",
         ),
     ],
@@ -105,7 +111,7 @@ def test_published_comparison_of_decoders_is_reproduced(experiments: Path, tmp_p
     own = [f"weights.line={experiments / 'line' / 'mine' / 'weights'}", "+decoder@decoders.plain=greedy"]
     settings = [*data, *places, *nodes, *own, "baseline=plain", "publish=decoders/mine"]
     decoders.compare_decoders(composed("decoders", settings, DecodersConfig))
-    outcome = reproduce.evaluate(
+    outcome = reproduce.reproduce_evaluation(
         "decoders/mine", [f"data.root={tmp_path / 'data'}", f"folder={tmp_path / 'again'}"]
     )
     assert outcome.kept, outcome.table()
@@ -118,10 +124,10 @@ def test_published_weights_score_as_recorded(
 ) -> None:
     moved = (tmp_path / "data").rename(tmp_path / "elsewhere")
     overrides = [f"data.root={moved}", f"folder={tmp_path / 'again'}"]
-    outcome = reproduce.evaluate(name, overrides)
+    outcome = reproduce.reproduce_evaluation(name, overrides)
     assert differing(outcome) == []
     assert outcome.kept
-    assert reproduce.recorded(name)["settings"]["batch_size"] == 7
+    assert reproduce.recorded_result(name)["settings"]["batch_size"] == 7
     assert str(made) not in (experiments / name / "result.json").read_text(encoding="utf-8")
 
 
@@ -130,7 +136,7 @@ def test_other_counts_are_told(experiments: Path, tmp_path: Path) -> None:
     result = json.loads(path.read_text(encoding="utf-8"))
     result["words"]["substitutions"] += 1
     path.write_text(json.dumps(result), encoding="utf-8")
-    outcome = reproduce.evaluate(
+    outcome = reproduce.reproduce_evaluation(
         "line/mine", [f"data.root={tmp_path / 'data'}", f"folder={tmp_path / 'again'}"]
     )
     assert differing(outcome) == ["words.substitutions"]
@@ -140,7 +146,7 @@ def test_other_counts_are_told(experiments: Path, tmp_path: Path) -> None:
 def test_damaged_result_is_refused(experiments: Path) -> None:
     (experiments / "line" / "mine" / "result.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"line/mine/result\.json: damaged; fetch it again"):
-        reproduce.recorded("line/mine")
+        reproduce.recorded_result("line/mine")
 
 
 # what is published here; the curves of smoke experiments: tests/test_experiments.py
@@ -161,14 +167,14 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", publish.results())
+@pytest.mark.parametrize("name", publish.published_results())
 def test_published_result_is_reproduced(
     name: str, again: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     if name.partition("/")[2] in DATA:
         request.getfixturevalue("shared")
     assert "error" not in again[name], again[name]["error"]
-    if not again[name]["kept"] and not recorded_on(reproduce.recorded(name), runtime.describe()):
+    if not again[name]["kept"] and not recorded_on(reproduce.recorded_result(name), runtime.describe()):
         figures = [Figure(*figure) for figure in again[name]["figures"]]
         assert [figure.name for figure in figures if not near(figure)] == [], again[name]["table"]
         return

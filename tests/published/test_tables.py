@@ -111,12 +111,12 @@ def test_tables_are_of_targets_with_published_results(monkeypatch: pytest.Monkey
         "line/a": LINE, "paragraph/b": AREA, "segmentation/c": BOXES, "segmentation/d": BOXES,
         "denoiser/e": MENDED, "page/f": PAGE, "decoders/g": DECODERS,
     }  # fmt: skip
-    monkeypatch.setattr(published, "results", lambda: results)
+    monkeypatch.setattr(published, "published_results", lambda: results)
     assert {target: cells(table) for target, table in tables().items()} == {
         target: cells(table) for target, table in TABLES.items()
     }
     alone = {**LINE, "intervals": {"cer": None, "wer": None}}  # one line has none
-    monkeypatch.setattr(published, "results", lambda: {"line/a": alone})
+    monkeypatch.setattr(published, "published_results", lambda: {"line/a": alone})
     assert cells(tables()["line"])[1][1:4] == ["3", "12.50 %", "50.00 %"]
-    monkeypatch.setattr(published, "results", lambda: {"paragraph/b": AREA})
+    monkeypatch.setattr(published, "published_results", lambda: {"paragraph/b": AREA})
     assert list(tables()) == ["paragraph"]

@@ -46,7 +46,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[[Errors], None]:
         def run(made: Composed, *, watch: train.Watch) -> float:
             found, place = sweep.config_hash(made.values), made.root.tracking
             store = open_store(place.uri, Path(made.root.folder), place.experiment)
-            with sweep.place(store, found) as before:
+            with sweep.claim(store, found) as before:
                 assert before is None  # nothing here is begun: a fake leaves no configuration
             tags = {**sweep.job_tags(), sweep.CONFIG_HASH: found}
             with tracking.start_run(store, sweep.job_name() or "", tags=tags) as run:

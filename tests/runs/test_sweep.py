@@ -250,7 +250,7 @@ def test_job_that_fell_with_its_process_ends_as_killed(store: Store) -> None:
     started = (
         "import os, sys, pathlib; from hwr import tracking; from hwr.runs import sweep\n"
         "store = tracking.open_store(None, pathlib.Path(sys.argv[1]), 'hwr')\n"
-        "with sweep.place(store, 'c'), tracking.start_run(store, 'x',\n"
+        "with sweep.claim(store, 'c'), tracking.start_run(store, 'x',\n"
         "    tags={**sweep.job_tags(), sweep.CONFIG_HASH: 'c'}) as run:\n"
         "    run.flush(); os.kill(os.getpid(), 9)"
     )
@@ -295,7 +295,7 @@ def test_job_that_someone_resumed_goes_on(store: Store, monkeypatch: pytest.Monk
 def place_of(store: Store, lr: float) -> Any:
     """Take the place of a job for a moment, and return who had it."""
     os.environ[sweep.SWEPT_VARIABLE] = json.dumps({"lr": lr})
-    with sweep.place(store, f"lr{lr}") as before:
+    with sweep.claim(store, f"lr{lr}") as before:
         return before
 
 

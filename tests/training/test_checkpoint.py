@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 
 from hwr.errors import InputError
 from hwr.files import sha256
-from hwr.networks.arrays import arrays, parameters, set_arrays
+from hwr.networks.arrays import arrays, network_parameters, set_arrays
 from hwr.training import state_files
 from hwr.training.checkpoint import Checkpoint, Progress
 
@@ -187,7 +187,7 @@ def test_progress_counts_epochs_without_a_lower_error(errors: list[float], best:
 
 def test_parameters_are_named_by_place_not_by_counter() -> None:
     expected = ["0.weight", "0.bias", "1.gamma", "1.beta", "1.running_mean", "1.running_var"]
-    assert [sorted(parameters(dense())) for _ in range(2)] == [sorted(expected)] * 2
+    assert [sorted(network_parameters(dense())) for _ in range(2)] == [sorted(expected)] * 2
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:

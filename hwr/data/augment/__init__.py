@@ -19,8 +19,9 @@ from hwr.errors import InputError
 from hwr.images.load import GreyImage
 
 
-def check_ranges(values: Mapping[str, float], most: Mapping[str, float]) -> None:
-    """Raise InputError for a value that is not between 0 and the `most` of its key, 1 where not named."""
+def check_ranges(values: Mapping[str, float], **most: float) -> None:
+    """Raise InputError for a value that is not between 0 and the `most` of its key: 1 where not named."""
+    most = {"jitter_x": 0.9, "jitter_y": 0.9, "gamma": 4.0, "contrast": 0.9, **most}
     for key, value in values.items():
         if not 0 <= value <= most.get(key, 1.0):
             raise InputError(
@@ -64,6 +65,18 @@ class Shade:
             return ink
         changes.set_random_seed(seed)
         return np.asarray(changes(image=ink)["image"], dtype=np.uint8)
+
+
+def shade_of(by: Any, height: int, *, holes: int = 0, hole_px: int = 1) -> Shade:
+    """Return the changes of shade that an augmentation `by` makes to images `height` px high."""
+    return Shade(
+        gamma=by.gamma,
+        contrast=by.contrast,
+        blur_px=by.blur * height,
+        noise=by.noise,
+        holes=holes,
+        hole_px=hole_px,
+    )
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.augment import Shade, check_ranges, linear, sample_seed
+from hwr.data.augment import check_ranges, linear, sample_seed, shade_of
 from hwr.images.line_crop import MIN_WIDTH
 from hwr.images.load import GreyImage
 
@@ -49,7 +49,7 @@ class LineAugmentation:
     erase_size: float
 
     def __post_init__(self) -> None:
-        check_ranges(vars(self), _MOST)
+        check_ranges(vars(self), erase=100)
 
     def __call__(self, image: GreyImage, *, seed: int, epoch: int, index: int) -> GreyImage:
         """Return a changed copy of `image` (h, w): (h, w'), the same bits for the same (seed, epoch, index).
@@ -62,20 +62,8 @@ class LineAugmentation:
             return np.array(image)
         ink = _moved(~image, self, draw)  # paper 0: what resampling and erasing fill with
         ink = _penned(ink, self.stroke * image.shape[0] * draw.uniform(-1, 1))
-        return ~self._shade(image.shape[0])(ink, key)
-
-    def _shade(self, height: int) -> Shade:
-        return Shade(
-            gamma=self.gamma,
-            contrast=self.contrast,
-            blur_px=self.blur * height,
-            noise=self.noise,
-            holes=self.erase if self.erase_size else 0,
-            hole_px=max(1, round(self.erase_size * height)),
-        )
-
-
-_MOST = {"jitter_x": 0.9, "jitter_y": 0.9, "gamma": 4.0, "contrast": 0.9, "erase": 100}
+        holes, hole_px = self.erase if self.erase_size else 0, max(1, round(self.erase_size * image.shape[0]))
+        return ~shade_of(self, image.shape[0], holes=holes, hole_px=hole_px)(ink, key)
 
 
 def _moved(ink: GreyImage, by: LineAugmentation, draw: np.random.Generator) -> GreyImage:

@@ -6,12 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.augment import Shade, check_ranges, linear, sample_seed
+from hwr.data.augment import check_ranges, linear, sample_seed, shade_of
 from hwr.images.boxes import FloatArray, to_px
-from hwr.images.canvas import visible
+from hwr.images.canvas import visible_boxes
 from hwr.images.load import WHITE, GreyImage
-
-_MOST = {"jitter_x": 0.9, "jitter_y": 0.9, "gamma": 4.0, "contrast": 0.9}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,7 @@ class PageAugmentation:
     erase: float
 
     def __post_init__(self) -> None:
-        check_ranges(vars(self), _MOST)
+        check_ranges(vars(self))
 
     def __call__(
         self, image: GreyImage, boxes: FloatArray, *, seed: int, epoch: int, index: int
@@ -60,18 +58,8 @@ class PageAugmentation:
         gone = draw.random(len(boxes)) < self.erase
         image = _erased(image, boxes, gone)
         image, moved = _moved(image, boxes[~gone], self, sides)
-        left, kept = visible(moved, (0.0, 0.0, 1.0, 1.0))
-        return ~self._shade(image.shape[0])(~image, key), left, np.flatnonzero(~gone)[kept]
-
-    def _shade(self, height: int) -> Shade:
-        return Shade(
-            gamma=self.gamma,
-            contrast=self.contrast,
-            blur_px=self.blur * height,
-            noise=self.noise,
-            holes=0,
-            hole_px=1,
-        )
+        left, kept = visible_boxes(moved, (0.0, 0.0, 1.0, 1.0))
+        return ~shade_of(self, image.shape[0])(~image, key), left, np.flatnonzero(~gone)[kept]
 
 
 def _erased(image: GreyImage, boxes: FloatArray, gone: NDArray[np.bool_]) -> GreyImage:

@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.batches.lines import stack
+from hwr.data.batches import pad_rows
+from hwr.data.batches.lines import stack_images
 from hwr.data.cache import Cut, CutImages, cached
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.boxes import Box, FloatArray, clip, union
-from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible
+from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible_boxes
 from hwr.images.load import GreyImage
 
 Unit = Literal["line", "word"]
@@ -116,7 +117,7 @@ def page_training_batches(
         yield BoxBatch(
             [samples.ids[index] for index in chosen],
             _stacked([image for image, _ in changed]),
-            pad_boxes([boxes for _, boxes in changed]),
+            pad_rows([boxes for _, boxes in changed], 4),
         )
 
 
@@ -129,17 +130,8 @@ def page_reading_batches(
         yield chosen, _stacked([images[index] for index in chosen])
 
 
-def pad_boxes(boxes: Sequence[FloatArray]) -> NDArray[np.float32]:
-    """Return boxes (k, 4) of every page as (N, K, 4) float32, padded with rows of -1; K is 1 or more."""
-    most = max((len(own) for own in boxes), default=1) or 1  # MXNet wants a row even where there is no box
-    padded = np.full((len(boxes), most, 4), -1, np.float32)
-    for row, own in zip(padded, boxes, strict=True):
-        row[: len(own)] = own
-    return padded
-
-
 def _stacked(images: Sequence[GreyImage]) -> NDArray[np.float32]:
-    return stack(images, images[0].shape[1])
+    return stack_images(images, images[0].shape[1])
 
 
 @dataclass(frozen=True)
@@ -233,7 +225,7 @@ def _box_set(
     empty: list[tuple[str, str]] = []
     for name, image in zip(images.ids, images.images, strict=True):
         spot = placement(by_id[name].size, cutter.region(by_id[name]), cutter.fit)
-        own, _ = visible(spot.to_canvas(boxes[name]), spot.place)
+        own, _ = visible_boxes(spot.to_canvas(boxes[name]), spot.place)
         if len(own):
             found.append((name, image, own, spot))
         else:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-POOL = (
-    8  # batches are cut from pools of this many, sorted by width: little padding, still a new mix each epoch
-)
+from hwr.data.batches import pad_rows, round_up, shuffled_pools
+
 WIDTH_STEP = 32  # px: widths are rounded up to a multiple of it, as MXNet keeps something for every shape
 
 Image = NDArray[np.uint8]
@@ -49,13 +48,7 @@ def line_training_batches(
     Widths are multiples of `multiple` px, the network's `width_multiple`.
     Batches before `start` are left out; most of their lines are not augmented.
     """
-    generator = np.random.default_rng(list(seed))
-    order = generator.permutation(len(lines.ids))
-    for first in range(0, len(order), POOL * batch_size):
-        pool = order[first : first + POOL * batch_size]
-        turns = generator.permutation(-(-len(pool) // batch_size))[max(0, start - first // batch_size) :]
-        if not len(turns):
-            continue
+    for pool, turns in shuffled_pools(len(lines.ids), batch_size, seed=seed, start=start):
         images = [change(lines.images[index], int(index)) for index in pool]
         ranked = np.argsort([image.shape[1] for image in images], kind="stable")
         cuts = [ranked[at : at + batch_size] for at in range(0, len(ranked), batch_size)]
@@ -65,8 +58,8 @@ def line_training_batches(
             width = padded_width(max(images[place].shape[1] for place in places), multiple)
             yield LineBatch(
                 [lines.ids[pool[place]] for place in places],
-                stack([images[place] for place in places], width),
-                pad_labels(labels),
+                stack_images([images[place] for place in places], width),
+                pad_rows(labels),
             )
 
 
@@ -81,27 +74,18 @@ def line_reading_batches(
         indices = by_width[width]
         for start in range(0, len(indices), batch_size):
             chosen = indices[start : start + batch_size]
-            yield chosen, stack([images[index] for index in chosen], width)
+            yield chosen, stack_images([images[index] for index in chosen], width)
 
 
 def padded_width(width: int, multiple: int) -> int:
     """Return what `width` px are padded to: the next multiple of both WIDTH_STEP and `multiple` px."""
-    step = math.lcm(WIDTH_STEP, multiple)
-    return -(-width // step) * step
+    return round_up(width, math.lcm(WIDTH_STEP, multiple))
 
 
-def stack(images: Sequence[Image], width: int) -> NDArray[np.float32]:
+def stack_images(images: Sequence[Image], width: int) -> NDArray[np.float32]:
     """Return images of one height as (N, 1, H, width) float32, ink 1 on paper 0, paper added on the right."""
     height = images[0].shape[0]
     stacked = np.zeros((len(images), 1, height, width), np.float32)
     for row, image in zip(stacked, images, strict=True):
         row[0, :, : image.shape[1]] = (255 - image) * np.float32(1 / 255)
     return stacked
-
-
-def pad_labels(labels: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-    """Return label sequences as (N, L) float32, padded with -1."""
-    padded = np.full((len(labels), max((len(label) for label in labels), default=1) or 1), -1, np.float32)
-    for row, label in zip(padded, labels, strict=True):
-        row[: len(label)] = label
-    return padded

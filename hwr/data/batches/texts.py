@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hwr.data.batches import pad_rows, shuffled_pools
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.text import Alphabet
 
-POOL = 8  # batches are cut from pools of this many, sorted by length
 LENGTH_STEP = 8  # lengths are rounded up to a multiple of this: MXNet keeps something for every shape
 HYPHENS = ("-", "\N{HYPHEN}", "\N{NOT SIGN}")  # at the end of a line a word may go on behind them
 
@@ -67,11 +67,11 @@ def passages(pages: Sequence[Page], split: str) -> list[Passage]:
     found = []
     for page in pages:
         if page.split == split:
-            found += passages_of([line.id for line in page.lines], [line.text for line in page.lines])
+            found += running_text([line.id for line in page.lines], [line.text for line in page.lines])
     return found
 
 
-def passages_of(ids: Sequence[str], texts: Sequence[str]) -> list[Passage]:
+def running_text(ids: Sequence[str], texts: Sequence[str]) -> list[Passage]:
     """Return lines that follow each other as running text; empty lines and hyphens part it."""
     found: list[Passage] = []
     own: list[tuple[str, str]] = []
@@ -105,7 +105,9 @@ class Sampling:
             )
 
 
-def samples(texts: Sequence[Passage], sampling: Sampling, *, seed: Sequence[int]) -> list[tuple[str, str]]:
+def draw_samples(
+    texts: Sequence[Passage], sampling: Sampling, *, seed: Sequence[int]
+) -> list[tuple[str, str]]:
     """Return (id, text) of an epoch's samples: lines, and windows as long as the line that they stand for."""
     found = []
     for number in range(sampling.repeats):
@@ -118,7 +120,7 @@ def samples(texts: Sequence[Passage], sampling: Sampling, *, seed: Sequence[int]
     return found
 
 
-def text_batches(
+def text_training_batches(
     pairs: Sequence[tuple[str, str]],
     alphabet: Alphabet,
     *,
@@ -131,37 +133,27 @@ def text_batches(
 
     Batches before `start` are left out.
     """
-    generator = np.random.default_rng(list(seed))
-    order = generator.permutation(len(pairs)).tolist()
-    for first in range(0, len(order), POOL * batch_size):
-        pool = sorted(order[first : first + POOL * batch_size], key=lambda place: len(pairs[place][1]))
-        cuts = [pool[at : at + batch_size] for at in range(0, len(pool), batch_size)]
-        for cut in generator.permutation(len(cuts))[max(0, start - first // batch_size) :]:
+    for pool, turns in shuffled_pools(len(pairs), batch_size, seed=seed, start=start):
+        ranked = sorted(pool.tolist(), key=lambda place: len(pairs[place][1]))
+        cuts = [ranked[at : at + batch_size] for at in range(0, len(ranked), batch_size)]
+        for cut in turns:
             ids, true = zip(*(pairs[place] for place in cuts[cut]), strict=True)
             noisy = [change(text, place) for text, place in zip(true, cuts[cut], strict=True)]
-            before, labels = written(true, alphabet)
-            yield TextBatch(ids, read(noisy, alphabet), before, labels)
+            before, labels = encode_written(true, alphabet)
+            yield TextBatch(ids, encode_read(noisy, alphabet), before, labels)
 
 
-def read(texts: Sequence[str], alphabet: Alphabet) -> NDArray[np.float32]:
+def encode_read(texts: Sequence[str], alphabet: Alphabet) -> NDArray[np.float32]:
     """Return texts as read, each with its end, as classes (N, S) padded with -1."""
-    return _padded([[*alphabet.encode(text), alphabet.blank] for text in texts])
+    return pad_rows([[*alphabet.encode(text), alphabet.blank] for text in texts], step=LENGTH_STEP)
 
 
-def written(texts: Sequence[str], alphabet: Alphabet) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def encode_written(
+    texts: Sequence[str], alphabet: Alphabet
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return what stands before each character of texts, and the characters with their end: (N, T) each."""
     classes = [alphabet.encode(text) for text in texts]
     end = alphabet.blank
-    return _padded([[end, *own] for own in classes]), _padded([[*own, end] for own in classes])
-
-
-def rounded(length: int) -> int:
-    """Return `length` rounded up to a multiple of LENGTH_STEP."""
-    return -(-length // LENGTH_STEP) * LENGTH_STEP
-
-
-def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-    padded = np.full((len(rows), rounded(max(map(len, rows)))), -1, np.float32)
-    for row, values in zip(padded, rows, strict=True):
-        row[: len(values)] = values
-    return padded
+    return pad_rows([[end, *own] for own in classes], step=LENGTH_STEP), pad_rows(
+        [[*own, end] for own in classes], step=LENGTH_STEP
+    )

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr import weights
-from hwr.data.batches.texts import LENGTH_STEP, Sampling, read, rounded, written
+from hwr.data.batches import round_up
+from hwr.data.batches.texts import LENGTH_STEP, Sampling, encode_read, encode_written
 from hwr.decoding.denoise import Classes, like_length, search_rewritings
 from hwr.networks.transformer import HIDDEN, POINTER_SLOPE, STEEPER, Memory, Transformer, slopes
 from hwr.stages.build import alphabet_of, model_of
@@ -59,14 +60,14 @@ class TextDenoiser:
 
     def start(self, texts: Sequence[str], *, width: int) -> "Writing":
         """Return the decoding state for `width` candidates each."""
-        return Writing(self.network, mx.nd.array(read(texts, self.alphabet), ctx=self.context), width)
+        return Writing(self.network, mx.nd.array(encode_read(texts, self.alphabet), ctx=self.context), width)
 
     def log_probs(self, texts: Sequence[str], others: Sequence[str]) -> list[float]:
         """Return log p(other | text) of each pair, natural."""
         found: dict[int, float] = {}
         for places in like_length(texts, self.batch_size):
-            noisy = read([texts[place] for place in places], self.alphabet)
-            before, labels = written([others[place] for place in places], self.alphabet)
+            noisy = encode_read([texts[place] for place in places], self.alphabet)
+            before, labels = encode_written([others[place] for place in places], self.alphabet)
             log_probs = self.network(*(mx.nd.array(values, ctx=self.context) for values in (noisy, before)))
             labels = mx.nd.array(labels, ctx=self.context)
             chosen = mx.nd.pick(log_probs, mx.nd.maximum(labels, 0)) * (labels >= 0)  # (N, T)
@@ -133,7 +134,7 @@ class Writing:
         steep = np.array(slopes(self._network.heads))[:, None, None]  # (heads, 1, 1)
         own = np.broadcast_to(np.arange(self._width)[:, None], (*self._seen.shape[:2], 1))
         seen = np.concatenate([self._seen, own], axis=2) + self._width * np.arange(at + 1)  # (N, B, at + 1)
-        places = rounded(at + 1)
+        places = round_up(at + 1, LENGTH_STEP)
         hidden = np.full((*seen.shape[:2], places * self._width), HIDDEN, np.float32)
         np.put_along_axis(hidden, seen, 0.0, axis=2)
         distances = np.abs(at - np.arange(places, dtype=np.float32)).repeat(self._width)

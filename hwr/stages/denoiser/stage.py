@@ -7,7 +7,7 @@ from typing import Any
 import editdistance
 import mxnet as mx
 
-from hwr.data.batches.texts import Passage, Sampling, TextBatch, samples, text_batches
+from hwr.data.batches.texts import Passage, Sampling, TextBatch, draw_samples, text_training_batches
 from hwr.language.noise import Recogniser
 from hwr.stages.denoiser.model import TextDenoiser
 from hwr.training.plan import Phase
@@ -51,8 +51,8 @@ class DenoiserStage:
         def change(text: str, index: int) -> str:
             return recogniser(text, seed=self.seed, epoch=epoch, index=index)[:longest]
 
-        pairs = samples(self.task.train, self.task.sampling, seed=(self.seed, epoch))
-        return text_batches(
+        pairs = draw_samples(self.task.train, self.task.sampling, seed=(self.seed, epoch))
+        return text_training_batches(
             pairs,
             self.denoiser.alphabet,
             batch_size=self.batch_size,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwr.data.batches.texts import Passage, passages, passages_of, samples
+from hwr.data.batches.texts import Passage, draw_samples, passages, running_text
 from hwr.data.records import Page
 from hwr.files import read_text
 from hwr.language.confusions import Confusions
@@ -63,7 +63,7 @@ def extra_texts(files: Sequence[str], pages: Sequence[Page]) -> list[Passage]:
         texts = [nfc(text) for text in read_text(Path(file), key="stage.texts").splitlines()]
         known = shared_texts(texts, held)
         own = ["" if text in known else text for text in texts]
-        found += passages_of([f"{file}:{number}" for number in range(1, len(own) + 1)], own)
+        found += running_text([f"{file}:{number}" for number in range(1, len(own) + 1)], own)
     return found
 
 
@@ -98,7 +98,7 @@ def _noised(
 
 def _misread(task: TextTask, phase: str, seed: int) -> Picture:
     """Draw training texts with what the recogniser makes of them."""
-    pairs = samples(task.train, task.sampling, seed=(seed, 0))
+    pairs = draw_samples(task.train, task.sampling, seed=(seed, 0))
     chosen = np.random.default_rng(seed).choice(len(pairs), min(SAMPLES, len(pairs)), replace=False)
     read = [task.recognisers[phase](pairs[i][1], seed=seed, epoch=0, index=int(i)) for i in chosen]
     return cards.readings({"training texts": [
@@ -117,8 +117,10 @@ def _rewritten(stage: DenoiserStage, count: int) -> Picture:
     ]})  # fmt: skip
 
 
-def _item(pair: tuple[str, str], read: dict[str, str]) -> cards.Reading:
-    """Return an (id, text) and what was read, without an image, for `pictures.readings`."""
+def _item(pair: tuple[str, str], read: dict[str, str]) -> cards.LineCard:
+    """Return an (id, text) and what was read, without an image, for `cards.readings`."""
     name, text = pair
-    shown = {label: cards.Read(own, edits.character_edits(text, own).errors) for label, own in read.items()}
-    return cards.Reading(np.full((1, 1), 255, np.uint8), name, text, shown)
+    shown = {
+        label: cards.ReadText(own, edits.character_edits(text, own).errors) for label, own in read.items()
+    }
+    return cards.LineCard(np.full((1, 1), 255, np.uint8), name, text, shown)

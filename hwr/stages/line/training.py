@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hwr.data import inspection
 from hwr.data.augment.lines import LineAugmentation
 from hwr.data.batches.lines import LineSet
-from hwr.data.cache import LineImages, line_images
+from hwr.data.cache import CutImages, line_images
 from hwr.data.records import Line, Page
 from hwr.decoding.build import build_decoder
 from hwr.errors import InputError
@@ -69,7 +69,7 @@ def lines_of(pages: Sequence[Page], split: str) -> list[Line]:
     return lines
 
 
-def line_set(pages: Sequence[Page], images: LineImages, split: str) -> LineSet:
+def line_set(pages: Sequence[Page], images: CutImages, split: str) -> LineSet:
     """Return the lines of a split with their images."""
     places = {name: place for place, name in enumerate(images.ids)}
     lines = lines_of(pages, split)
@@ -87,10 +87,10 @@ def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) ->
             )
 
 
-def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> cards.Reading:
+def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> cards.LineCard:
     """Return a line for `cards.readings`."""
     errors = edits.character_edits(reference, hypothesis).errors
-    return cards.Reading(image, name, reference, {"read": cards.Read(hypothesis, errors)})
+    return cards.LineCard(image, name, reference, {"read": cards.ReadText(hypothesis, errors)})
 
 
 def _task(recipe: Recipe[LineSettings], pages: Sequence[Page], *, progress: bool) -> LineTask:

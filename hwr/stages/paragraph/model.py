@@ -10,13 +10,13 @@ from hwr import weights
 from hwr.data.batches.boxes import page_reading_batches
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
-from hwr.networks.paragraph import Extent, resnet34
+from hwr.networks.paragraph import Extent, paragraph_resnet34
 from hwr.stages.boxes import PageSettings
 from hwr.stages.build import model_of
 from hwr.stages.kind import Model, ModelRecipe
 from hwr.weights import Weights
 
-MODEL = Model(name="paragraph", settings=PageSettings, networks=(Extent, resnet34))
+MODEL = Model(name="paragraph", settings=PageSettings, networks=(Extent, paragraph_resnet34))
 
 
 class AreaFinder:

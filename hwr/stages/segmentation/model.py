@@ -14,7 +14,7 @@ from hwr.errors import InputError
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
 from hwr.losses import VARIANCES
-from hwr.networks.ssd import anchor_grid, compact, resnet34
+from hwr.networks.ssd import anchor_grid, compact, ssd_resnet34
 from hwr.stages.boxes import PageSettings
 from hwr.stages.build import model_of
 from hwr.stages.kind import Model, ModelRecipe
@@ -44,7 +44,7 @@ class DetectionSettings(PageSettings):
             raise InputError(f"stage.topk={self.topk}: no detection would be kept; use 1 or more")
 
 
-MODEL = Model(name="segmentation", settings=DetectionSettings, networks=(compact, resnet34))
+MODEL = Model(name="segmentation", settings=DetectionSettings, networks=(compact, ssd_resnet34))
 
 
 class BoxDetector:

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from hwr.images.boxes import box_px, points_px
 from hwr.images.load import GreyImage
-from hwr.pictures.font import font
+from hwr.pictures.cards import font
 from hwr.transcription.transcript import ReadLine, ReadPage
 
 AREA = (22, 163, 74)

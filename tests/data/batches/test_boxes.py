@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hwr.data.batches import pad_rows
 from hwr.data.batches.boxes import (
     BoxBatch,
     BoxSet,
     Unit,
     area_crops,
     area_of,
-    pad_boxes,
     page_reading_batches,
     page_training_batches,
     whole_pages,
@@ -283,5 +283,5 @@ def test_reading_gives_nothing_when_there_are_no_images() -> None:
 def test_boxes_are_padded_with_minus_one() -> None:
     one = np.array([[0.0, 0.25, 0.5, 1.0]])
     none = np.zeros((0, 4))
-    assert pad_boxes([one, none]).tolist() == [one.tolist(), [[-1] * 4]]
-    assert pad_boxes([none]).tolist() == [[[-1] * 4]]
+    assert pad_rows([one, none], 4).tolist() == [one.tolist(), [[-1] * 4]]
+    assert pad_rows([none], 4).tolist() == [[[-1] * 4]]

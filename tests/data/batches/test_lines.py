@@ -5,17 +5,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from hwr.data.batches import POOL, pad_rows
 from hwr.data.batches.lines import (
-    POOL,
     WIDTH_STEP,
     Image,
     LineBatch,
     LineSet,
     line_reading_batches,
     line_training_batches,
-    pad_labels,
     padded_width,
-    stack,
+    stack_images,
 )
 
 WIDTHS = [40 + 13 * (7 * i % 37) for i in range(53)]  # 40 to 508 px, shuffled
@@ -153,7 +152,7 @@ def test_padded_width_is_the_next_multiple_of_the_step_and_of_the_network_s(
 
 
 def test_stack_turns_paper_to_zero_and_ink_to_one_and_pads_with_paper() -> None:
-    stacked = stack([np.array([[0, 255, 51]], np.uint8), np.array([[0]], np.uint8)], 5)
+    stacked = stack_images([np.array([[0, 255, 51]], np.uint8), np.array([[0]], np.uint8)], 5)
     assert stacked.dtype == np.float32
     np.testing.assert_allclose(stacked[:, 0, 0], [[1, 0, 0.8, 0, 0], [1, 0, 0, 0, 0]], atol=1e-6)
 
@@ -167,5 +166,5 @@ def test_stack_turns_paper_to_zero_and_ink_to_one_and_pads_with_paper() -> None:
     ],
 )
 def test_labels_are_padded_with_minus_one(labels: list[list[int]], padded: list[list[int]]) -> None:
-    found = pad_labels(labels)
+    found = pad_rows(labels)
     assert (found.dtype, found.tolist()) == (np.float32, padded)

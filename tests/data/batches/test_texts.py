@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hwr.data.batches import round_up
 from hwr.data.batches.texts import (
+    LENGTH_STEP,
     Passage,
     Sampling,
     TextBatch,
+    draw_samples,
+    encode_read,
+    encode_written,
     passages,
-    passages_of,
-    read,
-    rounded,
-    samples,
-    text_batches,
-    written,
+    running_text,
+    text_training_batches,
 )
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
@@ -40,7 +41,7 @@ def page(name: str, split: str, *texts: str) -> Page:
 
 def batches(pairs: list[tuple[str, str]], *, seed: int = 0, size: int = 4, start: int = 0) -> list[TextBatch]:
     change = text_of_number
-    return list(text_batches(pairs, ABC, batch_size=size, seed=[seed], change=change, start=start))
+    return list(text_training_batches(pairs, ABC, batch_size=size, seed=[seed], change=change, start=start))
 
 
 def text_of_number(text: str, place: int) -> str:
@@ -56,12 +57,12 @@ def test_passages_are_the_lines_of_each_page_of_the_split() -> None:
 
 @pytest.mark.parametrize("hyphen", ["-", "\N{HYPHEN}", "\N{NOT SIGN}"])
 def test_passage_ends_with_a_hyphen(hyphen: str) -> None:
-    found = passages_of(["1", "2", "3"], ["a b" + hyphen, "c", "d"])
+    found = running_text(["1", "2", "3"], ["a b" + hyphen, "c", "d"])
     assert [own.lines for own in found] == [("a b" + hyphen,), ("c", "d")]
 
 
 def test_passage_ends_with_an_empty_line() -> None:
-    found = passages_of(["1", "2", "3", "4"], ["a", "", "", "b"])
+    found = running_text(["1", "2", "3", "4"], ["a", "", "", "b"])
     assert [(own.ids, own.lines) for own in found] == [(("1",), ("a",)), (("4",), ("b",))]
 
 
@@ -93,12 +94,12 @@ def test_window_is_the_whole_text_where_that_is_short() -> None:
 def test_samples_are_the_lines_so_many_times() -> None:
     own = [passage("a b", "c"), passage("d")]
     pairs = [("l0", "a b"), ("l1", "c"), ("l0", "d")]
-    assert samples(own, replace(LINES, repeats=2), seed=[0]) == 2 * pairs
+    assert draw_samples(own, replace(LINES, repeats=2), seed=[0]) == 2 * pairs
 
 
 def test_samples_are_cut_out_of_running_text_as_long_as_their_lines() -> None:
     own = [passage("aaa bb", "cc", "ddd e ff")]
-    found = samples(own, replace(LINES, repeats=20, windows=1.0), seed=[0])
+    found = draw_samples(own, replace(LINES, repeats=20, windows=1.0), seed=[0])
     assert {name for name, _ in found} == {"l0", "l1", "l2"}
     assert {text for name, text in found if name == "l1"} >= {"cc", "e", "ff"}  # words that fit, or one alone
     assert any(text == "bb cc" for _, text in found)
@@ -108,14 +109,14 @@ def test_samples_are_cut_out_of_running_text_as_long_as_their_lines() -> None:
 def test_samples_are_others_in_another_epoch() -> None:
     own = [passage("a b c", "b c a", "c a b")]
     first, again, other = (
-        samples(own, replace(LINES, repeats=5, windows=0.5), seed=[0, epoch]) for epoch in (0, 0, 1)
+        draw_samples(own, replace(LINES, repeats=5, windows=0.5), seed=[0, epoch]) for epoch in (0, 0, 1)
     )
     assert first == again
     assert first != other
 
 
 def test_samples_are_no_longer_than_they_may() -> None:
-    found = samples([passage("abcabc", "a b c")], Sampling(repeats=8, windows=0.5, longest=4), seed=[0])
+    found = draw_samples([passage("abcabc", "a b c")], Sampling(repeats=8, windows=0.5, longest=4), seed=[0])
     assert max(len(text) for _, text in found) == 4
 
 
@@ -133,24 +134,24 @@ def test_impossible_sampling_is_refused(changes: dict[str, float], said: str) ->
 
 
 def test_texts_end_with_the_last_class_and_are_padded() -> None:
-    found = read(["ab", ""], ABC)
+    found = encode_read(["ab", ""], ABC)
     assert found.tolist() == [[0, 1, 4, -1, -1, -1, -1, -1], [4, -1, -1, -1, -1, -1, -1, -1]]
 
 
 def test_each_label_is_what_follows() -> None:
-    before, labels = written(["ab", "c"], ABC)
+    before, labels = encode_written(["ab", "c"], ABC)
     assert before[:, :3].tolist() == [[4, 0, 1], [4, 2, -1]]
     assert labels[:, :3].tolist() == [[0, 1, 4], [2, 4, -1]]
 
 
 def test_text_with_a_character_outside_the_alphabet_is_refused() -> None:
     with pytest.raises(UnknownCharacterError, match="'é'"):
-        read(["é"], ABC)
+        encode_read(["é"], ABC)
 
 
 @pytest.mark.parametrize(("length", "room"), [(1, 8), (8, 8), (9, 16)])
 def test_lengths_are_rounded_up(length: int, room: int) -> None:
-    assert rounded(length) == room
+    assert round_up(length, LENGTH_STEP) == room
 
 
 def test_batches_hold_each_text_once_changed_by_its_number() -> None:

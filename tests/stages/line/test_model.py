@@ -8,7 +8,7 @@ import pytest
 
 from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
-from hwr.data.batches.lines import padded_width, stack
+from hwr.data.batches.lines import padded_width, stack_images
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.images.line_crop import LineCrop
 from hwr.stages.line.model import line_crop, line_network, line_steps
@@ -67,7 +67,7 @@ def test_padding_to_a_wider_neighbour_would_change_a_line(kind: str) -> None:
     """Hold that the test above can fail: it is the line's own width that keeps its neighbours out."""
     read, target = reader(kind), line(90, 0)
     (alone,) = read.probs([target])
-    logits, _ = read.network(mx.nd.array(stack([target], 320)))
+    logits, _ = read.network(mx.nd.array(stack_images([target], 320)))
     padded = mx.nd.softmax(logits, axis=2).asnumpy()[: len(alone), 0]
     assert np.abs(padded - alone).max() > 1e-3
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwr.data.cache import LineImages
+from hwr.data.cache import CutImages
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
 from hwr.pictures import cards
@@ -20,9 +20,9 @@ def page(split: str, *texts: str) -> Page:
     return Page(split, "", split, Path("none.png"), (10, 10), lines)
 
 
-def images(*ids: str) -> LineImages:
+def images(*ids: str) -> CutImages:
     cards = [np.full((4, 8 + n), n, np.uint8) for n in range(len(ids))]
-    return LineImages(ids, cards, np.array([picture.shape[1] for picture in cards]), ())
+    return CutImages(ids, cards, np.array([picture.shape[1] for picture in cards]), ())
 
 
 def test_lines_of_a_split_keep_their_order() -> None:
@@ -51,7 +51,7 @@ def test_characters_outside_the_alphabet_are_refused_only_where_asked() -> None:
 
 def test_reading_counts_the_characters_that_are_wrong() -> None:
     item = training.reading_item(np.zeros((4, 8), np.uint8), "p/1", "toast", "toss")
-    assert (item.id, item.reference, item.read) == ("p/1", "toast", {"read": cards.Read("toss", 2)})
+    assert (item.id, item.reference, item.read) == ("p/1", "toast", {"read": cards.ReadText("toss", 2)})
 
 
 def test_alphabet_is_that_of_the_training_lines(tmp_path: Path) -> None:
