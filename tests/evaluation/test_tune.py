@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,8 @@ def test_values_are_set_at_dotted_keys_and_nowhere_else() -> None:
 
 
 def test_space_is_flat_whether_keys_are_nested_or_dotted() -> None:
-    config = TuneConfig(space={"limit": [1], "base": {"width": [25]}, "base.model_weight": [0.5]})
+    made = composed("tune", ["decoder=beam"], TuneConfig).root
+    config = replace(made, space={"limit": [1], "base": {"width": [25]}, "base.model_weight": [0.5]})
     assert tuning.space_of(config) == {"limit": [1], "base.width": [25], "base.model_weight": [0.5]}
 
 
