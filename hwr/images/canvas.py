@@ -109,7 +109,7 @@ def _mapped(boxes: FloatArray, source: Box, target: Box) -> FloatArray:
 
 
 def _px(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    # Rounded, not covered as in hwr.boxes: the fractions of whole pixels give those pixels again.
+    # Rounded, not covered as in hwr.images.boxes: the fractions of whole pixels give those pixels again.
     x1, y1, x2, y2 = (round(edge * side) for edge, side in zip(box, size[::-1] * 2, strict=True))
     return x1, y1, x2, y2
 

@@ -19,7 +19,7 @@ from hwr.images.load import GreyImage
 
 Unit = Literal["line", "word"]
 
-_VERSION = 1  # raise it whenever hwr.fitting brings pages to the canvas differently
+_VERSION = 1  # raise it whenever hwr.images.canvas brings pages to the canvas differently
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _SAME_ASPECT = 0.02  # relative: a scan scaled by whole pixels stays within
 
