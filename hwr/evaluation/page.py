@@ -37,8 +37,7 @@ from hwr.stages.boxes import PREDICTED, TRUE, usable_pages
 from hwr.stages.build import config_of
 from hwr.tables import text_table
 from hwr.tracking import Run
-from hwr.transcription.page_reader import Found, Given, PageReader
-from hwr.transcription.pipeline import STEPS, page_reader
+from hwr.transcription.page_reader import STEPS, Found, Given, PageReader, build_page_reader
 from hwr.weights import Weights
 
 AUTOMATIC = "nothing"
@@ -71,7 +70,7 @@ def score_pages(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: 
     config = task.config
     policy = config_of(loaded[0]).inspect.policy
     pages = usable_pages(task.pages(whole=True), policy, config.max_pixels)
-    reader = page_reader(dict(zip(STEPS, loaded, strict=True)), config)
+    reader = build_page_reader(dict(zip(STEPS, loaded, strict=True)), config)
     scored = {
         own.id: own.text
         for page in exclude_lines(pages, **(config.data.get("exclude") or {}))

@@ -22,8 +22,7 @@ from hwr.images.load import GreyImage
 from hwr.stages.build import find_weights
 from hwr.transcription import export
 from hwr.transcription.export.overlay import draw_overlay
-from hwr.transcription.page_reader import PageReader
-from hwr.transcription.pipeline import STEPS, page_reader
+from hwr.transcription.page_reader import STEPS, PageReader, build_page_reader
 from hwr.transcription.transcript import ReadPage
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".pdf")  # taken from a folder
@@ -166,7 +165,7 @@ def _pages(
 
 
 def _page_reader(config: TranscribeConfig) -> PageReader:
-    return page_reader(
+    return build_page_reader(
         {step: find_weights(getattr(config.weights, step), step, config) for step in STEPS}, config
     )
 

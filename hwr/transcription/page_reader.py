@@ -1,10 +1,12 @@
 """The pipeline: find area and lines of a page image and read them, with boxes and confidences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
+from hwr.decoding.build import build_decoder
 from hwr.decoding.reading import Decoder, Reading
 from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
@@ -12,11 +14,18 @@ from hwr.images.line_crop import LineCrop, Outline, crop_line, stretches
 from hwr.images.load import GreyImage
 from hwr.layout.cut import LineCut, cut_lines
 from hwr.layout.reading_order import line_order, words_into_lines
-from hwr.stages.line.model import LineReader
-from hwr.stages.paragraph.model import AreaFinder
-from hwr.stages.segmentation.model import BoxDetector
+from hwr.stages.build import alphabet_of, model_of
+from hwr.stages.line.model import LineReader, line_crop, load_line_reader
+from hwr.stages.paragraph.model import MODEL as PARAGRAPH
+from hwr.stages.paragraph.model import AreaFinder, load_area_finder
+from hwr.stages.recipe import device_context
+from hwr.stages.segmentation.model import MODEL as SEGMENTATION
+from hwr.stages.segmentation.model import BoxDetector, load_box_detector
 from hwr.text import nfc
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
+from hwr.weights import Weights
+
+STEPS = ("paragraph", "segmentation", "line")  # the stages of the pipeline, in their order
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _LEAST_PX = 2.0  # sides of a box that is read: in less there is nothing to see
@@ -139,6 +148,42 @@ class PageReader:
         return ReadLine(
             nfc(reading.text), outline.box, outline.polygon, outline.baseline, reading.confidence, words
         )
+
+
+class PipelineSettings(Protocol):
+    """What the pipeline is made with besides weights, as configurations hold it."""
+
+    decoder: dict[str, Any]
+    seams: bool
+    batch_size: int
+    device: str
+
+
+def build_page_reader(loaded: Mapping[str, Weights], config: PipelineSettings) -> PageReader:
+    """Return the pipeline with the weights of its STEPS, by stage."""
+    context, size = device_context(config.device), config.batch_size
+    area, lines, text = (loaded[step] for step in STEPS)
+    area_settings, line_settings = model_of(area, PARAGRAPH).settings, model_of(lines, SEGMENTATION).settings
+    decoder = build_decoder(config.decoder, alphabet_of(text))
+    return PageReader(
+        AreaStep(
+            finder=load_area_finder(area, batch_size=size, context=context),
+            fit=area_settings.fit,
+            growth=area_settings.growth,
+        ),
+        LineStep(
+            detector=load_box_detector(lines, batch_size=size, context=context),
+            fit=line_settings.fit,
+            growth=line_settings.growth,
+            unit=line_settings.unit,
+        ),
+        TextStep(
+            reader=load_line_reader(text, batch_size=size, context=context),
+            crop=line_crop(text),
+            decoder=decoder,
+            seams=config.seams,
+        ),
+    )
 
 
 def _word_spans(reading: Reading, padded: float) -> list[tuple[str, tuple[float, float], float]]:
