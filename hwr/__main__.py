@@ -2,19 +2,26 @@
 
 import argparse
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hwr import __version__, runtime
 from hwr.commands import COMMANDS, Command
-from hwr.commands.keys import keys_table
+from hwr.config.locations import CONF, EXPERIMENTS
 from hwr.errors import InputError
 
 NAMES = [command.name for command in COMMANDS]
+WIDTH, COLUMN = 118, 34  # characters of a row, and where meanings begin
+_GLOBAL = "# @package _global_"
+_LINE = re.compile(r"( *)([\w.]+):(?:\s+([^\s#].*?))?(?:\s+#\s*(.*))?$")
+_GROUP = re.compile(r" *- (?:optional )?(/?[\w@./]+): *(\S+)(?:\s+#\s*(.*))?$")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,6 +129,55 @@ def run_command(
             raise SystemExit(status)
 
 
+@dataclass(frozen=True)
+class Key:
+    """A key, its default as YAML writes it, and what its comment says."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+def keys_table(name: str, overrides: Sequence[str], *, prefix: str = "") -> str:
+    """Return the keys of conf/NAME.yaml as rows of text, each below `prefix`.
+
+    A stage's own keys are among them; those of another group where `overrides` choose it (data=alto).
+    """
+    chosen = dict(override.partition("=")[::2] for override in overrides)
+    rows = []
+    for key in file_keys(CONF / f"{name}.yaml", chosen):
+        first = f"  {prefix}{key.name}={key.default}"
+        indent = " " * COLUMN
+        meaning = textwrap.fill(key.meaning, WIDTH, initial_indent=indent, subsequent_indent=indent)
+        fits = len(first) < COLUMN
+        rows.append(f"{first}{meaning[len(first) :]}" if fits and meaning else f"{first}\n{meaning}".rstrip())
+    return "\n".join(rows)
+
+
+def file_keys(path: Path, chosen: dict[str, str], prefix: str = "") -> Iterator[Key]:
+    """Yield the keys of a YAML file, below `prefix`, and its groups with their choices."""
+    parents: list[tuple[int, str]] = []  # of the line at hand: indentation, key
+    heading = ""  # comment of a node, which its first key takes where it has none
+    for line in path.read_text(encoding="utf-8").splitlines():
+        top = parents[0][1] if parents else ""
+        if top == "defaults" and (group := _GROUP.match(line)):
+            yield from _group(group[1].lstrip("/"), group[2], group[3] or "", chosen)
+            continue
+        if (found := _LINE.match(line)) is None:
+            continue
+        indent, key, value, comment = len(found[1]), found[2], found[3], found[4] or ""
+        parents = [*(parent for parent in parents if parent[0] < indent), (indent, key)]
+        if parents[0][1] in ("defaults", "hydra"):
+            continue
+        if value is None:
+            heading = comment
+            continue
+        yield Key(
+            prefix + ".".join(name for _, name in parents), value, "; ".join(filter(None, (heading, comment)))
+        )
+        heading = ""
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose refusals are one line."""
 
@@ -170,6 +226,24 @@ def _dest(names: Sequence[str]) -> str:
 def _is_key(word: str) -> bool:
     """Tell whether a word is an override: KEY=VALUE, or ~KEY which leaves one out."""
     return not word.startswith("-") and ("=" in word or word.startswith("~"))
+
+
+def _group(group: str, default: str, comment: str, chosen: dict[str, str]) -> Iterator[Key]:
+    """Yield a group with its choices, then the keys of the file chosen where they are told."""
+    folder = EXPERIMENTS if group == "experiments" else CONF / group.partition("@")[0]
+    if not folder.is_dir():  # of Hydra's own, or known only once composed
+        return
+    files = folder.glob("*/*.yaml" if group == "experiments" else "*.yaml")
+    names = sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files)
+    choices = f"one of {', '.join(names)}" if len(names) > 1 else ""
+    yield Key(group, default, "; ".join(filter(None, (comment, choices))))
+    path = folder / f"{chosen.get(group, default)}.yaml"
+    if not path.is_file():
+        return
+    if path.read_text(encoding="utf-8").startswith(_GLOBAL):
+        yield from file_keys(path, chosen)
+    elif group in chosen:
+        yield from file_keys(path, chosen, f"{group.partition('@')[2] or group}.")
 
 
 if __name__ == "__main__":

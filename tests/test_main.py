@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hwr.__main__ import help_text, main
+from hwr.__main__ import file_keys, help_text, main
 from hwr.commands import COMMANDS, Command
-from hwr.commands.keys import file_keys
 from hwr.config.locations import CONF, ROOT
 from hwr.transcription import files
 from hwr.transcription.page_reader import Found
