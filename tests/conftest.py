@@ -40,6 +40,7 @@ FIRST = ("line/smoke", "test_reproduce.py", "denoiser/smoke", "segmentation/smok
          "test_sweeps.py", "test_kills.py", "test_outage.py")  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give each file to one of the processes that share the tests."""
     if not config.pluginmanager.hasplugin("xdist"):
