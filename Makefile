@@ -6,7 +6,7 @@ ARGS ?=
 PYTHON ?=
 READY := $(VENV)/.ready
 # Tests share the cores: a process with one thread for each, a file in one of them.
-WORKERS ?= --numprocesses=logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
+WORKERS ?= --numprocesses=logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 HWR_KILLS ?= 20
 HWR_OUTAGE_S ?= 30
 

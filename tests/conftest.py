@@ -2,9 +2,10 @@
 
 import functools
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -35,30 +36,39 @@ if TYPE_CHECKING:
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-# What takes longest begins first. Tests of the run of a smoke experiment stay in the process that trained it.
+# Tests that share a process: files that use the run of line/smoke, and each other smoke experiment.
+SMOKE_FILES = ("tests/test_train.py", "tests/test_evaluate.py")
+# What takes longest begins first.
 FIRST = ("line/smoke", "test_reproduce.py", "denoiser/smoke", "segmentation/smoke", "paragraph/smoke",
          "test_sweeps.py", "test_kills.py", "test_outage.py")  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give each file to one of the processes that share the tests."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    items.sort(key=_rank)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first."""
+    items.sort(key=lambda item: _rank(_group(item.nodeid)))
 
 
-def _group(item: pytest.Item) -> str:
-    if "smokes" not in getattr(item, "fixturenames", ()):
-        return item.nodeid.partition("::")[0]
-    name = str(item.callspec.params.get("name")) if hasattr(item, "callspec") else ""
-    return name if name.endswith("/smoke") else "line/smoke"
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return what gives each group of tests to one of the processes, in the order of the tests."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # xdist's own groups need an older pytest than 9.2
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Scheduling(config, log)
 
 
-def _rank(item: pytest.Item) -> int:
-    group = _group(item)
+def _group(nodeid: str) -> str:
+    """Return what a test shares its process with: its file, or the run of a smoke experiment."""
+    if smoke := re.search(r"\[(\w+/smoke)\]", nodeid):
+        return smoke[1]
+    file = nodeid.partition("::")[0]
+    return "line/smoke" if file in SMOKE_FILES else file
+
+
+def _rank(group: str) -> int:
     return next((rank for rank, name in enumerate(FIRST) if group.endswith(name)), len(FIRST))
 
 
