@@ -13,5 +13,5 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture
-def claim(tmp_path: Path, database: Path, tiny_weights: list[str]) -> Place:
+def place(tmp_path: Path, database: Path, tiny_weights: list[str]) -> Place:
     return Place(tmp_path, database, tiny_weights)

@@ -42,7 +42,7 @@ def started(folder: Path, name: str, *overrides: str, **start: str) -> Path:
 
 
 @pytest.fixture
-def claim(tmp_path: Path) -> Path:
+def place(tmp_path: Path) -> Path:
     """Return the place of a run that RUN began."""
     return started(tmp_path, "0123", *RUN)
 
