@@ -18,7 +18,7 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv from requirements.lock; nothing to do when it is up to date
 
-train: setup  ## set up, then the main job: learn to read drawn forms and score it; overrides as ARGS="lr=1e-3"
+train: setup  ## set up, then train a line recogniser on drawn forms and score it; overrides as ARGS="lr=1e-3"
 	$(PY) train.py experiments=line/synthetic $(ARGS)
 	$(PY) evaluate.py weights.line=outputs/latest/weights/best
 

@@ -51,8 +51,8 @@ def usage() -> str:
     rows = "\n".join(f"  {command.name:{width}}  {command.help}" for command in COMMANDS)
     return (
         f"usage: hwr COMMAND [OPTION …] [KEY=VALUE …]\n\ncommands:\n{rows}\n\n"
-        "hwr COMMAND --help tells the flags and keys of one. Where a key names weights, give a weights\n"
-        "folder, a published name (line/copiste), runs:/ID or models:/NAME@ALIAS."
+        "hwr COMMAND --help lists the flags and keys of a command. Where a key names weights, give a\n"
+        "weights folder, a published name (line/copiste), runs:/ID or models:/NAME@ALIAS."
     )
 
 
@@ -236,7 +236,7 @@ def _group(group: str, default: str, comment: str, chosen: dict[str, str]) -> It
     files = folder.glob("*/*.yaml" if group == "experiments" else "*.yaml")
     names = sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files)
     choices = f"one of {', '.join(names)}" if len(names) > 1 else ""
-    yield Key(group, default, "; ".join(filter(None, (comment, choices))))
+    yield Key(group, chosen.get(group, default), "; ".join(filter(None, (comment, choices))))
     path = folder / f"{chosen.get(group, default)}.yaml"
     if not path.is_file():
         return

@@ -1,4 +1,4 @@
-"""Exceptions for bad input. The message is one line that names the key, file or value and the remedy."""
+"""Exceptions for bad input: a one-line message that names the key, file or value and the remedy."""
 
 
 class InputError(ValueError):

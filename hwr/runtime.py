@@ -1,4 +1,4 @@
-"""Prepare and describe the process: engine, threads, allocator, NumPy alias, quiet start-up, its commit.
+"""Prepare the process (engine, threads, allocator, NumPy alias, quiet start-up) and describe it.
 
 Every value set here is a default: a variable that is already in the environment wins (`HWR_ALLOCATOR=system`
 keeps the C library's own allocator settings). `docs/decisions/0003-process.md` says what each setting gains.

@@ -1,4 +1,4 @@
-"""A weights folder: network.params, config.yaml, alphabet.json where text is read, a manifest with SHA-256s.
+"""Weights folders: network.params, config.yaml, alphabet.json (if text is read), SHA-256 manifest.
 
 Loading refuses a folder whose files changed. Nothing is unpickled.
 """

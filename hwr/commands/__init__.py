@@ -75,14 +75,14 @@ class Command:
 
 
 HYDRA = (
-    Flag(("-m", "--multirun"), "train for each combination of values given as KEY=A,B"),
-    Flag(("-c", "--cfg"), "print the whole configuration (job), and do nothing", metavar="job"),
-    Flag(("-p", "--package"), "with --cfg: print this node alone", metavar="NODE"),
-    Flag(("--resolve",), "with --cfg: resolve what ${…} stands for"),
+    Flag(("-m", "--multirun"), "run once for each combination of values given as KEY=A,B"),
+    Flag(("-c", "--cfg"), "print the whole configuration (job) and stop", metavar="job"),
+    Flag(("-p", "--package"), "with --cfg: print only this node", metavar="NODE"),
+    Flag(("--resolve",), "with --cfg: replace each ${…} by its value"),
     Flag(
         ("-i", "--info"), "print where the configuration comes from (defaults, searchpath …)", metavar="WHAT"
     ),
-    Flag(("--config-dir",), "folder with more files of the groups", metavar="DIR"),
+    Flag(("--config-dir",), "folder with more configuration files", metavar="DIR"),
 )
 CONFIG_DIR = HYDRA[-1]
 
@@ -91,7 +91,7 @@ COMMANDS = (
         "train", "train a stage", "hwr.runs.train:train_stage", "train", "TrainConfig",
         example="hwr train stage=line data=alto data.root=DIR lr=1e-3",
         note="A sweep is one parent run with a child for each combination: hwr train -m lr=1e-4,3e-4. "
-        "resume=last goes on after a kill, to the same bits; resume=RUN_ID with that run.",
+        "resume=last continues the run that was started last, bit for bit; resume=RUN_ID continues that run.",
         flags=HYDRA, hydra=True,
     ),
     Command(
@@ -104,7 +104,7 @@ COMMANDS = (
         "transcribe", "read pages: files, folders, patterns", "hwr.transcription.files:transcribe_files",
         "transcribe", "TranscribeConfig",
         example="hwr transcribe scans/ --format alto,txt --output OUT decoder=beam",
-        note="The exit status is 1 where a page could not be read.",
+        note="The exit status is 1 if a page could not be read.",
         positional=Positional("files", "FILE …", "image, PDF, folder of them, or pattern", least=1,
                               files=True),
         flags=(
@@ -112,17 +112,17 @@ COMMANDS = (
                  metavar="FORMAT", repeated=True),
             Flag(("--output",), "folder for the outputs; default: beside each page", metavar="DIR"),
             Flag(("--overlay",), "also draw area, lines and texts over the page"),
-            Flag(("--force",), "read pages again whose outputs are there"),
+            Flag(("--force",), "also read pages whose outputs exist"),
             CONFIG_DIR,
         ),
     ),
     Command(
-        "inspect", "count what a data set holds, name what is wrong with it",
+        "inspect", "count the contents of a data set, list its problems",
         "hwr.commands.data:report_data", "inspect", "InspectConfig",
         example="hwr inspect data=alto data.root=DIR full=true", flags=(CONFIG_DIR,), computes=False,
     ),
     Command(
-        "anchors", "tell how well a detector's anchors fit the boxes of a data set",
+        "anchors", "count how many boxes of a data set a detector's anchors match",
         "hwr.commands.data:print_anchor_table", "inspect", "InspectConfig",
         example="hwr anchors data=alto data.root=DIR stage.unit=word network=ssd_word",
         preset=("stage=segmentation",), flags=(CONFIG_DIR,),
@@ -132,66 +132,66 @@ COMMANDS = (
         example="hwr models",
     ),
     Command(
-        "search", "search the best settings of a training", "hwr.runs.search:search_settings", "search",
-        example="hwr search stage=line data.root=DIR --trials 40 --jobs 2", prefix="search.",
-        note="All other keys are the training's, which stay as they are: see hwr train --help. The same "
-        "command, started again, goes on with its study; ~search.space.KEY searches one key less.",
+        "search", "search for the best settings of a training", "hwr.runs.search:search_settings", "search",
+        example="hwr search stage=line data=alto data.root=DIR --trials 40 --jobs 2", prefix="search.",
+        note="All other keys are those of the training: see hwr train --help. The same command, started "
+        "again, continues its study; ~search.space.KEY takes a key out of the search.",
         flags=(
-            Flag(("--trials",), "trainings in all, over all starts", metavar="N", key="search.trials"),
+            Flag(("--trials",), "number of trainings, over all starts", metavar="N", key="search.trials"),
             Flag(("--jobs",), "processes; the cores are divided among them", metavar="N", key="search.jobs"),
-            Flag(("--study",), "name of the study, to go on with it or to help it", metavar="NAME",
+            Flag(("--study",), "name of the study, to continue or join it", metavar="NAME",
                  key="search.study"),
         ),
     ),
     Command(
-        "compare", "tell what differs between evaluated runs, and test which reads better",
+        "compare", "show what differs between evaluated runs, and test which reads better",
         "hwr.comparison:compare_runs", "compare", "CompareConfig",
         example="hwr compare 1a2b 3c4d output=DIR", computes=False,
-        positional=Positional("names", "RUN RUN …", "id of an evaluated run, its beginning, or last"),
+        positional=Positional("names", "RUN RUN …", "id of an evaluated run, the beginning of one, or last"),
         flags=(CONFIG_DIR,),
     ),
     Command(
-        "reproduce", "make a recorded result again", "hwr.published.reproduce:reproduce_result",
+        "reproduce", "reproduce a recorded result", "hwr.published.reproduce:reproduce_result",
         example="hwr reproduce line/copiste data.root=DIR", pinned=True,
         note="Keys are data.KEY, device, folder, scorer and tracking of hwr evaluate; with --train and "
-        "--record those of hwr train. The exit status is 1 where a figure is not as recorded.",
+        "--record those of hwr train. The exit status is 1 if a figure differs from the record.",
         positional=Positional("names", "NAME", "an experiment: line/copiste, or experiments/line/copiste",
                               least=1, most=1),
         flags=(
-            Flag(("--train",), "train it again, and compare the whole curve"),
-            Flag(("--record",), "train it, compare nothing, and write the record to FILE", metavar="FILE"),
+            Flag(("--train",), "repeat the training, and compare all epochs"),
+            Flag(("--record",), "train, compare nothing, and write a new record to FILE", metavar="FILE"),
         ),
     ),
     Command(
-        "sync", "bring to the tracking server what it missed while runs went on",
+        "sync", "deliver what a tracking server missed during runs",
         "hwr.commands.sync:sync_runs", "sync", "SyncConfig",
         example="hwr sync outputs tracking.uri=http://127.0.0.1:5000", computes=False,
-        note="The exit status is 1 where something still waits.",
+        note="The exit status is 1 if something is still undelivered.",
         positional=Positional("folders", "[FOLDER]", "same as folder=FOLDER", most=1),
     ),
     Command(
-        "language-model", "make an n-gram model, and a lexicon, of text",
+        "language-model", "make an n-gram model and a lexicon from text",
         "hwr.commands.language_model:make_language_model", "language_model", "LanguageModelConfig",
         example="hwr language-model data=alto data.root=DIR weights.line=line/copiste --output my/model.arpa",
         computes=False,
-        positional=Positional("files", "[TEXT …]", "UTF-8 file, a line of text a line; without one, the "
-                              "lines of the data are the text", files=True),
+        positional=Positional("files", "[TEXT …]", "UTF-8 text file; each line is a line of text; without "
+                              "one, the text is that of the data", files=True),
         flags=(
-            Flag(("--output",), "the model, an ARPA file", metavar="FILE", required=True),
-            Flag(("--words",), "also write the words with their counts", metavar="FILE"),
-            Flag(("--order",), "as order=N", metavar="N", key="order"),
-            Flag(("--unit",), "as unit=UNIT", metavar="UNIT", key="unit"),
-            Flag(("--min-count",), "as min_count=N", metavar="N", key="min_count"),
+            Flag(("--output",), "file for the model, in ARPA format", metavar="FILE", required=True),
+            Flag(("--words",), "file for the words with their counts", metavar="FILE"),
+            Flag(("--order",), "same as order=N", metavar="N", key="order"),
+            Flag(("--unit",), "same as unit=UNIT", metavar="UNIT", key="unit"),
+            Flag(("--min-count",), "same as min_count=N", metavar="N", key="min_count"),
             CONFIG_DIR,
         ),
     ),
     Command(
-        "confusion", "count what a recogniser misreads", "hwr.commands.confusion:count_confusions",
-        "confusion", "ConfusionConfig",
+        "confusion", "count which characters a recogniser confuses",
+        "hwr.commands.confusion:count_confusions", "confusion", "ConfusionConfig",
         example="hwr confusion data=alto data.root=DIR output=confusions.json", flags=(CONFIG_DIR,),
     ),
     Command(
-        "tune", "choose a decoder's numbers on the validation split", "hwr.evaluation.tune:tune_decoder",
+        "tune", "tune a decoder's parameters on the validation split", "hwr.evaluation.tune:tune_decoder",
         "tune", "TuneConfig", example="hwr tune decoder=beam data=alto data.root=DIR", flags=(CONFIG_DIR,),
     ),
     Command(

@@ -1,4 +1,4 @@
-"""The command confusion: count what a recogniser misreads, and derive edit costs."""
+"""The command confusion: count which characters a recogniser confuses, and derive edit costs."""
 
 from pathlib import Path
 

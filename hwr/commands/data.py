@@ -1,4 +1,4 @@
-"""The commands inspect and anchors: contents and problems of a data set, and how anchors fit it."""
+"""The commands inspect and anchors: contents and problems of a data set; boxes that anchors match."""
 
 import json
 import sys

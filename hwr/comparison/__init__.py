@@ -1,4 +1,4 @@
-"""Two or more runs, held against the first: what differs, what changed, and whether that is chance."""
+"""Compare runs with the first of them: settings, scores, changed lines, and significance tests."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""Two evaluations of the same lines or pages: their error rates, and tests whether these differ by chance."""
+"""Compare two evaluations of the same lines or pages: error rates, and significance tests."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

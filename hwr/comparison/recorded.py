@@ -1,4 +1,4 @@
-"""Runs as the tracking store holds them: settings, metrics, where they ran, and how they were evaluated."""
+"""Read runs from the tracking store: settings, metrics, environment, evaluations."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A comparison as a reader sees it: sentences, tables, an HTML page, and the lines that changed most."""
+"""The report of a comparison: sentences, tables, an HTML page, and the lines that changed most."""
 
 import base64
 from collections.abc import Mapping, Sequence

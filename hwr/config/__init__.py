@@ -1,1 +1,1 @@
-"""Configuration: compose it with Hydra, check it against typed roots, construct what it names."""
+"""Configuration: compose it with Hydra, check it against typed roots, construct the objects it names."""

@@ -1,4 +1,4 @@
-"""Bind settings to what they configure: pydantic checks them against its signature."""
+"""Bind settings to the callable they configure: pydantic checks them against its signature."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""Compose configurations by Hydra, or read those that runs stored, as typed roots and plain values."""
+"""Compose configurations with Hydra, or read those stored by runs, as typed roots and plain values."""
 
 import sys
 import typing

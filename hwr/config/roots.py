@@ -1,4 +1,4 @@
-"""The typed roots of conf/: which keys each file has, of which type and in which range."""
+"""Typed roots: a dataclass for each file of conf/, with type and range of every key."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""Data sources that yield the same records: pages with lines and words, and the way to load one by name."""
+"""Data sets: sources that yield pages with lines and words, loaded by name."""
 
 import inspect
 import re

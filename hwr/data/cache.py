@@ -1,4 +1,4 @@
-"""Cache of images cut out of pages: plain arrays, named by the data's fingerprint and the settings.
+"""Cache of images cut out of pages: plain arrays, keyed by fingerprint of the data and settings.
 
 A cache is a folder `KEY/` of `pixels.npy` (all images, flat uint8), `offsets.npy`, `widths.npy` and
 `lines.json`. It is built beside its place as `KEY.building/` under a lock and renamed when complete: `KEY/`
@@ -26,7 +26,7 @@ from hwr.files import as_input_error, built_once
 from hwr.images.line_crop import LineCrop, crop_line
 from hwr.images.load import GreyImage, load_image
 
-_VERSION = 1  # raise it whenever hwr.line_images cuts lines differently
+_VERSION = 1  # raise it whenever hwr.images.line_crop cuts lines differently
 
 Cut = tuple[str, GreyImage | str]  # an id, and its image or the reason why it has none
 

@@ -1,7 +1,7 @@
 """CTC beam search with a language model.
 
-The search is flashlight-text's, in C++: CTC prefixes with their path probabilities added, an n-gram model of
-characters through KenLM, freely or along the words of a lexicon.
+flashlight-text does the search in C++: it sums the path probabilities of each CTC prefix and adds an n-gram
+model of characters through KenLM, with any text or only the words of a lexicon.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Denoising: correct a text with a network that was trained on a recogniser's errors.
 
-Knows no network: one is handed in.
+It imports no network; the caller passes one.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The decoder protocol, its readings, and how a reading gets another text."""
+"""The decoder protocol, its readings, and the replacement of a reading's text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Published results under experiments/: scores with their weights, or with the names of these."""
+"""Publish results under experiments/: scores with weights, or with the names of published weights."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Search the values of several keys with the least error; no combination is tried twice."""
+"""Search for the values of several keys that give the lowest error; no combination is tried twice."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Shared parts of evaluations: the target, the task, output folder, and the run that takes the metrics."""
+"""Shared parts of evaluations: targets, tasks, the output folder, and the run that records metrics."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,6 @@
 """Confusions of a recogniser, counted from alignments of true and read texts, and edit costs from them.
 
-Everything is said of the recogniser: it deletes a true character, it inserts one that is not there, it
+Edits are named as errors of the recogniser: it deletes a true character, inserts one that is not there, or
 substitutes one for another.
 """
 

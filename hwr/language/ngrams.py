@@ -1,9 +1,9 @@
 """N-gram models of characters or of words, estimated by interpolated modified Kneser-Ney smoothing.
 
 Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling" (Harvard TR-10-98, 1998);
-what is counted and discounted where follows Heafield, Pouzyrevsky, Clark and Koehn, "Scalable Modified
-Kneser-Ney Language Model Estimation" (ACL 2013), whose `lmplz` gives the same numbers, but for its
-discounts of texts of a few lines: of the last n-gram of each order it there takes the count unadjusted.
+counts and discounts follow Heafield, Pouzyrevsky, Clark and Koehn, "Scalable Modified Kneser-Ney Language
+Model Estimation" (ACL 2013). Its program `lmplz` gives the same numbers, except for texts of a few lines:
+there it computes discounts from the unadjusted count of the last n-gram of each order.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
-"""Find the files of a language, and record in JSON beside each from which text it was made.
+"""Find language models and lexicons, and record beside each, in JSON, the text it was made from.
 
-A model that was made from the lines it helps to read knows them by heart. So its record keeps hashes of all
-lines, and whatever scores readings refuses a decoder whose models have seen what is read.
+A model made from the lines that it helps to read has memorised them. So its record keeps hashes of all
+lines, and every evaluation refuses a decoder whose models were made from the lines to be read.
 """
 
 import hashlib

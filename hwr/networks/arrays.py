@@ -1,4 +1,4 @@
-"""The parameters of a network as plain arrays, by their path in it."""
+"""The parameters of a network as plain arrays, keyed by their path in the network."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Networks of stage `paragraph`: a page image to one box around its handwriting."""
+"""Networks of stage `paragraph`: they map a page image to one box around its handwriting."""
 
 from collections.abc import Sequence
 from typing import Any

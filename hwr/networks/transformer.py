@@ -1,4 +1,4 @@
-"""Network of stage `denoiser`: a small transformer over characters that corrects a text as read."""
+"""Network of stage `denoiser`: a small transformer over characters that corrects misread text."""
 
 from typing import Any, NamedTuple
 

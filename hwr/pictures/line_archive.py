@@ -1,4 +1,4 @@
-"""Small images of many lines in one file, so that a line can be shown without its page."""
+"""Small images of many lines in one file, to show lines without their pages."""
 
 import io
 import tempfile

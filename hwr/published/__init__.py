@@ -1,1 +1,1 @@
-"""Published results: their tables, and making them again."""
+"""Published results: their tables and their reproduction."""

@@ -1,7 +1,7 @@
-"""What is demanded of a result that is made again: figures as recorded and as got.
+"""Compare a reproduced result with its record, figure by figure.
 
-Counts are demanded as recorded. A training is held to every bit of its recorded curve where processor and
-packages are those of the record; elsewhere rounding differs, a training amplifies it, and tolerances count.
+Counts must be equal. A training must repeat its recorded curve to the bit if processor and packages are those
+of the record; otherwise rounding differs, a training amplifies it, and tolerances apply.
 """
 
 from collections.abc import Mapping, Sequence

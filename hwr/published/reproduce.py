@@ -1,4 +1,4 @@
-"""Recorded results made again: published weights are evaluated anew, smoke experiments are trained anew."""
+"""Reproduce recorded results: evaluate published weights, or repeat the training of an experiment."""
 
 import json
 import os

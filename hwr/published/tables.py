@@ -1,4 +1,4 @@
-"""The README's tables of published results, one for each target; `python -m hwr models` prints them."""
+"""Tables of published results, one for each target: `hwr models` prints them for docs/results.md."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -87,8 +87,8 @@ COLUMNS: dict[str, tuple[Sequence[str], Callable[[str, Mapping[str, Any]], Rows]
             "decoder",
             "CER [95 %]",
             "WER [95 %]",
-            "CER less baseline",
-            "WER less baseline",
+            "CER minus baseline",
+            "WER minus baseline",
             "lines/s",
         ],
         _decoders,

@@ -1,4 +1,4 @@
-"""Rank the jobs of a sweep or a search: the best one, and a table of all. Knows no tracking."""
+"""Rank the jobs of a sweep or a search: the best job, and a table of all. Imports no tracking."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Resume a run: find it, check which settings may differ, and skip what is recorded already."""
+"""Resume a run: find it, check that changed settings are allowed, skip what is already recorded."""
 
 import contextlib
 import hashlib

@@ -1,6 +1,7 @@
-"""A study of Optuna: space, sampler and pruner, and trials that several processes share.
+"""An Optuna study: search space, sampler, pruner, and trials that several processes share.
 
-Trials are kept in a journal of JSON lines; locks tell which are under way, and fall with their holders.
+Trials are kept in a journal of JSON lines. A process holds a lock on the trial it runs until
+it ends or is killed.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The parent run of a sweep or a search, and the jobs that are done or begun.
+"""The parent run of a sweep or a search, and its finished and unfinished jobs.
 
 A sweep is identified by a hash of what is swept, a job by a hash of its configuration, so that a killed one
 continues when it is started again. Processes learn of their sweep by environment variables.

@@ -1,4 +1,4 @@
-"""Train a stage: build it, record the run, fit it, keep its weights."""
+"""Train a stage: build it, record the run, train, save the weights."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Score a whole page: pair read lines with true lines by position, and count the page's errors.
+"""Score a whole page: pair read lines with true lines, and count the errors of the page.
 
 Positions decide which lines may be paired; among these, the pairing with the fewest character errors counts.
 """

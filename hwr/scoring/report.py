@@ -1,4 +1,4 @@
-"""The scores of a data set, with intervals, written to a folder: scores.json, lines.tsv, confusions.tsv."""
+"""Write the scores of a data set, with intervals: scores.json, lines.tsv, confusions.tsv."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Counts from NIST SClite, its input escaped so that it counts what is written; MAPSSWE from its sc_stats."""
+"""Run SClite of NIST's SCTK on escaped texts, and read its counts; run MAPSSWE with SCTK's sc_stats."""
 
 import os
 import re

@@ -1,6 +1,7 @@
-"""How certain an error rate and the difference of two are: bootstrap intervals and significance tests.
+"""Bootstrap intervals of error rates and of their differences, and significance tests.
 
-A p-value is two-sided: the chance of a difference at least as large where two recognisers are equally good.
+A p-value is two-sided: the probability of a difference at least as large if both recognisers are equally
+good.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Build trainings from recipes, and load networks with their weights."""
+"""Build trainings from recipes, and load trained networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""The description of a stage, the recipe of a training, and what a stage builds; stages by name.
+"""Types that describe a stage (`Kind`), a training (`Recipe`) and its parts, and stages by name.
 
-A stage of this project is a folder of `hwr/stages/` whose module `training` holds its `KIND`. An installed
-package adds one by an entry point of the group `hwr.stages` that leads to a `Kind`.
+A stage of this project is a folder of `hwr/stages/` whose module `training` holds its `KIND`. Another package
+adds a stage with an entry point of the group `hwr.stages` that names a `Kind`.
 """
 
 import pkgutil

@@ -1,7 +1,7 @@
 """Record runs in MLflow: parameters, metrics, pictures, files. Nothing else imports MLflow.
 
-A run is recorded on disk first (spool) and delivered from there (delivery) by a thread (background), so that
-a tracking server may be away while a run goes on; what still waits at its end is delivered later (sync).
+A run is recorded on disk first (`spool`) and delivered from there (`delivery`) by a thread (`background`), so
+that a run goes on without its tracking server; `hwr sync` delivers what is left when it ends.
 """
 
 from hwr.tracking.delivery import Synced, sync

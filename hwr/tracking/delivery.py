@@ -1,6 +1,6 @@
 """Deliver the records of a spool to a run of the tracking server: in order, none lost, none twice.
 
-That is done while the run goes on, and by `sync` for runs that ended while the server was away.
+This happens during the run, and in `hwr sync` for runs that ended while the server was unavailable.
 """
 
 import sys

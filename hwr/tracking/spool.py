@@ -1,4 +1,4 @@
-"""Journal of a run's records on disk, until the tracking server has them. Knows no server.
+"""Journal of a run's records on disk, until the tracking server has them. Contacts no server.
 
 A spool is a folder: `records.jsonl`, an append-only journal with a numbered record a line; `files/`, the
 files that records speak of, until they are delivered; `sent.json`, how far the delivery is; `run.json`, whose

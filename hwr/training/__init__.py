@@ -1,1 +1,1 @@
-"""The training loop and its state. Knows no stage, no data and no tracking."""
+"""The training loop and its state, independent of stages, data and tracking."""

@@ -1,7 +1,7 @@
 """State of a training: weights, moments, weight average, best weights, progress, metrics of its epochs.
 
-It is what a resumed training needs to end with the bits of one that was never stopped, also from within an
-epoch. Random numbers are drawn from a seed in each step, and need no place in it.
+A training resumed from it, also within an epoch, ends bit-identical to one that was never stopped. Random
+numbers are drawn from a seed in each step, so the state holds no generator.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The training loop of every stage: phases, epochs, batches. Knows no stage, no data, no tracking server."""
+"""The training loop of every stage: phases, epochs, batches. Imports no stage, data or tracking."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

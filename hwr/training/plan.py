@@ -1,4 +1,4 @@
-"""Plan of a training: phases, optimizer, limits; and the clock of its time limit."""
+"""Plan of a training: phases, optimizer, limits; and the clock for `max_minutes`."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """State files: arrays in an .npz, the rest in JSON; the two newest states, each complete or absent.
 
-A generation is `state-N.npz` and then `state-N.json`, which holds the digest of both; each comes to its place
-in one move, so that a kill at any moment leaves the generation before. Nothing is ever unpickled.
+A state is `state-N.npz` and then `state-N.json`, which holds the digest of both. Each is renamed into place,
+so that a kill at any moment leaves the previous state intact. Nothing is ever unpickled.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Page files to transcripts: which files, what their outputs are called, one page after the other."""
+"""Transcribe page files: find them, name their outputs, read one page after the other."""
 
 import os
 import sys

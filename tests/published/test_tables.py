@@ -65,7 +65,7 @@ TABLES = {
 | [`page/f`](experiments/page/f/card.md), 2 pages | nothing | 12.50 % | 3 | 1 |
 |  | the true boxes of lines | 6.25 % | 0 | 0 |""",
     "decoders": """\
-| result | decoder | CER [95 %] | WER [95 %] | CER less baseline | WER less baseline | lines/s |
+| result | decoder | CER [95 %] | WER [95 %] | CER minus baseline | WER minus baseline | lines/s |
 |---|---|---|---|---|---|---|
 | [`decoders/g`](experiments/decoders/g/card.md), 3 lines | greedy (baseline) | \
 12.50 % [5.0, 20.0] | 50.00 % [20.0, 80.0] |  |  | 100 |

@@ -1,6 +1,6 @@
 """Shared parts of the augmentation of lines and pages: ranges, seeds, the linear map, and shades.
 
-Changes of shade are albumentations'.
+albumentations changes the shades.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Random changes to line images (paper 255) that keep their text legible; knows no data set and no network.
 
-All geometric changes are one resampling, because the canvas must follow the text.
+All geometric changes are done in one resampling, because the canvas must follow the text.
 """
 
 from dataclasses import dataclass

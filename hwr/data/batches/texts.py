@@ -1,4 +1,4 @@
-"""Batches of noisy and true texts of similar length, with other pieces of running text in each epoch."""
+"""Batches of noisy and true texts of similar length; each epoch cuts other pieces of running text."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

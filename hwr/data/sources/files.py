@@ -1,7 +1,7 @@
 """Files of a data set, read safely: folders, images, tables and XML, none outside the root.
 
-XML is read whatever its namespace: use `{*}name` in paths. Document type definitions are refused, and with
-them entity bombs and external entities: nothing is fetched.
+XML is read in any namespace: use `{*}name` in paths. Document type definitions are refused, hence also
+entity bombs and external entities; nothing is fetched.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""A folder of line images with one TSV or CSV table of their texts: one line a page."""
+"""A folder of line images with one TSV or CSV table of their texts; each line becomes a page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Hands: a font family on disk and a drawn style make one pseudo-writer, who writes words as ink masks."""
+"""Pseudo-writers: a font family and a randomly drawn style, which write words as ink masks."""
 
 import importlib.util
 import re

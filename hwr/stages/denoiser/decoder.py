@@ -1,4 +1,4 @@
-"""The decoder that rewrites another's texts with the network of stage `denoiser`, made from its weights."""
+"""The decoder `denoise`: rewrites the text of another decoder with a network of stage `denoiser`."""
 
 from functools import lru_cache
 from pathlib import Path

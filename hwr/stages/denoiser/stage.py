@@ -1,4 +1,4 @@
-"""A denoiser being trained on misread texts, validated by character error rate."""
+"""Training and validation of a denoiser: cross-entropy on misread texts, character error rate."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""ALTO 4.2, in pixels: one block, its lines in reading order, a string a word.
+"""ALTO 4.2, in pixels: one block, its lines in reading order, a `String` for each word.
 
-Box, polygon, baseline, words and texts are all carried; a line's confidence has no place in ALTO, its words'
-have. Schema and meaning: https://www.loc.gov/standards/alto/
+Box, polygon, baseline, words and texts are all kept; ALTO holds confidences of words, not of lines.
+Schema and meaning: https://www.loc.gov/standards/alto/
 """
 
 from pathlib import PurePath

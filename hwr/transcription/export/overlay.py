@@ -1,4 +1,4 @@
-"""A page's picture with what was read on it: its area, its lines, their order and their texts."""
+"""Picture of a page with its area, its lines, their order and the text that was read."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,7 @@
 """PAGE of 2019-07-15: one region, its lines in reading order, words with confidences.
 
-PAGE keeps one outline a line: `Coords` holds the polygon, or the box where there is no polygon. A line's box
-read back is therefore the one around its polygon. Schema: https://github.com/PRImA-Research-Lab/PAGE-XML
+PAGE keeps one outline for each line: `Coords` holds the polygon, or the box if there is no polygon. The box
+of a line read back is therefore that of its polygon. Schema: https://github.com/PRImA-Research-Lab/PAGE-XML
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""XML trees of read pages: elements with clean values, one way to write them out."""
+"""Shared parts of XML exports: elements with clean values, and writing them out."""
 
 import re
 from collections.abc import Iterable
