@@ -259,7 +259,7 @@ def test_anchors_pass_over_splits_without_lines(tmp_path: Path, capsys: pytest.C
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a page on which nothing is found."""
-    monkeypatch.setattr(files, "page_reader", lambda *settings: lambda image: Found(None, ()))
+    monkeypatch.setattr(files, "build_page_reader", lambda *settings: lambda image: Found(None, ()))
     write_folder(tmp_path, {"test": "tea"})
     return tmp_path / "p-test.jpg"
 

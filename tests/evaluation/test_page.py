@@ -47,7 +47,7 @@ class Reader:
 def reader(monkeypatch: pytest.MonkeyPatch) -> Reader:
     """Return what reads the pages in place of networks."""
     made = Reader()
-    monkeypatch.setattr(page_target, "page_reader", lambda config, load: made)
+    monkeypatch.setattr(page_target, "build_page_reader", lambda config, load: made)
     return made
 
 
