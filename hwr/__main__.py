@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hwr import __version__, runtime
-from hwr.commands import COMMANDS, Command
+from hwr.config.command_table import COMMANDS, Command
 from hwr.config.locations import CONF, EXPERIMENTS
 from hwr.errors import InputError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hwr.__main__ import parse
-from hwr.commands import COMMANDS
+from hwr.config.command_table import COMMANDS
 from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
 

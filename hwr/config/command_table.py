@@ -1,0 +1,207 @@
+"""The table of commands. It imports nothing slow, because `hwr --help` reads it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+ROOTS = "hwr.config.roots"  # the module of the typed roots
+
+
+@dataclass(frozen=True)
+class Positional:
+    """The words of a command line that are no KEY=VALUE: how many there may be, and what they name."""
+
+    name: str
+    metavar: str
+    help: str
+    least: int = 0
+    most: int | None = None
+    files: bool = False  # a word with `=` that exists as a file is that file
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag: with `key` another spelling of KEY=VALUE, else an argument of the command's function.
+
+    `metavar` None makes it a switch; `repeated` gathers values, also with commas.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    metavar: str | None = None
+    key: str | None = None
+    repeated: bool = False
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: what `--help` says of it, its configuration, and the function that runs it.
+
+    `function` (module:function) gets the composed configuration of conf/`conf`.yaml as the typed root
+    `root`, or the overrides as they are where `root` is None; the positional words and flags are its keyword
+    arguments. An exit status is what it returns, if that is an int.
+    """
+
+    name: str
+    help: str
+    function: str
+    conf: str | None = None
+    root: str | None = None
+    example: str = ""
+    note: str = ""  # what --help adds about keys
+    positional: Positional | None = None
+    flags: tuple[Flag, ...] = ()
+    preset: tuple[str, ...] = ()  # overrides before the user's
+    prefix: str = ""  # of the keys of conf/`conf`.yaml on this command line
+    hydra: bool = False  # run by Hydra's own entry point
+    computes: bool = True  # with MXNet, which is started before the function is imported
+    pinned: bool = False  # in a process with what the bits of a result depend on: `runtime.PINNED`
+
+    def load(self) -> Callable[..., Any]:
+        """Import the function."""
+        function: Callable[..., Any] = _imported(self.function)
+        return function
+
+    def load_root(self) -> type:
+        """Import the typed root."""
+        root: type = _imported(f"{ROOTS}:{self.root}")
+        return root
+
+    def __call__(self, composed: Any) -> Any:
+        """Run the function on a composed configuration, as Hydra's jobs do."""
+        return self.load()(composed)
+
+
+HYDRA = (
+    Flag(("-m", "--multirun"), "run once for each combination of values given as KEY=A,B"),
+    Flag(("-c", "--cfg"), "print the whole configuration (job) and stop", metavar="job"),
+    Flag(("-p", "--package"), "with --cfg: print only this node", metavar="NODE"),
+    Flag(("--resolve",), "with --cfg: replace each ${…} by its value"),
+    Flag(
+        ("-i", "--info"), "print where the configuration comes from (defaults, searchpath …)", metavar="WHAT"
+    ),
+    Flag(("--config-dir",), "folder with more configuration files", metavar="DIR"),
+)
+CONFIG_DIR = HYDRA[-1]
+
+COMMANDS = (
+    Command(
+        "train", "train a stage", "hwr.runs.train:train_stage", "train", "TrainConfig",
+        example="hwr train stage=line data=alto data.root=DIR lr=1e-3",
+        note="A sweep is one parent run with a child for each combination: hwr train -m lr=1e-4,3e-4. "
+        "resume=last continues the run that was started last, bit for bit; resume=RUN_ID continues that run.",
+        flags=HYDRA, hydra=True,
+    ),
+    Command(
+        "evaluate", "score weights on data", "hwr.evaluation.targets:evaluate", "evaluate", "EvaluateConfig",
+        example="hwr evaluate target=page data=alto data.root=DIR output=OUT",
+        note="Writes scores.json, lines.tsv, SClite's reports and pictures to `output`.",
+        flags=HYDRA, hydra=True,
+    ),
+    Command(
+        "transcribe", "read pages: files, folders, patterns", "hwr.transcription.files:transcribe_files",
+        "transcribe", "TranscribeConfig",
+        example="hwr transcribe scans/ --format alto,txt --output OUT decoder=beam",
+        note="The exit status is 1 if a page could not be read.",
+        positional=Positional("files", "FILE …", "image, PDF, folder of them, or pattern", least=1,
+                              files=True),
+        flags=(
+            Flag(("--format",), "txt (default), alto, page, json; several with commas or by repeating it",
+                 metavar="FORMAT", repeated=True),
+            Flag(("--output",), "folder for the outputs; default: beside each page", metavar="DIR"),
+            Flag(("--overlay",), "also draw area, lines and texts over the page"),
+            Flag(("--force",), "also read pages whose outputs exist"),
+            CONFIG_DIR,
+        ),
+    ),
+    Command(
+        "inspect", "count the contents of a data set, list its problems",
+        "hwr.commands.data:report_data", "inspect", "InspectConfig",
+        example="hwr inspect data=alto data.root=DIR full=true", flags=(CONFIG_DIR,), computes=False,
+    ),
+    Command(
+        "anchors", "count how many boxes of a data set a detector's anchors match",
+        "hwr.commands.data:print_anchor_table", "inspect", "InspectConfig",
+        example="hwr anchors data=alto data.root=DIR stage.unit=word network=ssd_word",
+        preset=("stage=segmentation",), flags=(CONFIG_DIR,),
+    ),
+    Command(
+        "models", "list the published weights and what they score", "hwr.published.tables:print_tables",
+        example="hwr models",
+    ),
+    Command(
+        "search", "search for the best settings of a training", "hwr.runs.search:search_settings", "search",
+        example="hwr search stage=line data=alto data.root=DIR --trials 40 --jobs 2", prefix="search.",
+        note="All other keys are those of the training: see hwr train --help. The same command, started "
+        "again, continues its study; ~search.space.KEY takes a key out of the search.",
+        flags=(
+            Flag(("--trials",), "number of trainings, over all starts", metavar="N", key="search.trials"),
+            Flag(("--jobs",), "processes; the cores are divided among them", metavar="N", key="search.jobs"),
+            Flag(("--study",), "name of the study, to continue or join it", metavar="NAME",
+                 key="search.study"),
+        ),
+    ),
+    Command(
+        "compare", "show what differs between evaluated runs, and test which reads better",
+        "hwr.comparison:compare_runs", "compare", "CompareConfig",
+        example="hwr compare 1a2b 3c4d output=DIR", computes=False,
+        positional=Positional("names", "RUN RUN …", "id of an evaluated run, the beginning of one, or last"),
+        flags=(CONFIG_DIR,),
+    ),
+    Command(
+        "reproduce", "reproduce a recorded result", "hwr.published.reproduce:reproduce_result",
+        example="hwr reproduce line/copiste data.root=DIR", pinned=True,
+        note="Keys are data.KEY, device, folder, scorer and tracking of hwr evaluate; with --train and "
+        "--record those of hwr train. The exit status is 1 if a figure differs from the record.",
+        positional=Positional("names", "NAME", "an experiment: line/copiste, or experiments/line/copiste",
+                              least=1, most=1),
+        flags=(
+            Flag(("--train",), "repeat the training, and compare all epochs"),
+            Flag(("--record",), "train, compare nothing, and write a new record to FILE", metavar="FILE"),
+        ),
+    ),
+    Command(
+        "sync", "deliver what a tracking server missed during runs",
+        "hwr.commands.sync:sync_runs", "sync", "SyncConfig",
+        example="hwr sync outputs tracking.uri=http://127.0.0.1:5000", computes=False,
+        note="The exit status is 1 if something is still undelivered.",
+        positional=Positional("folders", "[FOLDER]", "same as folder=FOLDER", most=1),
+    ),
+    Command(
+        "language-model", "make an n-gram model and a lexicon from text",
+        "hwr.commands.language_model:make_language_model", "language_model", "LanguageModelConfig",
+        example="hwr language-model data=alto data.root=DIR weights.line=line/copiste --output my/model.arpa",
+        computes=False,
+        positional=Positional("files", "[TEXT …]", "UTF-8 text file; each line is a line of text; without "
+                              "one, the text is that of the data", files=True),
+        flags=(
+            Flag(("--output",), "file for the model, in ARPA format", metavar="FILE", required=True),
+            Flag(("--words",), "file for the words with their counts", metavar="FILE"),
+            Flag(("--order",), "same as order=N", metavar="N", key="order"),
+            Flag(("--unit",), "same as unit=UNIT", metavar="UNIT", key="unit"),
+            Flag(("--min-count",), "same as min_count=N", metavar="N", key="min_count"),
+            CONFIG_DIR,
+        ),
+    ),
+    Command(
+        "confusion", "count which characters a recogniser confuses",
+        "hwr.commands.confusion:count_confusions", "confusion", "ConfusionConfig",
+        example="hwr confusion data=alto data.root=DIR output=confusions.json", flags=(CONFIG_DIR,),
+    ),
+    Command(
+        "tune", "tune a decoder's parameters on the validation split", "hwr.evaluation.tune:tune_decoder",
+        "tune", "TuneConfig", example="hwr tune decoder=beam data=alto data.root=DIR", flags=(CONFIG_DIR,),
+    ),
+    Command(
+        "decoders", "compare decoders on the same lines", "hwr.evaluation.decoders:compare_decoders",
+        "decoders", "DecodersConfig", example="hwr decoders data=alto data.root=DIR split=test",
+        flags=(CONFIG_DIR,),
+    ),
+)  # fmt: skip
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
