@@ -26,23 +26,12 @@ _GROUP = re.compile(r" *- (?:optional )?(/?[\w@./]+): *(\S+)(?:\s+#\s*(.*))?$")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; bad input is one line on standard error and exit status 2."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        if not words or words[0] in ("-h", "--help"):
-            print(usage())
-            return
-        if words[0] == "--version":
-            print(f"hwr {__version__}")
-            return
-        command = _named(words[0])
-        if {"-h", "--help"} & set(words[1:]):  # wherever it stands, and whatever is missing
-            print(help_text(command, [word for word in words[1:] if _is_key(word)]))
-            return
-        overrides, given = parse(command, words[1:])
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    run_command(command, words[1:], overrides, given)
+        _run(sys.argv[1:] if arguments is None else list(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output has left: head, less
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 def usage() -> str:
@@ -176,6 +165,25 @@ def file_keys(path: Path, chosen: dict[str, str], prefix: str = "") -> Iterator[
             prefix + ".".join(name for _, name in parents), value, "; ".join(filter(None, (heading, comment)))
         )
         heading = ""
+
+
+def _run(words: list[str]) -> None:
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(usage())
+            return
+        if words[0] == "--version":
+            print(f"hwr {__version__}")
+            return
+        command = _named(words[0])
+        if {"-h", "--help"} & set(words[1:]):  # wherever it stands, and whatever is missing
+            print(help_text(command, [word for word in words[1:] if _is_key(word)]))
+            return
+        overrides, given = parse(command, words[1:])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    run_command(command, words[1:], overrides, given)
 
 
 class _Parser(argparse.ArgumentParser):

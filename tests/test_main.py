@@ -303,3 +303,13 @@ def test_transcription_skips_what_is_there_unless_forced(page: Path) -> None:
     assert page.with_suffix(".txt").read_text(encoding="utf-8") == "mine"
     assert transcribed(str(page), "--force") == 0
     assert page.with_suffix(".txt").read_text(encoding="utf-8") == ""
+
+
+def test_reader_of_the_output_may_leave() -> None:
+    command = [sys.executable, "-m", "hwr", "train", "--help"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()  # before anything is written
+    assert process.wait(60) == 1
+    assert process.stderr.read() == ""
+    process.stderr.close()
