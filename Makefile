@@ -26,7 +26,7 @@ test: setup check  ## set up, then check format, lint, types and run the tests; 
 	$(PY) -m pytest $(WORKERS) $(ARGS)
 
 endurance: setup  ## kills, outages, sweeps in processes, each in full: an hour; HWR_KILLS=20 HWR_OUTAGE_S=30
-	HWR_KILLS=$(HWR_KILLS) HWR_OUTAGE_S=$(HWR_OUTAGE_S) $(PY) -m pytest tests/endurance -m 'endurance or slow' $(ARGS)
+	HWR_KILLS=$(HWR_KILLS) HWR_OUTAGE_S=$(HWR_OUTAGE_S) $(PY) -m pytest tests/endurance -m 'endurance or slow' -o faulthandler_timeout=7200 $(ARGS)
 
 check: setup  ## set up, then check format, lint and types
 	$(PY) -m ruff format --check .
