@@ -27,8 +27,6 @@ SHARED = {
     "files": "reading and writing: images are files too",
     "config": "binding settings to what they construct",
     "pictures": "drawn by what compares and by what publishes",
-    "published": "commands print and make again what is published",
-    "commands": "called by __main__ alone",
 }
 # What these rooms import of the project besides themselves.
 ONLY_ROOMS = {
