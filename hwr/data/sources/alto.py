@@ -6,41 +6,20 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import Line, Page, Word
-from hwr.data.sources.files import (
-    existing_folder,
-    find_image,
-    image_size,
-    local_name,
-    page_fractions,
-    parse_number,
-    parse_points,
-    xml_documents,
-)
-from hwr.data.sources.splits import assign_splits
+from hwr.data.sources.files import find_image, image_size
+from hwr.data.sources.xml import Sheet, local_name, page_fractions, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Box, Point, around, clip, union
 from hwr.text import nfc
 
 
 def read_alto(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
-    """Return the pages of all ALTO files under `root`, in the order of their paths.
-
-    `splits`, `shares` and `seed` determine writer and split of a page: see
-    `assign_splits`. Raise InputError when there is no ALTO file, when one is damaged, or when its
-    image is missing or outside `root`.
-    """
-    root = existing_folder(root)
-    pages = [_page(name, path, tree, root) for name, path, tree in xml_documents(root, "alto")]
-    return assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
+    """Return the pages of all ALTO files under `root`: see `read_pages`."""
+    return read_pages(root, "alto", _page, splits=splits, shares=shares, seed=seed)
 
 
 @dataclass(frozen=True)
-class _Sheet:
-    """What reading a line needs to know of its page; `size` is (height, width) in the file's own unit."""
-
-    id: str
-    path: Path
-    size: tuple[float, float]
+class _Sheet(Sheet):
     labels: dict[str, str]
 
 
@@ -116,7 +95,7 @@ def _baseline(line: Element, box: Box, sheet: _Sheet) -> tuple[Point, ...]:
     if not text.strip():
         return ()
     if len(text.replace(",", " ").split()) > 1:
-        return page_fractions(parse_points(text, sheet.path), sheet.size)
+        return sheet.points(text)
     ((_, y),) = page_fractions([(0.0, parse_number(text, sheet.path))], sheet.size)
     return (box[0], y), (box[2], y)
 
@@ -125,7 +104,7 @@ def _polygon(line: Element, sheet: _Sheet) -> tuple[Point, ...]:
     shape = line.find("{*}Shape/{*}Polygon")
     if shape is None:
         return ()
-    outline = page_fractions(parse_points(shape.get("POINTS", ""), sheet.path), sheet.size)
+    outline = sheet.points(shape.get("POINTS", ""))
     return outline if len(outline) > 2 else ()
 
 

@@ -2,21 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import Line, Page, Word
-from hwr.data.sources.files import (
-    existing_folder,
-    find_image,
-    image_size,
-    page_fractions,
-    parse_number,
-    parse_points,
-    xml_documents,
-)
-from hwr.data.sources.splits import assign_splits
+from hwr.data.sources.files import find_image, image_size
+from hwr.data.sources.xml import Sheet, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Point, around
 from hwr.text import nfc
@@ -27,24 +18,8 @@ _STRUCTURE = re.compile(
 
 
 def read_pagexml(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
-    """Return the pages of all PAGE files under `root`, in the order of their paths.
-
-    `splits`, `shares` and `seed` determine writer and split of a page: see
-    `assign_splits`. Raise InputError when there is no PAGE file, when one is damaged, or when its
-    image is missing or outside `root`.
-    """
-    root = existing_folder(root)
-    pages = [_page(name, path, tree, root) for name, path, tree in xml_documents(root, "PcGts")]
-    return assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """What reading a line needs to know of its page; `size` is (height, width) in pixels."""
-
-    id: str
-    path: Path
-    size: tuple[float, float]
+    """Return the pages of all PAGE files under `root`: see `read_pages`."""
+    return read_pages(root, "PcGts", _page, splits=splits, shares=shares, seed=seed)
 
 
 def _page(name: str, path: Path, tree: Element, root: Path) -> Page:
@@ -54,7 +29,7 @@ def _page(name: str, path: Path, tree: Element, root: Path) -> Page:
     image = find_image(path, root, element.get("imageFilename", "").strip())
     height, width = (parse_number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
     size = (round(height), round(width)) if height > 0 and width > 0 else image_size(image)
-    sheet = _Sheet(name, path, size)
+    sheet = Sheet(name, path, size)
     lines = (_line(line, position, sheet) for position, line in enumerate(_ordered_lines(element), start=1))
     return Page(id=name, writer="", split="", image=image, size=size, lines=tuple(lines))
 
@@ -93,7 +68,7 @@ def _index(element: Element) -> int:
     return int(index) if index.isdecimal() else 0
 
 
-def _line(element: Element, position: int, sheet: _Sheet) -> Line:
+def _line(element: Element, position: int, sheet: Sheet) -> Line:
     name = f"{sheet.id}/{element.get('id') or f'line{position}'}"
     outline = _points(element, "{*}Coords", sheet)
     baseline = _points(element, "{*}Baseline", sheet)
@@ -110,7 +85,7 @@ def _line(element: Element, position: int, sheet: _Sheet) -> Line:
     )
 
 
-def _words(line: Element, line_id: str, sheet: _Sheet) -> Iterator[Word]:
+def _words(line: Element, line_id: str, sheet: Sheet) -> Iterator[Word]:
     for position, element in enumerate(line.iterfind("{*}Word"), start=1):
         outline = _points(element, "{*}Coords", sheet)
         if outline:
@@ -128,8 +103,6 @@ def _kind(line: Element) -> str:
     return structure[1].strip() if structure else line.get("type", "")
 
 
-def _points(element: Element, path: str, sheet: _Sheet) -> tuple[Point, ...]:
+def _points(element: Element, path: str, sheet: Sheet) -> tuple[Point, ...]:
     found = element.find(path)
-    return (
-        () if found is None else page_fractions(parse_points(found.get("points", ""), sheet.path), sheet.size)
-    )
+    return () if found is None else sheet.points(found.get("points", ""))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 from PIL import Image
@@ -10,6 +11,7 @@ from hwr.images.boxes import Box
 from hwr.text import nfc
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 
+SPLITTING: dict[str, Any] = {"splits": None, "shares": (0.8, 0.1, 0.1), "seed": 0}
 SIZE = (100, 200)  # height, width px
 BOX = (0.1, 0.1, 0.6, 0.35)  # 20,10 to 120,35 px
 POLYGON = ((0.1, 0.12), (0.6, 0.1), (0.6, 0.33), (0.1, 0.35))  # 20,12 120,10 120,33 20,35 px
