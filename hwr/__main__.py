@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hwr import __version__, runtime
+from hwr.config import CONF, EXPERIMENTS
 from hwr.config.command_table import COMMANDS, Command
-from hwr.config.locations import CONF, EXPERIMENTS
 from hwr.errors import InputError
 
 NAMES = [command.name for command in COMMANDS]

@@ -17,7 +17,7 @@ import mxnet as mx
 
 from hwr.errors import InputError
 from hwr.files import recovered, replacing_folder, sha256
-from hwr.networks.arrays import network_parameters
+from hwr.networks import network_parameters
 from hwr.text import Alphabet
 
 PARAMS, CONFIG, ALPHABET, MANIFEST = "network.params", "config.yaml", "alphabet.json", "manifest.json"

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hwr.config.locations import ROOT
+from hwr.config import ROOT
 from hwr.runtime import PINNED
 from hwr.tracking import Store
 

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 
 from hwr import comparison
 from hwr.commands import confusion, language_model
+from hwr.config import CONF, ROOT
 from hwr.config.compose import Composed, composed, stored
-from hwr.config.locations import CONF, ROOT
 from hwr.config.roots import (
     CompareConfig,
     ConfusionConfig,
@@ -25,7 +25,7 @@ from hwr.config.roots import (
     TranscribeConfig,
     TuneConfig,
 )
-from hwr.decoding.build import check_decoder
+from hwr.decoding.reading import check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import decoders as board
 from hwr.evaluation import targets, tune

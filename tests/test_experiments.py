@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hwr.config.locations import ROOT
+from hwr.config import ROOT
 from hwr.published import reproduce
 from hwr.published.figures import LOSS
 from tests.smoke import Smoke

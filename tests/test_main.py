@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from hwr.__main__ import file_keys, help_text, main
+from hwr.config import CONF, ROOT
 from hwr.config.command_table import COMMANDS, Command
-from hwr.config.locations import CONF, ROOT
 from hwr.transcription import files
 from hwr.transcription.page_reader import Found
 from tests.alto_folder import write_folder

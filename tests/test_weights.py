@@ -10,7 +10,7 @@ from mxnet.gluon import nn
 from hwr import weights
 from hwr.errors import InputError
 from hwr.files import sha256
-from hwr.networks.arrays import arrays
+from hwr.networks import arrays
 from hwr.text import Alphabet
 
 AB = Alphabet("ab")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hwr.config import locations
-from hwr.config.locations import CONF, EXPERIMENTS, ROOT
+from hwr import config
+from hwr.config import CONF, EXPERIMENTS, ROOT
 from hwr.errors import InputError
 
 
@@ -52,7 +52,7 @@ def test_installed_package_reads_a_page_where_the_user_stands(wheel: Path, tmp_p
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = run([sys.executable, "-m", "hwr", "transcribe", "page.png"], empty, environment)
     assert {path.name for path in empty.iterdir()} == {"page.png", "page.txt"}, done.stderr
-    where = "from hwr.config import locations; print(locations.INSTALLED, locations.ROOT)"
+    where = "from hwr import config; print(config.INSTALLED, config.ROOT)"
     assert run([sys.executable, "-c", where], empty, environment).stdout == f"True {site / 'hwr'}\n"
     smoke = ["-m", "hwr", "train", "experiments=line/smoke", "--cfg", "job", "--resolve"]
     composed = run([sys.executable, *smoke], empty, environment).stdout
@@ -60,10 +60,10 @@ def test_installed_package_reads_a_page_where_the_user_stands(wheel: Path, tmp_p
 
 
 def test_publishing_is_refused_where_hwr_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    locations.require_checkout("publish=line/mine")
-    monkeypatch.setattr(locations, "INSTALLED", True)
+    config.require_checkout("publish=line/mine")
+    monkeypatch.setattr(config, "INSTALLED", True)
     with pytest.raises(InputError, match=r"publish=line/mine: .*; use a checkout"):
-        locations.require_checkout("publish=line/mine")
+        config.require_checkout("publish=line/mine")
 
 
 def run(

@@ -26,9 +26,7 @@ def count_confusions(composed: Composed) -> None:
 
 def check_confusion(config: ConfusionConfig) -> None:
     """Raise InputError for settings that no part takes; nothing is read."""
-    from hwr.decoding.build import (  # takes seconds: bad keys and --help need not wait
-        check_decoder,
-    )
+    from hwr.decoding.reading import check_decoder  # takes seconds: bad keys and --help need not wait
     from hwr.stages.recipe import data_source, device_context
 
     if config.split == "test":
@@ -59,7 +57,7 @@ def _make_folders(config: ConfusionConfig) -> None:
 
 def _counted(config: ConfusionConfig) -> Confusions:
     from hwr import runtime, tracking
-    from hwr.decoding.build import build_decoder
+    from hwr.decoding.reading import build_decoder
     from hwr.evaluation.lines import find_lines, read_chunks
     from hwr.evaluation.task import Task
     from hwr.language.confusions import CountedLines

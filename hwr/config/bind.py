@@ -21,7 +21,8 @@ STAGES = "hwr.stages"  # the group of entry points by which packages add stages
 
 # Where parts went that older weights and runs name.
 MOVED = {
-    "hwr.denoising.denoise_decoder": "hwr.stages.denoiser.decoder.denoise_decoder",
+    "hwr.stages.denoiser.decoder.denoise_decoder": "hwr.stages.denoiser.model.denoise_decoder",
+    "hwr.denoising.denoise_decoder": "hwr.stages.denoiser.model.denoise_decoder",
     "hwr.networks.paragraph.resnet34": "hwr.networks.paragraph.paragraph_resnet34",
     "hwr.networks.ssd.resnet34": "hwr.networks.ssd.ssd_resnet34",
 }

@@ -14,8 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hwr.config import CONF, ROOT
 from hwr.config.bind import parse_root
-from hwr.config.locations import CONF, ROOT
 from hwr.config.messages import clear_errors, one_line
 from hwr.errors import InputError
 

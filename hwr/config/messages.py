@@ -18,7 +18,7 @@ from omegaconf.errors import (
 )
 from pydantic import ValidationError
 
-from hwr.config.locations import ROOT
+from hwr.config import ROOT
 from hwr.errors import InputError
 
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's errors for a key that is none

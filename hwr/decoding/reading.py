@@ -1,13 +1,17 @@
-"""The decoder protocol, its readings, and the replacement of a reading's text."""
+"""The decoder protocol, its readings, changes of their text, and decoders built from configuration.
 
-from collections.abc import Iterator, Sequence
+A decoder that corrects another one holds it as `base`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwr.config.bind import bind, make, target
 from hwr.errors import InputError
 from hwr.language.record import MadeFromText
 from hwr.scoring.edits import Pair, align
@@ -148,3 +152,33 @@ def _shared(place: Span, number: int) -> list[Span]:
     start, end = place
     edges = [start + (end - start) * n / number for n in range(number)] + [end]
     return list(pairwise(edges)) if number else []
+
+
+def check_decoder(node: Mapping[str, Any], where: str = "decoder") -> None:
+    """Raise InputError for settings that no decoder takes; nothing is loaded."""
+    given = ["alphabet"]
+    if "base" in node:
+        check_decoder(_base(node, where), f"{where}.base")
+        given.append("base")
+    own = {name: value for name, value in node.items() if name != "base"}
+    bind(target(node, where), own, where, given)
+
+
+def build_decoder(node: Mapping[str, Any], alphabet: Alphabet, where: str = "decoder") -> Decoder:
+    """Return the decoder that a node describes, for probabilities over the classes of `alphabet`.
+
+    Raises InputError for settings that it does not take, and for files that do not fit the alphabet.
+    """
+    given: dict[str, Any] = {"alphabet": alphabet}
+    if "base" in node:
+        given["base"] = build_decoder(_base(node, where), alphabet, f"{where}.base")
+    own = {name: value for name, value in node.items() if name != "base"}
+    made: Decoder = make(target(node, where), own, where, **given)
+    return made
+
+
+def _base(node: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    base = node["base"]
+    if not isinstance(base, Mapping):
+        raise InputError(f"{where}.base={base}: not a decoder; choose one with decoder@{where}.base=greedy")
+    return base

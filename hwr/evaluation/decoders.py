@@ -16,8 +16,7 @@ from hwr import runtime, tracking
 from hwr.config.bind import make
 from hwr.config.compose import Composed
 from hwr.config.roots import DecodersConfig
-from hwr.decoding.build import build_decoder, check_decoder
-from hwr.decoding.reading import Decoder, Reading
+from hwr.decoding.reading import Decoder, Reading, build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import publish
 from hwr.evaluation import task as common

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hwr.config.bind import MOVED
 from hwr.config.roots import EvaluateConfig
-from hwr.decoding.build import build_decoder
 from hwr.decoding.denoise import DenoiseDecoder
+from hwr.decoding.reading import build_decoder
 from hwr.errors import InputError
 from hwr.evaluation import lines as line_target
 from hwr.evaluation import publish
@@ -18,7 +18,7 @@ from hwr.stages.build import alphabet_of
 from hwr.tracking import Run
 from hwr.weights import Weights
 
-MAKER = "hwr.stages.denoiser.decoder.denoise_decoder"  # the only decoder of which weights are evaluated
+MAKER = "hwr.stages.denoiser.model.denoise_decoder"  # the only decoder of which weights are evaluated
 
 
 def check_denoiser(config: EvaluateConfig) -> None:

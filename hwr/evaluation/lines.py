@@ -15,8 +15,7 @@ from hwr.data import inspection
 from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images
 from hwr.data.records import Line, Page, fingerprint
-from hwr.decoding.build import build_decoder, check_decoder
-from hwr.decoding.reading import Decoder, Probs, Reading
+from hwr.decoding.reading import Decoder, Probs, Reading, build_decoder, check_decoder
 from hwr.evaluation import task as common
 from hwr.evaluation.task import Outcome, Target, Task
 from hwr.language.record import refuse_seen

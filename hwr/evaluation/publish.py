@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hwr import weights
-from hwr.config import locations
+from hwr import config, weights
 from hwr.config.bind import texts
 from hwr.config.compose import portable
 from hwr.errors import InputError
 
-EXPERIMENTS = locations.EXPERIMENTS
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
+EXPERIMENTS = config.EXPERIMENTS
 UNFILLED = "DIR"  # stands for a folder of the machine that published, as in `portable`
 OF_OTHERS = ("page", "decoders")  # targets without weights of their own
 
@@ -25,7 +24,7 @@ def check_publishable(name: str, target: str, decoder: Mapping[str, Any]) -> Non
 
     A decoder's models have to be published themselves; of the denoiser, the weights are what is published.
     """
-    locations.require_checkout(f"publish={name}")
+    config.require_checkout(f"publish={name}")
     if name.partition("/")[0] != target or not re.fullmatch(r"\w+/\w[\w.-]*", name):
         raise InputError(f"publish={name}: {target} is evaluated; name it {target}/NAME")
     if target not in OF_OTHERS and not (EXPERIMENTS / f"{name}.yaml").is_file():

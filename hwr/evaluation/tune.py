@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from hwr import runtime, tracking
+from hwr.config import CONF, INSTALLED
 from hwr.config.compose import Composed
-from hwr.config.locations import CONF, INSTALLED
 from hwr.config.messages import no_such_key
 from hwr.config.roots import TuneConfig
-from hwr.decoding.build import build_decoder, check_decoder
+from hwr.decoding.reading import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import setting_search
 from hwr.evaluation import task as common

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hwr.config.locations import EXPERIMENTS
+from hwr.config import EXPERIMENTS
 from hwr.errors import InputError
 from hwr.files import sha256, write_text
 from hwr.text import nfc

@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from hwr import runtime
-from hwr.config.locations import CONF
+from hwr.config import CONF
 from hwr.config.messages import clear_errors, one_line
 from hwr.errors import InputError
 

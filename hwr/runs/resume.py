@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from hwr.config import EXPERIMENTS
 from hwr.config.bind import texts
 from hwr.config.compose import Composed, stored
-from hwr.config.locations import EXPERIMENTS
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
 from hwr.files import held, sha256

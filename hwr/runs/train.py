@@ -15,12 +15,12 @@ from typing import Any
 from tqdm import tqdm
 
 from hwr import runtime, tracking, weights
+from hwr.config import ROOT
 from hwr.config.compose import Composed
-from hwr.config.locations import ROOT
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError, NoRoomError
 from hwr.files import make_folder
-from hwr.networks.arrays import set_arrays
+from hwr.networks import set_arrays
 from hwr.runs import resume as resuming
 from hwr.runs import sweep
 from hwr.runs.job_table import FINISHED, PRUNED

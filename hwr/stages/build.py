@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hwr import weights
+from hwr.config import EXPERIMENTS
 from hwr.config.compose import stored
-from hwr.config.locations import EXPERIMENTS
 from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.data import inspection
 from hwr.data.records import Page, fingerprint

@@ -10,7 +10,7 @@ from hwr import data
 from hwr.config.bind import bind, make, target
 from hwr.config.roots import TrainConfig
 from hwr.data import inspection
-from hwr.decoding.build import check_decoder
+from hwr.decoding.reading import check_decoder
 from hwr.errors import InputError
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
 from hwr.training import optimizers

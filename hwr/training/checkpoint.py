@@ -14,7 +14,7 @@ import mxnet as mx
 import numpy as np
 
 from hwr.errors import InputError
-from hwr.networks.arrays import Arrays, arrays, network_parameters, set_arrays
+from hwr.networks import Arrays, arrays, network_parameters, set_arrays
 from hwr.training import state_files
 from hwr.training.state_files import Generation
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from hwr.errors import InputError, NoRoomError
 from hwr.files import as_input_error, replacing
-from hwr.networks.arrays import Arrays
+from hwr.networks import Arrays
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hwr.decoding.build import build_decoder
-from hwr.decoding.reading import Decoder, Reading
+from hwr.decoding.reading import Decoder, Reading, build_decoder
 from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
 from hwr.images.line_crop import LineCrop, Outline, crop_line, stretches

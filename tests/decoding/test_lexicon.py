@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig
-from hwr.decoding.build import build_decoder
 from hwr.decoding.lexicon import (
     Index,
     LexiconDecoder,
@@ -24,7 +23,7 @@ from hwr.decoding.lexicon import (
     replace_spans,
     weighted_distances,
 )
-from hwr.decoding.reading import Probs, Reading
+from hwr.decoding.reading import Probs, Reading, build_decoder
 from hwr.errors import InputError
 from hwr.language import record
 from hwr.language.confusions import Confusions, Costs, CountedLines

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hwr import runtime
-from hwr.config.locations import ROOT
+from hwr.config import ROOT
 from hwr.runs.resume import Once
 from hwr.training import state_files
 from hwr.training.plan import Phase, Plan

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwr.config.locations import ROOT
+from hwr.config import ROOT
 from tests.endurance import killing
 from tests.smoke import PINNED, Smoke, script
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hwr import tracking
-from hwr.config.locations import ROOT
+from hwr.config import ROOT
 from hwr.tracking import Run, Store, background, open_store
 from hwr.tracking.spool import Spool
 from tests.endurance.server import Server

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hwr import runtime, tracking
-from hwr.config.locations import ROOT
+from hwr.config import ROOT
 from hwr.tracking import Store, open_store
 from tests.smoke import PINNED, script
 

@@ -14,7 +14,7 @@ from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
 from hwr.data.records import fingerprint
 from hwr.errors import InputError
-from hwr.networks.arrays import Arrays, arrays
+from hwr.networks import Arrays, arrays
 from hwr.stages.build import Training, alphabet_of, config_of, find_weights
 from hwr.stages.denoiser.model import TextDenoiser, load_text_denoiser
 from hwr.stages.kind import kind_named

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hwr.config.locations import ROOT
+from hwr.config import ROOT
 
 WHOLE = """
 from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 
 from hwr.errors import InputError
 from hwr.files import sha256
-from hwr.networks.arrays import arrays, network_parameters, set_arrays
+from hwr.networks import arrays, network_parameters, set_arrays
 from hwr.training import state_files
 from hwr.training.checkpoint import Checkpoint, Progress
 

@@ -1,7 +1,9 @@
-"""The network of stage `denoiser`: it corrects misread texts."""
+"""The network of stage `denoiser`, which corrects misread texts, and the decoder `denoise`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import mxnet as mx
@@ -9,12 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr import weights
+from hwr.config.roots import StoreConfig
 from hwr.data.batches import round_up
 from hwr.data.batches.texts import LENGTH_STEP, Sampling, encode_read, encode_written
-from hwr.decoding.denoise import Classes, like_length, search_rewritings
+from hwr.decoding.denoise import Classes, DenoiseDecoder, Ranking, like_length, search_rewritings
+from hwr.decoding.reading import Decoder
+from hwr.errors import InputError
+from hwr.language import record
+from hwr.language.arpa import NgramModel
 from hwr.networks.transformer import HIDDEN, POINTER_SLOPE, STEEPER, Memory, Transformer, slopes
-from hwr.stages.build import alphabet_of, model_of
+from hwr.stages.build import alphabet_of, find_weights, model_of
 from hwr.stages.kind import Model, ModelRecipe
+from hwr.stages.recipe import device_context
 from hwr.text import Alphabet
 from hwr.weights import Weights
 
@@ -164,3 +172,53 @@ def load_text_denoiser(loaded: Weights, *, batch_size: int, context: Any) -> Tex
     denoiser = text_denoiser(model, alphabet, batch_size=batch_size, context=context)
     weights.fill(denoiser.network, loaded)
     return denoiser
+
+
+def denoise_decoder(
+    alphabet: Alphabet, base: Decoder, *, weights: str, model: str | None, width: int, max_growth: int,
+    model_weight: float, reading_weight: float, copy_bonus: float, batch_size: int, device: str,
+) -> DenoiseDecoder:  # fmt: skip
+    """Return a decoder that corrects the texts of `base`; numbers are those of `Ranking`.
+
+    Args:
+        alphabet: what the recogniser writes.
+        base: the decoder whose texts are rewritten.
+        weights: of stage `denoiser`, a published name or a folder.
+        model: n-gram model that weighs the texts found, a file or a folder (language/copiste); None: none.
+        batch_size: texts rewritten at once.
+        device: cpu or gpu:N.
+
+    Raises InputError for weights and files that are missing or do not fit the alphabet.
+    """
+    ranking = Ranking(
+        width=width,
+        max_growth=max_growth,
+        model_weight=model_weight,
+        reading_weight=reading_weight,
+        copy_bonus=copy_bonus,
+    )
+    network = _denoiser(weights, batch_size, device)
+    missing = network.alphabet.unknown(alphabet.symbols)
+    if missing:
+        raise InputError(
+            f"decoder.weights={weights}: the denoiser does not know {missing!r} that the recogniser writes; "
+            "train one on texts that hold them, or choose another"
+        )
+    records = base.records
+    if model is None:
+        return DenoiseDecoder(alphabet, base, network, None, ranking, records)
+    path = record.find_language_file(model, record.MODEL)
+    records = (*records, record.TextRecord.load(path))
+    return DenoiseDecoder(alphabet, base, network, _model(path, path.stat().st_mtime_ns), ranking, records)
+
+
+@lru_cache(maxsize=2)
+def _model(path: Path, changed_ns: int) -> NgramModel:
+    return NgramModel.load(path)
+
+
+@lru_cache(maxsize=2)
+def _denoiser(name: str, batch_size: int, device: str) -> TextDenoiser:
+    """Return the denoiser of weights, one for all decoders of a process that only rank otherwise."""
+    loaded = find_weights(name, "denoiser", StoreConfig())
+    return load_text_denoiser(loaded, batch_size=batch_size, context=device_context(device))

@@ -10,7 +10,7 @@ from hwr.data.augment.lines import LineAugmentation
 from hwr.data.batches.lines import LineSet
 from hwr.data.cache import CutImages, line_images
 from hwr.data.records import Line, Page
-from hwr.decoding.build import build_decoder
+from hwr.decoding.reading import build_decoder
 from hwr.errors import InputError
 from hwr.losses import CtcLoss
 from hwr.pictures import cards

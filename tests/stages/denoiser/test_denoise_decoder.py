@@ -11,14 +11,13 @@ from hwr import weights
 from hwr.config.bind import make
 from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig, TrainConfig
-from hwr.decoding.build import build_decoder, check_decoder
 from hwr.decoding.denoise import DenoiseDecoder
 from hwr.decoding.greedy import GreedyDecoder
+from hwr.decoding.reading import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.language import arpa, record
 from hwr.language.ngrams import estimate_ngrams
-from hwr.stages.denoiser.decoder import denoise_decoder
-from hwr.stages.denoiser.model import text_denoiser
+from hwr.stages.denoiser.model import denoise_decoder, text_denoiser
 from hwr.stages.recipe import parse_recipe
 from hwr.text import Alphabet
 
