@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import Line, Page, Word
-from hwr.data.sources.files import find_image, image_size
+from hwr.data.sources.files import PageImages, image_size
 from hwr.data.sources.xml import Sheet, local_name, page_fractions, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Box, Point, around, clip, union
@@ -23,11 +23,11 @@ class _Sheet(Sheet):
     labels: dict[str, str]
 
 
-def _page(name: str, path: Path, tree: Element, root: Path) -> Page:
+def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
     elements = tree.findall("{*}Layout/{*}Page")
     if len(elements) != 1:
         raise InputError(f"{path}: holds {len(elements)} <Page> elements; export one file a page")
-    image = find_image(path, root, _text(tree, "{*}Description/{*}sourceImageInformation/{*}fileName"))
+    image = images.find(path, _text(tree, "{*}Description/{*}sourceImageInformation/{*}fileName"))
     unit = _text(tree, "{*}Description/{*}MeasurementUnit") or "pixel"
     own = _own_size(elements[0], path)
     if own is None and unit != "pixel":

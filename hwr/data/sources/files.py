@@ -2,10 +2,16 @@
 
 import csv
 import io
+import logging
+import re
 import struct
+import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
+from urllib.parse import unquote
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -13,6 +19,8 @@ from hwr.errors import InputError
 from hwr.files import read_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+_ELSEWHERE = re.compile(r"[A-Za-z][\w+.-]*:/*|/+")  # a scheme, a drive, the root of a file system or network
+_LOG = logging.getLogger(__name__)
 # What Pillow's readers of headers raise on damaged bytes.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error)
 _EXIF_TURNED = (5, 6, 7, 8)  # orientations whose width is the stored height
@@ -45,21 +53,86 @@ def path_inside(root: Path, name: str | Path) -> Path:
     return path
 
 
-def find_image(description: Path, root: Path, named: str = "") -> Path:
-    """Return the image that `description` (an XML file in `root`) describes.
+class PageImages:
+    """The images in the data folder `root`, found for the XML files that describe them; none lies outside."""
 
-    It is the file `named` there, or one of that name or of the description's stem beside the description, in
-    the folder above it, or in `root`. Raise InputError when there is none, or when it lies outside `root`.
-    """
-    try:
-        for candidate in _candidates(description, root, named):
-            image = path_inside(root, candidate)
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._notes: list[str] = []  # on images that were not found as stated
+
+    def find(self, description: Path, stated: str = "") -> Path:
+        """Return the image that `description`, an XML file in the folder, describes and calls `stated`.
+
+        The stated path may be that of another machine: the longest end of it is taken that leads to a file
+        from the description's folder or from one above; else the same name with another suffix; else an
+        image of the description's own stem; else a file of that name anywhere in the folder, in any case and
+        Unicode form. Raise InputError when there is none, or one outside the folder, or several alike.
+        """
+        refused = ""
+        for candidate, as_stated in self._candidates(description, stated):
+            try:
+                image = path_inside(self.root, candidate)
+            except InputError as error:
+                refused = refused or str(error)
+                continue
             if image.is_file():
+                if not as_stated:
+                    self._notes.append(f"{description.name} names {stated!r}, {image.name} was read")
                 return image
-    except InputError as error:
-        raise InputError(f"{description}: {error}") from None
-    wanted = named or f"{description.stem}{{{','.join(IMAGE_SUFFIXES)}}}"
-    raise InputError(f"{description}: its image {wanted} is missing; put it beside the XML or remove the XML")
+        wanted = stated or f"{description.stem}{{{','.join(IMAGE_SUFFIXES)}}}"
+        missing = (
+            f"its image {wanted} is missing; put it beside the XML, set data.root higher, or remove the XML"
+        )
+        raise InputError(f"{description}: {refused or missing}")
+
+    def tell(self) -> None:
+        """Log once how many images were not found as stated."""
+        if self._notes:
+            text = "%d image(s) found by name in %s, not where the XML says: %s%s"
+            _LOG.warning(text, len(self._notes), self.root, self._notes[0], ", …" * (len(self._notes) > 1))
+
+    def _candidates(self, description: Path, stated: str) -> Iterator[tuple[Path, bool]]:
+        """Yield the paths where the image may lie, and whether that is what `stated` says."""
+        folders = [folder for folder in description.parents if folder.is_relative_to(self.root)]
+        foreign, parts = _path_parts(stated)
+        if stated and (not Path(stated).is_absolute() or Path(stated).is_relative_to(self.root)):
+            yield description.parent / stated, True
+        for start in range(len(parts)):
+            for folder in folders:
+                yield folder.joinpath(*parts[start:]), not (foreign or start)
+        stems = [Path(name).stem for name in (*parts[-1:], description.name)]
+        for stem in dict.fromkeys((*stems, Path(stems[-1]).stem)):  # of p.jpg.xml or p.alto.xml as well
+            for folder in folders:
+                for suffix in ("", *IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)):
+                    if suffix or Path(stem).suffix.lower() in IMAGE_SUFFIXES:
+                        yield folder / f"{stem}{suffix}", not stated
+        if parts:
+            yield from ((path, False) for path in self._namesakes(description, parts))
+
+    def _namesakes(self, description: Path, parts: Sequence[str]) -> Sequence[Path]:
+        """Return the image of the last part's name: of several, whose path ends alike, or the nearest."""
+        folded = [_folded(part) for part in parts]
+
+        def likeness(path: Path) -> tuple[int, int]:
+            own = [_folded(part) for part in path.relative_to(self.root).parts]
+            return _alike(own[::-1], folded[::-1]), _alike(path.parent.parts, description.parent.parts)
+
+        found = self._by_name.get(folded[-1], [])
+        best = [path for path in found if likeness(path) == max(map(likeness, found))]
+        if len(best) > 1:
+            names = ", ".join(str(path.relative_to(self.root)) for path in best[:3])
+            raise InputError(
+                f"{description}: its image may be any of {names}; put the right one beside the XML"
+            )
+        return best
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self.root.rglob("*")):
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._"):
+                found.setdefault(_folded(path.name), []).append(path)
+        return found
 
 
 def image_size(image: Path) -> tuple[int, int]:
@@ -85,15 +158,23 @@ def image_size(image: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def _candidates(description: Path, root: Path, named: str) -> Iterable[Path]:
-    folders = [f for f in (description.parent, description.parent.parent, root) if f.is_relative_to(root)]
-    if named:
-        yield description.parent / named
-        yield from (folder / Path(named).name for folder in folders)
-    for folder in folders:
-        for suffix in IMAGE_SUFFIXES:
-            yield folder / f"{description.stem}{suffix}"
-            yield folder / f"{description.stem}{suffix.upper()}"
+def _path_parts(stated: str) -> tuple[bool, list[str]]:
+    """Return whether a stated path leads elsewhere (absolute, upwards, a URL), and its parts without that."""
+    path = stated.replace("\\", "/")
+    start = _ELSEWHERE.match(path)
+    if start and "://" in start[0]:
+        path = unquote(path)
+    parts = path[start.end() if start else 0 :].split("/")
+    return bool(start) or ".." in parts, [part for part in parts if part not in ("", ".", "..")]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _alike(first: Sequence[str], second: Sequence[str]) -> int:
+    """Return how many parts two sequences have in common from their beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 def table_rows(

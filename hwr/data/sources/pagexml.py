@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import Line, Page, Word
-from hwr.data.sources.files import find_image, image_size
+from hwr.data.sources.files import PageImages, image_size
 from hwr.data.sources.xml import Sheet, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Point, around
@@ -22,11 +22,11 @@ def read_pagexml(root: str | Path, *, splits: str | None, shares: Sequence[float
     return read_pages(root, "PcGts", _page, splits=splits, shares=shares, seed=seed)
 
 
-def _page(name: str, path: Path, tree: Element, root: Path) -> Page:
+def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
     element = tree.find("{*}Page")
     if element is None:
         raise InputError(f"{path}: holds no <Page>; export it again")
-    image = find_image(path, root, element.get("imageFilename", "").strip())
+    image = images.find(path, element.get("imageFilename", "").strip())
     height, width = (parse_number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
     size = (round(height), round(width)) if height > 0 and width > 0 else image_size(image)
     sheet = Sheet(name, path, size)

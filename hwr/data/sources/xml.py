@@ -16,7 +16,7 @@ import defusedxml.ElementTree as SafeTree
 from defusedxml import DefusedXmlException
 
 from hwr.data.records import Page
-from hwr.data.sources.files import existing_folder, path_inside
+from hwr.data.sources.files import PageImages, existing_folder, path_inside
 from hwr.data.sources.splits import assign_splits
 from hwr.errors import InputError
 from hwr.images.boxes import Point
@@ -38,7 +38,7 @@ class Sheet:
 def read_pages(
     root: str | Path,
     name: str,
-    page: Callable[[str, Path, Element, Path], Page],
+    page: Callable[[str, Path, Element, PageImages], Page],
     *,
     splits: str | None,
     shares: Sequence[float],
@@ -46,12 +46,14 @@ def read_pages(
 ) -> list[Page]:
     """Return the pages of all files under `root` whose root element is `name`, in the order of their paths.
 
-    `page` makes one of its id, path, root element, and the data folder. `splits`, `shares` and `seed`
-    determine writer and split of a page: see `assign_splits`. Raise InputError when there is no such file,
-    when one is damaged, or when its image is missing or outside `root`.
+    `page` makes one of its id, path, root element, and the images of the folder. `splits`, `shares` and
+    `seed` determine writer and split of a page: see `assign_splits`. Raise InputError when there is no such
+    file, when one is damaged, or when its image is missing or outside `root`.
     """
     root = existing_folder(root)
-    pages = [page(id_, path, tree, root) for id_, path, tree in xml_documents(root, name)]
+    images = PageImages(root)
+    pages = [page(id_, path, tree, images) for id_, path, tree in xml_documents(root, name)]
+    images.tell()
     return assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
 
 

@@ -1,11 +1,12 @@
 import struct
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from hwr.data.sources.files import existing_folder, find_image, image_size, path_inside, table_rows
+from hwr.data.sources.files import PageImages, existing_folder, image_size, path_inside, table_rows
 from hwr.errors import InputError
 
 
@@ -57,40 +58,82 @@ def test_inside_accepts_a_root_that_is_a_link(root: Path, tmp_path: Path) -> Non
     assert path_inside(tmp_path / "link", "b.png") == root.resolve() / "b.png"
 
 
-def test_find_image_prefers_the_file_that_is_named(root: Path) -> None:
-    picture(root / "p.png")
-    named = picture(root / "scan 1.tif")
-    assert find_image(root / "p.xml", root, "scan 1.tif") == named
+NFD = unicodedata.normalize("NFD", "é")
 
 
-def test_find_image_looks_in_the_folder_above_as_transkribus_exports_it(root: Path) -> None:
-    image = picture(root / "book" / "0001.jpg")
-    assert find_image(root / "book" / "page" / "0001.xml", root, "0001.jpg") == image
+@pytest.mark.parametrize(
+    ("description", "stated", "images", "told"),  # the first of the images is found
+    [
+        ("p.xml", "", "p.png", False),
+        ("p.xml", "", "p.PNG", False),
+        ("p.xml", "", "p.tiff", False),
+        ("p.jpg.xml", "", "p.jpg", False),
+        ("p.alto.xml", "", "p.jpg", False),
+        ("p.xml", "scan 1.tif", "scan\xa01.tif p.png", False),
+        ("p.xml", "./leaf.png", "leaf.png p.png", False),
+        ("book/page/0001.xml", "0001.jpg", "book/0001.jpg", False),  # as Transkribus exports it
+        ("xml/p.xml", "../images/0001.jpg", "images/0001.jpg 0001.jpg", False),
+        ("ws/GT/p.xml", "IMG/0001.jpg", "ws/IMG/0001.jpg 0001.jpg", False),  # from an OCR-D workspace's root
+        ("p.xml", "{root}/a/leaf.png", "a/leaf.png leaf.png", False),
+        ("p.xml", "/srv/a/leaf.png", "leaf.png", True),
+        ("p.xml", "/srv/a/leaf.png", "a/leaf.png leaf.png", True),  # the longest end counts
+        ("xml/p.xml", "/srv/leaf.png", "a/b/leaf.png", True),  # anywhere
+        ("xml/a/p.xml", "/srv/a/leaf.png", "img/a/leaf.png img/b/leaf.png", True),
+        ("a/xml/p.xml", "/srv/leaf.png", "a/img/leaf.png b/img/leaf.png", True),  # the nearest
+        ("p.xml", "//server/share/leaf.png", "leaf.png", True),
+        ("p.xml", r"\\server\share\leaf.png", "leaf.png", True),
+        ("p.xml", r"C:\scans\leaf.png", "leaf.png", True),
+        ("p.xml", r"scans\leaf.png", "scans/leaf.png", False),
+        ("p.xml", "c:/scans/leaf.png", "leaf.png", True),
+        ("p.xml", "../../leaf.png", "leaf.png", True),
+        ("p.xml", "file:///srv/my%20leaf.png", "my\xa0leaf.png", True),
+        ("p.xml", "file:leaf.png", "leaf.png", True),
+        ("p.xml", "https://example.org/iiif/leaf.png", "leaf.png", True),
+        ("p.xml", r"D:\scans\00000001.tif", "p.png", True),
+        ("p.xml", "scan.tif", "scan.jpg p.png", True),
+        ("p.xml", "Leaf.JPG", "leaf.jpg", True),
+        ("p.xml", "\u00e9t\u00e9.png", f"{NFD}t{NFD}.png", True),
+        ("p.xml", f"a/{NFD}.png", "a/\u00e9.png", True),
+        ("p.xml", "a" * 300 + ".png", "p.png", True),
+        ("p.xml", "a\0b.png", "p.png", True),
+    ],
+)
+def test_an_image_is_found_as_stated_or_by_name(
+    root: Path, caplog: pytest.LogCaptureFixture, description: str, stated: str, images: str, told: bool
+) -> None:
+    first, *_ = [picture(root / name.replace("\xa0", " ")) for name in images.split(" ")]
+    found = PageImages(root)
+    assert found.find(root / description, stated.format(root=root).replace("\xa0", " ")) == first
+    found.tell()
+    assert ("1 image(s) found by name" in caplog.text) == told
 
 
-def test_find_image_follows_a_relative_name_within_the_root(root: Path) -> None:
-    image = picture(root / "images" / "0001.jpg")
-    assert find_image(root / "xml" / "p.xml", root, "../images/0001.jpg") == image
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".PNG", ".tiff"])
-def test_find_image_takes_the_stem_when_the_named_file_is_not_there(root: Path, suffix: str) -> None:
-    image = picture(root / f"p{suffix}")
-    assert find_image(root / "p.xml", root, r"D:\scans\00000001.tif") == image
-
-
-def test_find_image_does_not_look_above_the_root(root: Path, tmp_path: Path) -> None:
-    picture(tmp_path / "p.png")
-    with pytest.raises(InputError, match=r"p.xml: its image p\{.jpg,.*\} is missing; put it beside the XML"):
-        find_image(root / "p.xml", root)
-
-
-@pytest.mark.parametrize("name", ["../secret.png", "{}/secret.png"])
-def test_find_image_refuses_a_name_that_leads_out(root: Path, tmp_path: Path, name: str) -> None:
-    picture(tmp_path / "secret.png")
-    picture(root / "p.png")
-    with pytest.raises(InputError, match=r"p.xml: path .* leads outside the data folder"):
-        find_image(root / "p.xml", root, name.format(tmp_path))
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ("", r"p.xml: its image p\{.jpg,.*\} is missing; put it beside the XML"),
+        ("gone.png", "p.xml: its image gone.png is missing"),
+        (
+            "leaf.png",
+            "p.xml: its image may be any of a/leaf.png, b/leaf.png; put the right one beside the XML",
+        ),
+        ("../secret.png", "p.xml: path .* leads outside the data folder"),
+        ("{out}/secret.png", "p.xml: its image .*/secret.png is missing"),
+        ("link.png", "p.xml: path .* leads outside the data folder"),
+        ("folder/secret.png", "p.xml: path .* leads outside the data folder"),
+        ("loop.png", "p.xml: path .* cannot be followed"),
+    ],
+)
+def test_an_image_is_never_one_outside_the_folder_nor_guessed(
+    root: Path, tmp_path: Path, stated: str, message: str
+) -> None:
+    for name in ("p.png", "secret.png", "data/a/leaf.png", "data/b/leaf.png"):
+        picture(tmp_path / name)
+    (root / "link.png").symlink_to(tmp_path / "secret.png")
+    (root / "loop.png").symlink_to(root / "loop.png")
+    (root / "folder").symlink_to(tmp_path)
+    with pytest.raises(InputError, match=message):
+        PageImages(root).find(root / "p.xml", stated.format(out=tmp_path))
 
 
 def test_image_size_is_height_and_width(root: Path) -> None:
