@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 # Tests share the cores: a process with one thread for each, a file in one of them.
 WORKERS ?= --numprocesses=logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 HWR_KILLS ?= 20
+HWR_FUZZ ?= 2000
 HWR_OUTAGE_S ?= 30
 
 .PHONY: help setup train test endurance check format docs lock clean
@@ -25,8 +26,8 @@ train: setup  ## set up, then train a line recogniser on drawn forms and score i
 test: setup check  ## set up, then check format, lint, types and run the tests; pytest's options as ARGS=
 	$(PY) -m pytest $(WORKERS) $(ARGS)
 
-endurance: setup  ## kills, outages, sweeps in processes, each in full: an hour; HWR_KILLS=20 HWR_OUTAGE_S=30
-	HWR_KILLS=$(HWR_KILLS) HWR_OUTAGE_S=$(HWR_OUTAGE_S) $(PY) -m pytest tests/endurance -m 'endurance or slow' -o faulthandler_timeout=7200 $(ARGS)
+endurance: setup  ## kills, outages, mutated input, sweeps in processes: an hour; HWR_KILLS=20 HWR_OUTAGE_S=30 HWR_FUZZ=2000
+	HWR_KILLS=$(HWR_KILLS) HWR_OUTAGE_S=$(HWR_OUTAGE_S) HWR_FUZZ=$(HWR_FUZZ) $(PY) -m pytest tests/endurance -m 'endurance or slow' -o faulthandler_timeout=7200 $(ARGS)
 
 check: setup  ## set up, then check format, lint and types
 	$(PY) -m ruff format --check .

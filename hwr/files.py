@@ -9,11 +9,13 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hwr.errors import InputError, NoRoomError
 
@@ -74,6 +76,14 @@ def read_text(path: Path, *, key: str = "") -> str:
         raise InputError(f"{named}: not UTF-8; save it as UTF-8, or name another file") from None
     except OSError as error:
         raise InputError(f"{named}: cannot be read ({error.strerror}); name another file") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; raise ValueError where it is damaged or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hwr.errors import InputError
+from hwr.files import parse_json
 
 
 class UnknownCharacterError(InputError):
@@ -42,7 +43,7 @@ class Alphabet:
     def from_json(cls, text: str) -> "Alphabet":
         """Parse the output of `to_json`; raise InputError for anything else."""
         try:
-            symbols = json.loads(text)["symbols"]
+            symbols = parse_json(text)["symbols"]
         except (ValueError, KeyError, TypeError):
             symbols = None
         if not isinstance(symbols, list) or not all(isinstance(s, str) and len(s) == 1 for s in symbols):

@@ -16,8 +16,8 @@ from typing import Any
 import mxnet as mx
 
 from hwr.errors import InputError
-from hwr.files import recovered, replacing_folder, sha256
-from hwr.networks import network_parameters
+from hwr.files import parse_json, read_text, recovered, replacing_folder, sha256
+from hwr.networks import Arrays, network_parameters, read_params, set_arrays
 from hwr.text import Alphabet
 
 PARAMS, CONFIG, ALPHABET, MANIFEST = "network.params", "config.yaml", "alphabet.json", "manifest.json"
@@ -86,12 +86,12 @@ def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
             raise InputError(f"weights {folder}: {name} was changed since; fetch or train them again")
     stored = None
     if ALPHABET in manifest["sha256"]:
-        stored = Alphabet.from_json((folder / ALPHABET).read_text(encoding="utf-8"))
+        stored = Alphabet.from_json(read_text(folder / ALPHABET))
     if alphabet is not None and stored is None:
         raise InputError(f"weights {folder}: {ALPHABET} is missing, they read no text; choose others")
     if alphabet is not None and stored is not None and alphabet != stored:
         raise InputError(f"weights {folder}: {_difference(stored, alphabet)}; fine-tune to yours with init=")
-    config = (folder / CONFIG).read_text(encoding="utf-8")
+    config = read_text(folder / CONFIG)
     return Weights(folder, config, stored, manifest["sha256"][PARAMS], manifest.get("about", {}))
 
 
@@ -105,8 +105,7 @@ def fill(network: Any, weights: Weights) -> None:
         if stored[name].shape != wanted[name].shape:
             shapes = f"{stored[name].shape}, the network wants {wanted[name].shape}"
             raise InputError(f"weights {weights.folder}: of another network, {name} has shape {shapes}")
-    for name, parameter in wanted.items():
-        parameter.set_data(stored[name])
+    set_arrays(network, stored)
 
 
 def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads: Sequence[str]) -> Transfer:
@@ -124,7 +123,7 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads
     taken = [name for name in wanted if _layer(name) not in unfit]
     for name in taken:
         value = wanted[name].data().asnumpy()
-        value[rows if classes[name] else ...] = stored[name].asnumpy()[stored_rows if classes[name] else ...]
+        value[rows if classes[name] else ...] = stored[name][stored_rows if classes[name] else ...]
         wanted[name].set_data(mx.nd.array(value, dtype=value.dtype))
     read = shared if any(classes[name] for name in taken) else ""
     missing = "".join(s for s in alphabet.symbols if s not in read) if alphabet else ""
@@ -162,7 +161,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
             f"weights {folder}: no such folder; use a weights folder, a published name or runs:/ID"
         )
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] == FORMAT and isinstance(manifest["sha256"], dict):
             return dict(manifest)
     except (OSError, ValueError, KeyError, TypeError):
@@ -191,11 +190,10 @@ def _alike(stored: Any, wanted: Any, first: int) -> bool:
     )
 
 
-def _stored(weights: Weights) -> dict[str, Any]:
+def _stored(weights: Weights) -> Arrays:
     try:
-        stored = mx.nd.load(str(weights.folder / PARAMS))
-    except mx.MXNetError:
-        stored = None
-    if not isinstance(stored, dict):
-        raise InputError(f"weights {weights.folder}: {PARAMS} holds no parameters; fetch or train them again")
-    return stored
+        return read_params(weights.folder / PARAMS)
+    except (OSError, ValueError):
+        raise InputError(
+            f"weights {weights.folder}: {PARAMS} holds no parameters; fetch or train them again"
+        ) from None

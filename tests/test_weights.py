@@ -10,7 +10,7 @@ from mxnet.gluon import nn
 from hwr import weights
 from hwr.errors import InputError
 from hwr.files import sha256
-from hwr.networks import arrays
+from hwr.networks import arrays, read_params
 from hwr.text import Alphabet
 
 AB = Alphabet("ab")
@@ -34,6 +34,16 @@ def reader(alphabet: Alphabet = AB, *, units: int = 4, seed: int = 1) -> Any:
     for parameter in network.collect_params(".*bias").values():
         parameter.set_data(mx.nd.arange(parameter.shape[0]) + 10 * seed)
     return network
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "float16", "uint8", "int32", "int8", "int64"])
+def test_parameters_are_those_that_mxnet_reads(kind: str, tmp_path: Path) -> None:
+    made = {"é.b": mx.nd.array([[1, 2, 3]], dtype=kind), "a": mx.nd.arange(24, dtype=kind).reshape((2, 3, 4))}
+    mx.nd.save(str(tmp_path / "p"), made)
+    read = read_params(tmp_path / "p")
+    assert {name: value.dtype for name, value in read.items()} == dict.fromkeys(made, np.dtype(kind))
+    for name, value in mx.nd.load(str(tmp_path / "p")).items():
+        np.testing.assert_array_equal(read[name], value.asnumpy())
 
 
 def saved(folder: Path, alphabet: Alphabet = AB, **made: Any) -> weights.Weights:

@@ -1,6 +1,5 @@
 """Read runs from the tracking store: settings, metrics, environment, evaluations."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -9,6 +8,7 @@ from typing import Any
 
 from hwr import tracking
 from hwr.errors import InputError
+from hwr.files import parse_json
 from hwr.pictures import line_archive
 from hwr.scoring import report
 from hwr.scoring.report import LineScore
@@ -148,7 +148,7 @@ def _json(store: Store, run_id: str, name: str, folder: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         value = None
     if not isinstance(value, dict):

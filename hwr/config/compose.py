@@ -85,6 +85,8 @@ def stored(text: str, overrides: Sequence[str], root: type) -> Composed:
             OmegaConf.update(cfg, key, OmegaConf.create(f"value: {value}").value, merge=True)
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise InputError(one_line(error)) from None
+    except RecursionError:
+        raise InputError("a configuration that is nested too deeply; restore its file") from None
     return typed(typing.cast(DictConfig, cfg), root, overrides)
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
-from hwr.files import as_input_error, built_once
+from hwr.files import as_input_error, built_once, parse_json
 from hwr.images.line_crop import LineCrop, crop_line
 from hwr.images.load import GreyImage, load_image
 
@@ -206,7 +206,7 @@ def _opened(folder: Path, height: int) -> CutImages:
         widths = np.load(folder / "widths.npy", allow_pickle=False)
         offsets = np.load(folder / "offsets.npy", allow_pickle=False)
         pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-        about = json.loads((folder / "lines.json").read_text(encoding="utf-8"))
+        about = parse_json((folder / "lines.json").read_text(encoding="utf-8"))
         ids, problems = tuple(about["ids"]), tuple((name, reason) for name, reason in about["problems"])
         if not len(ids) == len(widths) == len(offsets) - 1 or len(pixels) != offsets[-1]:
             raise ValueError("its parts do not fit together")

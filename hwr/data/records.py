@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwr.errors import InputError
-from hwr.files import sha256
+from hwr.files import parse_json, sha256
 from hwr.images.boxes import Box, Point
 
 SPLITS = ("train", "valid", "test")
@@ -75,7 +75,7 @@ def pages_to_json(pages: Iterable[Page]) -> str:
 
 def pages_from_json(text: str, folder: Path) -> list[Page]:
     """Return the pages that `pages_to_json` wrote; their images lie in `folder`."""
-    return [_page(values, folder) for values in json.loads(text)]
+    return [_page(values, folder) for values in parse_json(text)]
 
 
 def _values(line: Line) -> list[object]:

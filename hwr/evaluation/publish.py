@@ -10,6 +10,7 @@ from hwr import config, weights
 from hwr.config.bind import texts
 from hwr.config.compose import portable
 from hwr.errors import InputError
+from hwr.files import parse_json
 
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
 EXPERIMENTS = config.EXPERIMENTS
@@ -70,7 +71,7 @@ def published_results() -> dict[str, dict[str, Any]]:
     """Return the scores of every published result by name; curves of trainings are none."""
     paths = sorted(EXPERIMENTS.glob(f"*/*/{RESULT}"))
     found = {
-        path.parent.relative_to(EXPERIMENTS).as_posix(): json.loads(path.read_text("utf-8")) for path in paths
+        path.parent.relative_to(EXPERIMENTS).as_posix(): parse_json(path.read_text("utf-8")) for path in paths
     }
     return {name: result for name, result in found.items() if "target" in result}
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.errors import InputError
-from hwr.files import read_text
+from hwr.files import parse_json, read_text
 from hwr.language.record import CONFUSIONS, find_language_file
 
 FloatArray = NDArray[np.float64]
@@ -69,7 +69,7 @@ class Confusions:
     def from_json(cls, text: str, name: str) -> "Confusions":
         """Read what `to_json` wrote; raise InputError that begins with `name` for anything else."""
         try:
-            found = json.loads(text)
+            found = parse_json(text)
             counts = {(true, read): count for true, read, count in found["counts"]}
             source = CountedLines(**found["from"])
             if [type(value) for value in asdict(source).values()] != [str, str, str, int]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from hwr.config import EXPERIMENTS
 from hwr.errors import InputError
-from hwr.files import sha256, write_text
+from hwr.files import parse_json, sha256, write_text
 from hwr.text import nfc
 
 MODEL, WORDS, CONFUSIONS = "model.arpa", "words.tsv", "confusions.json"
@@ -78,7 +78,7 @@ class TextRecord:
         """Read the record of a file; raise InputError where it is missing, damaged or of another file."""
         beside = path.with_suffix(".json")
         try:
-            found = json.loads(beside.read_text(encoding="utf-8"))
+            found = parse_json(beside.read_text(encoding="utf-8"))
             record = _record(path, found)
         except FileNotFoundError:
             raise InputError(f"{path}: its record {beside.name} is missing; {_REMEDY}") from None

@@ -4,12 +4,59 @@ A line network maps images (N, 1, H, W) to logits (T, N, C). Its class states `s
 step in px, and `width_multiple`: if W is a multiple of it, T = W / stride.
 """
 
+import math
+import struct
+from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
+
+# MXNet 1.9, src/ndarray/ndarray.cc: a list of arrays, then their names; all numbers little-endian.
+_LIST, _DENSE = 0x112, (0xF993FAC9, 0xF993FACA)
+_TYPES = dict(enumerate(("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")))
+
+
+def read_params(path: Path) -> Arrays:
+    """Return the arrays of a file that Gluon's `save_parameters` wrote, by name; they are not copied.
+
+    MXNet's own reader trusts the sizes in a file, and hangs or dies of a damaged one. Raises ValueError for
+    a file that is damaged or of another kind.
+    """
+    data = path.read_bytes()
+    try:
+        magic, _, count = struct.unpack_from("<QQQ", data)
+        values, names, at = list[NDArray[Any]](), list[str](), 24
+        while magic == _LIST and len(values) < count:
+            value, at = _read_array(data, at)
+            values.append(value)
+        (named,), at = struct.unpack_from("<Q", data, at), at + 8
+        while len(names) < named:
+            (length,) = struct.unpack_from("<Q", data, at)
+            names.append(data[at + 8 : at + 8 + length].decode())
+            at += 8 + length
+        if at != len(data) or len(set(names)) != len(values):
+            raise ValueError("not a list of named arrays")
+    except (struct.error, LookupError, OverflowError) as error:
+        raise ValueError(str(error)) from None
+    return dict(zip(names, values, strict=True))
+
+
+def _read_array(data: bytes, at: int) -> tuple[NDArray[Any], int]:
+    """Return the array at a place of the file, and where it ends."""
+    magic, storage, dimensions = struct.unpack_from("<IiI", data, at)
+    if magic not in _DENSE or storage != 0 or not 0 < dimensions < 9:
+        raise ValueError("an array that is not dense")
+    shape = struct.unpack_from(f"<{dimensions}q", data, at + 12)
+    at += 12 + 8 * dimensions
+    kind, size = np.dtype(_TYPES[struct.unpack_from("<iii", data, at)[2]]), math.prod(shape)
+    at += 12
+    if min(shape) < 0 or size * kind.itemsize > len(data) - at:
+        raise ValueError("an array larger than the file")
+    return np.frombuffer(data, kind, size, at).reshape(shape), at + size * kind.itemsize
 
 
 def network_parameters(network: Any) -> dict[str, Any]:

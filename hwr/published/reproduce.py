@@ -14,6 +14,7 @@ from hwr.config.compose import Composed, composed, stored
 from hwr.config.roots import DecodersConfig, EvaluateConfig, TrainConfig
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
+from hwr.files import parse_json
 from hwr.published.figures import (
     KEPT,
     LOSS,
@@ -70,7 +71,7 @@ def recorded_result(name: str) -> dict[str, Any]:
     """Return the recorded result of an experiment; raise InputError where there is none."""
     path = publish.EXPERIMENTS / name / publish.RESULT
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(parse_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"{name}: no result is recorded of it; publish one with publish={name}") from None
     except (OSError, ValueError):
@@ -197,7 +198,7 @@ def _scores(made: Composed, settings: Mapping[str, Any]) -> dict[str, Any]:
     else:
         targets.evaluate(changed)
     written = Path(root.output) / (decoders.NAME if together else "scores.json")
-    return dict(json.loads(written.read_text(encoding="utf-8")))
+    return dict(parse_json(written.read_text(encoding="utf-8")))
 
 
 def _tested(config: TrainConfig, best: Path) -> dict[str, Any]:

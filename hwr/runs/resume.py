@@ -12,7 +12,7 @@ from hwr.config.bind import texts
 from hwr.config.compose import Composed, stored
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
-from hwr.files import held, sha256
+from hwr.files import held, parse_json, sha256
 from hwr.training.state_files import newest, write_whole
 
 CONFIG, START, STATE = "config.yaml", "start.json", "state"  # in the folder of a run
@@ -112,7 +112,7 @@ def configuration(place: Path, now: Composed) -> Composed:
     A command line may be given again as a whole. Raises InputError for a key that has another value than the
     run was trained with, and for another overlay.
     """
-    given = json.loads(_read(place).get(OVERRIDES, "null"))
+    given = parse_json(_read(place).get(OVERRIDES, "null"))
     for override in now.overrides:
         if given is not None and _name(override) == "experiments" and override not in given:
             reason = f"{override}, and the run was started with {' '.join(given) or 'no overrides'}"
@@ -178,7 +178,7 @@ def digests(config: TrainConfig) -> dict[str, str]:
 
 def _read(place: Path) -> dict[str, str]:
     try:
-        found = json.loads((place / START).read_text(encoding="utf-8"))
+        found = parse_json((place / START).read_text(encoding="utf-8"))
         return {"fingerprint": found["fingerprint"], "started": found["started"], **found}
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{place / START}: missing or damaged; this run cannot be resumed") from None

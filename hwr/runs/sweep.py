@@ -19,7 +19,7 @@ from typing import Any
 from hwr import tracking
 from hwr.config.messages import one_line
 from hwr.errors import InputError
-from hwr.files import held, make_folder
+from hwr.files import held, make_folder, parse_json
 from hwr.runs.job_table import DIVERGED, FINISHED, PRUNED, SweepJob, best, jobs_csv, jobs_markdown, named
 from hwr.tracking import Run, Store
 
@@ -211,7 +211,7 @@ def _announced(run: Run) -> Iterator[None]:
 
 def _swept(text: str) -> dict[str, Any]:
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError:  # none, or cut
         return {}
     return values if isinstance(values, dict) else {}

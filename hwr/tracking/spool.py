@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hwr.errors import InputError, NoRoomError
-from hwr.files import as_input_error, held, replacing, to_disk
+from hwr.files import as_input_error, held, parse_json, replacing, to_disk
 
 RECORDS, SENT, ABOUT, FILES, REFUSED = "records.jsonl", "sent.json", "run.json", "files", "refused.jsonl"
 Write = Callable[[Path], object]
@@ -116,7 +116,7 @@ class Spool:
     def sent(self) -> Sent:
         """Return the progress of the delivery; if that is lost, everything is uncertain."""
         try:
-            return Sent(**json.loads((self.folder / SENT).read_text(encoding="utf-8")))
+            return Sent(**parse_json((self.folder / SENT).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return Sent()
 
@@ -141,7 +141,7 @@ class Spool:
     def about(self) -> dict[str, Any]:
         """Return run and server of the records; raise InputError if they are not stored."""
         try:
-            found = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
+            found = parse_json((self.folder / ABOUT).read_text(encoding="utf-8"))
             return {"run": found["run"], "uri": found["uri"]}
         except (OSError, ValueError, KeyError, TypeError):
             path = self.folder / ABOUT
@@ -210,5 +210,5 @@ def packed(values: Mapping[str, float]) -> dict[str, float | str]:
 
 
 def _read(line: bytes, end: int) -> JournalRecord:
-    fields = json.loads(line)
+    fields = parse_json(line)
     return JournalRecord(fields["seq"], fields["time_ms"], fields["kind"], dict(fields["content"]), end)

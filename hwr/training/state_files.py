@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hwr.errors import InputError, NoRoomError
-from hwr.files import as_input_error, replacing
+from hwr.files import as_input_error, parse_json, replacing
 from hwr.networks import Arrays
 
 
@@ -88,7 +88,7 @@ def _name(number: int, end: str) -> str:
 
 def _read(folder: Path, number: int) -> tuple[dict[str, Any], Arrays] | None:
     try:
-        about = dict(json.loads((folder / _name(number, "json")).read_bytes()))
+        about = dict(parse_json((folder / _name(number, "json")).read_bytes()))
         content = (folder / _name(number, "npz")).read_bytes()
         if about.pop("sha256") == _digest(about, content):
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
