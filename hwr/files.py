@@ -4,11 +4,13 @@ Locks (flock(2)) end with the process that holds them. A replaced file or folder
 whatever moment the process is killed.
 """
 
+import codecs
 import contextlib
 import ctypes
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -65,14 +67,18 @@ def make_folder(folder: Path) -> None:
 
 
 def read_text(path: Path, *, key: str = "") -> str:
-    """Return a UTF-8 text file, without byte order mark; raise InputError where it cannot be read.
+    """Return a UTF-8 text file, or a UTF-16 one with byte order mark, without that mark.
+
+    Raise InputError where it cannot be read.
 
     The message begins with `key`, the setting that names the file.
     """
     named = f"{key}: {path}" if key else path
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
+        data = path.read_bytes()
+        encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        return io.TextIOWrapper(io.BytesIO(data), encoding=encoding).read()
+    except UnicodeError:
         raise InputError(f"{named}: not UTF-8; save it as UTF-8, or name another file") from None
     except OSError as error:
         raise InputError(f"{named}: cannot be read ({error.strerror}); name another file") from None

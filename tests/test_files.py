@@ -67,8 +67,9 @@ def test_text_that_cannot_be_read_is_refused(content: bytes | None, said: str, t
         files.read_text(path, key="data.text")
 
 
-def test_text_is_read_without_its_byte_order_mark(tmp_path: Path) -> None:
-    (tmp_path / "words.txt").write_text("été", encoding="utf-8-sig")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_is_read_without_its_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "words.txt").write_text("été", encoding=encoding)
     assert files.read_text(tmp_path / "words.txt") == "été"
 
 

@@ -1,30 +1,45 @@
-"""A folder of line images with one TSV or CSV table of their texts; each line becomes a page."""
+"""A folder of line images with a table of their texts, or a text file for each; each line becomes a page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hwr.data.records import Line, Page
-from hwr.data.sources.files import IMAGE_SUFFIXES, existing_folder, image_size, path_inside, table_rows
+from hwr.data.sources.files import IMAGE_SUFFIXES, existing_folder, image_size, path_inside
 from hwr.data.sources.splits import check_split, share_out
+from hwr.data.sources.table import Columns, table_rows
 from hwr.errors import InputError
+from hwr.files import read_text
 from hwr.text import nfc
 
-_COLUMNS = ("file", "text", "writer", "split")
-_REQUIRED = _COLUMNS[:2]
-_SUFFIXES = (".tsv", ".csv")
+_COLUMNS = Columns(
+    {
+        "file": ("filename", "file_name", "image", "image_name", "image_path", "path", "img"),
+        "text": ("words", "transcription", "transcript", "label", "sentence", "ground_truth", "gt"),
+        "writer": (),
+        "split": (),
+    },
+    required=2,
+    prose=True,
+)
+_PAIRED = ".gt.txt"
+_IMAGE_ENDS = (
+    "",
+    *IMAGE_SUFFIXES,
+    ".nrm.png",
+    ".bin.png",
+)  # the last ones of Ocropus, grey before black and white
 
 
 def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[float], seed: int) -> list[Page]:
-    """Return one page a row of `table` (file, text[, writer, split]), a file in `root`.
+    """Return one page a row of `table` (file, text[, writer, split]), a file in `root`: see `table_rows`.
 
-    None takes the only `.tsv` or `.csv` in `root`. A first row that names the columns is a header; without
-    one they stand in that order. A CSV may quote its fields, a TSV does not. Images lie in `root`, their
-    suffix may be left out. Without splits the lines are shared out by writer: see
-    `share_out`. Raise InputError for a table that cannot be read and for an image that is
-    missing, damaged or outside `root`.
+    None takes the only `.tsv` or `.csv` in `root`; else pairs of an image and its text, `NAME.png` and
+    `NAME.gt.txt`, in any folder; else the only `.txt`. Images lie in `root`, their suffix may be left out.
+    Without splits the lines are shared out by writer: see `share_out`. Raise InputError for a table that
+    cannot be read and for an image that is missing, damaged or outside `root`.
     """
     root = existing_folder(root)
-    pages = [_page(row, root, place) for place, row in table_rows(_table(root, table), _COLUMNS, _REQUIRED)]
+    pages = [_page(row, root, place) for place, row in _rows(root, table)]
     return pages if any(page.split for page in pages) else share_out(pages, shares, seed)
 
 
@@ -37,7 +52,7 @@ def _page(row: Mapping[str, str], root: Path, place: str) -> Page:
 
 
 def _image(root: Path, name: str, place: str) -> Path:
-    for suffix in ("", *IMAGE_SUFFIXES):
+    for suffix in _IMAGE_ENDS:
         try:
             image = path_inside(root, f"{name}{suffix}")
         except InputError as error:
@@ -47,13 +62,25 @@ def _image(root: Path, name: str, place: str) -> Path:
     raise InputError(f"{place}: image {name} is not in {root}; add it or remove the row")
 
 
-def _table(root: Path, table: str | None) -> Path:
+def _rows(root: Path, table: str | None) -> list[tuple[str, dict[str, str]]]:
     if table is not None:
-        return root / Path(table).expanduser()
-    found = sorted(path for path in root.iterdir() if path.suffix.lower() in _SUFFIXES)
-    if len(found) != 1:
-        what = (
-            f"{len(found)} tables ({', '.join(path.name for path in found)})" if found else "no .tsv or .csv"
-        )
+        return table_rows(root / Path(table).expanduser(), _COLUMNS)
+    files = sorted(path for path in root.iterdir() if path.is_file())
+    tables = [path for path in files if path.suffix.lower() in (".tsv", ".csv")]
+    pairs = [] if tables else sorted(root.rglob(f"*{_PAIRED}"))
+    if pairs:
+        return [_pair(path, root) for path in pairs]
+    tables = tables or [path for path in files if path.suffix.lower() == ".txt"]
+    if len(tables) != 1:
+        names = ", ".join(path.name for path in tables)
+        what = f"{len(tables)} tables ({names})" if tables else f"no .tsv or .csv, no {_PAIRED}"
         raise InputError(f"{root} holds {what}; set data.table to the one that lists file and text")
-    return found[0]
+    return table_rows(tables[0], _COLUMNS)
+
+
+def _pair(path: Path, root: Path) -> tuple[str, dict[str, str]]:
+    texts = list(filter(None, map(nfc, read_text(path_inside(root, path)).splitlines())))
+    if len(texts) > 1:
+        raise InputError(f"{path}: holds {len(texts)} lines of text; write that of one line image")
+    name = path.relative_to(root).as_posix().removesuffix(_PAIRED)
+    return str(path), {"file": name, "text": "".join(texts)}

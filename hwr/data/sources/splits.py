@@ -7,12 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from hwr.data.records import SPLITS, Page
-from hwr.data.sources.files import IMAGE_SUFFIXES, table_rows
+from hwr.data.sources.files import IMAGE_SUFFIXES
+from hwr.data.sources.table import Columns, table_rows
 from hwr.errors import InputError
 from hwr.files import read_text
 
 TABLE = "pages.csv"
 _LIST_SUFFIXES = ("", ".txt", ".lst")
+_COLUMNS = Columns(
+    {
+        "page": ("file", "filename", "file_name", "image", "image_name", "id", "page_id"),
+        "writer": (),
+        "split": (),
+    },
+    required=1,
+    prose=False,
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,7 +38,8 @@ def assign_splits(
     """
     where = _source(root, splits)
     if where is not None and where.is_dir():
-        split_of = read_lists(where, {split: [split] for split in SPLITS})
+        lists = read_lists(where, {split: [split] for split in SPLITS})
+        split_of = {_without_suffix(page): split for page, split in lists.items()}
         warn_of_missing(split_of, {page.id for page in pages}, where)
         return [replace(p, split=split_of.get(p.id, ""), writer=p.writer or p.id) for p in pages]
     table = {} if where is None else _read_table(where)
@@ -106,7 +117,7 @@ def _source(root: Path, splits: str | None) -> Path | None:
 
 def _read_table(path: Path) -> dict[str, dict[str, str]]:
     table: dict[str, dict[str, str]] = {}
-    for place, row in table_rows(path, ("page", "writer", "split"), required=("page",)):
+    for place, row in table_rows(path, _COLUMNS):
         page = _without_suffix(row["page"])
         if page in table:
             raise InputError(f"{place}: page {page} is listed twice; remove one of the two")
@@ -120,7 +131,7 @@ def _read_list(folder: Path, name: str) -> list[str]:
     path = next((file for file in files if file.is_file()), None)
     if path is None:
         raise InputError(f"{folder} holds no id list {name}.txt; set data.splits to the folder of the lists")
-    entries = read_text(path).split()
+    entries = [entry for line in read_text(path).splitlines() if (entry := line.strip())]
     if not entries:
         raise InputError(f"{path} is empty; list one id a line")
     return entries

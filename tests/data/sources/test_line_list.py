@@ -31,6 +31,27 @@ def test_read_gives_one_page_a_row(tmp_path: Path) -> None:
     assert (line.id, line.text, line.box) == ("a", "Hello you", (0.0, 0.0, 1.0, 1.0))
 
 
+def test_read_takes_a_text_beside_each_image(tmp_path: Path) -> None:
+    for name in ("a.bin.png", "a.nrm.png", "sub/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (60, 20), 255).save(tmp_path / name)
+    (tmp_path / "a.gt.txt").write_text("\ufeffHello, you\r\n", encoding="utf-8")
+    (tmp_path / "sub" / "c.gt.txt").write_text("")
+    pages = read(tmp_path)
+    assert [(p.image.name, p.lines[0].text) for p in pages] == [("a.nrm.png", "Hello, you"), ("c.jpg", "")]
+
+
+def test_read_refuses_several_lines_beside_one_image(tmp_path: Path) -> None:
+    (tmp_path / "a.gt.txt").write_text("one\ntwo\n")
+    with pytest.raises(InputError, match=r"a.gt.txt: holds 2 lines of text"):
+        read(tmp_path)
+
+
+def test_read_takes_a_text_file_for_the_table_where_there_is_no_other(tmp_path: Path) -> None:
+    pages = read(folder(tmp_path, "a.png\tHello, you\n", "gt.txt"))
+    assert [p.lines[0].text for p in pages] == ["Hello, you"]
+
+
 def test_read_takes_a_header_and_commas(tmp_path: Path) -> None:
     pages = read(folder(tmp_path, 'text,file\n"Hello, you",a.png\n', "lines.csv"))
     assert [p.lines[0].text for p in pages] == ["Hello, you"]
@@ -76,7 +97,7 @@ def test_read_refuses_a_damaged_image(tmp_path: Path) -> None:
 
 
 def test_read_refuses_a_folder_without_or_with_two_tables(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no .tsv or .csv; set data.table"):
+    with pytest.raises(InputError, match=r"holds no .tsv or .csv, no .gt.txt; set data.table"):
         read(tmp_path)
     folder(tmp_path, "a.png\tx\n")
     folder(tmp_path, "a.png\tx\n", "other.csv")

@@ -61,8 +61,8 @@ def test_assign_shares_out_by_the_writers_of_a_table_without_splits(tmp_path: Pa
 
 def test_assign_reads_a_folder_of_lists(tmp_path: Path) -> None:
     for split, name in (("train", "a"), ("valid", "b"), ("test", "c")):
-        (tmp_path / f"{split}.txt").write_text(f"{name}\n")
-    found = assign(tmp_path, [page(name) for name in "abcd"], ".")
+        (tmp_path / f"{split}.txt").write_text(f"{name} 1.jpg\n")
+    found = assign(tmp_path, [page(f"{name} 1") for name in "abcd"], ".")
     assert [split for _, split in found.values()] == ["train", "valid", "test", ""]
 
 
@@ -78,7 +78,7 @@ def test_assign_refuses_a_table_that_is_not_there(tmp_path: Path) -> None:
         ("page,writer,split\na,anna,train\na,anna,test\n", "line 3: page a is listed twice"),
         ("page,writer,split\n", "holds no row"),
         ("", "holds no row"),
-        ("page,writer,split\na,anna,train,more\n", "line 2: expected page, writer, split; found 4"),
+        ("page,writer,split\na,anna,train,more\n", "line 2: 4 field.s. for the columns page, writer, split"),
     ],
 )
 def test_assign_refuses_a_table_it_cannot_read(tmp_path: Path, table: str, message: str) -> None:
