@@ -1,6 +1,7 @@
 """The command line: hwr COMMAND, or python -m hwr COMMAND."""
 
 import argparse
+import io
 import os
 import re
 import subprocess
@@ -21,17 +22,22 @@ NAMES = [command.name for command in COMMANDS]
 WIDTH, COLUMN = 118, 34  # characters of a row, and where meanings begin
 _GLOBAL = "# @package _global_"
 _LINE = re.compile(r"( *)([\w.]+):(?:\s+([^\s#].*?))?(?:\s+#\s*(.*))?$")
+_HOME = re.compile(r"(?:(?<=[=,\[{:'\" ])~[\w.-]*|^~)(?=/)")  # ~/ and ~user/ where a value begins
 _GROUP = re.compile(r" *- (?:optional )?(/?[\w@./]+): *(\S+)(?:\s+#\s*(.*))?$")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; bad input is one line on standard error and exit status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # like standard error: no character stops it
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        _run(sys.argv[1:] if arguments is None else list(arguments))
+        _run([_HOME.sub(_expanded, word) for word in (sys.argv[1:] if arguments is None else arguments)])
         sys.stdout.flush()
     except BrokenPipeError:  # who reads the output has left: head, less
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    finally:
+        runtime.finish()
 
 
 def usage() -> str:
@@ -71,8 +77,11 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     for flag in command.flags:
         if flag.key is not None and (value := given.pop(_dest(flag.names))) is not None:
             overrides.append(f"{flag.key}={value}")
+    _refuse_unreadable([*overrides, *(str(value) for value in given.values())])
+    if (folder := given.get("config_dir")) is not None and not Path(folder).is_dir():
+        raise InputError(f"--config-dir {folder}: no such folder; give one that holds configuration files")
     remedy = f"see hwr {command.name} --help"
-    if command.conf is None and command.positional is None and others:
+    if not command.takes_keys and others:
         raise InputError(f"{command.name} takes no keys, not {others[0]}; {remedy}")
     if positional is None:
         if rest:
@@ -106,10 +115,10 @@ def run_command(
             with sweep_ended():
                 compose.run_hydra(command.name, command.load_root(), command, words)
             return
-        folder = given.pop("config_dir", None)
         keys = [*command.preset, *overrides]
         configuration: Any = keys
         if command.root is not None:
+            folder = given.pop("config_dir")
             configuration = compose.composed(str(command.conf), keys, command.load_root(), config_dir=folder)
         if command.computes:
             runtime.start()  # before MXNet is imported, which then takes half as long
@@ -208,7 +217,7 @@ def _parser(command: Command) -> _Parser:
     rest = parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     if positional is not None:
         rest.metavar, rest.help = positional.metavar, positional.help
-    for flag in command.flags:
+    for flag in command.all_flags:
         options: dict[str, Any] = {"help": flag.help, "required": flag.required, "dest": _dest(flag.names)}
         if flag.metavar is None:
             options["action"] = "store_true"
@@ -222,9 +231,22 @@ def _parser(command: Command) -> _Parser:
 
 def _usage(command: Command) -> tuple[str, ...]:
     required = " ".join(f"{flag.names[-1]} {flag.metavar}" for flag in command.flags if flag.required)
-    keys = "" if command.conf is None and command.positional is None else "[KEY=VALUE …]"
+    keys = "[KEY=VALUE …]" if command.takes_keys else ""
     positional = command.positional.metavar if command.positional else ""
-    return (f"hwr {command.name}", positional, required, "[OPTION …]" if command.flags else "", keys)
+    script = Path(sys.argv[0]).name
+    program = f"python {script}" if script == f"{command.name}.py" else f"hwr {command.name}"
+    return (program, positional, required, "[OPTION …]" if command.all_flags else "", keys)
+
+
+def _expanded(start: re.Match[str]) -> str:
+    return str(Path(start[0]).expanduser())
+
+
+def _refuse_unreadable(words: Sequence[str]) -> None:
+    """Raise InputError for a key or flag with bytes that are no UTF-8: no record of a run can hold them."""
+    for word in words:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise InputError(f"{word!a}: not UTF-8; rename that file or folder")
 
 
 def _dest(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 DEFAULTS = {
     "MXNET_ENGINE_TYPE": "NaiveEngine",  # operators run where they are called: no scheduler between two cores
@@ -97,6 +97,12 @@ def start() -> None:
         mxnet.nd.zeros(1).wait_to_read()
 
 
+def finish() -> None:
+    """Start the engine if MXNet is imported: one that starts at the process's end writes its log line."""
+    if hasattr(sys.modules.get("mxnet"), "nd"):
+        start()
+
+
 def available_cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -142,20 +148,27 @@ def widest_instruction_set() -> str:
 @contextlib.contextmanager
 def _without(words: str) -> Iterator[None]:
     """Drop lines that contain `words` from standard error, also those written by C code."""
-    with tempfile.TemporaryFile() as said:
+    with _scratch() as written:
         sys.stderr.flush()
         shown = os.dup(2)
-        os.dup2(said.fileno(), 2)
+        os.dup2(written.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
             os.dup2(shown, 2)
             os.close(shown)
-            said.seek(0)
-            for line in said:
+            written.seek(0)
+            for line in written:
                 if words.encode() not in line:
                     os.write(2, line)
+
+
+def _scratch() -> IO[bytes]:
+    """Return an empty file, in memory where the system can: no folder need be writable."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("stderr"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 @contextlib.contextmanager

@@ -92,8 +92,9 @@ def test_help_tells_usage_flags_and_keys(command: Command, capsys: pytest.Captur
     assert text.startswith(f"usage: hwr {command.name}")
     assert command.help[1:40] in " ".join(text.split())
     assert command.example in text
-    for flag in command.flags:
+    for flag in command.all_flags:
         assert all(name in text for name in flag.names)
+    assert ("--config-dir DIR" in text) == ("KEY=VALUE" in text)
     if command.conf is not None:
         chosen = dict(override.split("=") for override in command.preset)
         keys = [key.name for key in file_keys(CONF / f"{command.conf}.yaml", chosen)]
@@ -128,6 +129,19 @@ def test_help_answers_at_once() -> None:
     )
     for arguments in ([], ["train", "stage=line", "--help"], ["transcribe", "-h"]):
         assert script(["-c", code, *arguments]).stderr.strip() == ""
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_script_explains_itself_as_it_is_called(name: str) -> None:
+    done = script([f"{name}.py", "--help"])
+    assert done.stdout.startswith(f"usage: python {name}.py [OPTION …] [KEY=VALUE …]\n"), done.stdout
+    told = ["-m, --multirun", "--config-dir DIR", "  data=", "  tracking="]
+    told += (
+        ["experiments=", "resume=", "  stage=", "  network="]
+        if name == "train"
+        else ["  decoder=", "  scorer="]
+    )
+    assert [words for words in told if words not in done.stdout] == []
 
 
 def test_help_names_the_keys_of_groups_that_are_chosen() -> None:
@@ -170,6 +184,10 @@ def script(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
         (["inspect", "+data.planted=1"], "data.planted: no such key"),
         (["inspect", "lr=fast"], "lr='fast' is not a number"),
         (["models", "now"], "models takes no keys, not now"),
+        (["inspect", "--config-dir=no/where"], "--config-dir no/where: no such folder"),
+        (["inspect", "data=alto", "data.root=d\udcff"], "'data.root=d\\udcff': not UTF-8; rename"),
+        (["inspect", "data=alto", "data.root=~/no/data"], "data folder /home/me/no/data does not exist"),
+        (["inspect", "data=alto", "data.root='~/no data'"], "data folder /home/me/no data does not exist"),
         (["anchors", "data=alto"], "data.root is not set; give data.root=… on the command line"),
         (
             ["anchors", "stage.unit=letter"],
@@ -195,7 +213,10 @@ def script(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
         ),
     ],
 )
-def test_bad_input_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_bad_input_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
     assert refused(capsys, lambda: main(arguments)).startswith(said)
 
 

@@ -19,8 +19,10 @@ Made = TypeVar("Made")
 
 STAGES = "hwr.stages"  # the group of entry points by which packages add stages
 
-# Where parts went that older weights and runs name.
+# Where parts went that older weights, runs and configuration files name; of a module, all of it.
 MOVED = {
+    "hwr.runs.search_space": "hwr.runs.study",
+    "hwr.searching.proposals": "hwr.runs.study",
     "hwr.stages.denoiser.decoder.denoise_decoder": "hwr.stages.denoiser.model.denoise_decoder",
     "hwr.denoising.denoise_decoder": "hwr.stages.denoiser.model.denoise_decoder",
     "hwr.networks.paragraph.resnet34": "hwr.networks.paragraph.paragraph_resnet34",
@@ -89,7 +91,7 @@ def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
         raise InputError(f"{where}._target_={name}: not a part of hwr; use one of conf/{where}/*.yaml")
     try:
         module, _, attribute = name.rpartition(".")
-        return typing.cast("Callable[..., Any]", getattr(import_module(module), attribute))
+        return typing.cast("Callable[..., Any]", getattr(import_module(MOVED.get(module, module)), attribute))
     except (ImportError, AttributeError):
         raise InputError(f"{where}._target_={name}: there is no such thing") from None
 

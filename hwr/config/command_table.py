@@ -59,6 +59,16 @@ class Command:
     computes: bool = True  # with MXNet, which is started before the function is imported
     pinned: bool = False  # in a process with what the bits of a result depend on: `runtime.PINNED`
 
+    @property
+    def takes_keys(self) -> bool:
+        """Whether it takes KEY=VALUE, and so --config-dir."""
+        return self.conf is not None or self.positional is not None
+
+    @property
+    def all_flags(self) -> tuple[Flag, ...]:
+        """Its own flags and --config-dir."""
+        return (*self.flags, CONFIG_DIR) if self.takes_keys else self.flags
+
     def load(self) -> Callable[..., Any]:
         """Import the function."""
         function: Callable[..., Any] = _imported(self.function)
@@ -82,9 +92,8 @@ HYDRA = (
     Flag(
         ("-i", "--info"), "print where the configuration comes from (defaults, searchpath …)", metavar="WHAT"
     ),
-    Flag(("--config-dir",), "folder with more configuration files", metavar="DIR"),
 )
-CONFIG_DIR = HYDRA[-1]
+CONFIG_DIR = Flag(("--config-dir",), "folder with more configuration files", metavar="DIR")
 
 COMMANDS = (
     Command(
@@ -113,19 +122,18 @@ COMMANDS = (
             Flag(("--output",), "folder for the outputs; default: beside each page", metavar="DIR"),
             Flag(("--overlay",), "also draw area, lines and texts over the page"),
             Flag(("--force",), "also read pages whose outputs exist"),
-            CONFIG_DIR,
         ),
     ),
     Command(
         "inspect", "count the contents of a data set, list its problems",
         "hwr.commands.data:report_data", "inspect", "InspectConfig",
-        example="hwr inspect data=alto data.root=DIR full=true", flags=(CONFIG_DIR,), computes=False,
+        example="hwr inspect data=alto data.root=DIR full=true", computes=False,
     ),
     Command(
         "anchors", "count how many boxes of a data set a detector's anchors match",
         "hwr.commands.data:print_anchor_table", "inspect", "InspectConfig",
         example="hwr anchors data=alto data.root=DIR stage.unit=word network=ssd_word",
-        preset=("stage=segmentation",), flags=(CONFIG_DIR,),
+        preset=("stage=segmentation",),
     ),
     Command(
         "models", "list the published weights and what they score", "hwr.published.tables:print_tables",
@@ -148,7 +156,6 @@ COMMANDS = (
         "hwr.comparison:compare_runs", "compare", "CompareConfig",
         example="hwr compare 1a2b 3c4d output=DIR", computes=False,
         positional=Positional("names", "RUN RUN …", "id of an evaluated run, the beginning of one, or last"),
-        flags=(CONFIG_DIR,),
     ),
     Command(
         "reproduce", "reproduce a recorded result", "hwr.published.reproduce:reproduce_result",
@@ -182,22 +189,20 @@ COMMANDS = (
             Flag(("--order",), "same as order=N", metavar="N", key="order"),
             Flag(("--unit",), "same as unit=UNIT", metavar="UNIT", key="unit"),
             Flag(("--min-count",), "same as min_count=N", metavar="N", key="min_count"),
-            CONFIG_DIR,
         ),
     ),
     Command(
         "confusion", "count which characters a recogniser confuses",
         "hwr.commands.confusion:count_confusions", "confusion", "ConfusionConfig",
-        example="hwr confusion data=alto data.root=DIR output=confusions.json", flags=(CONFIG_DIR,),
+        example="hwr confusion data=alto data.root=DIR output=confusions.json",
     ),
     Command(
         "tune", "tune a decoder's parameters on the validation split", "hwr.evaluation.tune:tune_decoder",
-        "tune", "TuneConfig", example="hwr tune decoder=beam data=alto data.root=DIR", flags=(CONFIG_DIR,),
+        "tune", "TuneConfig", example="hwr tune decoder=beam data=alto data.root=DIR",
     ),
     Command(
         "decoders", "compare decoders on the same lines", "hwr.evaluation.decoders:compare_decoders",
         "decoders", "DecodersConfig", example="hwr decoders data=alto data.root=DIR split=test",
-        flags=(CONFIG_DIR,),
     ),
 )  # fmt: skip
 

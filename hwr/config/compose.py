@@ -1,5 +1,6 @@
 """Compose configurations with Hydra, or read those stored by runs, as typed roots and plain values."""
 
+import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -20,6 +21,11 @@ from hwr.config.messages import clear_errors, one_line
 from hwr.errors import InputError
 
 OmegaConf.register_new_resolver("hwr.root", lambda: str(ROOT), replace=True)  # ${hwr.root:} in conf/
+OmegaConf.register_new_resolver(
+    "hwr.home", lambda path: at_home(path), replace=True
+)  # ${hwr.home:PATH} likewise
+
+_HOME = re.compile(r"~[\w.-]*/")
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,22 @@ class Composed:
     choices: dict[str, str] = field(default_factory=dict)
 
 
+def at_home(value: Any) -> Any:
+    """Return plain nested values with `~/` and `~user/` at the beginning of a text as that home folder."""
+    if isinstance(value, dict):
+        return {key: at_home(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [at_home(inner) for inner in value]
+    return str(Path(value).expanduser()) if isinstance(value, str) and _HOME.match(value) else value
+
+
 def typed(cfg: DictConfig, root: type, overrides: Sequence[str] = ()) -> Composed:
     """Check a composed configuration against a typed root and convert it once; InputError for a flaw."""
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from None
-    made: Any = parse_root(root, typing.cast("dict[str, Any]", plain))
+    made: Any = parse_root(root, at_home(plain))
     values = asdict(made)
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else overrides
     return Composed(made, OmegaConf.to_yaml(OmegaConf.create(values)), values, tuple(given))

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,12 @@ _WANTED = {
 }
 
 
+# Hydra's refusals of KEY=A,B where no sweep was asked for.
+_SEVERAL = re.compile(
+    r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)=(.*)'(?: requires --multirun)?$"
+)
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Turn bad input into one line on standard error and exit status 2; interrupts into their usual status.
@@ -65,7 +72,10 @@ def clear_errors() -> Iterator[None]:
 def one_line(error: BaseException) -> str:
     """Return an error's message (Hydra's or OmegaConf's too) as one line that names key and remedy."""
     key = getattr(error, "full_key", None) or ""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if several := _SEVERAL.match(lines[0]):
+        return _several(several[1], several[2])
+    text = " ".join(lines) if isinstance(error, HydraException) else lines[0]  # Hydra's remedies follow
     if isinstance(error, MissingConfigException) and isinstance(error.missing_cfg_file, str):
         return _no_such_choice(error.missing_cfg_file, error.options or ())
     if isinstance(error, OverrideParseException):
@@ -129,6 +139,16 @@ def _path(location: Sequence[int | str], settings: Any) -> list[int | str]:
 
 def _in_sweep() -> bool:
     return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
+
+
+def _several(key: str, values: str) -> str:
+    """Return the line that refuses several values of a key; a sweep of functions has no other meaning."""
+    sweep = f"{key}={values}: several values; add -m to sweep over them (train, evaluate)"
+    return (
+        sweep
+        if "(" in values
+        else f"{sweep}, or write {key}=[{values}] for a list, \"{key}='{values}'\" for a text"
+    )
 
 
 def _no_such_choice(file: str, options: Sequence[str]) -> str:

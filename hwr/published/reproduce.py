@@ -40,7 +40,12 @@ class _Data:
 
 
 def reproduce_result(
-    overrides: Sequence[str], *, names: Sequence[str], train: bool, record: str | None
+    overrides: Sequence[str],
+    *,
+    names: Sequence[str],
+    train: bool,
+    record: str | None,
+    config_dir: str | None = None,
 ) -> int:
     """Evaluate published weights again, or train again, and return 1 where a figure is not as recorded.
 
@@ -48,10 +53,11 @@ def reproduce_result(
     """
     name = experiment_name(names[0])
     if record is not None:
-        _write_record(Path(record), json.dumps(record_training(name, overrides), indent=1) + "\n")
+        figures = record_training(name, overrides, config_dir=config_dir)
+        _write_record(Path(record), json.dumps(figures, indent=1) + "\n")
         print(f"\n{name}: written to {record}")
         return 0
-    outcome = (reproduce_training if train else reproduce_evaluation)(name, overrides)
+    outcome = (reproduce_training if train else reproduce_evaluation)(name, overrides, config_dir=config_dir)
     print(f"\n{name}: {outcome.table()}")
     return 0 if outcome.kept else 1
 
@@ -78,7 +84,9 @@ def recorded_result(name: str) -> dict[str, Any]:
         raise InputError(f"{path}: damaged; fetch it again") from None
 
 
-def reproduce_evaluation(name: str, overrides: Sequence[str]) -> Reproduction:
+def reproduce_evaluation(
+    name: str, overrides: Sequence[str], *, config_dir: str | None = None
+) -> Reproduction:
     """Evaluate published weights on their data, as they were, and hold the counts to the recorded ones.
 
     `overrides` are keys of evaluate.py, data.root where the data are not drawn. Raises InputError where no
@@ -97,13 +105,13 @@ def reproduce_evaluation(name: str, overrides: Sequence[str]) -> Reproduction:
     others = [override for override in overrides if override not in own]
     settings = _settings(result)
     settings["data"] = _filled(name, settings["data"], own)
-    scores = _scores(_composed(result, others), settings)
+    scores = _scores(_composed(result, others, config_dir), settings)
     other = environment_differences(result.get("environment", {}), scores["environment"])
     demand = f"the recorded counts, exactly{f'; {other}' if other else ''}"
     return Reproduction(demand, compare_scores(result, scores))
 
 
-def reproduce_training(name: str, overrides: Sequence[str]) -> Reproduction:
+def reproduce_training(name: str, overrides: Sequence[str], *, config_dir: str | None = None) -> Reproduction:
     """Train an experiment as its overlay says, and hold curve, weights and scores to the recorded ones.
 
     `overrides` are keys of train.py. Raises InputError where no curve is recorded, before it trains.
@@ -111,12 +119,13 @@ def reproduce_training(name: str, overrides: Sequence[str]) -> Reproduction:
     before = recorded_result(name)
     if LOSS not in before:
         raise InputError(f"{name}: no curve is recorded of its training; --record FILE trains and writes one")
-    return compare_training(before, record_training(name, overrides))
+    return compare_training(before, record_training(name, overrides, config_dir=config_dir))
 
 
-def record_training(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+def record_training(name: str, overrides: Sequence[str], *, config_dir: str | None = None) -> dict[str, Any]:
     """Train an experiment and evaluate its best weights; return what is recorded of that."""
-    made = composed("train", [f"experiments={name}", f"folder={FOLDER}", *overrides], TrainConfig)
+    keys = [f"experiments={name}", f"folder={FOLDER}", *overrides]
+    made = composed("train", keys, TrainConfig, config_dir=config_dir)
     config: TrainConfig = made.root
     runs = Path(config.folder) / "runs"
     before = set(runs.glob("*"))
@@ -142,7 +151,7 @@ def reproduction_environment() -> dict[str, str]:
     return {**own, **pinned, **{name: metadata.version(name) for name in PACKAGES}}
 
 
-def _composed(result: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
+def _composed(result: Mapping[str, Any], overrides: Sequence[str], config_dir: str | None) -> Composed:
     """Return the configuration of a recorded evaluation, of which `_settings` are not set yet."""
     target, used = result["target"], result["weights"]
     scorer = [f"scorer={result['scorer']}"] if "scorer" in result else []
@@ -154,8 +163,9 @@ def _composed(result: Mapping[str, Any], overrides: Sequence[str]) -> Composed:
                  for name in names]  # fmt: skip
     if target == decoders.TARGET:
         own = [f"baseline={result['baseline']}", "repeats=1"]  # speed is not demanded
-        return composed("decoders", [*task, *own, *overrides], DecodersConfig)
-    return composed("evaluate", [f"target={target}", *task, *overrides], EvaluateConfig)
+        return composed("decoders", [*task, *own, *overrides], DecodersConfig, config_dir=config_dir)
+    keys = [f"target={target}", *task, *overrides]
+    return composed("evaluate", keys, EvaluateConfig, config_dir=config_dir)
 
 
 def _write_record(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from optuna.pruners import BasePruner
@@ -37,14 +38,27 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 @dataclass(frozen=True)
 class SettingsSearch:
-    """A search: the training's overrides and configuration, the space, a name, and a hash of all of it."""
+    """A search: the training's overrides and configuration, the space, a name, and a hash of all of it.
+
+    `config_dir` holds more configuration files.
+    """
 
     config: SearchConfig
     overrides: tuple[str, ...]
+    config_dir: str | None
     base: Composed
     space: Space
     name: str
     hash: str
+
+    def training(self, values: Mapping[str, Any]) -> Composed:
+        """Return the configuration of a trial."""
+        keys = [*self.overrides, *written(values)]
+        return composed("train", keys, TrainConfig, config_dir=self.config_dir)
+
+    def words(self, *keys: str) -> list[str]:
+        """Return keys as words of a command line that finds the same files."""
+        return [*keys, *(["--config-dir", self.config_dir] if self.config_dir else [])]
 
     def sweep(self) -> Sweep:
         """Return the sweep whose jobs are the trials."""
@@ -61,11 +75,12 @@ class SettingsSearch:
         )
 
 
-def search_settings(overrides: Sequence[str]) -> None:
+def search_settings(overrides: Sequence[str], *, config_dir: str | None = None) -> None:
     """Search the best settings of a training; keys of conf/search.yaml begin with `search.`."""
     keys = [re.sub(rf"^([+~]*){PREFIX}", r"\1", key) for key in overrides if _is_of_search(key)]
-    config: SearchConfig = composed("search", keys, SearchConfig).root
-    run_search(planned_search(config, [key for key in overrides if not _is_of_search(key)]), overrides)
+    config: SearchConfig = composed("search", keys, SearchConfig, config_dir=config_dir).root
+    of_training = [key for key in overrides if not _is_of_search(key)]
+    run_search(planned_search(config, of_training, config_dir=config_dir), overrides)
 
 
 def check_search(config: SearchConfig) -> None:
@@ -75,20 +90,23 @@ def check_search(config: SearchConfig) -> None:
     spaced(config.space)
 
 
-def planned_search(config: SearchConfig, overrides: Sequence[str]) -> SettingsSearch:
+def planned_search(
+    config: SearchConfig, overrides: Sequence[str], *, config_dir: str | None = None
+) -> SettingsSearch:
     """Return the search of a training with `overrides`; raise InputError for what does not fit together."""
     check_search(config)
-    space, base = spaced(config.space), composed("train", overrides, TrainConfig)
+    space, base = spaced(config.space), composed("train", overrides, TrainConfig, config_dir=config_dir)
     for key in (override.lstrip("+~").partition("=")[0] for override in overrides):
         if key in space:
             raise InputError(f"{key}: given and searched; leave {key}=… out, or say '~search.space.{key}'")
-    parse_recipe(composed("train", [*overrides, *written(least(space))], TrainConfig).root)
     how = [config.space, config.sampler, config.pruner, config.seed]
     digest = sweep.hashed([sweep.config_hash(base.values), how])
     name = config.study or f"{base.root.name}-{digest[:8]}"
     if not re.fullmatch(r"[\w.-]+", name):
         raise InputError(f"study={name}: not a name; use letters, digits, '.', '-' and '_'")
-    return SettingsSearch(config, tuple(overrides), base, space, name, digest)
+    search = SettingsSearch(config, tuple(overrides), config_dir, base, space, name, digest)
+    parse_recipe(search.training(least(space)).root)
+    return search
 
 
 def run_search(search: SettingsSearch, overrides: Sequence[str]) -> None:
@@ -103,7 +121,7 @@ def run_search(search: SettingsSearch, overrides: Sequence[str]) -> None:
         with sweep.parent(search.sweep()) as parent:
             study.optuna.set_user_attr("parent", parent.id)
             if search.config.jobs > 1:
-                helper = [sys.executable, "-m", "hwr", "search", *overrides, f"{PREFIX}jobs=1"]
+                helper = [sys.executable, "-m", "hwr", "search", *search.words(*overrides, f"{PREFIX}jobs=1")]
                 _start(search.config.jobs, helper)
             _work(search, study)  # also what a process left that was killed
             with held(study.lock("helpers")):
@@ -145,7 +163,7 @@ def _try(search: SettingsSearch, study: Study, trial: Trial) -> None:
     """Train with the settings of a trial, and tell the study what came of it."""
     values = {key: trial.params[key] for key in search.space}
     os.environ[sweep.SWEPT_VARIABLE] = json.dumps(values, ensure_ascii=False)
-    made = composed("train", [*search.overrides, *written(values)], TrainConfig)
+    made = search.training(values)
     print(f"trial {trial.number}: {sweep.job_name()}")
     watch = _Watch(study, trial, made.root.monitor)
     try:
@@ -200,7 +218,7 @@ def _store(made: Composed) -> tracking.Store:
 def _tell(search: SettingsSearch, study: Study) -> None:
     trials = study.optuna.trials
     if any(trial.state == TrialState.COMPLETE for trial in trials):
-        command = ["hwr", "train", *search.overrides, *written(study.optuna.best_params)]
+        command = ["hwr", "train", *search.words(*search.overrides, *written(study.optuna.best_params))]
         print(f"best of {len(trials)} trials: {shlex.join(command)}")
 
 

@@ -43,6 +43,8 @@ class Study:
         try:
             with held(self.lock("next")):
                 self.optuna = self._opened(hash, pruner)
+        except InputError:
+            raise
         except (OSError, KeyError, ValueError) as error:
             reason = one_line(error)
             raise InputError(

@@ -39,8 +39,7 @@ def build_training(recipe: Recipe[Any], *, progress: bool) -> Training:
     start = find_weights(recipe.init, kind.name, recipe.store) if recipe.init else None
     pages, report = inspected_pages(recipe)
     built = kind.build(recipe, pages, progress)
-    network = built.stage.network
-    took = "" if start is None else str(weights.transfer(network, start, built.alphabet, heads=kind.heads))
+    took = "" if start is None else str(_taken(recipe, start, built))
     return Training(built=built, report=report, fingerprint=fingerprint(pages), took=took)
 
 
@@ -108,6 +107,15 @@ def refuse_problems(problems: Sequence[tuple[str, str]], what: str) -> None:
         text = reason if reason.startswith(f"{what} {name}") else f"{what} {name}: {reason}"
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputError(f"{text}{more}")
+
+
+def _taken(recipe: Recipe[Any], start: Weights, built: Built) -> weights.Transfer:
+    """Start the network of a training from weights; raise InputError where not one layer of them fits."""
+    taken = weights.transfer(built.stage.network, start, built.alphabet, heads=recipe.kind.heads)
+    if not taken.layers:
+        reason = "no layer of these weights fits the network; choose others, or leave init out"
+        raise InputError(f"init={recipe.init}: {reason}")
+    return taken
 
 
 def _downloaded(name: str, config: StoreConfig) -> Path:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -46,7 +47,7 @@ class Run:
         """The address that shows the run, or the command that serves it."""
         if self.store.uri.startswith("http"):
             return f"{self.store.uri.rstrip('/')}/#/experiments/{self._experiment}/runs/{self.id}"
-        return f"mlflow server --backend-store-uri {self.store.uri}   (run {self.id})"
+        return shlex.join(["mlflow", "server", "--backend-store-uri", self.store.uri])
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Log nested settings as flat parameters; those already logged stay, as MLflow's are immutable."""
@@ -124,8 +125,8 @@ class Run:
         self._courier.flush()
 
     def _waits(self) -> str:
-        folder = "" if self.store.folder == Path("outputs") else f" {self.store.folder}"
-        return f"waits in {self.spool.folder}: python -m hwr sync{folder}"
+        folder = [] if self.store.folder == Path("outputs") else [str(self.store.folder)]
+        return f"waits in {self.spool.folder}: {shlex.join(['python', '-m', 'hwr', 'sync', *folder])}"
 
     def _tell(self, failure: BaseException | None) -> None:
         if failure is None:

@@ -6,6 +6,8 @@ import pytest
 
 from hwr.config.bind import bind, make, target, texts
 from hwr.errors import InputError
+from hwr.networks import ssd
+from hwr.runs import study
 
 
 def maker(
@@ -61,6 +63,18 @@ def test_bind_names_a_missing_key() -> None:
 def test_target_is_a_part_of_this_project_or_refused(name: str | None) -> None:
     with pytest.raises(InputError, match=r"loss\._target_"):
         target({"_target_": name}, "loss")
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("hwr.searching.proposals.tpe", study.tpe),
+        ("hwr.runs.search_space.median", study.median),
+        ("hwr.networks.ssd.resnet34", ssd.ssd_resnet34),
+    ],
+)
+def test_target_that_moved_is_found_by_its_old_name(before: str, now: object) -> None:
+    assert target({"_target_": before}, "node") is now
 
 
 def test_texts_are_found_with_their_keys() -> None:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hwr.config.compose import composed, stored
+from hwr.config.compose import at_home, composed, stored
 from hwr.config.messages import clear_errors
 from hwr.config.roots import EvaluateConfig, InspectConfig, TrainConfig
 from hwr.errors import InputError
@@ -45,6 +45,12 @@ from tests.refusal import refused
         ("data=alto", "data.root is not set; give data.root=… on the command line"),
         ("lr", "lr: not understood; write KEY=VALUE"),
         ("~nothing", "nothing"),
+        (
+            "lr=1e-3,3e-3",
+            "lr=1e-3,3e-3: several values; add -m to sweep over them (train, evaluate), or write lr=[",
+        ),
+        ("seed=range(0,3)", "seed=range(0,3): several values; add -m"),
+        ("+lr=1", "Either remove + prefix: 'lr=1'"),
         ("lr=${nothing", "not understood; write KEY=VALUE"),
         ("name='${nothing}'", "name: Interpolation key 'nothing' not found"),
     ],
@@ -131,3 +137,20 @@ def test_defect_of_the_program_is_not_taken_for_bad_input() -> None:
 def test_tracking_server_of_the_environment_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert composed("train", [], TrainConfig).root.tracking.uri == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("~/a", "/home/me/a"),
+        ("~", "~"),
+        ("a/~/b", "a/~/b"),
+        ("~no body/", "~no body/"),
+        (["~/a", 1], ["/home/me/a", 1]),
+    ],
+)
+def test_home_is_expanded_where_a_value_begins_with_it(
+    monkeypatch: pytest.MonkeyPatch, given: object, read: object
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert at_home({"data": {"root": given}}) == {"data": {"root": read}}

@@ -69,6 +69,14 @@ def test_pages_are_left_as_the_policy_says(tmp_path: Path) -> None:
 # weights
 
 
+def test_weights_of_which_no_layer_fits_are_no_start(tmp_path: Path) -> None:
+    save(tmp_path / "weights", "line")
+    root = write_folder(tmp_path / "data", {"train": "tea", "valid": "tea"})
+    network = ["network=resnet_bilstm", "network.channels=3", "network.hidden=3", "network.layers=1"]
+    with pytest.raises(InputError, match=f"^init={tmp_path / 'weights'}: no layer of these weights fits"):
+        build.build_training(recipe(root, *network, f"init={tmp_path / 'weights'}"), progress=False)
+
+
 @pytest.mark.parametrize("name", ["line/nothing", "/nonexistent/weights"])
 def test_weights_are_refused_when_there_are_none(name: str) -> None:
     with pytest.raises(InputError, match=f"weights {name}: no such folder"):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -226,7 +227,7 @@ def test_attaching_to_an_unknown_run_gives_nothing(store: Store) -> None:
 
 
 def test_url_is_a_command_that_serves_an_embedded_store(run: Run) -> None:
-    assert run.url == f"mlflow server --backend-store-uri {run.store.uri}   (run {run.id})"
+    assert shlex.split(run.url) == ["mlflow", "server", "--backend-store-uri", run.store.uri]
 
 
 def test_parent_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +350,7 @@ def test_metrics_wait_when_the_disk_of_the_database_is_full(
         event.remove(Engine, "before_cursor_execute", full)
         assert status(store, run.id) == "RUNNING"
         assert capfd.readouterr().err.endswith(
-            f"waits in {run.spool.folder}: python -m hwr sync {store.folder}\n"
+            f"waits in {run.spool.folder}: python -m hwr sync {shlex.quote(str(store.folder))}\n"
         )
     assert history(store, run.id, "loss") == [(1, 1.0)]
     assert status(store, run.id) == "FINISHED"
