@@ -45,6 +45,7 @@ ONLY_IMPORTERS = {
     "mxnet": {"losses", "networks", "runtime", "stages", "training", "weights"},
     "albumentations": {"data"},
     "pypdfium2": {"images"},
+    "pi_heif": {"images"},
     "flashlight": {"decoding"},
     "scipy": {"scoring"},
     "prettytable": {"tables"},
@@ -60,7 +61,7 @@ ONLY_PACKAGES = {
     "losses": {"mxnet", "numpy"},
     "networks": {"mxnet", "numpy"},
     "training": {"mxnet", "numpy"},
-    "images": {"numpy", "cv2", "PIL", "pypdfium2"},
+    "images": {"numpy", "cv2", "PIL", "pypdfium2", "pi_heif"},
 }
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from hwr.images.page_files import Loading
+
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -69,7 +71,24 @@ class StoreConfig:
 
 
 @dataclass(config=_STRICT, kw_only=True)
-class TrainConfig(StoreConfig):
+class PagesConfig(StoreConfig):
+    """The keys of whatever loads pages."""
+
+    max_pixels: Count
+    working_pixels: Count = 16_000_000  # older configurations lack it
+
+    @property
+    def loading(self) -> Loading:
+        """How pages are loaded."""
+        return Loading(
+            max_pixels=self.max_pixels,
+            working_pixels=self.working_pixels,
+            pdf_dpi=getattr(self, "pdf_dpi", None),
+        )
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class TrainConfig(PagesConfig):
     """A training, as conf/train.yaml and a stage file give it; its nodes are bound to what they construct."""
 
     name: str
@@ -87,7 +106,6 @@ class TrainConfig(StoreConfig):
     save_every: Positive | None = None  # min; older configurations lack it
     clip: Positive | None
     average: Share | None
-    max_pixels: Count
     stage: Node = _node()
     network: Node = _node()
     augmentation: Node = _node()
@@ -100,7 +118,7 @@ class TrainConfig(StoreConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
-class LinesConfig(StoreConfig):
+class LinesConfig(PagesConfig):
     """The keys of whatever reads the lines of a split."""
 
     weights: LineWeightsConfig
@@ -108,7 +126,6 @@ class LinesConfig(StoreConfig):
     batch_size: Count
     device: str
     unknown: Unknown
-    max_pixels: Count
     data: Node = _node()
 
 
@@ -120,7 +137,6 @@ class EvaluateConfig(LinesConfig):
     weights: dict[str, str]  # type: ignore[assignment]  # of any stage
     output: str
     seams: bool
-    working_pixels: Count
     pdf_dpi: Count
     pictures: Amount
     kept_height: Amount
@@ -218,7 +234,7 @@ class InspectConfig(TrainConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
-class TranscribeConfig(StoreConfig):
+class TranscribeConfig(PagesConfig):
     """How pages are read from the command line, as conf/transcribe.yaml gives it."""
 
     weights: WeightsConfig
@@ -226,8 +242,6 @@ class TranscribeConfig(StoreConfig):
     seams: bool
     batch_size: Count
     device: str
-    max_pixels: Count
-    working_pixels: Count
     pdf_dpi: Count
     overlay_width: Annotated[int, Field(ge=100)]
 

@@ -24,9 +24,10 @@ from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
 from hwr.files import as_input_error, built_once, parse_json
 from hwr.images.line_crop import LineCrop, crop_line
-from hwr.images.load import GreyImage, load_image
+from hwr.images.load import GreyImage
+from hwr.images.page_files import Loading, load_page
 
-_VERSION = 1  # raise it whenever hwr.images.line_crop cuts lines differently
+_VERSION = 2  # raise it whenever hwr.images loads pages or cuts lines differently
 
 Cut = tuple[str, GreyImage | str]  # an id, and its image or the reason why it has none
 
@@ -70,14 +71,14 @@ class CutImages:
 
 
 def line_images(
-    pages: Sequence[Page], settings: LineCrop, *, folder: Path, max_pixels: int, progress: bool
+    pages: Sequence[Page], settings: LineCrop, *, folder: Path, loading: Loading, progress: bool
 ) -> CutImages:
     """Return the images of all lines of `pages`, as `cached` does."""
-    return cached(pages, _LineCutter(settings), folder=folder, max_pixels=max_pixels, progress=progress)
+    return cached(pages, _LineCutter(settings), folder=folder, loading=loading, progress=progress)
 
 
 def cached(
-    pages: Sequence[Page], cutter: Cutter, *, folder: Path, max_pixels: int, progress: bool
+    pages: Sequence[Page], cutter: Cutter, *, folder: Path, loading: Loading, progress: bool
 ) -> CutImages:
     """Return what `cutter` cuts out of `pages` from the cache under `folder`, built when not there yet.
 
@@ -86,9 +87,9 @@ def cached(
     it once.
     """
     _check_ids(pages, cutter)
-    home = folder / _key(pages, cutter, max_pixels)
+    home = folder / _key(pages, cutter, loading)
     with as_input_error(home, "choose another folder"):
-        built_once(home, partial(_build, _Work(pages, cutter, max_pixels, progress)))
+        built_once(home, partial(_build, _Work(pages, cutter, loading, progress)))
     return _opened(home, cutter.height)
 
 
@@ -129,8 +130,8 @@ def _check_ids(pages: Sequence[Page], cutter: Cutter) -> None:
             seen.add(name)
 
 
-def _key(pages: Sequence[Page], cutter: Cutter, max_pixels: int) -> str:
-    named = json.dumps([_VERSION, fingerprint(pages), cutter.settings, max_pixels], sort_keys=True)
+def _key(pages: Sequence[Page], cutter: Cutter, loading: Loading) -> str:
+    named = json.dumps([_VERSION, fingerprint(pages), cutter.settings, asdict(loading)], sort_keys=True)
     return hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
@@ -138,7 +139,7 @@ def _key(pages: Sequence[Page], cutter: Cutter, max_pixels: int) -> str:
 class _Work:
     pages: Sequence[Page]
     cutter: Cutter
-    max_pixels: int
+    loading: Loading
     progress: bool
 
 
@@ -195,7 +196,7 @@ def _cut_page(page: Page, work: _Work) -> Sequence[Cut]:
     if not ids:
         return []
     try:
-        image = load_image(page.image, max_pixels=work.max_pixels)
+        image = load_page(page.image, work.loading)
     except InputError as error:
         return [(name, str(error)) for name in ids]
     return work.cutter.cut(page, image)

@@ -16,7 +16,8 @@ from hwr.data.sources.files import image_size
 from hwr.errors import InputError
 from hwr.files import sha256
 from hwr.images.line_crop import MIN_WIDTH, LineCrop
-from hwr.images.load import load_image
+from hwr.images.load import check_size
+from hwr.images.page_files import Loading, load_page
 from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
@@ -29,11 +30,11 @@ _Notes = dict[str, str]  # id -> what is wrong with it
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What pages are held to: how lines are cut, the time steps of a line image's width, and page pixels."""
+    """What pages are held to: how lines are cut, the steps of a line image's width, how pages are loaded."""
 
     crop: LineCrop
     steps: Callable[[int], int]
-    max_pixels: int
+    loading: Loading
 
 
 def inspect_pages(
@@ -61,7 +62,7 @@ def inspect_pages(
         },
         widths={name: round(value) for name, value in zip(QUANTILES, shares.tolist(), strict=True)},
         findings={
-            **_image_findings(pages, limits.max_pixels, full),
+            **_image_findings(pages, limits.loading, full),
             **_line_findings(pages, widths, limits.steps, known),
             "shared_writer": _shared_writers(pages),
             "shared_text": _shared_texts(pages),
@@ -134,18 +135,15 @@ def _along(baseline: NDArray[np.float64], points: NDArray[np.float64]) -> NDArra
     return np.asarray(turned)
 
 
-def _image_findings(pages: Sequence[Page], max_pixels: int, full: bool) -> dict[str, _Notes]:
+def _image_findings(pages: Sequence[Page], loading: Loading, full: bool) -> dict[str, _Notes]:
     unreadable: _Notes = {}
     other: _Notes = {}
     for page in pages:
         try:
             height, width = image_size(page.image)
-            if height * width > max_pixels:
-                raise InputError(
-                    f"{page.image}: {width} x {height} pixels are more than max_pixels={max_pixels}"
-                )
+            check_size(page.image, (width, height), loading.max_pixels)
             if full:
-                load_image(page.image, max_pixels=max_pixels)
+                load_page(page.image, loading)
         except InputError as error:
             unreadable[page.id] = str(error)
             continue

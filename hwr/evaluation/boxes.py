@@ -47,9 +47,7 @@ def score_areas(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: 
     """Find the handwritten areas, and write scores and a picture of the worst to `output`."""
     config, (own,), pages = task.config, loaded, _pages(task, loaded)
     settings, cache = model_of(own, PARAGRAPH_MODEL).settings, task.data.cache
-    samples = page_samples(
-        pages, settings, config.split, cache=cache, max_pixels=config.max_pixels, progress=True
-    )
+    samples = page_samples(pages, settings, config.split, cache=cache, loading=config.loading, progress=True)
     context = device_context(config.device)
     boxes = load_area_finder(own, batch_size=config.batch_size, context=context).boxes(samples.images)
     ious = overlaps(boxes, samples.boxes)
@@ -67,9 +65,7 @@ def score_boxes(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: 
     """Find lines or words in the true areas, and write scores and a picture of the worst to `output`."""
     config, (own,), pages = task.config, loaded, _pages(task, loaded)
     settings, cache = model_of(own, SEGMENTATION_MODEL).settings, task.data.cache
-    samples = area_samples(
-        pages, settings, config.split, cache=cache, max_pixels=config.max_pixels, progress=True
-    )
+    samples = area_samples(pages, settings, config.split, cache=cache, loading=config.loading, progress=True)
     context = device_context(config.device)
     boxes = load_box_detector(own, batch_size=config.batch_size, context=context).boxes(samples.images)
     pairs = zip(boxes, samples.boxes, strict=True)
@@ -97,7 +93,7 @@ SEGMENTATION = Target(
 
 def _pages(task: Task[EvaluateConfig], loaded: Sequence[Weights]) -> list[Page]:
     policy = config_of(loaded[0]).inspect.policy
-    return usable_pages(task.pages(whole=True), policy, task.config.max_pixels)
+    return usable_pages(task.pages(whole=True), policy, task.config.loading)
 
 
 def _outcome(

@@ -85,12 +85,10 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
     config, crop, policy = task.config, line_crop(found), config_of(found).inspect.policy
     pages = task.pages(whole=False)
     lines_of(pages, config.split)  # refuses a split without any
-    limits = inspection.Limits(
-        crop=crop, steps=line_steps(model_of(found, MODEL)), max_pixels=config.max_pixels
-    )
+    limits = inspection.Limits(crop=crop, steps=line_steps(model_of(found, MODEL)), loading=config.loading)
     pages = inspection.apply_policy(pages, inspection.inspect_pages(pages, limits), policy)
     check_characters(lines_of(pages, config.split), alphabet_of(found), config.unknown)
-    images = line_images(pages, crop, folder=task.data.cache, max_pixels=config.max_pixels, progress=True)
+    images = line_images(pages, crop, folder=task.data.cache, loading=config.loading, progress=True)
     refuse_problems(images.problems, "line")
     own = line_set(pages, images, config.split)
     by_id: dict[str, tuple[Page, Line]] = {line.id: (page, line) for page in pages for line in page.lines}

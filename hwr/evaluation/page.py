@@ -21,9 +21,9 @@ from hwr.errors import InputError
 from hwr.evaluation import lines
 from hwr.evaluation import task as common
 from hwr.evaluation.task import Outcome, Target, Task
-from hwr.images import page_files
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
+from hwr.images.page_files import load_page
 from hwr.language.record import refuse_seen
 from hwr.pictures import cards
 from hwr.scoring import detection, edits
@@ -69,7 +69,7 @@ def score_pages(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: 
     """Read the pages, score them, and write scores, tables and pictures to `output`."""
     config = task.config
     policy = config_of(loaded[0]).inspect.policy
-    pages = usable_pages(task.pages(whole=True), policy, config.max_pixels)
+    pages = usable_pages(task.pages(whole=True), policy, config.loading)
     reader = build_page_reader(dict(zip(STEPS, loaded, strict=True)), config)
     scored = {
         own.id: own.text
@@ -105,13 +105,7 @@ TARGET = Target(name="page", check=lines.check_lines, load=load_step_weights, sc
 
 
 def _read(reader: PageReader, page: Page, scored: Collection[str], config: EvaluateConfig) -> _Result:
-    image = page_files.load_page(
-        page.image,
-        1,
-        max_pixels=config.max_pixels,
-        working_pixels=config.working_pixels,
-        pdf_dpi=config.pdf_dpi,
-    )
+    image = load_page(page.image, config.loading)
     boxes = _boxes(page)
     given = {
         "area": Given(area=area_of(page)),

@@ -98,7 +98,8 @@ def _score_stage(
     """Build the stage with the split in place of its validation split, and write its errors and a picture."""
     config, (own,) = task.config, loaded
     trained = config_of(own)
-    trained.data, trained.folder, trained.max_pixels = config.data, config.folder, config.max_pixels
+    trained.data, trained.folder = config.data, config.folder
+    trained.max_pixels, trained.working_pixels = config.max_pixels, config.working_pixels
     trained.batch_size, trained.device, trained.init = config.batch_size, config.device, None
     recipe = parse_recipe(trained)
     whole = not recipe.kind.learns_text

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,7 +15,14 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from hwr.errors import InputError
-from hwr.images.load import WHITE, GreyImage, check_size, decode_image, is_turned, open_image
+from hwr.images.load import (
+    WHITE,
+    GreyImage,
+    check_size,
+    decode_image,
+    is_turned,
+    open_image,
+)
 
 _POINTS = 72  # of a PDF, to the inch
 _PDFIUM = Lock()  # PDFium bears one thread at a time
@@ -25,6 +33,19 @@ _NO_PAGE = 0b101
 _GLANCE_PX = 360_000
 _AROUND_PX = 15
 _DARK = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How pages are loaded.
+
+    Those of more than `max_pixels` are refused before they are decoded, and larger ones than `working_pixels`
+    reduced. A PDF page is drawn at `pdf_dpi` dots to the inch; without it PDF is refused.
+    """
+
+    max_pixels: int
+    working_pixels: int
+    pdf_dpi: int | None = None
 
 
 def count_pages(path: Path) -> int:
@@ -39,33 +60,32 @@ def count_pages(path: Path) -> int:
         return len(_frames(image))
 
 
-def load_page(path: Path, number: int, *, max_pixels: int, working_pixels: int, pdf_dpi: int) -> GreyImage:
-    """Return page `number`, from 1, of a file as upright grey (H, W) of at most `working_pixels`.
+def load_page(path: Path, loading: Loading, number: int = 1) -> GreyImage:
+    """Return page `number`, from 1, of a file as upright grey (H, W); whatever reads pages loads them so.
 
-    Larger pages are reduced by averaging over areas. A page that is light on dark is inverted. A PDF page is
-    drawn at `pdf_dpi` dots to the inch. Raise InputError when there is no such page, when it cannot be read,
-    or when its header tells of more than `max_pixels`: nothing is decoded then.
+    Larger pages are reduced by averaging over areas. A page that is light on dark is inverted. Raise
+    InputError when there is no such page, or when it cannot be read or is too large.
     """
     if _is_pdf(path):
         with _pdf(path) as document:
             _check_number(path, number, len(document))
-            page = _drawn(path, document[number - 1], pdf_dpi, (max_pixels, working_pixels))
+            page = _drawn(path, document[number - 1], loading)
     else:
         with _picture(path) as image:
             frames = _frames(image)
             _check_number(path, number, len(frames))
             image.seek(frames[number - 1])
-            check_size(path, image.size, max_pixels)
-            page = decode_image(path, image, least=_fitted(image.size, working_pixels))
-    return _dark_on_light(_reduced(page, working_pixels))
+            check_size(path, image.size, loading.max_pixels)
+            page = decode_image(path, image, least=_fitted(image.size, loading.working_pixels))
+    return _dark_on_light(_reduced(page, loading.working_pixels))
 
 
-def upright_size(path: Path, number: int, *, pdf_dpi: int) -> tuple[int, int]:
+def upright_size(path: Path, number: int = 1, *, pdf_dpi: int | None = None) -> tuple[int, int]:
     """Return the (height, width) in px of page `number`, from 1, as shown, before it is reduced."""
     if _is_pdf(path):
         with _pdf(path) as document:
             _check_number(path, number, len(document))
-            width, height = _pixels(document[number - 1], pdf_dpi)
+            width, height = _pixels(document[number - 1], _dpi(path, pdf_dpi))
             return height, width
     with _picture(path) as image:
         frames = _frames(image)
@@ -94,10 +114,10 @@ def _picture(path: Path) -> Iterator[Image.Image]:
 def _frames(image: Image.Image) -> list[int]:
     """Return which pictures of a file are pages: of a TIFF all but smaller copies and masks, else the first.
 
-    A JPEG's further pictures are previews and depths, those of a WebP or PNG an animation.
+    A JPEG's further pictures are previews and depths, those of a WebP, PNG or GIF an animation.
     """
     if not isinstance(image, TiffImageFile):
-        return [0]
+        return [image.tell()]  # in a HEIC the main picture need not be the first
     pages = []
     for frame in range(image.n_frames):
         image.seek(frame)
@@ -166,20 +186,25 @@ def _pdf(path: Path) -> Iterator[Any]:
         raise InputError(f"{path}: a PDF that is damaged or has no pages ({error}); save it anew") from None
 
 
-def _drawn(path: Path, page: Any, dpi: int, limits: tuple[int, int]) -> GreyImage:
-    """Draw a page of a PDF at `dpi`, or so that it has the second of `limits` in px; refuse above the first.
+def _dpi(path: Path, pdf_dpi: int | None) -> int:
+    if pdf_dpi is None:
+        raise InputError(f"{path}: a PDF is no image of a data set; save its pages as PNG or TIFF")
+    return pdf_dpi
+
+
+def _drawn(path: Path, page: Any, loading: Loading) -> GreyImage:
+    """Draw a page of a PDF at `dpi`, or so that it has `working_pixels`; refuse it above `max_pixels`.
 
     Drawn small, pictures are averaged and outlines smoothed: nothing larger than the result is held.
     """
-    points = _points(page)
+    points, dpi = _points(page), _dpi(path, loading.pdf_dpi)
     width, height = _pixels(page, dpi)
-    max_pixels, working_pixels = limits
-    if width * height > max_pixels:
+    if width * height > loading.max_pixels:
         raise InputError(
             f"{path}: at pdf_dpi={dpi} the page has {width} x {height} pixels, "
-            f"more than max_pixels={max_pixels}; lower pdf_dpi or raise max_pixels"
+            f"more than max_pixels={loading.max_pixels}; lower pdf_dpi or raise max_pixels"
         )
-    fitted = _fitted((width, height), working_pixels)
+    fitted = _fitted((width, height), loading.working_pixels)
     # PDFium's sides are rounded up: a hair less keeps them from being one more.
     scale = min(fitted[0] / points[0], fitted[1] / points[1]) * (1 - 1e-9)
     with closing(page.render(scale=scale, grayscale=True)) as bitmap:

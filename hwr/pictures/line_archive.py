@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from hwr.errors import InputError
-from hwr.images.load import GreyImage, load_image
+from hwr.images.load import GreyImage, check_size, decode_image, open_image
 
 NAME = "lines.zip"
 _FORMAT, _QUALITY = "WEBP", 40  # 3.5 KB for a line 48 px high and 700 px wide; as JPEG it takes a third more
@@ -29,13 +29,19 @@ def load_lines(path: Path, numbers: Sequence[int]) -> list[GreyImage]:
     try:
         with zipfile.ZipFile(path) as file, tempfile.TemporaryDirectory() as scratch:
             paths = [Path(file.extract(_name(number), scratch)) for number in numbers]
-            return [load_image(path, max_pixels=_MOST_PIXELS) for path in paths]
+            return [_decoded(path) for path in paths]
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: no pictures of these lines ({error}); evaluate anew") from None
 
 
 def _name(number: int) -> str:
     return f"{number:06d}.webp"
+
+
+def _decoded(path: Path) -> GreyImage:
+    with open_image(path) as image:
+        check_size(path, image.size, _MOST_PIXELS)
+        return decode_image(path, image, least=None)
 
 
 def _encoded(line: GreyImage, height: int) -> bytes:

@@ -14,6 +14,7 @@ from hwr.images.boxes import FloatArray
 from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
+from hwr.images.page_files import Loading
 from hwr.pictures import cards
 from hwr.stages.build import in_memory, refuse_problems
 from hwr.stages.kind import Built, Picture, Recipe
@@ -96,17 +97,17 @@ def built(stage: Stage[Any], task: BoxTask, recipe: Recipe[Any], find: FindBoxes
 
 def limits(recipe: Recipe[Any]) -> inspection.Limits:
     """Return the limits of inspection for stages that do not cut lines."""
-    return page_limits(recipe.max_pixels)
+    return page_limits(recipe.loading)
 
 
-def page_limits(max_pixels: int) -> inspection.Limits:
-    """Return the limits of inspection for pages of at most `max_pixels`, without line crops."""
-    return inspection.Limits(crop=_CROP, steps=lambda width: 1 << 30, max_pixels=max_pixels)
+def page_limits(loading: Loading) -> inspection.Limits:
+    """Return the limits of inspection for pages without line crops."""
+    return inspection.Limits(crop=_CROP, steps=lambda width: 1 << 30, loading=loading)
 
 
-def usable_pages(pages: Sequence[Page], policy: Mapping[str, str], max_pixels: int) -> list[Page]:
+def usable_pages(pages: Sequence[Page], policy: Mapping[str, str], loading: Loading) -> list[Page]:
     """Return pages as the policy of a training leaves them; raise InputError for findings that it refuses."""
-    return inspection.apply_policy(pages, inspection.inspect_pages(pages, page_limits(max_pixels)), policy)
+    return inspection.apply_policy(pages, inspection.inspect_pages(pages, page_limits(loading)), policy)
 
 
 def ready(samples: BoxSet, split: str) -> BoxSet:

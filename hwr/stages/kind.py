@@ -21,6 +21,7 @@ from hwr.config.roots import StoreConfig
 from hwr.data.inspection import Limits
 from hwr.data.records import Page
 from hwr.errors import InputError
+from hwr.images.page_files import Loading
 from hwr.text import Alphabet
 from hwr.training.loop import Stage
 from hwr.training.plan import Plan
@@ -151,7 +152,7 @@ class Recipe(Generic[S]):
     batch_size: int
     unknown: str
     context: Any
-    max_pixels: int
+    loading: Loading
     init: str | None
     store: StoreConfig
 

@@ -39,7 +39,7 @@ def parse_recipe(config: TrainConfig) -> Recipe[Any]:
         batch_size=config.batch_size,
         unknown=config.unknown,
         context=device_context(config.device),
-        max_pixels=config.max_pixels,
+        loading=config.loading,
         init=config.init,
         store=config,
     )

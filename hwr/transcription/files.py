@@ -18,14 +18,14 @@ from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
 from hwr.files import as_input_error, replacing
 from hwr.images import page_files
-from hwr.images.load import GreyImage
+from hwr.images.load import IMAGE_SUFFIXES, GreyImage
 from hwr.stages.build import find_weights
 from hwr.transcription import export
 from hwr.transcription.export.overlay import draw_overlay
 from hwr.transcription.page_reader import STEPS, PageReader, build_page_reader
 from hwr.transcription.transcript import ReadPage
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".pdf")  # taken from a folder
+SUFFIXES = (*IMAGE_SUFFIXES, ".pdf")  # taken from a folder
 OVERLAY = ".overlay.png"
 
 
@@ -178,13 +178,7 @@ def _transcribe(
     pages: int,
     targets: dict[str, Path],
 ) -> None:
-    image = page_files.load_page(
-        file,
-        number,
-        max_pixels=config.max_pixels,
-        working_pixels=config.working_pixels,
-        pdf_dpi=config.pdf_dpi,
-    )
+    image = page_files.load_page(file, config.loading, number)
     size = page_files.upright_size(file, number, pdf_dpi=config.pdf_dpi)  # that of the file, not as reduced
     read = reader(image).page(page_name(file, number, pages), file.name, number, size)
     _write(image, read, targets, config.overlay_width)

@@ -17,8 +17,9 @@ from hwr.data.cache import CutImages, line_images
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, crop_line
-from hwr.images.load import load_image
+from hwr.images.page_files import Loading, load_page
 
+LOADING = Loading(max_pixels=10**6, working_pixels=10**6)
 CROP = LineCrop(height=16, max_width=500, margin=0.0, mask=False, deskew=False, normalise=False)
 SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the threads of other tests
 
@@ -38,7 +39,7 @@ def drawn(folder: Path, count: int = 3) -> list[Page]:
 
 
 def built(pages: list[Page], folder: Path, crop: LineCrop = CROP) -> CutImages:
-    return line_images(pages, crop, folder=folder, max_pixels=10**6, progress=False)
+    return line_images(pages, crop, folder=folder, loading=LOADING, progress=False)
 
 
 def test_line_images_are_the_crops_of_all_lines_in_order(tmp_path: Path) -> None:
@@ -48,9 +49,7 @@ def test_line_images_are_the_crops_of_all_lines_in_order(tmp_path: Path) -> None
     assert images.widths.tolist() == [160, 80] * 3
     assert len(images) == 6
     expected = [
-        crop_line(load_image(page.image, max_pixels=10**6), line, CROP)
-        for page in pages
-        for line in page.lines
+        crop_line(load_page(page.image, LOADING), line, CROP) for page in pages for line in page.lines
     ]
     assert all(np.array_equal(one, other) for one, other in zip(images.images, expected, strict=True))
 
@@ -121,11 +120,11 @@ def test_line_images_report_lines_without_area_and_pages_that_cannot_be_read(tmp
 def test_line_images_load_every_page_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[Path] = []
 
-    def counted(path: Path, *, max_pixels: int) -> np.ndarray:
+    def counted(path: Path, loading: Loading) -> np.ndarray:
         loaded.append(path)
-        return load_image(path, max_pixels=max_pixels)
+        return load_page(path, loading)
 
-    monkeypatch.setattr(cache, "load_image", counted)
+    monkeypatch.setattr(cache, "load_page", counted)
     pages = drawn(tmp_path)
     built(pages, tmp_path / "cache")
     assert sorted(loaded) == [page.image for page in pages]
@@ -165,13 +164,13 @@ def test_line_images_never_unpickle(tmp_path: Path) -> None:
 def slow_build(pages: list[Page], folder: Path, log: Path, pause_s: float) -> None:
     """Build in a process of its own, noting every page that is cut, and taking `pause_s` over each."""
 
-    def slow(path: Path, *, max_pixels: int) -> np.ndarray:
+    def slow(path: Path, loading: Loading) -> np.ndarray:
         with log.open("a") as file:
             file.write(f"{path.name}\n")
         time.sleep(pause_s)
-        return load_image(path, max_pixels=max_pixels)
+        return load_page(path, loading)
 
-    cache.load_image = slow  # type: ignore[attr-defined]
+    cache.load_page = slow  # type: ignore[attr-defined]
     built(pages, folder)
 
 

@@ -12,10 +12,13 @@ from hwr.data.records import Line, Page
 from hwr.data.report import KINDS
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, crop_line
+from hwr.images.page_files import Loading
 from hwr.text import Alphabet
 
 CROP = LineCrop(height=40, max_width=1000, margin=0.0, mask=False, deskew=True, normalise=False)
-LIMITS = Limits(crop=CROP, steps=lambda width: width // 10, max_pixels=100_000)
+LIMITS = Limits(
+    crop=CROP, steps=lambda width: width // 10, loading=Loading(max_pixels=100_000, working_pixels=100_000)
+)
 KEEP = dict.fromkeys(KINDS, "keep")
 BOX = (
     0.0,
@@ -144,7 +147,7 @@ def test_truncated_image_is_found_by_the_full_part_alone(tmp_path: Path) -> None
 
 
 def test_image_above_max_pixels_is_unreadable(tmp_path: Path) -> None:
-    limits = replace(LIMITS, max_pixels=19_999)
+    limits = replace(LIMITS, loading=Loading(max_pixels=19_999, working_pixels=1))
     note = inspect_pages([page(tmp_path, "a", "ab")], limits).findings["unreadable_image"]["a"]
     assert "100 x 200 pixels are more than max_pixels=19999" in note
 

@@ -14,14 +14,14 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
-from hwr.images.page_files import count_pages, load_page, upright_size
+from hwr.images.page_files import Loading, count_pages, load_page, upright_size
 
 MANY = 10**8
 PAPER, INK = 220, 40
 
 
 def read(path: Path, number: int = 1, *, max_pixels: int = MANY, working: int = MANY) -> GreyImage:
-    return load_page(path, number, max_pixels=max_pixels, working_pixels=working, pdf_dpi=72)
+    return load_page(path, Loading(max_pixels=max_pixels, working_pixels=working, pdf_dpi=72), number)
 
 
 def written(height: int = 64, width: int = 96) -> GreyImage:
@@ -200,7 +200,7 @@ def test_load_page_turns_a_pdf_upright(tmp_path: Path) -> None:
 
 def test_load_page_draws_a_pdf_at_its_dpi(tmp_path: Path) -> None:
     path = pdf(tmp_path / "a.pdf", CATALOGUE, ONE_PAGE, PAGE)  # 80 x 60 points, 72 to the inch
-    page = load_page(path, 1, max_pixels=MANY, working_pixels=MANY, pdf_dpi=300)
+    page = load_page(path, Loading(max_pixels=MANY, working_pixels=MANY, pdf_dpi=300))
     assert page.shape == (250, 334)  # 333.3 rounded up
     assert page.min() == 255
 
@@ -314,14 +314,22 @@ def test_missing_file_is_refused(tmp_path: Path, name: str) -> None:
     refused(tmp_path / name, "no such image")
 
 
+def test_pdf_is_refused_where_pages_are_a_data_set(tmp_path: Path) -> None:
+    path = pdf(tmp_path / "a.pdf", CATALOGUE, ONE_PAGE, PAGE)
+    with pytest.raises(InputError, match=r"a\.pdf: a PDF is no image of a data set; save its pages as PNG"):
+        load_page(path, Loading(max_pixels=MANY, working_pixels=MANY))
+    with pytest.raises(InputError, match="a PDF is no image of a data set"):
+        upright_size(path)
+
+
 def test_folder_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, "cannot be read")
+    refused(tmp_path, "not a file; give an image")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.pdf"])
 def test_other_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("neither")
-    refused(tmp_path / name, "not a PNG, JPEG, TIFF, WebP or BMP image")
+    refused(tmp_path / name, "damaged, or no image of a kind that is read")
 
 
 def test_tiff_cut_off_among_its_pages_is_refused(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_lines_that_cannot_be_read_are_boxes_all_the_same(tmp_path: Path) -> Non
 
 def test_limits_are_those_of_the_configuration() -> None:
     config: TrainConfig = composed("train", ["stage=segmentation", "max_pixels=7"], TrainConfig).root
-    assert box_parts.limits(parse_recipe(config)).max_pixels == 7
+    assert box_parts.limits(parse_recipe(config)).loading.max_pixels == 7
 
 
 def test_samples_are_copied_into_memory() -> None:
@@ -89,9 +89,9 @@ def test_pages_are_left_as_a_policy_says_and_held_to_their_pixels(tmp_path: Path
     overrides = ["stage=paragraph", "data=alto", f"data.root={root}"]
     recipe = parse_recipe(composed("train", overrides, TrainConfig).root)
     pages = recipe.data.pages(whole=True)
-    assert box_parts.usable_pages(pages, recipe.policy, recipe.max_pixels) == pages
+    assert box_parts.usable_pages(pages, recipe.policy, recipe.loading) == pages
     with pytest.raises(InputError, match="max_pixels=7"):
-        box_parts.usable_pages(pages, recipe.policy, 7)
+        box_parts.usable_pages(pages, recipe.policy, replace(recipe.loading, max_pixels=7))
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(3, 3), (14, box_parts.SAMPLES)])

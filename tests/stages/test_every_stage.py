@@ -111,7 +111,7 @@ def test_recipe_is_that_of_the_file_of_the_stage(stage: str) -> None:
     assert list(recipe.losses) == list(recipe.augmentations) == list(config.phases)
     assert [phase.name for phase in recipe.plan.phases] == list(config.phases)
     assert (recipe.plan.monitor, recipe.batch_size) == (config.monitor, config.batch_size)
-    assert (recipe.seed, recipe.max_pixels) == (config.seed, config.max_pixels)
+    assert (recipe.seed, recipe.loading.max_pixels) == (config.seed, config.max_pixels)
 
 
 def test_recipe_reads_no_page_and_makes_no_folder(stage: str, tmp_path: Path) -> None:

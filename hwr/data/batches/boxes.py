@@ -16,6 +16,7 @@ from hwr.errors import InputError
 from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible_boxes
 from hwr.images.load import GreyImage
+from hwr.images.page_files import Loading
 
 Unit = Literal["line", "word"]
 
@@ -60,7 +61,7 @@ def whole_pages(
     growth: float,
     *,
     folder: Path,
-    max_pixels: int,
+    loading: Loading,
     progress: bool,
 ) -> BoxSet:
     """Return every page that has an area, with one box: its area, grown by a share of its own sides.
@@ -70,7 +71,7 @@ def whole_pages(
     _check_growth(growth)
     sound, problems = _sound(pages)
     cutter = _PageCutter(settings, None)
-    images = cached(sound, cutter, folder=folder, max_pixels=max_pixels, progress=progress)
+    images = cached(sound, cutter, folder=folder, loading=loading, progress=progress)
     boxes = {page.id: np.array([_grown_area(page, growth)]) for page in sound}
     return _box_set(sound, boxes, cutter, images, problems)
 
@@ -82,7 +83,7 @@ def area_crops(
     unit: Unit,
     *,
     folder: Path,
-    max_pixels: int,
+    loading: Loading,
     progress: bool,
 ) -> BoxSet:
     """Return the area of every page that has lines, grown by a share of its own sides, with their boxes.
@@ -93,7 +94,7 @@ def area_crops(
     _check_growth(growth)
     sound, problems = _sound([page for page in pages if page.lines], unit)
     cutter = _PageCutter(settings, growth)
-    images = cached(sound, cutter, folder=folder, max_pixels=max_pixels, progress=progress)
+    images = cached(sound, cutter, folder=folder, loading=loading, progress=progress)
     boxes = {page.id: np.array(_unit_boxes(page, unit)).reshape(-1, 4) for page in sound}
     return _box_set(sound, boxes, cutter, images, problems)
 

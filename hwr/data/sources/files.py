@@ -2,25 +2,19 @@
 
 import logging
 import re
-import struct
 import unicodedata
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
-from PIL import ExifTags, Image, UnidentifiedImageError
-
 from hwr.errors import InputError
+from hwr.images.load import IMAGE_SUFFIXES
+from hwr.images.page_files import upright_size
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 _ELSEWHERE = re.compile(r"[A-Za-z][\w+.-]*:/*|/+")  # a scheme, a drive, the root of a file system or network
 _LOG = logging.getLogger(__name__)
-# What Pillow's readers of headers raise on damaged bytes.
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error)
-_EXIF_TURNED = (5, 6, 7, 8)  # orientations whose width is the stored height
 
 
 def existing_folder(folder: str | Path) -> Path:
@@ -134,25 +128,7 @@ class PageImages:
 
 def image_size(image: Path) -> tuple[int, int]:
     """Return the (height, width) of an image as shown, from its header; raise InputError when it is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # here no pixel is decoded
-            with Image.open(image) as opened:
-                width, height = opened.size
-                # Asked for tags that a PNG has not, Pillow decodes it to look behind its pixels.
-                tagged = opened.format != "PNG" or "exif" in opened.info
-                turned = tagged and opened.getexif().get(ExifTags.Base.Orientation) in _EXIF_TURNED
-    except FileNotFoundError:
-        raise InputError(f"{image}: no such image; restore the file or leave its page out") from None
-    except UnidentifiedImageError:
-        raise InputError(f"{image}: not an image; restore the file or leave its page out") from None
-    except Image.DecompressionBombError:
-        raise InputError(f"{image}: the image is too large to open safely; scale it down") from None
-    except _DAMAGE as error:
-        raise InputError(
-            f"{image}: damaged image ({error}); restore the file or leave its page out"
-        ) from None
-    return (width, height) if turned else (height, width)
+    return upright_size(image)
 
 
 def _path_parts(stated: str) -> tuple[bool, list[str]]:

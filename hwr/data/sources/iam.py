@@ -11,11 +11,12 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import Line, Page, Word
-from hwr.data.sources.files import IMAGE_SUFFIXES, existing_folder, image_size, path_inside
+from hwr.data.sources.files import existing_folder, image_size, path_inside
 from hwr.data.sources.splits import read_lists, warn_of_missing
 from hwr.data.sources.xml import parse_number, xml_documents
 from hwr.errors import InputError
 from hwr.images.boxes import Box, clip, union
+from hwr.images.load import IMAGE_SUFFIXES
 from hwr.text import nfc
 
 _ENTITY = re.compile(r"&(?:quot|amp|lt|gt|apos|#\d+);")

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hwr.data.records import Line, Page
-from hwr.data.sources.files import IMAGE_SUFFIXES, existing_folder, image_size, path_inside
+from hwr.data.sources.files import existing_folder, image_size, path_inside
 from hwr.data.sources.splits import check_split, share_out
 from hwr.data.sources.table import Columns, table_rows
 from hwr.errors import InputError
 from hwr.files import read_text
+from hwr.images.load import IMAGE_SUFFIXES
 from hwr.text import nfc
 
 _COLUMNS = Columns(

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from hwr.data.records import SPLITS, Page
-from hwr.data.sources.files import IMAGE_SUFFIXES
 from hwr.data.sources.table import Columns, table_rows
 from hwr.errors import InputError
 from hwr.files import read_text
+from hwr.images.load import IMAGE_SUFFIXES
 
 TABLE = "pages.csv"
 _LIST_SUFFIXES = ("", ".txt", ".lst")

@@ -44,7 +44,7 @@ def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bo
 def limits(recipe: Recipe[LineSettings]) -> inspection.Limits:
     """Return the limits that pages are inspected with."""
     return inspection.Limits(
-        crop=recipe.settings.crop, steps=line_steps(recipe.model), max_pixels=recipe.max_pixels
+        crop=recipe.settings.crop, steps=line_steps(recipe.model), loading=recipe.loading
     )
 
 
@@ -100,7 +100,7 @@ def _task(recipe: Recipe[LineSettings], pages: Sequence[Page], *, progress: bool
         pages,
         recipe.settings.crop,
         folder=recipe.data.cache,
-        max_pixels=recipe.max_pixels,
+        loading=recipe.loading,
         progress=progress,
     )
     refuse_problems(images.problems, "line")

@@ -6,6 +6,7 @@ from pathlib import Path
 from hwr.data.augment.pages import PageAugmentation
 from hwr.data.batches.boxes import BoxSet, whole_pages
 from hwr.data.records import Page
+from hwr.images.page_files import Loading
 from hwr.losses import IouLoss, MseLoss
 from hwr.stages import boxes
 from hwr.stages.boxes import BoxTask, PageSettings
@@ -16,9 +17,9 @@ from hwr.stages.paragraph.stage import METRICS, ParagraphStage
 
 def build_paragraph(recipe: Recipe[PageSettings], pages: Sequence[Page], progress: bool) -> Built:
     """Fit the pages to the canvas, and build the stage that is trained on them."""
-    settings, cache, most = recipe.settings, recipe.data.cache, recipe.max_pixels
+    settings, cache, loading = recipe.settings, recipe.data.cache, recipe.loading
     train, valid = (
-        page_samples(pages, settings, split, cache=cache, max_pixels=most, progress=progress)
+        page_samples(pages, settings, split, cache=cache, loading=loading, progress=progress)
         for split in ("train", "valid")
     )
     task = BoxTask(train, valid, recipe.losses, recipe.augmentations, lone=True)
@@ -29,11 +30,17 @@ def build_paragraph(recipe: Recipe[PageSettings], pages: Sequence[Page], progres
 
 
 def page_samples(
-    pages: Sequence[Page], settings: PageSettings, split: str, *, cache: Path, max_pixels: int, progress: bool
+    pages: Sequence[Page],
+    settings: PageSettings,
+    split: str,
+    *,
+    cache: Path,
+    loading: Loading,
+    progress: bool,
 ) -> BoxSet:
     """Return the pages of a split with the box around their handwriting; InputError where there are none."""
     own = [page for page in pages if page.split == split]
-    samples = whole_pages(own, settings.fit, 0.0, folder=cache, max_pixels=max_pixels, progress=progress)
+    samples = whole_pages(own, settings.fit, 0.0, folder=cache, loading=loading, progress=progress)
     return boxes.ready(samples, split)
 
 

@@ -10,6 +10,7 @@ from hwr.data.augment.pages import PageAugmentation
 from hwr.data.batches.boxes import BoxSet, area_crops
 from hwr.data.records import SPLITS, Page
 from hwr.errors import InputError
+from hwr.images.page_files import Loading
 from hwr.losses import MultiBoxLoss
 from hwr.networks.ssd import best_overlaps
 from hwr.stages import boxes
@@ -41,7 +42,7 @@ def area_samples(
     split: str,
     *,
     cache: Path,
-    max_pixels: int,
+    loading: Loading,
     progress: bool,
 ) -> BoxSet:
     """Return the areas of a split with the boxes of their lines or words; InputError where there are none."""
@@ -52,7 +53,7 @@ def area_samples(
         settings.growth,
         settings.unit,
         folder=cache,
-        max_pixels=max_pixels,
+        loading=loading,
         progress=progress,
     )
     return boxes.ready(samples, split)
@@ -78,8 +79,8 @@ def anchor_table(recipe: Recipe[Any]) -> str:
 def _samples(
     recipe: Recipe[DetectionSettings], pages: Sequence[Page], split: str, *, progress: bool
 ) -> BoxSet:
-    cache, most = recipe.data.cache, recipe.max_pixels
-    return area_samples(pages, recipe.settings, split, cache=cache, max_pixels=most, progress=progress)
+    cache, loading = recipe.data.cache, recipe.loading
+    return area_samples(pages, recipe.settings, split, cache=cache, loading=loading, progress=progress)
 
 
 KIND = Kind(

@@ -24,7 +24,9 @@ from hwr.errors import InputError
 from hwr.images.boxes import Box, FloatArray
 from hwr.images.canvas import PageFit, placement
 from hwr.images.load import GreyImage
+from hwr.images.page_files import Loading
 
+LOADING = Loading(max_pixels=10**6, working_pixels=10**6)
 FIT = PageFit(size=(100, 100), normalise=False)
 UPPER, LOWER = (0.2, 0.2, 0.6, 0.3), (0.2, 0.4, 0.8, 0.5)
 AREA = (0.2, 0.2, 0.8, 0.5)
@@ -46,11 +48,11 @@ def page(folder: Path, name: str = "p0") -> Page:
 
 
 def wholes(pages: list[Page], folder: Path, growth: float = 0.0) -> BoxSet:
-    return whole_pages(pages, FIT, growth, folder=folder / "cache", max_pixels=10**6, progress=False)
+    return whole_pages(pages, FIT, growth, folder=folder / "cache", loading=LOADING, progress=False)
 
 
 def areas(pages: list[Page], folder: Path, growth: float = 0.0, unit: Unit = "line") -> BoxSet:
-    return area_crops(pages, FIT, growth, unit, folder=folder / "cache", max_pixels=10**6, progress=False)
+    return area_crops(pages, FIT, growth, unit, folder=folder / "cache", loading=LOADING, progress=False)
 
 
 def around_ink(image: GreyImage) -> Box:

@@ -25,7 +25,7 @@ def samples(data: list[str], split: str) -> BoxSet:
         recipe.settings,
         split,
         cache=recipe.data.cache,
-        max_pixels=recipe.max_pixels,
+        loading=recipe.loading,
         progress=False,
     )
 

@@ -9,7 +9,7 @@ from toy_stage.stage import METRICS, Images, ToyStage
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.canvas import PageFit, fit_to_canvas
-from hwr.images.load import load_image
+from hwr.images.page_files import load_page
 from hwr.losses import MseLoss
 from hwr.networks.paragraph import Extent
 from hwr.pictures import cards
@@ -39,7 +39,7 @@ def build_toy(recipe: Recipe[ToySettings], pages: Sequence[Page], progress: bool
 
     def image(page: Page) -> Images:
         canvas, _ = fit_to_canvas(
-            load_image(page.image, max_pixels=recipe.max_pixels),
+            load_page(page.image, recipe.loading),
             (0.0, 0.0, 1.0, 1.0),
             PageFit(size=(side, side), normalise=False),
         )
