@@ -1,11 +1,12 @@
 """Typed roots: a dataclass for each file of conf/, with type and range of every key."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from hwr.images.page_files import Loading
+if TYPE_CHECKING:
+    from hwr.images.page_files import Loading
 
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[int, Field(ge=0)]
@@ -78,8 +79,10 @@ class PagesConfig(StoreConfig):
     working_pixels: Count = 16_000_000  # older configurations lack it
 
     @property
-    def loading(self) -> Loading:
+    def loading(self) -> "Loading":
         """How pages are loaded."""
+        from hwr.images.page_files import Loading  # with OpenCV, which a look at settings needs not
+
         return Loading(
             max_pixels=self.max_pixels,
             working_pixels=self.working_pixels,
