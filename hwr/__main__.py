@@ -4,7 +4,6 @@ import argparse
 import io
 import os
 import re
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ _GROUP = re.compile(r" *- (?:optional )?(/?[\w@./]+): *(\S+)(?:\s+#\s*(.*))?$")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; bad input is one line on standard error and exit status 2."""
+    runtime.secure_output(lossy=False)
     if isinstance(sys.stdout, io.TextIOWrapper):  # like standard error: no character stops it
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -100,9 +100,10 @@ def run_command(
     command: Command, words: Sequence[str], overrides: Sequence[str], given: dict[str, Any]
 ) -> None:
     """Compose the configuration of a command and run its function."""
+    runtime.secure_output(lossy=not command.prints)
     if command.pinned and any(os.environ.get(name) != value for name, value in runtime.PINNED.items()):
         again = [sys.executable, "-m", "hwr", command.name, *words]  # libraries read them at their import
-        raise SystemExit(subprocess.run(again, env={**os.environ, **runtime.PINNED}, check=False).returncode)
+        os.execve(sys.executable, again, {**os.environ, **runtime.PINNED})
     from hwr.config import compose
     from hwr.config.messages import (
         clear_errors,  # Hydra takes half a second: --help and unknown flags need it not

@@ -1,4 +1,11 @@
-"""Exceptions for bad input: a one-line message that names the key, file or value and the remedy."""
+"""Exceptions for bad input: a line with key, file or value, and the remedy. Messages that end nothing."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+
+_LOGIN = re.compile(r"(?<=://)[^/\s@'\"]+(?:@(?=[^\s@/]*))")  # user:password@ of a URI
 
 
 class InputError(ValueError):
@@ -13,3 +20,30 @@ class InputError(ValueError):
 
 class NoRoomError(InputError):
     """Report a file that cannot be written, because the disk is full for example."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class name if it has none, without passwords."""
+    text = str(error).strip()
+    return masked(text.splitlines()[0]) if text else type(error).__name__
+
+
+def masked(text: str) -> str:
+    """Return a text without the user names and passwords of its URIs."""
+    return _LOGIN.sub("", text)
+
+
+def tell(message: str) -> None:
+    """Print a line on standard error; where that is closed or broken, go on."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(message, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def optional(what: str) -> Iterator[None]:
+    """Tell of whatever fails in the block, and go on without `what`, on which nothing depends."""
+    try:
+        yield
+    except Exception as error:
+        tell(f"{what}: left out ({first_line(error)})")

@@ -15,12 +15,15 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hwr.errors import InputError, NoRoomError
+from hwr.errors import InputError, NoRoomError, tell
 
+LONGEST_WAIT_S = 24 * 3600.0  # for a lock: what others build or train under one may take hours
+NOTICED_S = 60.0  # who waits longer is told for what
 _BUILDING, _REPLACED = ".building", ".replaced"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
@@ -39,23 +42,39 @@ def as_input_error(path: Path, remedy: str, kind: type[InputError] = InputError)
 
 
 @contextlib.contextmanager
-def held(lock: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+def held(
+    lock: Path, *, shared: bool = False, wait: bool = True, limit_s: float = LONGEST_WAIT_S
+) -> Iterator[bool]:
     """Hold `lock` in the block, alone or `shared` with others that share it, and tell whether it is held.
 
     Without `wait` it is not held where a process or thread is in the way. Raises InputError where no lock can
-    be made.
+    be made, and where another one holds it longer than `limit_s`.
     """
     with as_input_error(lock, "choose another folder"):
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("ab")
     with file:
-        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
-            ours = True
-        except BlockingIOError:
-            ours = False
+        how, begun, told = fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic(), False
+        while not (ours := _locked(file.fileno(), how)) and wait:
+            waited_s = time.monotonic() - begun
+            if waited_s > limit_s:
+                raise InputError(
+                    f"{lock}: held by another process for {waited_s:.0f} s; end that one, and try again"
+                )
+            if waited_s > NOTICED_S and not told:
+                tell(f"{lock}: held by another process; waiting for it")
+                told = True
+            time.sleep(min(0.1, 0.002 + waited_s / 10))
         yield ours
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    """Lock a file at once, and tell whether that was possible."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def make_folder(folder: Path) -> None:

@@ -6,8 +6,10 @@ keeps the C library's own allocator settings). `docs/decisions/0003-process.md` 
 
 import contextlib
 import ctypes
+import io
 import os
 import platform
+import select
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,8 @@ THREADS_GIVEN = "OMP_NUM_THREADS" in os.environ  # by the user, or by the proces
 # the same. Like the defaults they count at the start of a process.
 PINNED = {"OMP_NUM_THREADS": "2", "DNNL_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
 
+PATIENCE_S = 10.0  # for who reads standard output or error: a stopped terminal, a full pipe
+GIT_S = 30.0  # for an answer of git, whose checkout may lie on a disk that hangs
 GREETING = "MXNet start using engine"
 _UNUSED = (
     "scipy",
@@ -84,6 +88,68 @@ class _NumpyAlias(MetaPathFinder):
 
             if "bool" not in np.__dict__:
                 np.bool = np.bool_  # type: ignore[attr-defined]
+
+
+def secure_output(*, lossy: bool) -> None:
+    """Give standard streams that are closed the null device: else a database gets their number, and messages.
+
+    Where `lossy`, output and error lose what cannot be written (a broken pipe, a dead terminal), and raise
+    nothing.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.dup2(null, number)
+            if null != number:
+                os.close(null)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None or (
+            lossy and stream is getattr(sys, f"__{name}__")
+        ):  # else it was replaced on purpose
+            setattr(sys, name, _stream(number, getattr(stream, "encoding", None) or "utf-8"))
+
+
+def _stream(number: int, encoding: str) -> io.TextIOWrapper:
+    buffer = io.BufferedWriter(_Output(number))
+    immediately = number == 2 or os.isatty(number)
+    return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=immediately)
+
+
+class _Output(io.RawIOBase):
+    """A standard stream that raises nothing and blocks once, for ten seconds at most; it says so."""
+
+    def __init__(self, number: int) -> None:
+        self._number, self._patience_s = number, PATIENCE_S
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def write(self, data: Any) -> int:
+        reason = "nobody reads it"
+        try:
+            if self._takes():
+                return os.write(self._number, bytes(data[: select.PIPE_BUF]))  # as much as a pipe takes then
+        except OSError as error:
+            reason = str(error.strerror)
+        if self._patience_s and self._number == 1 and sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"standard output: {reason}; going on without it\n")
+        self._patience_s = 0.0
+        return len(data)
+
+    def _takes(self) -> bool:
+        waits = select.poll()
+        waits.register(self._number, select.POLLOUT)
+        return bool(waits.poll(self._patience_s * 1000))
 
 
 def start() -> None:
@@ -159,9 +225,10 @@ def _without(words: str) -> Iterator[None]:
             os.dup2(shown, 2)
             os.close(shown)
             written.seek(0)
-            for line in written:
-                if words.encode() not in line:
-                    os.write(2, line)
+            with contextlib.suppress(OSError):  # nobody reads it
+                for line in written:
+                    if words.encode() not in line:
+                        os.write(2, line)
 
 
 def _scratch() -> IO[bytes]:
@@ -212,5 +279,9 @@ def _git(folder: Path, *arguments: str) -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, check=False)
+    command = [git, "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=GIT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

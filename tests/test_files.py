@@ -29,6 +29,12 @@ def test_lock_is_not_held_while_another_holds_it(lock: Path) -> None:
         assert not ours
 
 
+def test_lock_is_not_waited_for_for_ever(lock: Path) -> None:
+    refused = pytest.raises(InputError, match=f"{lock}: held by another process .*end that one")
+    with held(lock), refused, held(lock, limit_s=0.1):
+        pass
+
+
 @pytest.mark.parametrize(("shared", "expected"), [(True, True), (False, False)])
 def test_shared_lock_is_held_with_others_that_share_it(lock: Path, shared: bool, expected: bool) -> None:
     with held(lock, shared=True), held(lock, shared=shared, wait=False) as ours:

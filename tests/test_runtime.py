@@ -152,3 +152,41 @@ def test_description_names_what_the_bits_depend_on(monkeypatch: pytest.MonkeyPat
         "engine": os.environ["MXNET_ENGINE_TYPE"],
     }.items() <= said.items()
     assert all(isinstance(value, str) and value for value in said.values())
+
+
+PRINTS = """
+import os, sys, hwr
+from hwr import runtime
+runtime.secure_output(lossy=True)
+for _ in range(3):
+    print("é" * 100_000)
+    print("told", file=sys.stderr, flush=True)
+with open(sys.argv[1], "w") as file:
+    print("done", file.fileno() > 2, file=file)
+"""
+
+
+@pytest.mark.parametrize(
+    ("redirection", "told"),
+    [
+        ("", "told"),
+        (">&-", "told"),
+        ("2>&-", ""),
+        (">&- 2>&- <&-", ""),
+        (">/dev/full", "standard output: No space left on device; going on without it"),
+        (">/dev/full 2>/dev/full", ""),
+        ("| true", "standard output: Broken pipe; going on without it"),
+        ("2>&1 | true", ""),
+        ("| sleep 3", "standard output: nobody reads it; going on without it"),
+    ],
+)
+def test_process_goes_on_where_nobody_can_read_it(redirection: str, told: str, tmp_path: Path) -> None:
+    script = tmp_path / "prints.py"
+    script.write_text(PRINTS.replace("secure_output", "PATIENCE_S = 0.5; runtime.secure_output"), "utf-8")
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} {script} {tmp_path / 'done'} {redirection}"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert (tmp_path / "done").read_text() == "done True\n"
+    assert told in done.stderr.splitlines() if told else not done.stderr

@@ -57,6 +57,7 @@ class Command:
     prefix: str = ""  # of the keys of conf/`conf`.yaml on this command line
     hydra: bool = False  # run by Hydra's own entry point
     computes: bool = True  # with MXNet, which is started before the function is imported
+    prints: bool = False  # its result is what it prints; the others go on where nobody can read it
     pinned: bool = False  # in a process with what the bits of a result depend on: `runtime.PINNED`
 
     @property
@@ -127,17 +128,17 @@ COMMANDS = (
     Command(
         "inspect", "count the contents of a data set, list its problems",
         "hwr.commands.data:report_data", "inspect", "InspectConfig",
-        example="hwr inspect data=alto data.root=DIR full=true", computes=False,
+        example="hwr inspect data=alto data.root=DIR full=true", computes=False, prints=True,
     ),
     Command(
         "anchors", "count how many boxes of a data set a detector's anchors match",
         "hwr.commands.data:print_anchor_table", "inspect", "InspectConfig",
         example="hwr anchors data=alto data.root=DIR stage.unit=word network=ssd_word",
-        preset=("stage=segmentation",),
+        preset=("stage=segmentation",), prints=True,
     ),
     Command(
         "models", "list the published weights and what they score", "hwr.published.tables:print_tables",
-        example="hwr models",
+        example="hwr models", prints=True,
     ),
     Command(
         "search", "search for the best settings of a training", "hwr.runs.search:search_settings", "search",

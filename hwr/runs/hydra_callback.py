@@ -41,6 +41,7 @@ class SweepRun(Callback):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Prepare the process of a job, before MXNet is imported."""
         self.__dict__.update(state)
+        runtime.secure_output(lossy=True)
         if self._environment:
             threads = {THREADS: str(runtime.available_cores())}
             os.environ.update(threads | self._environment)

@@ -18,7 +18,7 @@ from hwr import runtime, tracking, weights
 from hwr.config import ROOT
 from hwr.config.compose import Composed
 from hwr.config.roots import TrainConfig
-from hwr.errors import InputError, NoRoomError
+from hwr.errors import InputError, NoRoomError, optional
 from hwr.files import make_folder
 from hwr.networks import set_arrays
 from hwr.runs import resume as resuming
@@ -182,7 +182,8 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, *, 
     if training.took and not resumed:
         current.tags({"init": training.took})
         print(f"init: {training.took}")
-    current.picture("pictures/augmented.png", training.built.augmented(composed.root.seed))
+    with optional("picture of augmented samples"):
+        current.picture("pictures/augmented.png", training.built.augmented(composed.root.seed))
     print(f"run {current.id}: {training.built.size}")
 
 
@@ -223,7 +224,7 @@ def _keep(
     network, place = training.built.stage.network, _folder(current, composed)
     try:
         for left in (place / "weights").glob(".*"):  # by a process that was killed
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)
         for name, values in (("last", state.last()), ("best", state.best)):
             if values:
                 set_arrays(network, values)
@@ -231,12 +232,14 @@ def _keep(
                     place / "weights" / name, network, composed.yaml, training.built.alphabet, about=about
                 )
         current.folder("weights", place / "weights")
-        if state.best:
-            current.picture("pictures/predictions.png", training.built.predicted(12))
-            _point(place.parent.parent / "latest", place)
     except OSError as error:
         reason = f"cannot write the weights ({error.strerror})"
         raise NoRoomError(f"{place}: {reason}; make room there, then resume the run") from None
+    if state.best:
+        with optional("picture of predictions"):
+            current.picture("pictures/predictions.png", training.built.predicted(12))
+        with optional(f"link {place.parent.parent / 'latest'}"):
+            _point(place.parent.parent / "latest", place)
 
 
 def _point(link: Path, place: Path) -> None:

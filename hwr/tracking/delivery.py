@@ -3,7 +3,6 @@
 This happens during the run, and in `hwr sync` for runs that ended while the server was unavailable.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from hwr.errors import InputError
+from hwr.errors import InputError, first_line, tell
 from hwr.tracking.spool import JournalRecord, Sent, Spool, counted
-from hwr.tracking.store import DATABASE, SQLITE, check_answers, first_line, reason
+from hwr.tracking.store import DATABASE, SQLITE, check_answers, reason
 
 VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow takes in a request
 
@@ -145,10 +144,7 @@ class Delivery:
 
     def _refuse(self, record: JournalRecord, reason: str) -> None:
         self._spool.refuse(record, reason)
-        print(
-            f"tracking: {record.kind} of run {self._run} refused ({reason}); kept in {self._spool.folder}",
-            file=sys.stderr,
-        )
+        tell(f"tracking: {record.kind} of run {self._run} refused ({reason}); kept in {self._spool.folder}")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import json
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from PIL import Image
 
-from hwr.errors import InputError
+from hwr.errors import InputError, first_line, tell
 from hwr.tracking import termination
 from hwr.tracking.background import Courier
 from hwr.tracking.delivery import Delivery, FilesLeftError
 from hwr.tracking.spool import Spool, Write, packed
-from hwr.tracking.store import DATABASE, LONGEST_TAG, SQLITE, Store, cut, first_line, flatten, reason, safe
+from hwr.tracking.store import DATABASE, LONGEST_TAG, SQLITE, Store, cut, flatten, reason, safe
 from hwr.tracking.termination import Terminated
 
 PARENT = "mlflow.parentRunId"
@@ -39,7 +38,8 @@ class Run:
         self.store, self.id = store, run_id
         self.spool = Spool(spool_of(store.folder, run_id))
         self._experiment, self._client = experiment, store.client
-        self._courier = Courier(Delivery(self._client, run_id, self.spool), self._tell)
+        deliver = Delivery(self._client, run_id, self.spool)
+        self._courier = Courier(deliver, self._tell, termination.asked)
         self.spool.describe({"run": run_id, "uri": _portable(store)})
 
     @property
@@ -96,7 +96,7 @@ class Run:
     def flush(self) -> None:
         """Deliver what waits; if that fails for some seconds, print where it is kept."""
         if not self._courier.close():
-            print(f"tracking: what {self.store.uri} did not get {self._waits()}", file=sys.stderr)
+            tell(f"tracking: what {self.store.uri} did not get {self._waits()}")
 
     def end(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED, and deliver what waits."""
@@ -135,7 +135,7 @@ class Run:
             news = f"keeps no files ({failure}); they wait in {self.spool.folder}"
         else:
             news = f"is not reached ({reason(failure)}); what is recorded waits in {self.spool.folder}"
-        print(f"tracking: {self.store.uri} {news}", file=sys.stderr)
+        tell(f"tracking: {self.store.uri} {news}")
 
 
 @contextlib.contextmanager
@@ -144,22 +144,19 @@ def start_run(
 ) -> Iterator[Run]:
     """Start a run, or continue `run_id`, and end it as FINISHED, FAILED or KILLED when the block ends.
 
-    SIGTERM raises Terminated inside the block, so that the run does not stay RUNNING.
+    SIGTERM and SIGHUP raise Terminated inside the block, so that the run does not stay RUNNING.
     """
-    status, started = "FAILED", None
-    with termination.raising():
+    with termination.held_back():
+        status, started = "FAILED", _start(store, name, run_id, tags)
         try:
-            with termination.held_back():
-                started = _start(store, name, run_id, tags)
-            yield started
+            with termination.let_through():
+                yield started
             status = "FINISHED"
         except (KeyboardInterrupt, Terminated):
             status = "KILLED"
             raise
         finally:
-            if started is not None:
-                with termination.held_back():
-                    started.end(status)
+            started.end(status)
 
 
 def attach(store: Store, run_id: str) -> Run | None:

@@ -22,6 +22,7 @@ from hwr.errors import InputError, NoRoomError
 from hwr.files import as_input_error, held, parse_json, replacing, to_disk
 
 RECORDS, SENT, ABOUT, FILES, REFUSED = "records.jsonl", "sent.json", "run.json", "files", "refused.jsonl"
+LOCK_S = 20.0  # another process that writes or delivers longer than that hangs
 Write = Callable[[Path], object]
 
 
@@ -150,7 +151,7 @@ class Spool:
     @contextlib.contextmanager
     def delivering(self) -> Iterator[None]:
         """Let one process at a time deliver."""
-        with held(self.folder / "delivery.lock"):
+        with held(self.folder / "delivery.lock", limit_s=LOCK_S):
             yield
 
     @contextlib.contextmanager
@@ -158,7 +159,7 @@ class Spool:
         """Let one at a time write, of all processes, who then knows the last record."""
         with as_input_error(self.folder, "make room there", NoRoomError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with held(self.folder / "writing.lock"):
+            with held(self.folder / "writing.lock", limit_s=LOCK_S):
                 self._catch_up()
                 yield
 

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,11 +18,12 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from hwr.errors import InputError
+from hwr.errors import InputError, first_line, masked, tell
 from hwr.files import held, make_folder
 
 PAUSE_S = 5.0  # between two questions whether it is there again
 ANSWER_S = 5.0  # a tracking server that takes longer to say that it is there is not there
+TABLES_S = 120.0  # the tables of a fresh database take seconds
 SQLITE = "sqlite:///"
 DATABASE = "mlflow.db"
 LONGEST_VALUE = 6000  # MLflow cuts longer parameter values without a word
@@ -77,7 +77,9 @@ def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
         database = Path(uri.removeprefix(SQLITE)).resolve()
         make_folder(database.parent)
         uri, artifacts = f"{SQLITE}{database}", (database.parent / "artifacts").as_uri()
-        with held(database.with_name(database.name + ".lock")):  # two would create the same tables
+        with held(
+            database.with_name(database.name + ".lock"), limit_s=TABLES_S
+        ):  # two would create the same tables
             return Store(uri, _experiment(uri, experiment, artifacts), folder)
     if not uri.startswith(("http://", "https://")) and "://" not in uri:
         raise InputError(f"tracking.uri={uri}: not a tracking server; use http://…, sqlite:////path or null")
@@ -117,7 +119,7 @@ def await_answer(uri: str | None, patience_s: float) -> None:
             if time.monotonic() >= deadline:
                 raise
             if not announced:
-                print(f"tracking: {error}; waiting for it up to {patience_s / 60:.0f} min", file=sys.stderr)
+                tell(f"tracking: {error}; waiting for it up to {patience_s / 60:.0f} min")
                 announced = True
         time.sleep(min(PAUSE_S, max(0.0, deadline - time.monotonic())))
 
@@ -186,16 +188,11 @@ def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its class name if it has none."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
 def reason(error: BaseException) -> str:
     """Return the root cause of an error that MLflow or a library below it wrapped."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+    return masked((error.strerror if isinstance(error, OSError) else None) or first_line(error))
 
 
 def _experiment(uri: str, name: str, artifacts: str | None) -> str:

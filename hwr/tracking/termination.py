@@ -1,4 +1,4 @@
-"""SIGTERM as an exception: raised once, and never during the start or the end of a run."""
+"""Signals that ask a process to end, raised as exceptions: once, and never in the start or end of a run."""
 
 import contextlib
 import signal
@@ -7,64 +7,95 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 class Terminated(SystemExit):
-    """The process was asked to end (SIGTERM); its exit status says so."""
+    """The process was asked to end (SIGTERM, SIGHUP); its exit status says so."""
 
 
 @dataclass
 class _Process:
-    """What this process was asked: `depth` blocks raise, `held` hold back, and it was `raised` once."""
+    """What this process was asked: the signal, whether it is held back, and whether it was raised."""
 
     depth: int = 0
-    held: int = 0
-    asked: bool = False
+    held: bool = False
+    asked: int | None = None
     raised: bool = False
 
 
 _process = _Process()
 
 
-@contextlib.contextmanager
-def raising() -> Iterator[None]:
-    """Raise Terminated in the block when the process is asked to end; once, also if blocks are nested.
+def asked() -> bool:
+    """Tell whether the process was asked to end."""
+    return _process.asked is not None
 
-    Outside of the main thread signals are not ours, and nothing is raised.
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Hold back signals that ask the process to end, but for blocks of `let_through`; raise them after it.
+
+    That is once, also if blocks are nested. Ignored ones (nohup) stay ignored. Outside of the main thread
+    signals are not ours, and nothing is held back or raised.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _handle) if _process.depth == 0 else None
+    with _handlers():
+        with _switched(held=True):
+            yield
+        _raise_if_asked()
+
+
+@contextlib.contextmanager
+def let_through() -> Iterator[None]:
+    """Raise Terminated, or KeyboardInterrupt for SIGINT, in the block if the process is asked to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _switched(held=False):
+        _raise_if_asked()
+        yield
+
+
+@contextlib.contextmanager
+def _handlers() -> Iterator[None]:
+    """Handle the signals in the block."""
+    before = {}
+    if _process.depth == 0:
+        own = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {number: handler for number, handler in own.items() if handler not in (signal.SIG_IGN, None)}
     _process.depth += 1
+    for number in before:
+        signal.signal(number, _handle)
     try:
         yield
     finally:
         _process.depth -= 1
         if _process.depth == 0:
-            signal.signal(signal.SIGTERM, before)
-            _process.asked = _process.raised = False
+            _process.asked, _process.raised = None, False
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Delay Terminated to the end of the block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    _process.held += 1
+def _switched(*, held: bool) -> Iterator[None]:
+    before, _process.held = _process.held, held
     try:
         yield
     finally:
-        _process.held -= 1
-    _raise_if_asked()
+        _process.held = before
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    _process.asked = True
+    _process.asked = _process.asked or number
     _raise_if_asked()
 
 
 def _raise_if_asked() -> None:
-    if _process.asked and not _process.held and not _process.raised:
+    if _process.asked is not None and not _process.held and not _process.raised:
         _process.raised = True
-        raise Terminated(128 + signal.SIGTERM)
+        if _process.asked == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise Terminated(128 + _process.asked)

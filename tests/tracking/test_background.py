@@ -164,6 +164,65 @@ def test_courier_survives_whatever_a_delivery_raises(door: Door) -> None:
     assert one.close()
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError, ValueError, SystemExit])
+def test_courier_survives_a_message_that_cannot_be_told(door: Door, error: type[BaseException]) -> None:
+    def deliver() -> None:
+        door()
+        if door.calls == 1:
+            raise error
+
+    def tell(failure: BaseException | None) -> None:
+        raise BrokenPipeError
+
+    one = Courier(deliver, tell)
+    one.post()
+    assert until(lambda: door.calls == 2)
+    assert one.close()
+
+
+def test_thread_that_died_is_told_and_replaced(
+    door: Door, sent: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(Courier, "_work", lambda self: None)
+        assert not sent.flush()
+    assert door.told == ["the thread that delivers ended"]
+    assert sent.close()
+    assert door.told == ["the thread that delivers ended", "back"]
+
+
+def test_system_without_threads_fails_no_caller(
+    door: Door, sent: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(threading.Thread, "start", full)
+        sent.post()
+        assert not sent.flush()
+        start = time.monotonic()
+        assert not sent.close()
+        assert time.monotonic() - start < 2
+    assert door.told == ["can't start new thread"]
+    assert sent.close()
+
+
+@pytest.mark.parametrize(("hurry", "limit"), [(False, "LONGEST_S"), (True, "HURRY_S")])
+def test_end_waits_for_no_delivery_for_ever(
+    door: Door, monkeypatch: pytest.MonkeyPatch, hurry: bool, limit: str
+) -> None:
+    monkeypatch.setattr(background, limit, 0.5)
+    one = Courier(door, door.tell, lambda: hurry)
+    door.open.clear()
+    start = time.monotonic()
+    one.post()
+    assert not one.close()
+    assert 0.3 < time.monotonic() - start < 3
+    door.open.set()
+    assert one.close()
+
+
 def test_end_does_not_wait_for_the_pause_of_a_delivery_that_fails_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM ends a run once, and never in the middle of its start or its end."""
+"""Signals end a run once, and never in the middle of its start or its end."""
 
 import os
 import shutil
@@ -20,8 +20,8 @@ def store(database: Path, tmp_path: Path) -> Store:
     return open_store(None, tmp_path, "tests")
 
 
-def ask() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+def ask(number: signal.Signals = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), number)
     time.sleep(0.01)
 
 
@@ -31,27 +31,64 @@ def statuses(store: Store) -> list[str]:
 
 def test_nested_blocks_raise_once() -> None:
     before, ends = signal.getsignal(signal.SIGTERM), 0
-    with pytest.raises(Terminated) as ended, termination.raising():
+    with pytest.raises(Terminated) as ended, termination.held_back(), termination.let_through():
         try:
-            with termination.raising():
+            with termination.held_back(), termination.let_through():
                 ask()
+                raise AssertionError("not reached")
         finally:
             ask()  # while the first one is on its way
             ends += 1
     assert (ended.value.code, ends) == (128 + signal.SIGTERM, 1)
     assert signal.getsignal(signal.SIGTERM) is before
-    with pytest.raises(Terminated), termination.raising():  # a later block is asked anew
+    with (
+        pytest.raises(Terminated),
+        termination.held_back(),
+        termination.let_through(),
+    ):  # a later block is asked anew
         ask()
 
 
 def test_what_is_held_back_comes_to_its_end() -> None:
     done = []
-    with pytest.raises(Terminated), termination.raising():
+    with pytest.raises(Terminated), termination.held_back(), termination.let_through():
         with termination.held_back():
+            assert not termination.asked()
             ask()
             done.append("first")
         done.append("second")
     assert done == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("number", "raised", "code"),
+    [
+        (signal.SIGTERM, Terminated, 143),
+        (signal.SIGHUP, Terminated, 129),
+        (signal.SIGINT, KeyboardInterrupt, None),
+    ],
+)
+def test_run_is_killed_by_each_signal_that_asks_it_to_end(
+    store: Store, number: signal.Signals, raised: type[BaseException], code: int | None
+) -> None:
+    before = signal.signal(number, signal.default_int_handler)  # who tests in the background ignores some
+    try:
+        with pytest.raises(raised) as ended, tracking.start_run(store, "test", tags={}):
+            ask(number)
+    finally:
+        signal.signal(number, before)
+    assert (getattr(ended.value, "code", None), statuses(store)) == (code, ["KILLED"])
+
+
+def test_ignored_hangup_ends_no_run(store: Store) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with tracking.start_run(store, "test", tags={}):
+            ask(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert statuses(store) == ["FINISHED"]
 
 
 def test_run_that_is_asked_to_end_while_it_starts_ends_as_killed(
