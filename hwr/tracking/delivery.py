@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from hwr.errors import InputError, first_line, tell
 from hwr.tracking.spool import JournalRecord, Sent, Spool, counted
+from hwr.tracking.starts import end_abandoned
 from hwr.tracking.store import DATABASE, SQLITE, check_answers, reason
 
 VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow takes in a request
@@ -160,18 +161,24 @@ class Synced:
 def sync(folder: Path, uri: str | None) -> Iterator[Synced]:
     """Deliver the spools of all runs in `folder`, to `uri` or to their own servers; yield a result for each.
 
-    Raises InputError at the end where a server did not answer, and for a spool that is damaged.
+    Runs whose processes are gone without an end of them end as killed. Raises InputError at the end where a
+    server did not answer, and for a spool that is damaged.
     """
     refusals: dict[str, InputError | None] = {}
-    for path in sorted(folder.glob("runs/*/spool")):
-        spool = Spool(path)
-        if not spool.waiting():
-            continue
-        there = uri or spool.about()["uri"] or f"{SQLITE}{folder.resolve()}/{DATABASE}"
+
+    def client(recorded: str | None) -> MlflowClient | None:
+        there = uri or recorded or f"{SQLITE}{folder.resolve()}/{DATABASE}"
         if there not in refusals:
             refusals[there] = _refusal(there)
-        if refusals[there] is None:
-            yield _sync(spool, there)
+        return MlflowClient(tracking_uri=there) if refusals[there] is None else None
+
+    for run_id in end_abandoned(folder, client):
+        yield Synced(run_id, Counter(status=1), Counter(), None)
+    for path in sorted(folder.glob("runs/*/spool")):
+        spool = Spool(path)
+        spool.end_fallen()
+        if spool.waiting() and (server := client(spool.about()["uri"])) is not None:
+            yield _sync(spool, server)
     for refusal in filter(None, refusals.values()):
         raise refusal
 
@@ -184,10 +191,10 @@ def _refusal(uri: str) -> InputError | None:
     return None
 
 
-def _sync(spool: Spool, uri: str) -> Synced:
+def _sync(spool: Spool, client: MlflowClient) -> Synced:
     run_id, before, failure = spool.about()["run"], counted(spool.waiting()), None
     try:
-        Delivery(MlflowClient(tracking_uri=uri), run_id, spool)()
+        Delivery(client, run_id, spool)()
     except (MlflowException, OSError, FilesLeftError) as error:
         failure = reason(error)
     left = counted(spool.waiting())

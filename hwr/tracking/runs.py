@@ -19,6 +19,7 @@ from hwr.tracking import termination
 from hwr.tracking.background import Courier
 from hwr.tracking.delivery import Delivery, FilesLeftError
 from hwr.tracking.spool import Spool, Write, packed
+from hwr.tracking.starts import starting
 from hwr.tracking.store import DATABASE, LONGEST_TAG, SQLITE, Store, cut, flatten, reason, safe
 from hwr.tracking.termination import Terminated
 
@@ -148,15 +149,16 @@ def start_run(
     """
     with termination.held_back():
         status, started = "FAILED", _start(store, name, run_id, tags)
-        try:
-            with termination.let_through():
-                yield started
-            status = "FINISHED"
-        except (KeyboardInterrupt, Terminated):
-            status = "KILLED"
-            raise
-        finally:
-            started.end(status)
+        with started.spool.alive():
+            try:
+                with termination.let_through():
+                    yield started
+                status = "FINISHED"
+            except (KeyboardInterrupt, Terminated):
+                status = "KILLED"
+                raise
+            finally:
+                started.end(status)
 
 
 def attach(store: Store, run_id: str) -> Run | None:
@@ -181,8 +183,11 @@ def _start(store: Store, name: str, run_id: str | None, tags: Mapping[str, str])
     try:
         if run_id is None:
             shown = {key: cut(value, LONGEST_TAG) for key, value in tags.items()}
-            run_id = store.client.create_run(store.experiment, tags=shown, run_name=name).info.run_id
-            return _begun(store, run_id)
+            with starting(store.folder, _portable(store), store.experiment) as own:
+                run_id = store.client.create_run(
+                    store.experiment, tags=shown | own, run_name=name
+                ).info.run_id
+                return _begun(store, run_id)
         resumed = Run(store, run_id, store.client.get_run(run_id).info.experiment_id)
     except MlflowException as error:
         raise InputError(f"tracking.uri={store.uri}: {first_line(error)}") from None

@@ -22,6 +22,7 @@ from hwr.errors import InputError, NoRoomError
 from hwr.files import as_input_error, held, parse_json, replacing, to_disk
 
 RECORDS, SENT, ABOUT, FILES, REFUSED = "records.jsonl", "sent.json", "run.json", "files", "refused.jsonl"
+ALIVE = "alive.lock"  # held by the process of the run
 LOCK_S = 20.0  # another process that writes or delivers longer than that hangs
 Write = Callable[[Path], object]
 
@@ -137,22 +138,44 @@ class Spool:
     def describe(self, about: Mapping[str, str | None]) -> None:
         """Store run and server of the records, for a later delivery."""
         with self._writing():
-            self._keep(ABOUT, about)
+            self._keep(ABOUT, {**about, "inode": self.folder.stat().st_ino})
+
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """Tell other processes, while the block lasts, that the run's own is alive."""
+        with held(self.folder / ALIVE, limit_s=LOCK_S):
+            yield
+
+    def end_fallen(self) -> None:
+        """Add that the run was killed, where its process is gone without an end of it.
+
+        That cannot be told of a copy of the folder: the run may go on in the original.
+        """
+        own = self._about().get("inode") == self.folder.stat().st_ino
+        if own and (self.folder / ALIVE).exists() and not self.ended():
+            with held(self.folder / ALIVE, wait=False) as gone:
+                if gone and not self.ended():
+                    self.append("status", {"status": "KILLED"})
 
     def about(self) -> dict[str, Any]:
         """Return run and server of the records; raise InputError if they are not stored."""
-        try:
-            found = parse_json((self.folder / ABOUT).read_text(encoding="utf-8"))
-            return {"run": found["run"], "uri": found["uri"]}
-        except (OSError, ValueError, KeyError, TypeError):
+        about = self._about()
+        if not {"run", "uri"} <= set(about):
             path = self.folder / ABOUT
-            raise InputError(f"{path}: missing or damaged; move that folder away to go on") from None
+            raise InputError(f"{path}: missing or damaged; move that folder away to go on")
+        return {"run": about["run"], "uri": about["uri"]}
 
     @contextlib.contextmanager
     def delivering(self) -> Iterator[None]:
         """Let one process at a time deliver."""
         with held(self.folder / "delivery.lock", limit_s=LOCK_S):
             yield
+
+    def _about(self) -> dict[str, Any]:
+        try:
+            return dict(parse_json((self.folder / ABOUT).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

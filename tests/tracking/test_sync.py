@@ -1,5 +1,6 @@
 """What runs left is delivered later, where it belongs."""
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -90,3 +91,50 @@ def test_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mlflow.db: no such database; give tracking.uri="):
         list(sync(tmp_path, None))
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def fallen(store: Store) -> str:
+    """Return a run whose process was killed."""
+    pid = os.fork()
+    if pid == 0:
+        with tracking.start_run(Store(store.uri, store.experiment, store.folder), "test", tags={}):
+            os._exit(1)
+    os.waitpid(pid, 0)
+    (run,) = store.client.search_runs([store.experiment])
+    return str(run.info.run_id)
+
+
+def test_run_whose_process_is_gone_ends_as_killed(store: Store, tmp_path: Path) -> None:
+    run = fallen(store)
+    assert status(store, run) == "RUNNING"
+    assert list(sync(tmp_path, None)) == [Synced(run, Counter(status=1), Counter(), None)]
+    assert status(store, run) == "KILLED"
+    assert list(sync(tmp_path, None)) == []
+
+
+def test_run_that_goes_on_is_not_ended(store: Store, tmp_path: Path) -> None:
+    with tracking.start_run(store, "test", tags={}) as run:
+        assert list(sync(tmp_path, None)) == []
+        assert status(store, run.id) == "RUNNING"
+
+
+def test_run_that_may_go_on_in_the_original_of_a_copy_is_not_ended(store: Store, tmp_path: Path) -> None:
+    fallen(store)
+    copy = tmp_path.with_name(tmp_path.name + "-copy")
+    shutil.copytree(tmp_path, copy)
+    assert list(sync(copy, None)) == []
+
+
+def test_run_whose_process_was_killed_while_it_started_it_ends_as_killed(
+    store: Store, tmp_path: Path
+) -> None:
+    pid = os.fork()
+    if pid == 0:
+        Spool.describe = lambda self, about: os._exit(1)  # type: ignore[method-assign, assignment]
+        with tracking.start_run(Store(store.uri, store.experiment, store.folder), "test", tags={}):
+            os._exit(2)
+    assert os.waitpid(pid, 0)[1] == 256
+    (run,) = store.client.search_runs([store.experiment])
+    assert list(sync(tmp_path, None)) == [Synced(run.info.run_id, Counter(status=1), Counter(), None)]
+    assert status(store, run.info.run_id) == "KILLED"
+    assert not list(tmp_path.glob("runs/.starting/*"))
