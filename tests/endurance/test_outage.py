@@ -29,30 +29,6 @@ EPOCH_S = 0.05
 EPOCHS = 8  # of the real training
 
 
-@pytest.fixture(scope="module")
-def home(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a server whose database is there: its tables take it seconds."""
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "mlflow.db").write_bytes(database.read_bytes())
-    return folder
-
-
-@pytest.fixture(scope="module")
-def shared_server(home: Path) -> Iterator[Server]:
-    server = Server(home)
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def server(shared_server: Server) -> Iterator[Server]:
-    """Return a server that answers, started again where a test before left it dead."""
-    if shared_server._process is None:
-        shared_server.start()
-    yield shared_server
-
-
 @pytest.fixture
 def store(server: Server, tmp_path: Path) -> Store:
     return open_store(server.uri, tmp_path / "outputs", "tests")
