@@ -9,7 +9,7 @@ from uuid import uuid4
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from hwr.files import held
+from hwr.files import held, parse_json
 
 START = "hwr.start"  # tag of a run with the name of its start
 
@@ -37,7 +37,7 @@ def end_abandoned(folder: Path, client: Callable[[str | None], MlflowClient | No
         with held(note, wait=False) as gone, contextlib.suppress(MlflowException):
             if not gone or not (text := note.read_text(encoding="utf-8")):
                 continue
-            about = json.loads(text)
+            about = parse_json(text)
             if (server := client(about["uri"])) is not None:
                 for run in server.search_runs([about["experiment"]], f"tags.`{START}` = '{note.name}'"):
                     known = (folder / "runs" / run.info.run_id / "spool").is_dir()  # which tells more

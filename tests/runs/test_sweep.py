@@ -57,7 +57,7 @@ def job(
             if error is not None:
                 run.metrics({"best/valid/cer": error, "valid/cer": 1.0}, 3)
             if ends is not None:
-                raise ends
+                raise ends("ended so")
     except BaseException as raised:
         if ends is None or not isinstance(raised, ends):
             raise
