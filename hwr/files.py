@@ -157,6 +157,11 @@ def write_text(path: Path, text: str) -> None:
         fresh.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_json(path: Path, value: object) -> None:
+    """Write JSON for people and programs in one move; raise InputError where it cannot be written."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces `folder` as a whole when the block ends.

@@ -361,7 +361,7 @@ def test_resumed_run_tells_what_its_bits_depend_on_when_that_differs(
 def test_training_that_diverges_says_so_and_fails(
     smoke: Smoke, started: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hwr.stages.line.stage.LineStage.loss", _broken_loss)
+    monkeypatch.setattr("hwr.stages.line.training.LineStage.loss", _broken_loss)
     failed: list[Path] = []
     said = refused(capsys, lambda: failed.append(started("max_epochs=1")))
     assert said.startswith("phase ctc, epoch 1: loss not finite for s0")

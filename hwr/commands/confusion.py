@@ -56,17 +56,16 @@ def _make_folders(config: ConfusionConfig) -> None:
 
 
 def _counted(config: ConfusionConfig) -> Confusions:
-    from hwr import runtime, tracking
+    from hwr import runtime
     from hwr.decoding.reading import build_decoder
     from hwr.evaluation.lines import find_lines, read_chunks
-    from hwr.evaluation.task import Task
+    from hwr.evaluation.task import open_task
     from hwr.language.confusions import CountedLines
     from hwr.scoring.edits import align
     from hwr.stages.build import alphabet_of
 
     runtime.start()
-    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
-    task = Task(config, store)
+    task = open_task(config)
     weights = task.weights("line")
     decoder = build_decoder(config.decoder, alphabet_of(weights))
     lines = find_lines(task, weights)

@@ -11,14 +11,12 @@ from hwr import tracking
 from hwr.comparison import paired, report
 from hwr.comparison.paired import Comparison
 from hwr.comparison.recorded import COMPARED, ComparedRun, fetch_run, find_runs
-from hwr.config.bind import make
 from hwr.config.compose import Composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
 from hwr.files import make_folder
 from hwr.pictures import cards
-from hwr.scoring.sclite import Scorer
-from hwr.scoring.significance import Resampling
+from hwr.scoring.sclite import check_scorer
 
 REPORT, NUMBERS, PICTURE = "report.html", "comparison.json", "lines.png"
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -27,8 +25,7 @@ LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
     """Compare runs as configured: print the tables, write the report, and log it as a run of its own."""
     config: CompareConfig = composed.root
-    check_settings(config)
-    make(Scorer, config.scorer, "scorer").check()
+    check_scorer(config.scorer)
     if not 2 <= len(names) <= len(LABELS):
         raise InputError(f"compare takes 2 to {len(LABELS)} runs, not {len(names)}; give their ids, or last")
     output = Path(config.output)
@@ -51,21 +48,15 @@ def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
     print(f"\nreport {output / REPORT}\nrun {current.id}\nlook: {current.url}")
 
 
-def check_settings(config: CompareConfig) -> None:
-    """Raise InputError for settings that no part takes."""
-    make(Resampling, config.resampling, "resampling")
-    make(Scorer, config.scorer, "scorer")
-
-
 def compare_recorded(runs: Sequence[ComparedRun], config: CompareConfig) -> Comparison:
     """Return the comparison of runs with the first; InputError where they were not evaluated alike."""
     base, *others = runs
-    how = make(Resampling, config.resampling, "resampling")
-    scorer = make(Scorer, config.scorer, "scorer")
     for other in others:
         paired.check_comparable(base, other)
     level = config.level / len(others)  # p-values are adjusted for so many runs
-    tests = [paired.paired_tests(base, other, how, scorer, level=level) for other in others]
+    tests = [
+        paired.paired_tests(base, other, config.resampling, config.scorer, level=level) for other in others
+    ]
     return Comparison(runs, paired.adjust_tests(tests), config.split, config.level)
 
 
@@ -86,7 +77,7 @@ def _numbers(comparison: Comparison, config: CompareConfig) -> dict[str, Any]:
     return {
         "split": comparison.split,
         "level": comparison.level,
-        "resampling": config.resampling,
+        "resampling": asdict(config.resampling),
         "data_fingerprint": runs[0].scores["data_fingerprint"],
         "runs": {run.label: {"id": run.id, "name": run.name, "scores": run.scores} for run in runs},
         "against": runs[0].label,

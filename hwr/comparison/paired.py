@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hwr.comparison.recorded import ComparedRun
+from hwr.config.roots import Resampling, Scorer
 from hwr.errors import InputError
 from hwr.scoring import edits, significance
 from hwr.scoring.edits import Counts
-from hwr.scoring.sclite import Scorer, sctk_matched_pairs
-from hwr.scoring.significance import Interval, Resampling
+from hwr.scoring.sclite import sctk_matched_pairs
+from hwr.scoring.significance import Interval
 
 _IOU_UNITS = 10_000  # an IoU is kept to four decimals
 _SAME = {

@@ -58,7 +58,7 @@ def bind(
 ) -> dict[str, Any]:
     """Return the settings of the node `where` as arguments of `maker`, which the code also hands `given`.
 
-    Raises InputError for a key that is unknown, missing or of another type.
+    Raises InputError for a key that is unknown or missing, and for a value of another type or out of range.
     """
     own = {key: value for key, value in settings.items() if key != "_target_"}
     known, adapter = _signature(maker, frozenset(given))
@@ -114,7 +114,7 @@ def _signature(maker: Callable[..., Any], given: frozenset[str]) -> tuple[list[s
 def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
     function = maker if not inspect.isclass(maker) or is_dataclass(maker) else maker.__init__
     try:
-        return typing.get_type_hints(function)
+        return typing.get_type_hints(function, include_extras=True)
     except NameError:
         return {}
 

@@ -137,7 +137,7 @@ COMMANDS = (
         preset=("stage=segmentation",), prints=True,
     ),
     Command(
-        "models", "list the published weights and what they score", "hwr.published.tables:print_tables",
+        "models", "list the published weights and what they score", "hwr.published:print_tables",
         example="hwr models", prints=True,
     ),
     Command(

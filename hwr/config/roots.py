@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Split = Literal["train", "valid", "test"]
 Unknown = Literal["keep", "error"]
@@ -61,6 +63,23 @@ class AlphabetConfig:
     """The weights whose alphabet is taken."""
 
     line: str | None
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class Scorer:
+    """How errors are counted; `command` and `timeout_s` are for SClite."""
+
+    name: Literal["sclite", "edit_distance"]
+    command: str | None
+    timeout_s: Positive
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class Resampling:
+    """How a bootstrap draws."""
+
+    resamples: Count
+    seed: Seed
 
 
 @dataclass(config=_STRICT, kw_only=True)
@@ -145,8 +164,8 @@ class EvaluateConfig(LinesConfig):
     kept_height: Amount
     publish: str | None
     decoder: Node = _node()
-    scorer: Node = _node()
-    resampling: Node = _node()
+    scorer: Scorer
+    resampling: Resampling
 
 
 @dataclass(config=_STRICT, kw_only=True)
@@ -157,7 +176,7 @@ class TuneConfig(LinesConfig):
     search: Literal["coordinate", "grid"]
     rounds: Count
     monitor: Literal["cer", "wer"]
-    tolerance: Annotated[float, Field(ge=0)]
+    tolerance: NonNegative
     space: Node = _node()
     cheap: list[str]
     output: str | None
@@ -174,8 +193,8 @@ class DecodersConfig(LinesConfig):
     seed: Seed
     output: str
     publish: str | None
-    scorer: Node = _node()
-    resampling: Node = _node()
+    scorer: Scorer
+    resampling: Resampling
 
 
 @dataclass(config=_STRICT, kw_only=True)
@@ -195,8 +214,8 @@ class CompareConfig(StoreConfig):
     split: Split
     output: str
     level: Annotated[float, Field(gt=0, lt=1)]
-    resampling: Node = _node()
-    scorer: Node = _node()
+    resampling: Resampling
+    scorer: Scorer
     pictures: Amount
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from flashlight.lib.text.decoder import (
@@ -28,7 +28,9 @@ from flashlight.lib.text.decoder import (
 from flashlight.lib.text.decoder.kenlm import KenLM
 from flashlight.lib.text.dictionary import Dictionary
 from numpy.typing import NDArray
+from pydantic import Field
 
+from hwr.config.roots import Count, Positive
 from hwr.decoding.reading import Alternative, Probs, Reading, checked_probs, mean_confidence
 from hwr.errors import InputError
 from hwr.language.arpa import NgramModel
@@ -44,38 +46,6 @@ _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeamSettings:
-    """Settings of the beam search; scores are natural logarithms.
-
-    Args:
-        width: prefixes kept at each time step.
-        tokens: classes tried at each time step, the most probable ones.
-        threshold: prefixes scored this much below the best one are dropped.
-        skip: of neighbouring time steps whose blank is more probable, only the first is searched; 1: all are.
-        model_weight: factor of the model's score.
-        word_bonus: added for every time step that is read as a space; above 0 it favours more words.
-        word_weight: factor of the word model's score, by which the best texts are ranked anew.
-        nbest: texts that are kept and ranked.
-    """
-
-    width: int
-    tokens: int
-    threshold: float
-    skip: float
-    model_weight: float
-    word_bonus: float
-    word_weight: float
-    nbest: int
-
-    def __post_init__(self) -> None:
-        for name in ("width", "tokens", "nbest"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not possible; it must be 1 or more")
-        if not 0 < self.skip <= 1 or not self.threshold > 0:
-            raise ValueError(f"skip={self.skip}, threshold={self.threshold}; above 0, and skip at most 1")
-
-
-@dataclass(frozen=True)
 class BeamDecoder:
     """Read probs (T, C) over the classes of `alphabet` as the text with the highest score.
 
@@ -84,10 +54,12 @@ class BeamDecoder:
     """
 
     alphabet: Alphabet
-    search: BeamSettings
     engine: Any
     closing_space: bool
+    skip: float
+    nbest: int
     word_model: NgramModel | None
+    word_weight: float
     records: tuple[TextRecord, ...] = ()
 
     def read(self, lines: Sequence[Probs]) -> list[Reading]:
@@ -100,7 +72,7 @@ class BeamDecoder:
         A character's confidence is its highest probability where it was read: low where the model overruled.
         """
         probs = checked_probs(probs, self.alphabet)
-        steps = _searched(probs[:, self.alphabet.blank], self.search.skip)
+        steps = _searched(probs[:, self.alphabet.blank], self.skip)
         if not len(steps):
             return Reading("", 0.0)
         scores = np.log(np.maximum(probs[steps], _LEAST))  # (S, C)
@@ -124,10 +96,9 @@ class BeamDecoder:
         return row
 
     def _ranked(self, scores: Mapping[str, float]) -> tuple[Alternative, ...]:
-        ranked = sorted(scores.items(), key=lambda item: -item[1])[: self.search.nbest]
-        if self.word_model is not None:
-            weigh, model = self.search.word_weight, self.word_model
-            ranked = [(text, score + weigh * model.score(text)) for text, score in ranked]
+        ranked = sorted(scores.items(), key=lambda item: -item[1])[: self.nbest]
+        if (model := self.word_model) is not None:
+            ranked = [(text, score + self.word_weight * model.score(text)) for text, score in ranked]
         return tuple(Alternative(*item) for item in sorted(ranked, key=lambda item: -item[1]))
 
     def _reading(
@@ -142,101 +113,77 @@ class BeamDecoder:
         inner = slice(first, first + len(ranked[0].text))
         edges = np.append(steps, len(probs))
         places = [(int(edges[a]), int(edges[b])) for a, b in zip(starts, ends, strict=True)]
-        classes, places = (
-            path[starts][written][inner],
-            [p for p, w in zip(places, written, strict=True) if w][inner],
-        )
+        classes = path[starts][written][inner]
+        places = [place for place, w in zip(places, written, strict=True) if w][inner]
         peaks = [float(probs[a:b, c].max()) for (a, b), c in zip(places, classes, strict=True)]
         spans = tuple((a / len(probs), b / len(probs)) for a, b in places)
         return Reading(ranked[0].text, mean_confidence(peaks), spans, tuple(peaks), ranked)
 
 
 def beam_decoder(
-    alphabet: Alphabet, *, model: str | None, word_model: str | None, lexicon: str | None, width: int,
-    tokens: int, threshold: float, skip: float, model_weight: float, word_bonus: float,
-    word_weight: float, nbest: int,
+    alphabet: Alphabet, *, model: str | None, word_model: str | None, lexicon: str | None, width: Count,
+    tokens: Count, threshold: Positive, skip: Annotated[float, Field(gt=0, le=1)], model_weight: float,
+    word_bonus: float, word_weight: float, nbest: Count,
 ) -> BeamDecoder:  # fmt: skip
-    """Return a beam search over the classes of `alphabet`; numbers are those of `BeamSettings`.
-
-    Args:
-        alphabet: what the recogniser writes.
-        model: n-gram model of characters, a file or a folder (language/copiste); None: none.
-        word_model: n-gram model of words by which the best texts are ranked anew; None: none.
-        lexicon: words that alone may be read, as they stand between spaces; None: any text.
+    """Return a beam search over the classes of `alphabet`; conf/decoder/beam.yaml says what the others mean.
 
     Raises InputError for files that are missing, damaged, or do not fit the alphabet.
     """
-    search = BeamSettings(
-        width=width, tokens=tokens, threshold=threshold, skip=skip, model_weight=model_weight * math.log(10),
-        word_bonus=word_bonus, word_weight=word_weight, nbest=nbest,
-    )  # fmt: skip
-    characters, words = _path(model), _path(word_model)
-    known = tuple(TextRecord.load(path) for path in (characters, words) if path is not None)
-    known += () if lexicon is None else lexicon_records(lexicon)
+    characters, words = _record(model, "character", "model"), _record(word_model, "word", "word_model")
+    records = tuple(record for record in (characters, words) if record is not None)
+    lm, trie, space = ZeroLM(), None, alphabet.blank
     if characters is not None:
-        _refuse_unit(characters, "character", "model")
         _refuse_alphabet(characters, alphabet)
-    if words is not None:
-        _refuse_unit(words, "word", "word_model")
-    lm = ZeroLM() if characters is None else _kenlm(characters, alphabet)
-    trie = None if lexicon is None else _trie(Lexicon.load(lexicon), lexicon, alphabet)
-    engine = _free(search, lm, alphabet) if trie is None else _along(trie, search, lm, alphabet)
-    return BeamDecoder(
-        alphabet, search, engine, trie is not None, None if words is None else NgramModel.load(words), known
+        lm = _kenlm(characters.path, characters.path.stat().st_mtime_ns, alphabet.symbols)
+    if lexicon is not None:
+        records += lexicon_records(lexicon)
+        trie = _trie(Lexicon.load(lexicon), lexicon, alphabet)
+    if " " in alphabet.symbols:
+        space = alphabet.encode(" ")[0]
+    else:
+        word_bonus = 0.0
+    first, last = (
+        (width, tokens, threshold, model_weight * math.log(10)),
+        (word_bonus, True, CriterionType.CTC),
     )
-
-
-def _free(search: BeamSettings, lm: Any, alphabet: Alphabet) -> Any:
-    space, bonus = _space_of(alphabet, search)
-    options = LexiconFreeDecoderOptions(
-        search.width, search.tokens, search.threshold, search.model_weight, bonus, True, CriterionType.CTC
-    )
-    return LexiconFreeDecoder(options, lm, space, alphabet.blank, [])
-
-
-def _along(trie: Trie, search: BeamSettings, lm: Any, alphabet: Alphabet) -> Any:
-    space, bonus = _space_of(alphabet, search)
-    options = LexiconDecoderOptions(
-        search.width, search.tokens, search.threshold, search.model_weight, 0.0, _NO_WORD, bonus, True,
-        CriterionType.CTC,
-    )  # fmt: skip
-    return LexiconDecoder(options, trie, lm, space, alphabet.blank, -1, [], True)
-
-
-def _path(name: str | None) -> Path | None:
-    return None if name is None else find_language_file(name, MODEL)
-
-
-def _space_of(alphabet: Alphabet, search: BeamSettings) -> tuple[int, float]:
-    """Return the class of the space and what it is favoured by; blank and nothing where none is written."""
-    if " " not in alphabet.symbols:
-        return alphabet.blank, 0.0
-    return alphabet.encode(" ")[0], search.word_bonus
-
-
-def _refuse_unit(path: Path, unit: str, key: str) -> None:
-    own = TextRecord.load(path).unit
-    if own != unit:
-        raise InputError(
-            f"{key} {path}: a model of {own}s; make one with python -m hwr language-model --unit {unit}"
+    engine = (
+        LexiconFreeDecoder(LexiconFreeDecoderOptions(*first, *last), lm, space, alphabet.blank, [])
+        if trie is None
+        else LexiconDecoder(
+            LexiconDecoderOptions(*first, 0.0, _NO_WORD, *last), trie, lm, space, alphabet.blank, -1, [], True
         )
+    )
+    return BeamDecoder(
+        alphabet=alphabet, engine=engine, closing_space=trie is not None, skip=skip, nbest=nbest,
+        word_model=None if words is None else NgramModel.load(words.path), word_weight=word_weight,
+        records=records,
+    )  # fmt: skip
 
 
-def _refuse_alphabet(path: Path, alphabet: Alphabet) -> None:
-    missing = "".join(c for c in alphabet.symbols if c not in TextRecord.load(path).symbols)
+def _record(name: str | None, unit: str, key: str) -> TextRecord | None:
+    """Return the record of the model that `key` names; InputError where it is no model of `unit`."""
+    if name is None:
+        return None
+    record = TextRecord.load(find_language_file(name, MODEL))
+    if record.unit != unit:
+        raise InputError(
+            f"{key} {record.path}: a model of {record.unit}s; "
+            f"make one with python -m hwr language-model --unit {unit}"
+        )
+    return record
+
+
+def _refuse_alphabet(record: TextRecord, alphabet: Alphabet) -> None:
+    missing = "".join(c for c in alphabet.symbols if c not in record.symbols)
     if missing:
         raise InputError(
-            f"model {path}: does not know {missing!r} of the recogniser's alphabet; "
+            f"model {record.path}: does not know {missing!r} of the recogniser's alphabet; "
             "make it anew with python -m hwr language-model weights.line=WEIGHTS"
         )
 
 
-def _kenlm(path: Path, alphabet: Alphabet) -> Any:
-    return _loaded(path, path.stat().st_mtime_ns, alphabet.symbols)
-
-
 @lru_cache(maxsize=4)
-def _loaded(path: Path, changed_ns: int, symbols: str) -> Any:
+def _kenlm(path: Path, changed_ns: int, symbols: str) -> Any:
     dictionary = Dictionary([*map(character_token, symbols), _BLANK])
     try:
         with _silenced():

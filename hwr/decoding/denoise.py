@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.decoding.reading import Alternative, Decoder, Probs, Reading, rewrite_reading
-from hwr.errors import InputError
 from hwr.language.arpa import NgramModel
 from hwr.language.record import TextRecord
 from hwr.text import Alphabet
@@ -45,44 +44,25 @@ class RewritingNetwork(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranking:
-    """Settings of search and ranking; scores are natural logarithms.
-
-    Args:
-        width: texts kept at each character.
-        max_growth: characters by which a text may become longer.
-        model_weight: factor of the n-gram model's score.
-        reading_weight: factor of how probable a text is by what the recogniser saw.
-        copy_bonus: added to the score of the text as it was read.
-    """
-
-    width: int
-    max_growth: int
-    model_weight: float
-    reading_weight: float
-    copy_bonus: float
-
-    def __post_init__(self) -> None:
-        for name, least in (("width", 1), ("max_growth", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"decoder.{name}={getattr(self, name)} is not possible; use {least} or more")
-
-
-@dataclass(frozen=True)
 class DenoiseDecoder:
     """Rewrite what `base` reads as the text with the highest score.
 
     score(y) = log p(y | x) + model_weight * log p(y) + reading_weight * log p(y | probs) + copy_bonus if y is
     x, where x is the text as read and y any text that beam search finds with the network, or x. Empty texts
     are left as they are, and those that the network cannot take: longer than it learnt, or with characters
-    outside its alphabet. `alphabet` is that of the probabilities.
+    outside its alphabet. `alphabet` is that of the probabilities. The search keeps `width` texts at each
+    character, none longer than what was read by more than `max_growth`.
     """
 
     alphabet: Alphabet
     base: Decoder
     network: RewritingNetwork
     model: NgramModel | None
-    ranking: Ranking
+    width: int
+    max_growth: int
+    model_weight: float
+    reading_weight: float
+    copy_bonus: float
     records: tuple[TextRecord, ...] = ()
 
     def read(self, lines: Sequence[Probs]) -> list[Reading]:
@@ -100,26 +80,21 @@ class DenoiseDecoder:
 
     def ranked(self, texts: Sequence[str]) -> list[list[Alternative]]:
         """Return the candidates of each text, best first; the network must accept all `texts`."""
-        found = search_rewritings(
-            self.network, texts, width=self.ranking.width, growth=self.ranking.max_growth
-        )
+        found = search_rewritings(self.network, texts, width=self.width, growth=self.max_growth)
         own = self.network.log_probs(texts, texts)
-        return [
-            self._ranked(text, {**one, text: score})
-            for text, one, score in zip(texts, found, own, strict=True)
-        ]
+        scored = zip(texts, found, own, strict=True)
+        return [self._ranked(text, {**one, text: score}) for text, one, score in scored]
 
     def _ranked(self, read: str, scores: dict[str, float]) -> list[Alternative]:
-        weigh = self.ranking.model_weight
         ranked = []
         for text, score in scores.items():
-            score += 0.0 if self.model is None else weigh * self.model.score(text)
-            ranked.append(Alternative(text, score + (self.ranking.copy_bonus if text == read else 0.0)))
+            score += 0.0 if self.model is None else self.model_weight * self.model.score(text)
+            ranked.append(Alternative(text, score + (self.copy_bonus if text == read else 0.0)))
         return sorted(ranked, key=lambda item: (-item.score, item.text))
 
     def _seen(self, ranked: Sequence[Alternative], probs: Probs) -> list[Alternative]:
         """Return texts ranked anew by what the recogniser saw."""
-        weigh = self.ranking.reading_weight
+        weigh = self.reading_weight
         if not weigh or len(ranked) < 2:
             return list(ranked)
         seen = log_likelihoods(probs, [item.text for item in ranked], self.alphabet).tolist()
@@ -221,9 +196,9 @@ def _texts(rows: Classes, scores: Scores, alphabet: Alphabet) -> dict[str, float
 
 def _chosen(reading: Reading, ranked: Sequence[Alternative]) -> Reading:
     """Return a reading with the first of the texts, and all of them."""
-    return (
-        replace(rewrite_reading(reading, ranked[0].text), alternatives=tuple(ranked)) if ranked else reading
-    )
+    if not ranked:
+        return reading
+    return replace(rewrite_reading(reading, ranked[0].text), alternatives=tuple(ranked))
 
 
 def _states(

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import editdistance
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from symspellpy import SymSpell
 
+from hwr.config.roots import NonNegative, Positive, Probability
 from hwr.decoding.reading import Decoder, Probs, Reading, mean_confidence, rewrite_reading
 from hwr.language.confusions import SUBSTITUTIONS, Confusions, Costs
 from hwr.language.lexicon import ENGLISH, Lexicon, joints_in, lexicon_records, parts_in, words_in
@@ -71,15 +74,10 @@ class Index:
 
 @dataclass(frozen=True, kw_only=True)
 class WordCorrector:
-    """What a word is corrected to.
+    """What a word is corrected to, by the words of `index` and the `costs` of edits.
 
-    Args:
-        index: the known words.
-        costs: of the edits between them and what is read.
-        limit: a word is taken when its distance is below this,
-        share: and below this for each character read.
-        frequency: a word's rank is its distance, less this weight times the natural logarithm of the word's
-            share in the lexicon.
+    A word is taken when its distance is below `limit`, and below `share` for each character read. Its rank is
+    its distance, less `frequency` times the natural logarithm of the word's share in the lexicon.
     """
 
     index: Index
@@ -87,13 +85,6 @@ class WordCorrector:
     limit: float
     share: float
     frequency: float
-
-    def __post_init__(self) -> None:
-        for name in ("limit", "share"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} is not possible; it must be above 0")
-        if not self.frequency >= 0:
-            raise ValueError(f"frequency={self.frequency} is not possible; it must be 0 or more")
 
     def __call__(self, word: str) -> str:
         """Return the word that was most probably written, in the case of `word`; `word` where none is near.
@@ -174,26 +165,15 @@ def replace_spans(text: str, spans: Iterable[tuple[int, int]], search: Callable[
 
 
 def lexicon_decoder(
-    alphabet: Alphabet, *, base: Decoder, lexicon: str, confusions: str | None, edits: int, limit: float,
-    share: float, frequency: float, sure: float,
+    alphabet: Alphabet, *, base: Decoder, lexicon: str, confusions: str | None,
+    edits: Annotated[int, Field(ge=1, le=3)], limit: Positive, share: Positive, frequency: NonNegative,
+    sure: Probability,
 ) -> LexiconDecoder:  # fmt: skip
-    """Return a lexicon search over what `base` reads; numbers are those of `WordCorrector`.
+    """Return a lexicon search over what `base` reads; conf/decoder/lexicon.yaml says what the others mean.
 
-    Args:
-        alphabet: what the recogniser writes; a lexicon may write more.
-        base: reads the texts that are corrected.
-        lexicon: the known words: `english`, a file, a folder or a published name (language/copiste).
-        confusions: what edits cost is estimated from: a file of counted confusions, a folder with one or with
-            published tables of costs, or a published name; None: every edit costs 1.
-        edits: plain edits within which candidates are looked for.
-        sure: words read with a higher confidence, in [0, 1], are left alone.
-
-    Raises InputError for files that are missing or damaged.
+    `alphabet` is what the recogniser writes; a lexicon may write more. Raises InputError for files that are
+    missing or damaged.
     """
-    if not 1 <= edits <= 3:
-        raise ValueError(f"edits={edits} is not possible; it must be 1, 2 or 3")
-    if not 0 <= sure <= 1:
-        raise ValueError(f"sure={sure} is not between 0 and 1")
     path = None if lexicon == ENGLISH else find_language_file(lexicon, WORDS)
     own = Costs.plain() if confusions is None else _costs(confusions)
     index = _index(lexicon, 0 if path is None else path.stat().st_mtime_ns, edits)
@@ -211,13 +191,12 @@ def case_of(word: str) -> Callable[[str], str]:
     """Return a function that writes a lower-case text in the case of `word`.
 
     Of a mixed word the letters keep theirs that its alignment with the text pairs; new ones are lower case.
-    A letter whose capital is two, as that of ß, stays as it is.
     """
     if is_mixed(word):
         return lambda text: _letter_by_letter(word, text)
     uppers = _uppers(word)
     if len(uppers) > 1 and all(uppers):
-        return lambda text: "".join(map(_capital, text))
+        return lambda text: "".join(_single(character, str.upper) for character in text)
     return _titled if any(uppers) else str
 
 
@@ -272,26 +251,23 @@ def _uppers(word: str) -> list[bool]:
 
 def _titled(text: str) -> str:
     first = next((n for n, character in enumerate(text) if character.islower()), len(text))
-    return text[:first] + "".join(map(_capital, text[first : first + 1])) + text[first + 1 :]
+    return text[:first] + "".join(_single(c, str.upper) for c in text[first : first + 1]) + text[first + 1 :]
 
 
 def _letter_by_letter(word: str, text: str) -> str:
     written, place = [], 0
-    for old, new in align([*map(_small, word)], text):
+    for old, new in align([_single(character, str.lower) for character in word], text):
         if new is not None:
-            written.append(_capital(new) if old is not None and word[place].isupper() else new)
+            is_capital = old is not None and word[place].isupper()
+            written.append(_single(new, str.upper) if is_capital else new)
         place += old is not None
     return "".join(written)
 
 
-def _capital(character: str) -> str:
-    upper = character.upper()
-    return upper if len(upper) == 1 else character
-
-
-def _small(character: str) -> str:
-    lower = character.lower()
-    return lower if len(lower) == 1 else character
+def _single(character: str, change: Callable[[str], str]) -> str:
+    """Return a character in another case; as it is where it becomes two, as ß does."""
+    changed = change(character)
+    return changed if len(changed) == 1 else character
 
 
 def _code_points(words: Sequence[str]) -> NDArray[np.uint32]:

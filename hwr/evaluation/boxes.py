@@ -1,124 +1,113 @@
 """Targets `paragraph` and `segmentation`: score found boxes against true ones."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hwr.config.roots import EvaluateConfig
 from hwr.data.batches.boxes import BoxSet
-from hwr.data.records import Page, fingerprint
-from hwr.evaluation import task as common
-from hwr.evaluation.task import Outcome, Target, Task
+from hwr.data.records import Page
+from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Target
 from hwr.images.boxes import FloatArray
 from hwr.pictures import cards
-from hwr.scoring import detection
-from hwr.stages.boxes import PREDICTED, TRUE, usable_pages
-from hwr.stages.build import config_of, model_of
+from hwr.scoring.detection import Detection, count_boxes
+from hwr.stages import boxes as box_stages
+from hwr.stages.boxes import PREDICTED, TRUE
+from hwr.stages.build import model_of
+from hwr.stages.kind import Model
 from hwr.stages.paragraph.model import MODEL as PARAGRAPH_MODEL
 from hwr.stages.paragraph.model import load_area_finder
-from hwr.stages.paragraph.stage import overlaps
-from hwr.stages.paragraph.training import page_samples
+from hwr.stages.paragraph.training import overlaps
 from hwr.stages.recipe import device_context
 from hwr.stages.segmentation.model import MODEL as SEGMENTATION_MODEL
 from hwr.stages.segmentation.model import load_box_detector
-from hwr.stages.segmentation.training import area_samples
-from hwr.tables import text_table
-from hwr.tracking import Run
-from hwr.weights import Weights
 
 NO_BOXES = np.zeros((0, 4))
 
 
 @dataclass(frozen=True)
-class _Scored:
-    """Samples with the boxes found on each, the figures, and how good the boxes of each sample are."""
+class _Found:
+    """Samples of pages, and the boxes found on each."""
 
+    pages: Sequence[Page]
     samples: BoxSet
     boxes: Sequence[FloatArray]
-    values: dict[str, Any]
-    quality: Sequence[float]
 
 
-def score_areas(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: Run, output: Path) -> Outcome:
-    """Find the handwritten areas, and write scores and a picture of the worst to `output`."""
-    config, (own,), pages = task.config, loaded, _pages(task, loaded)
-    settings, cache = model_of(own, PARAGRAPH_MODEL).settings, task.data.cache
-    samples = page_samples(pages, settings, config.split, cache=cache, loading=config.loading, progress=True)
-    context = device_context(config.device)
-    boxes = load_area_finder(own, batch_size=config.batch_size, context=context).boxes(samples.images)
-    ious = overlaps(boxes, samples.boxes)
+def score_areas(evaluation: Evaluation) -> Outcome:
+    """Find the handwritten areas, and write scores and a picture of the worst."""
+    found = _found(evaluation, PARAGRAPH_MODEL, load_area_finder)
+    ious = overlaps(found.boxes, found.samples.boxes)
     values = {
         "mean_iou": float(ious.mean()),
         "median_iou": float(np.median(ious)),
         "worst_iou": float(ious.min()),
-        "iou_by_page": dict(zip(samples.ids, ious.round(4).tolist(), strict=True)),
+        "iou_by_page": dict(zip(found.samples.ids, ious.round(4).tolist(), strict=True)),
     }
-    scored = _Scored(samples, [box[None] for box in boxes], values, ious.tolist())
-    return _outcome(task, loaded, current, output, (pages, scored))
+    return _outcome(evaluation, found, values, ious.tolist())
 
 
-def score_boxes(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: Run, output: Path) -> Outcome:
-    """Find lines or words in the true areas, and write scores and a picture of the worst to `output`."""
-    config, (own,), pages = task.config, loaded, _pages(task, loaded)
-    settings, cache = model_of(own, SEGMENTATION_MODEL).settings, task.data.cache
-    samples = area_samples(pages, settings, config.split, cache=cache, loading=config.loading, progress=True)
-    context = device_context(config.device)
-    boxes = load_box_detector(own, batch_size=config.batch_size, context=context).boxes(samples.images)
-    pairs = zip(boxes, samples.boxes, strict=True)
-    counts = [detection.count_boxes(found, true, NO_BOXES) for found, true in pairs]
+def score_boxes(evaluation: Evaluation) -> Outcome:
+    """Find lines or words in the true areas, and write scores and a picture of the worst."""
+    found = _found(evaluation, SEGMENTATION_MODEL, load_box_detector)
+    pairs = zip(found.boxes, found.samples.boxes, strict=True)
+    counts = [count_boxes(*pair, NO_BOXES) for pair in pairs]
     values = {
-        **detection.Detection.total(counts).as_dict(),
-        "unit": settings.unit,
-        "by_page": {name: count.as_dict() for name, count in zip(samples.ids, counts, strict=True)},
+        **Detection.total(counts).as_dict(),
+        "unit": model_of(evaluation.loaded[0], SEGMENTATION_MODEL).settings.unit,
+        "by_page": {name: own.as_dict() for name, own in zip(found.samples.ids, counts, strict=True)},
     }
-    scored = _Scored(samples, boxes, values, [count.mean_iou for count in counts])
-    return _outcome(task, loaded, current, output, (pages, scored))
+    return _outcome(evaluation, found, values, [own.mean_iou for own in counts])
 
 
-def _check(config: EvaluateConfig) -> None:
-    """Take all settings: no part of its own has any."""
+def _found(evaluation: Evaluation, model: Model[Any], load: Callable[..., Any]) -> _Found:
+    (own,), task, config = evaluation.loaded, evaluation.task, evaluation.config
+    pages = task.usable_pages(own, box_stages.limits(config), whole=True)
+    reading = {"folder": task.data.cache, "loading": config.loading, "progress": True}
+    samples = box_stages.box_samples(pages, model_of(own, model).settings, config.split, **reading)
+    finder = load(own, batch_size=config.batch_size, context=device_context(config.device))
+    return _Found(pages, samples, finder.boxes(samples.images))
 
 
+def _outcome(evaluation: Evaluation, found: _Found, values: Result, quality: Sequence[float]) -> Outcome:
+    """Write scores, and draw the pages with the worst boxes: true ones green, found ones red."""
+    samples, worst = found.samples, np.argsort(quality, kind="stable")[: evaluation.config.pictures]
+    drawn = [
+        cards.boxed(samples.images[i], {TRUE: samples.boxes[i], PREDICTED: found.boxes[i].reshape(-1, 4)})
+        for i in worst
+    ]
+    picture = cards.sheet(drawn, [f"{samples.ids[i]}: IoU {quality[i]:.3f}" for i in worst], columns=4)
+    cards.save_picture(evaluation.output / "pages.png", picture)
+    return evaluation.outcome(values, found.pages, len(samples.ids), error=1.0 - values["mean_iou"])
+
+
+def _area_rows(link: str, result: Result) -> list[list[str]]:
+    return [[link, str(result["pages"]), f"{result['mean_iou']:.4f}", f"{result['worst_iou']:.4f}"]]
+
+
+def _box_rows(link: str, result: Result) -> list[list[str]]:
+    rates = (f"{result[name]:.4f}" for name in ("f1_50", "f1_75", "mean_iou"))
+    return [[link, str(result["pages"]), f"{result['true']} {result['unit']}s", *rates]]
+
+
+_AREAS = ("pages", "mean_iou", "median_iou", "worst_iou")
+_BOXES = ("pages", "mean_iou", "true", "predicted", "matched_50", "matched_75", "f1_50", "f1_75")
 PARAGRAPH = Target(
-    name="paragraph", check=_check, load=lambda task: [task.weights("paragraph")], score=score_areas
-)
+    name="paragraph",
+    load=lambda task: [task.weights("paragraph")],
+    score=score_areas,
+    record=Record(
+        figures=_AREAS, kept=_AREAS, head=["weights", "test pages", "mean IoU of the area", "worst"],
+        rows=_area_rows,
+    ),
+)  # fmt: skip
 SEGMENTATION = Target(
-    name="segmentation", check=_check, load=lambda task: [task.weights("segmentation")], score=score_boxes
-)
-
-
-def _pages(task: Task[EvaluateConfig], loaded: Sequence[Weights]) -> list[Page]:
-    policy = config_of(loaded[0]).inspect.policy
-    return usable_pages(task.pages(whole=True), policy, task.config.loading)
-
-
-def _outcome(
-    task: Task[EvaluateConfig],
-    loaded: Sequence[Weights],
-    current: Run,
-    output: Path,
-    scored: tuple[Sequence[Page], _Scored],
-) -> Outcome:
-    config, (pages, own) = task.config, scored
-    about = common.about(config, config.target, loaded, fingerprint(pages), current)
-    summary = {**own.values, "pages": len(own.samples.ids), **about}
-    text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
-    (output / "scores.json").write_text(text, encoding="utf-8")
-    cards.save_picture(output / "pages.png", _picture(own, config.pictures))
-    rates = {name: value for name, value in summary.items() if isinstance(value, float)}
-    current.metrics(common.metrics(config.split, rates), 0)
-    rows = [(name, f"{value:.4f}") for name, value in rates.items()]
-    title = f"{config.split}: {len(own.samples.ids)} pages, target {config.target}"
-    return Outcome(summary, f"{title}\n{text_table(('score', 'value'), rows)}", 1.0 - summary["mean_iou"])
-
-
-def _picture(own: _Scored, count: int) -> cards.Picture:
-    """Draw the pages with the worst boxes: true ones green, found ones red."""
-    samples = own.samples
-    worst = np.argsort(own.quality, kind="stable")[:count]
-    drawn = [cards.boxed(samples.images[i], {TRUE: samples.boxes[i], PREDICTED: own.boxes[i]}) for i in worst]
-    return cards.sheet(drawn, [f"{samples.ids[i]}: IoU {own.quality[i]:.3f}" for i in worst], columns=4)
+    name="segmentation",
+    load=lambda task: [task.weights("segmentation")],
+    score=score_boxes,
+    record=Record(
+        figures=_BOXES, kept=_BOXES, rows=_box_rows,
+        head=["weights", "test pages", "boxes", "F1 at IoU 0.5", "at 0.75", "mean IoU"],
+    ),
+)  # fmt: skip

@@ -1,6 +1,5 @@
 """Compare decoders: several decoders read the same probabilities and are scored."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,26 +11,23 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from hwr import runtime, tracking
-from hwr.config.bind import make
+from hwr import runtime
 from hwr.config.compose import Composed
-from hwr.config.roots import DecodersConfig
+from hwr.config.roots import DecodersConfig, Resampling
 from hwr.decoding.reading import Decoder, Reading, build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import publish
 from hwr.evaluation import task as common
-from hwr.evaluation.lines import Lines, read_lines
-from hwr.evaluation.task import Task
-from hwr.files import make_folder, replacing_contents
+from hwr.evaluation.lines import Lines, rate_cell, read_lines, within
+from hwr.evaluation.task import EDITS, Record, Result, open_task
+from hwr.files import make_folder, replacing_contents, write_json
 from hwr.pictures import cards
 from hwr.scoring import significance
 from hwr.scoring.report import Scores, Texts, score_texts
-from hwr.scoring.sclite import Scorer
-from hwr.scoring.significance import Resampling
+from hwr.scoring.sclite import check_scorer
 from hwr.stages.build import alphabet_of
 from hwr.stages.recipe import data_source, device_context
 from hwr.tables import markdown_table
-from hwr.text import Alphabet
 
 Maker = Callable[[], Decoder]
 
@@ -59,15 +55,18 @@ def compare_decoders(composed: Composed) -> None:
     runtime.start()
     output = Path(config.output)
     make_folder(output)
-    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
-    task = Task(config, store)
-    make(Scorer, config.scorer, "scorer").check()
+    task = open_task(config)
+    check_scorer(config.scorer)
     found = task.weights("line")
     if config.publish is not None:
         publish.check_weights_published(TARGET, [found])
-    makers = _makers(config, alphabet_of(found))
+    alphabet = alphabet_of(found)
+    makers: dict[str, Maker] = {
+        name: partial(build_decoder, node, alphabet, f"decoders.{name}")
+        for name, node in config.decoders.items()
+    }
     made = {name: _or_leave_out(name, maker) for name, maker in makers.items()}
-    with common.new_run("decoders", [found], store, composed) as current:
+    with common.new_run("decoders", [found], task.store, composed) as current:
         lines = read_lines(task, found)
         for name, decoder in made.items():
             _or_leave_out(name, partial(lines.refuse_seen_by, decoder))
@@ -75,11 +74,10 @@ def compare_decoders(composed: Composed) -> None:
             about = common.about(config, TARGET, [found], lines.fingerprint, current)
             entries = _entries(config, makers, lines, fresh, about)
             said = {**about, **summary(entries, config)}
-            (fresh / NAME).write_text(_json(said), encoding="utf-8")
+            write_json(fresh / NAME, said)
             (fresh / "board.md").write_text(table(said) + "\n", encoding="utf-8")
-            cards.save_picture(
-                fresh / "samples.png", picture(lines, entries, count=config.pictures, seed=config.seed)
-            )
+            drawn = picture(lines, entries, count=config.pictures, seed=config.seed)
+            cards.save_picture(fresh / "samples.png", drawn)
             current.folder("decoders", fresh)
         current.metrics(_metrics(said), 0)
     if config.publish is not None:
@@ -89,8 +87,6 @@ def compare_decoders(composed: Composed) -> None:
 
 def check_decoders(config: DecodersConfig) -> None:
     """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
-    make(Scorer, config.scorer, "scorer")
-    make(Resampling, config.resampling, "resampling")
     for name, node in config.decoders.items():
         if not isinstance(node, Mapping):
             raise InputError(
@@ -108,8 +104,7 @@ def check_decoders(config: DecodersConfig) -> None:
 
 def summary(entries: Mapping[str, Entry], config: DecodersConfig) -> dict[str, Any]:
     """Return rates with intervals, differences from the baseline with theirs, and speeds, by decoder."""
-    how = make(Resampling, config.resampling, "resampling")
-    base = entries[config.baseline]
+    how, base = config.resampling, entries[config.baseline]
     return {
         "lines": len(base.texts.references),
         "scorer": base.scores.summary["scorer"],
@@ -131,23 +126,23 @@ def summary(entries: Mapping[str, Entry], config: DecodersConfig) -> dict[str, A
     }
 
 
-def columns(board: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def columns(board: Result) -> tuple[list[str], list[list[str]]]:
     """Return what board.json holds as cells: the heads of columns, and a row for each decoder."""
     base = board["baseline"]
     head = ["decoder", "CER [95 %]", "WER [95 %]", f"CER less {base}", f"WER less {base}", "lines/s"]
     rows = []
     for name, own in board["decoders"].items():
-        cells = [f"{100 * own[rate]:.2f} %{_within(own['intervals'][rate], '.1f')}" for rate in _UNITS]
+        cells = [rate_cell(own, rate) for rate in _UNITS]
         if name == base:
             cells += ["", ""]
         else:
             differences = [own["differences"][rate] for rate in _UNITS]
-            cells += [f"{100 * d['value']:+.2f}{_within(d['interval'], '+.2f')}" for d in differences]
+            cells += [f"{100 * d['value']:+.2f}{within(d['interval'], '+.2f')}" for d in differences]
         rows.append([name, *cells, f"{own['lines_per_s']:.0f}"])
     return head, rows
 
 
-def table(board: Mapping[str, Any]) -> str:
+def table(board: Result) -> str:
     """Return what board.json holds as a table in Markdown, and what its figures are."""
     return markdown_table(*columns(board)) + (
         f"\n\n{board['split']}: {board['lines']} lines, scored by {board['scorer']}; "
@@ -182,14 +177,6 @@ def picture(lines: Lines, entries: Mapping[str, Entry], *, count: int, seed: int
     return cards.readings({title: [item(index) for index in group] for title, group in groups.items()})
 
 
-def _makers(config: DecodersConfig, alphabet: Alphabet) -> dict[str, Maker]:
-    """Return what makes each decoder."""
-    return {
-        name: partial(build_decoder, node, alphabet, f"decoders.{name}")
-        for name, node in config.decoders.items()
-    }
-
-
 def _or_leave_out(name: str, call: Callable[[], Any]) -> Any:
     """Call something for a decoder; where it is refused, tell how to do without that decoder."""
     try:
@@ -199,18 +186,14 @@ def _or_leave_out(name: str, call: Callable[[], Any]) -> Any:
 
 
 def _entries(
-    config: DecodersConfig,
-    makers: Mapping[str, Maker],
-    lines: Lines,
-    output: Path,
-    about: Mapping[str, Any],
+    config: DecodersConfig, makers: Mapping[str, Maker], lines: Lines, output: Path, about: Result
 ) -> dict[str, Entry]:
-    scorer, how = make(Scorer, config.scorer, "scorer"), make(Resampling, config.resampling, "resampling")
     entries = {}
     for name, maker in tqdm(makers.items(), desc="decoding", unit="decoder", disable=None):
         readings, seconds = _timed(maker, lines, config.repeats)
         texts = lines.with_readings(readings)
-        scores = score_texts(texts, scorer, how, output=output / name, about={**about, "decoder": name})
+        own = {**about, "decoder": name}
+        scores = score_texts(texts, config.scorer, config.resampling, output=output / name, about=own)
         entries[name] = Entry(texts, scores, len(lines.ids) / seconds)
     return entries
 
@@ -236,11 +219,7 @@ def _difference(entry: Entry, base: Entry, rate: str, how: Resampling) -> dict[s
     }
 
 
-def _within(interval: Sequence[float] | None, form: str) -> str:
-    return "" if interval is None else " [" + ", ".join(f"{100 * end:{form}}" for end in interval) + "]"
-
-
-def _metrics(board: Mapping[str, Any]) -> dict[str, float]:
+def _metrics(board: Result) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, own in board["decoders"].items():
         found |= {f"decoders/{name}/{key}": own[key] for key in (*_UNITS, "lines_per_s")}
@@ -248,5 +227,16 @@ def _metrics(board: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+def _rows(link: str, result: Result) -> list[list[str]]:
+    """Return a row for each decoder."""
+    _, rows = columns(result)
+    first = [f"{link}, {result['lines']} lines", *[""] * (len(rows) - 1)]
+    names = [f"{own}{' (baseline)' if own == result['baseline'] else ''}" for own, *_ in rows]
+    return [[place, own, *row[1:]] for place, own, row in zip(first, names, rows, strict=True)]
+
+
+RECORD = Record(
+    figures=("lines",), each=("decoders", EDITS), rows=_rows,
+    head=["result", "decoder", "CER [95 %]", "WER [95 %]", "CER minus baseline", "WER minus baseline",
+          "lines/s"],
+)  # fmt: skip

@@ -9,27 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hwr.config.bind import make
 from hwr.config.roots import EvaluateConfig, LinesConfig
-from hwr.data import inspection
 from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images
 from hwr.data.records import Line, Page, fingerprint
 from hwr.decoding.reading import Decoder, Probs, Reading, build_decoder, check_decoder
-from hwr.evaluation import task as common
-from hwr.evaluation.task import Outcome, Target, Task
+from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Target, Task, rates
 from hwr.language.record import refuse_seen
 from hwr.pictures import cards, line_archive
 from hwr.scoring.report import Scores, Texts, score_texts
-from hwr.scoring.sclite import Scorer
-from hwr.scoring.significance import Resampling
-from hwr.stages.build import alphabet_of, config_of, model_of, refuse_problems
-from hwr.stages.line.model import MODEL, line_crop, line_steps, load_line_reader
-from hwr.stages.line.training import check_characters, line_set, lines_of, reading_item
+from hwr.scoring.sclite import check_scorer
+from hwr.stages.build import alphabet_of, model_of, refuse_problems
+from hwr.stages.line.model import MODEL, load_line_reader
+from hwr.stages.line.training import check_characters, line_limits, line_set, lines_of, reading_item
 from hwr.stages.recipe import device_context
 from hwr.tables import text_table
 from hwr.text import Alphabet
-from hwr.tracking import Run
 from hwr.weights import Weights
 
 Value = TypeVar("Value")
@@ -82,13 +77,11 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
 
     Raises InputError for pages and lines that cannot be used, and a split without any.
     """
-    config, crop, policy = task.config, line_crop(found), config_of(found).inspect.policy
-    pages = task.pages(whole=False)
-    lines_of(pages, config.split)  # refuses a split without any
-    limits = inspection.Limits(crop=crop, steps=line_steps(model_of(found, MODEL)), loading=config.loading)
-    pages = inspection.apply_policy(pages, inspection.inspect_pages(pages, limits), policy)
+    config, model = task.config, model_of(found, MODEL)
+    pages = task.usable_pages(found, line_limits(model, config.loading), whole=False)
     check_characters(lines_of(pages, config.split), alphabet_of(found), config.unknown)
-    images = line_images(pages, crop, folder=task.data.cache, loading=config.loading, progress=True)
+    cache, crop = task.data.cache, model.settings.crop
+    images = line_images(pages, crop, folder=cache, loading=config.loading, progress=True)
     refuse_problems(images.problems, "line")
     own = line_set(pages, images, config.split)
     by_id: dict[str, tuple[Page, Line]] = {line.id: (page, line) for page in pages for line in page.lines}
@@ -115,44 +108,34 @@ def read_chunks(
 
 def check_lines(config: EvaluateConfig) -> None:
     """Raise InputError for settings that no part takes."""
-    make(Scorer, config.scorer, "scorer")
-    make(Resampling, config.resampling, "resampling")
     check_decoder(config.decoder)
 
 
-def load_line_weights(task: Task[EvaluateConfig]) -> list[Weights]:
-    """Return the weights that are evaluated; raise InputError for what is missing, before a page is read."""
-    make(Scorer, task.config.scorer, "scorer").check()
-    return [task.weights("line")]
+def load_counted(task: Task[EvaluateConfig], *stages: str) -> list[Weights]:
+    """Return the weights of stages; raise InputError where they are missing, or what counts the errors."""
+    check_scorer(task.config.scorer)
+    return [task.weights(stage) for stage in stages]
 
 
-def score_lines(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: Run, output: Path) -> Outcome:
-    """Read the lines, score them, and write scores, tables and pictures to `output`."""
-    config, (own,) = task.config, loaded
+def score_lines(evaluation: Evaluation) -> Outcome:
+    """Read the lines, score them, and write scores, tables and pictures."""
+    task, config, (own,) = evaluation.task, evaluation.config, evaluation.loaded
     decoder = build_decoder(config.decoder, alphabet_of(own))
     lines = find_lines(task, own)
     lines.refuse_seen_by(decoder)
     readings = [reading for probs in read_chunks(task, own, lines) for reading in decoder.read(probs)]
-    about = common.about(config, config.target, loaded, lines.fingerprint, current)
-    outcome = scored(config, lines, readings, about=about, output=output)
-    current.metrics(common.metrics(config.split, values(outcome.summary)), 0)
+    about = evaluation.about(lines.fingerprint)
+    outcome = scored(config, lines, readings, about=about, output=evaluation.output)
+    evaluation.log(values(outcome.summary))
     return outcome
 
 
-TARGET = Target(name="line", check=check_lines, load=load_line_weights, score=score_lines)
-
-
 def scored(
-    config: EvaluateConfig,
-    lines: Lines,
-    readings: Sequence[Reading],
-    *,
-    about: dict[str, Any],
-    output: Path,
+    config: EvaluateConfig, lines: Lines, readings: Sequence[Reading], *, about: dict[str, Any], output: Path
 ) -> Outcome:
     """Score readings of lines, one a line, and write scores, tables and pictures to `output`."""
-    texts, resampling = lines.with_readings(readings), make(Resampling, config.resampling, "resampling")
-    scores = score_texts(texts, make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about)
+    texts = lines.with_readings(readings)
+    scores = score_texts(texts, config.scorer, config.resampling, output=output, about=about)
     cards.save_picture(output / "lines.png", _picture(config, lines, texts, scores))
     if config.kept_height:
         line_archive.save_lines(output / line_archive.NAME, lines.images, height=config.kept_height)
@@ -162,10 +145,10 @@ def scored(
 def table(split: str, summary: dict[str, Any]) -> str:
     """Return the error rates with their intervals and counts, then those of groups, as a text table."""
     groups = summary["groups"] if len(summary["groups"]) > 1 else {}
-    rates = [("CER", summary, "cer", "characters"), ("WER", summary, "wer", "words")]
-    rates += [(f"CER of {name}", group, "cer", "characters") for name, group in groups.items()]
+    shown = [("CER", summary, "cer", "characters"), ("WER", summary, "wer", "words")]
+    shown += [(f"CER of {name}", group, "cer", "characters") for name, group in groups.items()]
     rows = []
-    for title, scores, rate, unit in rates:
+    for title, scores, rate, unit in shown:
         interval = scores["intervals"][rate] if "intervals" in scores else None
         within = f"[{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]" if interval else ""
         counts = [str(count) for count in scores[unit].values()]
@@ -187,8 +170,34 @@ def _picture(config: EvaluateConfig, lines: Lines, texts: Texts, scores: Scores)
     return cards.readings({title: [item(index) for index in group] for title, group in groups.items()})
 
 
+def rate_cell(result: Result, rate: str) -> str:
+    """Return an error rate with its interval as a cell of a table."""
+    return f"{100 * result[rate]:.2f} %{within(result['intervals'][rate], '.1f')}"
+
+
+def within(interval: Sequence[float] | None, form: str) -> str:
+    """Return an interval in percent behind a figure; nothing where there is none."""
+    return "" if interval is None else " [" + ", ".join(f"{100 * end:{form}}" for end in interval) + "]"
+
+
 def values(summary: dict[str, Any]) -> dict[str, float]:
     """Return the metrics that a summary holds: error rates, of all lines and of each kind of them."""
-    plain = {name: value for name, value in summary.items() if isinstance(value, float)}
     groups = {f"{group}/cer": scores["cer"] for group, scores in summary["groups"].items()}
-    return plain | (groups if len(groups) > 1 else {})
+    return rates(summary) | (groups if len(groups) > 1 else {})
+
+
+def _rows(link: str, result: Result) -> list[list[str]]:
+    counts = " / ".join(map(str, result["characters"].values()))
+    return [[link, str(result["lines"]), rate_cell(result, "cer"), rate_cell(result, "wer"), counts]]
+
+
+TARGET = Target(
+    name="line",
+    check=check_lines,
+    load=lambda task: load_counted(task, "line"),
+    score=score_lines,
+    record=Record(
+        figures=("lines", *EDITS), kept=("lines", "cer", "wer", "characters", "words"), rows=_rows,
+        head=["weights", "test lines", "CER [95 %]", "WER [95 %]", "N / S / D / I of characters"],
+    ),
+)  # fmt: skip

@@ -1,10 +1,8 @@
 """Target `page`: read and score whole pages, and measure what each step of the pipeline costs."""
 
-import json
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hwr.config.bind import make
 from hwr.config.roots import EvaluateConfig
 from hwr.data import exclude_lines
 from hwr.data.batches.boxes import area_of
@@ -20,7 +17,8 @@ from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
 from hwr.evaluation import lines
 from hwr.evaluation import task as common
-from hwr.evaluation.task import Outcome, Target, Task
+from hwr.evaluation.task import COUNTS, EDITS, Evaluation, Outcome, Record, Result, Target
+from hwr.files import write_json
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
 from hwr.images.page_files import load_page
@@ -31,14 +29,9 @@ from hwr.scoring import page as page_scoring
 from hwr.scoring.edits import Counts
 from hwr.scoring.page import Alignment, FoundLine, TrueLine
 from hwr.scoring.report import Texts, score_texts
-from hwr.scoring.sclite import Scorer
-from hwr.scoring.significance import Resampling
-from hwr.stages.boxes import PREDICTED, TRUE, usable_pages
-from hwr.stages.build import config_of
+from hwr.stages.boxes import PREDICTED, TRUE, limits
 from hwr.tables import text_table
-from hwr.tracking import Run
 from hwr.transcription.page_reader import STEPS, Found, Given, PageReader, build_page_reader
-from hwr.weights import Weights
 
 AUTOMATIC = "nothing"
 GIVEN = (AUTOMATIC, "area", "line boxes", "line outlines")  # what is given, from nothing to everything
@@ -59,17 +52,10 @@ class _Result:
     seconds: float
 
 
-def load_step_weights(task: Task[EvaluateConfig]) -> list[Weights]:
-    """Return the weights of the three steps."""
-    make(Scorer, task.config.scorer, "scorer").check()
-    return [task.weights(step) for step in STEPS]
-
-
-def score_pages(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: Run, output: Path) -> Outcome:
-    """Read the pages, score them, and write scores, tables and pictures to `output`."""
-    config = task.config
-    policy = config_of(loaded[0]).inspect.policy
-    pages = usable_pages(task.pages(whole=True), policy, config.loading)
+def score_pages(evaluation: Evaluation) -> Outcome:
+    """Read the pages, score them, and write scores, tables and pictures."""
+    config, loaded, output = evaluation.config, evaluation.loaded, evaluation.output
+    pages = evaluation.task.usable_pages(loaded[0], limits(config), whole=True)
     reader = build_page_reader(dict(zip(STEPS, loaded, strict=True)), config)
     scored = {
         own.id: own.text
@@ -86,30 +72,20 @@ def score_pages(task: Task[EvaluateConfig], loaded: Sequence[Weights], current: 
     ]
     if not results:
         raise InputError(f"the split {config.split} has no page with lines to score; see data.exclude")
-    about = (
-        common.about(config, config.target, loaded, digest, current)
-        | _about(results)
-        | {"pages_without_lines_to_score": len(pages) - len(results)}
-    )
-    resampling = make(Resampling, config.resampling, "resampling")
-    scores = score_texts(
-        _texts(results), make(Scorer, config.scorer, "scorer"), resampling, output=output, about=about
-    )
-    (output / "pages.json").write_text(json.dumps(_by_page(results), indent=1) + "\n", encoding="utf-8")
+    without = {"pages_without_lines_to_score": len(pages) - len(results)}
+    about = evaluation.about(digest) | _about(results) | without
+    scores = score_texts(_texts(results), config.scorer, config.resampling, output=output, about=about)
+    write_json(output / "pages.json", _by_page(results))
     cards.save_picture(output / "pages.png", _picture(results, config.pictures))
-    current.metrics(common.metrics(config.split, _values(scores.summary)), 0)
+    evaluation.log(_values(scores.summary))
     return Outcome(scores.summary, _table(config.split, scores.summary), scores.cer)
-
-
-TARGET = Target(name="page", check=lines.check_lines, load=load_step_weights, score=score_pages)
 
 
 def _read(reader: PageReader, page: Page, scored: Collection[str], config: EvaluateConfig) -> _Result:
     image = load_page(page.image, config.loading)
-    boxes = _boxes(page)
     given = {
         "area": Given(area=area_of(page)),
-        "line boxes": Given(lines=reader.cut(image, boxes)),
+        "line boxes": Given(lines=reader.cut(image, _boxes(page))),
         "line outlines": Given(lines=page.lines),
     }
     start = time.perf_counter()
@@ -126,13 +102,10 @@ def _read(reader: PageReader, page: Page, scored: Collection[str], config: Evalu
 
 def _texts(results: Sequence[_Result]) -> Texts:
     """Return the lines of the automatic reading, extra ones with their page's writer."""
-    rows = [(pair, own.page.writer) for own in results for pair in own.alignments[AUTOMATIC].pairs]
-    return Texts(
-        {name: reference for (name, reference, _), _ in rows},
-        {name: hypothesis for (name, _, hypothesis), _ in rows},
-        {name: writer for (name, _, _), writer in rows},
-        {},
-    )
+    rows = [(*pair, own.page.writer) for own in results for pair in own.alignments[AUTOMATIC].pairs]
+    ids, *columns = zip(*rows, strict=True)
+    references, hypotheses, writers = (dict(zip(ids, column, strict=True)) for column in columns)
+    return Texts(references, hypotheses, writers, {})
 
 
 def _about(results: Sequence[_Result]) -> dict[str, Any]:
@@ -152,9 +125,9 @@ def _about(results: Sequence[_Result]) -> dict[str, Any]:
         "ignored_lines": sum(len(own.ignored) for own in alignments),
         "pairing": page_scoring.PAIRING,
         "bag_of_words_wer": words.rate,
-        "bag_of_words": words.as_dict(),
+        "bag_of_words": words._asdict(),
         "page_text_cer": ordered.rate,
-        "page_text": ordered.as_dict(),
+        "page_text": ordered._asdict(),
         "budget": {name: _budget(results, name) for name in GIVEN},
         "line_boxes": detection.Detection.total(boxes).as_dict(),
         "seconds_a_page": float(np.median([own.seconds for own in results])),
@@ -168,7 +141,7 @@ def _budget(results: Sequence[_Result], given: str) -> dict[str, Any]:
         edits.character_edits(reference, read) for found in own for _, reference, read in found.pairs
     )
     missed, extra = sum(len(found.missed) for found in own), sum(len(found.extra) for found in own)
-    return {"cer": counts.rate, **counts.as_dict(), "missed_lines": missed, "extra_lines": extra}
+    return {"cer": counts.rate, **counts._asdict(), "missed_lines": missed, "extra_lines": extra}
 
 
 def _page_texts(result: _Result) -> tuple[list[str], list[str]]:
@@ -194,13 +167,10 @@ def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:
     """Draw the pages with the highest error rates: true lines green, found ones red."""
     rates = [_budget([own], AUTOMATIC)["cer"] for own in results]
     worst = np.argsort(-np.array(rates), kind="stable")[:count]
-    drawn = []
-    for i in worst:
-        boxes = {
-            TRUE: _boxes(results[i].page),
-            PREDICTED: _boxes(results[i].found[AUTOMATIC]),
-        }
-        drawn.append(cards.boxed(results[i].image, boxes))
+    drawn = [
+        cards.boxed(own.image, {TRUE: _boxes(own.page), PREDICTED: _boxes(own.found[AUTOMATIC])})
+        for own in (results[i] for i in worst)
+    ]
     return cards.sheet(drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3)
 
 
@@ -210,27 +180,54 @@ def _small(image: GreyImage) -> GreyImage:
 
 
 def _values(summary: dict[str, Any]) -> dict[str, float]:
-    plain = {name: value for name, value in summary.items() if isinstance(value, float)}
     budget = {f"given/{name.replace(' ', '_')}/cer": own["cer"] for name, own in summary["budget"].items()}
-    rates = {
-        f"boxes/{name}": value for name, value in summary["line_boxes"].items() if isinstance(value, float)
-    }
-    return plain | budget | rates
+    rates = {f"boxes/{name}": value for name, value in common.rates(summary["line_boxes"]).items()}
+    return common.rates(summary) | budget | rates
 
 
 def _table(split: str, summary: dict[str, Any]) -> str:
-    boxes = summary["line_boxes"]
-    rows = [lines.table(split, summary)]
-    rows.append(
+    budget = [[name, *_budget_cells(own)] for name, own in summary["budget"].items()]
+    return (
+        f"{lines.table(split, summary)}\n"
         f"{summary['pages']} pages, {summary['seconds_a_page']:.2f} s each; lines missed "
-        f"{summary['missed_lines']}, extra {summary['extra_lines']}; boxes F1 {boxes['f1_50']:.4f} at IoU 0.5"
-    )
-    rows.append(
+        f"{summary['missed_lines']}, extra {summary['extra_lines']}; "
+        f"boxes F1 {summary['line_boxes']['f1_50']:.4f} at IoU 0.5\n"
         f"order-free: bag of words WER {100 * summary['bag_of_words_wer']:.2f} %; "
-        f"in reading order: page CER {100 * summary['page_text_cer']:.2f} %"
+        f"in reading order: page CER {100 * summary['page_text_cer']:.2f} %\n"
+        f"{text_table(('given', 'CER', 'missed', 'extra'), budget)}"
     )
-    budget = [
-        (name, f"{100 * own['cer']:.2f} %", str(own["missed_lines"]), str(own["extra_lines"]))
-        for name, own in summary["budget"].items()
-    ]
-    return "\n".join([*rows, text_table(("given", "CER", "missed", "extra"), budget)])
+
+
+def _budget_cells(own: Result) -> list[str]:
+    return [f"{100 * own['cer']:.2f} %", str(own["missed_lines"]), str(own["extra_lines"])]
+
+
+def _rows(link: str, result: Result) -> list[list[str]]:
+    """Return a row for each part of the pipeline that is given, from nothing on."""
+    rows = [[_GIVEN.get(given, given), *_budget_cells(own)] for given, own in result["budget"].items()]
+    first = [f"{link}, {result['pages']} pages", *[""] * (len(rows) - 1)]
+    return [[place, *row] for place, row in zip(first, rows, strict=True)]
+
+
+# Names of rows, where those of result.json say too little.
+_GIVEN = {
+    "area": "the true area",
+    "line boxes": "the true boxes of lines",
+    "line outlines": "their true outlines",
+}
+TARGET = Target(
+    name="page",
+    check=lines.check_lines,
+    load=lambda task: lines.load_counted(task, *STEPS),
+    score=score_pages,
+    record=Record(
+        figures=(
+            *("pages", "lines", "missed_lines", "extra_lines", "ignored_lines", *EDITS),
+            *(f"{text}.{name}" for text in ("page_text", "bag_of_words") for name in COUNTS),
+            *(f"line_boxes.{name}" for name in ("true", "predicted", "matched_50", "matched_75")),
+        ),
+        each=("budget", (*COUNTS, "missed_lines", "extra_lines")),
+        head=["result", "given", "CER", "lines missed", "extra"],
+        rows=_rows,
+    ),
+)

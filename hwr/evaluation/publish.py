@@ -1,6 +1,5 @@
 """Publish results under experiments/: scores with weights, or with the names of published weights."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from hwr import config, weights
 from hwr.config.bind import texts
 from hwr.config.compose import portable
 from hwr.errors import InputError
-from hwr.files import parse_json
+from hwr.files import parse_json, write_json
 
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
 EXPERIMENTS = config.EXPERIMENTS
@@ -63,7 +62,7 @@ def publish_result(name: str, found: Sequence[weights.Weights], summary: Mapping
         used = name
         weights.copy(found[0], folder / WEIGHTS, portable(found[0].config))
     kept = _without_folders({**summary, "weights": used})
-    (folder / RESULT).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / RESULT, kept)
     return folder
 
 

@@ -1,32 +1,30 @@
 """Run an evaluation: find its target, score weights on data, and log scores and pictures to a run."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hwr import runtime, tracking, weights
+from hwr import runtime, weights
 from hwr.config.compose import Composed
 from hwr.config.messages import no_such_key
 from hwr.config.roots import EvaluateConfig
-from hwr.data.records import Page, fingerprint
+from hwr.data.records import Page
 from hwr.errors import InputError
-from hwr.evaluation import boxes, denoiser, lines, page, publish
+from hwr.evaluation import boxes, decoders, denoiser, lines, page, publish
 from hwr.evaluation import task as common
-from hwr.evaluation.task import Outcome, Target, Task
+from hwr.evaluation.task import Evaluation, Outcome, Target, open_task
 from hwr.files import make_folder, replacing_contents
 from hwr.pictures import cards
 from hwr.stages.build import config_of
 from hwr.stages.kind import Kind, kind_named, kind_names
 from hwr.stages.recipe import data_source, device_context, parse_recipe
-from hwr.tables import text_table
-from hwr.tracking import Run
-from hwr.weights import Weights
 
 _ALL = (boxes.PARAGRAPH, boxes.SEGMENTATION, lines.TARGET, denoiser.TARGET, page.TARGET)
 OWN = {target.name: target for target in _ALL}
+RECORDS = {name: target.record for name, target in OWN.items() if target.record is not None}
+RECORDS[decoders.TARGET] = decoders.RECORD
 GROUP = "hwr.targets"  # of entry points, by which installed packages add targets
 
 
@@ -37,14 +35,13 @@ def evaluate(composed: Composed) -> float:
     runtime.start()
     target, output = target_named(config.target), Path(config.output)
     make_folder(output)
-    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
-    task = Task(config, store)
+    task = open_task(config)
     loaded = target.load(task)
     if config.publish is not None:
         publish.check_weights_published(config.target, loaded)
     with common.run_of(loaded, task.store, composed) as current:
         with replacing_contents(output) as fresh:
-            outcome = target.score(task, loaded, current, fresh)
+            outcome = target.score(Evaluation(task, loaded, current, fresh))
             current.folder(f"evaluation/{config.split}", fresh)
         current.flush()
         print(outcome.table)
@@ -82,9 +79,8 @@ def target_named(name: str) -> Target:
 
 def _target_of(kind: Kind[Any]) -> Target:
     """Return the target that scores weights of a stage by its own errors."""
-    return Target(
-        name=kind.name, check=_check_split, load=lambda task: [task.weights(kind.name)], score=_score_stage
-    )
+    name = kind.name
+    return Target(name=name, check=_check_split, load=lambda task: [task.weights(name)], score=_score_stage)
 
 
 def _check_split(config: EvaluateConfig) -> None:
@@ -92,11 +88,9 @@ def _check_split(config: EvaluateConfig) -> None:
         raise InputError("split=train: a stage is built of these pages; score it on valid or test")
 
 
-def _score_stage(
-    task: Task[EvaluateConfig], loaded: Sequence[Weights], current: Run, output: Path
-) -> Outcome:
+def _score_stage(evaluation: Evaluation) -> Outcome:
     """Build the stage with the split in place of its validation split, and write its errors and a picture."""
-    config, (own,) = task.config, loaded
+    task, config, (own,) = evaluation.task, evaluation.config, evaluation.loaded
     trained = config_of(own)
     trained.data, trained.folder = config.data, config.folder
     trained.max_pixels, trained.working_pixels = config.max_pixels, config.working_pixels
@@ -107,16 +101,9 @@ def _score_stage(
     built = recipe.kind.build(recipe, _with_split(recipe.data.pages(whole=whole), split), True)
     weights.fill(built.stage.network, own)
     errors = {name.rpartition("/")[2]: value for name, value in built.stage.validate().items()}
-    about = common.about(config, config.target, loaded, fingerprint(split), current)
-    summary = {**errors, "pages": len(split), **about}
-    text = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
-    (output / "scores.json").write_text(text, encoding="utf-8")
-    cards.save_picture(output / "samples.png", built.predicted(config.pictures))
-    current.metrics(common.metrics(config.split, errors), 0)
-    rows = [(name, f"{value:.4f}") for name, value in errors.items()]
-    title = f"{config.split}: {len(split)} pages, target {config.target}"
-    table = f"{title}\n{text_table(('error', 'value'), rows)}"
-    return Outcome(summary, table, errors[recipe.plan.monitor.rpartition("/")[2]])
+    cards.save_picture(evaluation.output / "samples.png", built.predicted(config.pictures))
+    error = errors[recipe.plan.monitor.rpartition("/")[2]]
+    return evaluation.outcome(errors, split, len(split), error=error)
 
 
 def _with_split(pages: Sequence[Page], split: Sequence[Page]) -> list[Page]:

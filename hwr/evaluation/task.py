@@ -1,7 +1,7 @@
 """Shared parts of evaluations: targets, tasks, the output folder, and the run that records metrics."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -9,19 +9,26 @@ from typing import Any, Generic, TypeVar
 from hwr import runtime, tracking
 from hwr.config.compose import Composed
 from hwr.config.roots import EvaluateConfig, LinesConfig
-from hwr.data.records import Page
+from hwr.data import inspection
+from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
-from hwr.stages.build import find_weights
+from hwr.files import write_json
+from hwr.scoring.edits import Counts
+from hwr.stages.build import config_of, find_weights
 from hwr.stages.kind import DataSource
 from hwr.stages.recipe import data_source
+from hwr.tables import text_table
 from hwr.tracking import Run, Store
 from hwr.weights import Weights
 
 # Keys of conf/evaluate.yaml and conf/decoders.yaml that the numbers depend on, besides weights and scorer.
 SETTINGS = ("data", "decoder", "decoders", "batch_size", "unknown", "seams", "working_pixels", "pdf_dpi",
             "max_pixels")  # fmt: skip
+COUNTS = Counts._fields
+EDITS = tuple(f"{unit}.{name}" for unit in ("characters", "words") for name in COUNTS)
 
 Config = TypeVar("Config", bound=LinesConfig, covariant=True)
+Result = Mapping[str, Any]  # what result.json holds
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,24 @@ class Task(Generic[Config]):
             raise InputError(f"the split {self.config.split} has no pages; see data.splits and data.shares")
         return own
 
+    def usable_pages(self, made: Weights, limits: inspection.Limits, *, whole: bool) -> list[Page]:
+        """Return the pages of the split as the policy leaves them by which the weights were trained."""
+        pages = self.pages(whole=whole)
+        report = inspection.inspect_pages(pages, limits)
+        return inspection.apply_policy(pages, report, config_of(made).inspect.policy)
+
     def _named(self, stage: str) -> str:
         named = self.config.weights
         name = named.get(stage) if isinstance(named, dict) else getattr(named, stage)
         if not name:
             raise InputError(f"weights.{stage} is not set; give weights.{stage}=… on the command line")
         return str(name)
+
+
+def open_task(config: Config) -> Task[Config]:  # type: ignore[misc]  # covariant, and yet an argument
+    """Return the task that is configured."""
+    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+    return Task(config, store)
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,59 @@ class Outcome:
     error: float
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation under way: its task, the weights, the run that records it, the folder of its files."""
+
+    task: Task[EvaluateConfig]
+    loaded: Sequence[Weights]
+    run: Run
+    output: Path
+
+    @property
+    def config(self) -> EvaluateConfig:
+        """The settings of the task."""
+        return self.task.config
+
+    def about(self, fingerprint: str) -> dict[str, Any]:
+        """Return what is said of scores of data."""
+        return about(self.config, self.config.target, self.loaded, fingerprint, self.run)
+
+    def log(self, values: Mapping[str, float]) -> None:
+        """Log metrics under names that no curve of a training bears."""
+        split = self.config.split
+        place = "test" if split == "test" else f"evaluation/{split}"
+        self.run.metrics({f"{place}/{name}": value for name, value in values.items()}, 0)
+
+    def outcome(self, values: Result, pages: Sequence[Page], count: int, *, error: float) -> Outcome:
+        """Write and log the scores of so many of the pages, which no text was read on."""
+        summary = {**values, "pages": count, **self.about(fingerprint(pages))}
+        write_json(self.output / "scores.json", summary)
+        self.log(rates(values))
+        rows = [(name, f"{value:.4f}") for name, value in rates(values).items()]
+        title = f"{self.config.split}: {count} pages, target {self.config.target}"
+        return Outcome(summary, f"{title}\n{text_table(('score', 'value'), rows)}", error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is published of a target.
+
+    Args:
+        figures: names in scores.json (characters.deletions) of what must come out again.
+        each: a part of scores.json, and such names in each of its entries.
+        kept: names of what the record of a training keeps of the test scores.
+        head: of the columns in the table of published results.
+        rows: fills these for a result, given a link to its card.
+    """
+
+    figures: Sequence[str]
+    each: tuple[str, Sequence[str]] = ("", ())
+    kept: Sequence[str] = ()
+    head: Sequence[str]
+    rows: Callable[[str, Result], list[list[str]]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """What evaluate.py can score.
@@ -72,14 +144,20 @@ class Target:
         name: as `target` gives it.
         check: raises InputError for settings that it does not take; nothing is read.
         load: loads the weights that are evaluated; raises InputError for what is missing.
-        score: scores them on the pages of the task: writes scores, tables and pictures to a folder, logs
-            metrics to a run.
+        score: scores them on the pages of the task: writes scores, tables and pictures, logs metrics.
+        record: what is published of it; None: nothing.
     """
 
     name: str
-    check: Callable[[EvaluateConfig], None]
+    check: Callable[[EvaluateConfig], None] = lambda config: None
     load: Callable[[Task[EvaluateConfig]], list[Weights]]
-    score: Callable[[Task[EvaluateConfig], Sequence[Weights], Run, Path], Outcome]
+    score: Callable[[Evaluation], Outcome]
+    record: Record | None = None
+
+
+def rates(values: Result) -> dict[str, float]:
+    """Return what is a rate, no count and nothing nested."""
+    return {name: value for name, value in values.items() if isinstance(value, float)}
 
 
 @contextlib.contextmanager
@@ -108,24 +186,17 @@ def new_run(name: str, found: Sequence[Weights], store: Store, composed: Compose
         yield fresh
 
 
-def metrics(split: str, values: dict[str, float]) -> dict[str, float]:
-    """Return metrics under names that no curve of a training bears."""
-    place = "test" if split == "test" else f"evaluation/{split}"
-    return {f"{place}/{name}": value for name, value in values.items()}
-
-
 def about(
     config: LinesConfig, target: str, found: Sequence[Weights], fingerprint: str, run: Run
 ) -> dict[str, Any]:
     """Return what is said of scores: which data and weights gave them, how, and in which run they are."""
-    digests = [own.sha256 for own in found]
-    names = [str(own.folder) for own in found]
+    folders, digests = [str(own.folder) for own in found], [own.sha256 for own in found]
     return {
         "target": target,
         "split": config.split,
         "data_fingerprint": fingerprint,
-        "weights": names[0] if len(names) == 1 else names,
-        "weights_sha256": digests[0] if len(digests) == 1 else digests,
+        "weights": folders[0] if len(found) == 1 else folders,
+        "weights_sha256": digests[0] if len(found) == 1 else digests,
         "run": run.id,
         "settings": {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)},
         "environment": runtime.describe(),

@@ -21,7 +21,7 @@ from hwr.evaluation import setting_search
 from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines
 from hwr.evaluation.setting_search import SearchMethod, Setting
-from hwr.evaluation.task import Task
+from hwr.evaluation.task import open_task
 from hwr.files import make_folder, write_text
 from hwr.scoring import edits
 from hwr.scoring.edits import Counts
@@ -86,13 +86,12 @@ def tune_decoder(composed: Composed) -> Path:
     output = Path(config.output) if config.output else DECODERS / f"{name}_tuned.yaml"
     make_folder(output.parent)
     runtime.start()
-    store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
-    task = Task(config, store)
+    task = open_task(config)
     found = task.weights("line")
     first = build_decoder(config.decoder, alphabet_of(found))
     lines = read_lines(task, found)
     lines.refuse_seen_by(first)
-    with common.new_run(f"tune {name}", [found], store, composed) as parent:
+    with common.new_run(f"tune {name}", [found], task.store, composed) as parent:
         trials = Trials(config, lines, parent)
         chosen = trials.of(
             setting_search.best_setting(space_of(config), _start(config), trials, _search(config))

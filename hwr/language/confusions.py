@@ -91,18 +91,22 @@ class Confusions:
     @cached_property
     def totals(self) -> Mapping[str, int]:
         """How often each character was true, whatever was read."""
-        totals: Counter[str] = Counter()
-        for (true, _), count in self.counts.items():
-            if true is not None:
-                totals[true] += count
-        return totals
+        true = zip(self.symbols, self.matrix[:-1].sum(axis=1).tolist(), strict=True)
+        return {symbol: total for symbol, total in true if total}
 
     @cached_property
     def symbols(self) -> str:
         """All characters that were true or read, in code point order."""
-        return "".join(
-            sorted({character for pair in self.counts for character in pair if character is not None})
-        )
+        return "".join(sorted({symbol for pair in self.counts for symbol in pair if symbol is not None}))
+
+    @cached_property
+    def matrix(self) -> NDArray[np.int64]:
+        """Counts of [true, read] among the n symbols, (n + 1, n + 1); the last place is nothing."""
+        places: dict[str | None, int] = {symbol: place for place, symbol in enumerate(self.symbols)}
+        matrix = np.zeros((len(places) + 1, len(places) + 1), np.int64)
+        for (true, read), count in self.counts.items():
+            matrix[places.get(true, -1), places.get(read, -1)] = count
+        return matrix
 
     def most_frequent(self, number: int) -> list[tuple[Pair, int]]:
         """Return so many of the pairs that are no matches, with their counts, most frequent first."""
@@ -139,17 +143,12 @@ class Costs:
         outcomes any character read, or none; those of an insertion are all true characters, its outcomes any
         character inserted, or none.
         """
-        symbols, counts = confusions.symbols, confusions.counts
-        totals = np.array([confusions.totals.get(true, 0) for true in symbols])
-        deletion = np.array([counts.get((true, None), 0) for true in symbols])
-        insertion = np.array([counts.get((None, read), 0) for read in symbols])
-        substitution = np.array([[counts.get((true, read), 0) for read in symbols] for true in symbols])
-        outcomes, size = len(symbols) + 1, len(symbols)
-        costs = _cost(substitution.reshape(size, size), (totals + outcomes)[:, None])
+        true, inserted = confusions.matrix[:-1], confusions.matrix[-1, :-1]
+        occasions = true.sum(axis=1, keepdims=True) + len(confusions.matrix)  # T + K of each symbol
+        costs = _cost(true, occasions)
         np.fill_diagonal(costs, 0.0)
-        return cls(
-            symbols, _cost(deletion, totals + outcomes), _cost(insertion, totals.sum() + outcomes), costs
-        )
+        insertion = _cost(inserted, true.sum() + len(confusions.matrix))
+        return cls(confusions.symbols, costs[:, -1].copy(), insertion, costs[:, :-1].copy())
 
     @classmethod
     def from_tables(cls, folder: Path) -> "Costs":
@@ -179,11 +178,11 @@ class Costs:
     @cached_property
     def padded(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Deletion (n + 1,), insertion (n + 1,), substitution (n + 1, n + 1): the last place is outside."""
-        return (
-            np.pad(self.deletion, (0, 1), constant_values=UNSEEN),
-            np.pad(self.insertion, (0, 1), constant_values=UNSEEN),
-            np.pad(self.substitution, (0, 1), constant_values=UNSEEN),
+        deletion, insertion, substitution = (
+            np.pad(own, (0, 1), constant_values=UNSEEN)
+            for own in (self.deletion, self.insertion, self.substitution)
         )
+        return deletion, insertion, substitution
 
     @cached_property
     def _places(self) -> NDArray[np.intp]:
@@ -204,9 +203,8 @@ def _check(pair: tuple[Any, Any], count: Any, name: str) -> None:
         raise InputError(f"{name}: {[*pair, count]} is not a pair of characters and a count; {_EXPECTED}")
 
 
-def _cost(counts: NDArray[np.int64], occasions: NDArray[np.int64]) -> FloatArray:
-    cost: FloatArray = np.maximum(UNSEEN - np.log(counts + 1) / np.log(occasions), FLOOR)
-    return cost
+def _cost(counts: NDArray[np.int64], occasions: Any) -> FloatArray:
+    return np.asarray(np.maximum(UNSEEN - np.log(counts + 1) / np.log(occasions), FLOOR))
 
 
 def _table(path: Path, shape: tuple[int, ...]) -> FloatArray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.errors import InputError
+from hwr.config.roots import NonNegative, Probability
 from hwr.language.confusions import Confusions
 
 _Floats = NDArray[np.float64]
@@ -13,32 +13,14 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """How many errors texts get; 0 switches a part off.
+    """How many errors texts get, as conf/augmentation/noise.yaml explains; 0 switches a part off."""
 
-    Args:
-        strength: factor of all error rates, 1 for those that were counted, on average over texts.
-        spread: standard deviation of the logarithm of a text's own factor; hands differ.
-        bursts: the same of each word's; errors come in groups.
-        clean: share of texts left as they are: what is right is to be kept.
-        most: highest probability that a character is misread or one is put before it.
-        smoothing: how many times each character is thought to have been read besides, as all characters are
-            on average: so errors that were not seen happen too.
-    """
-
-    strength: float
-    spread: float
-    bursts: float
-    clean: float
-    most: float
-    smoothing: float
-
-    def __post_init__(self) -> None:
-        for name in ("strength", "spread", "bursts", "smoothing"):
-            if getattr(self, name) < 0:
-                raise InputError(f"augmentation.{name}={getattr(self, name)}; it must be 0 or more")
-        for name in ("clean", "most"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"augmentation.{name}={getattr(self, name)} is not between 0 and 1")
+    strength: NonNegative
+    spread: NonNegative
+    bursts: NonNegative
+    clean: Probability
+    most: Probability
+    smoothing: NonNegative
 
 
 class Recogniser:
@@ -91,25 +73,19 @@ def _misreading(confusions: Confusions, smoothing: float) -> tuple[_Floats, _Flo
     as b, r(b) = the share of all characters that were wrongly read as b, k = smoothing:
     p(b | c) = (n(c, b) + k r(b)) / (n(c) + k), for b other than c. What was never true is not misread.
     """
-    symbols = confusions.symbols
-    counts = np.zeros((len(symbols), len(symbols) + 1))
-    for (true, read), count in confusions.counts.items():
-        if true is not None:
-            counts[symbols.index(true), -1 if read is None else symbols.index(read)] = count
+    counts = confusions.matrix[:-1].astype(np.float64)  # (K, K + 1)
     totals = counts.sum(axis=1, keepdims=True)  # (K, 1)
-    right = np.eye(len(symbols), len(symbols) + 1, dtype=bool)
+    right = np.eye(counts.shape[0], counts.shape[1], dtype=bool)
     rates = np.where(right, 0.0, counts)
     shares = np.where(right, 0.0, rates.sum(axis=0) / max(totals.sum(), 1.0))
     rates = np.where(totals > 0, (rates + smoothing * shares) / np.maximum(totals + smoothing, 1.0), 0.0)
-    wrong = rates.sum(axis=1)
-    return wrong, _cumulated(rates)
+    return rates.sum(axis=1), _cumulated(rates)
 
 
 def _insertion(confusions: Confusions) -> tuple[float, _Floats]:
     """Return how often something is read before a character where nothing is, and what: cumulated shares."""
-    counts = np.array([confusions.counts.get((None, symbol), 0) for symbol in confusions.symbols], np.float64)
-    characters = sum(confusions.totals.values())
-    return float(counts.sum() / max(characters, 1)), _cumulated(counts)
+    inserted = confusions.matrix[-1, :-1].astype(np.float64)
+    return float(inserted.sum() / max(confusions.matrix[:-1].sum(), 1)), _cumulated(inserted)
 
 
 def _cumulated(weights: _Floats) -> _Floats:

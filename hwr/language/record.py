@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import TypeAdapter
+
 from hwr.config import EXPERIMENTS
 from hwr.errors import InputError
 from hwr.files import parse_json, sha256, write_text
@@ -105,12 +107,9 @@ class TextRecord:
 def write_record(path: Path, origin: Origin, *, unit: str, order: int, symbols: str) -> TextRecord:
     """Write the record of the file `path`, as it is now, beside it; raise InputError where it cannot be."""
     record = TextRecord(path, sha256(path), unit, order, symbols, origin)
-    said = {
-        **{name: value for name, value in asdict(record).items() if name not in ("path", "origin")},
-        "sources": [asdict(source) for source in origin.sources],
-        "lines": sorted(origin.lines),
-        "texts": sorted(origin.texts),
-    }
+    own = {"sha256": record.sha256, "unit": unit, "order": order, "symbols": symbols}
+    sources = [asdict(source) for source in origin.sources]
+    said = own | {"sources": sources, "lines": sorted(origin.lines), "texts": sorted(origin.texts)}
     write_text(path.with_suffix(".json"), json.dumps(said, ensure_ascii=False, indent=1) + "\n")
     return record
 
@@ -144,10 +143,8 @@ def find_language_file(name: str, file: str) -> Path:
     for path in (Path(name) / file, Path(name), EXPERIMENTS / name / file):
         if path.is_file():
             return path
-    known = sorted(
-        path.parent.relative_to(EXPERIMENTS).as_posix() for path in EXPERIMENTS.glob(f"*/*/{file}")
-    )
-    published = f", or one of {', '.join(known)}" if known else ""
+    known = (path.parent.relative_to(EXPERIMENTS).as_posix() for path in EXPERIMENTS.glob(f"*/*/{file}"))
+    published = "".join(f", or {name}" for name in sorted(known))
     raise InputError(f"{name}: no such file, and no folder with {file}; name one{published}")
 
 
@@ -161,15 +158,10 @@ _REMEDY = "make it anew with python -m hwr language-model"
 
 def _record(path: Path, found: Mapping[str, Any]) -> TextRecord:
     """Return what JSON says; raise ValueError, KeyError or TypeError where it is no record."""
-    origin = Origin(
-        tuple(TextSource(**source) for source in found["sources"]),
-        frozenset(found["lines"]),
-        frozenset(found["texts"]),
-    )
     own = {name: found[name] for name in ("sha256", "unit", "order", "symbols")}
     if [type(value) for value in own.values()] != [str, str, int, str]:
         raise ValueError("not a record")
-    return TextRecord(path, **own, origin=origin)
+    return TextRecord(path, **own, origin=TypeAdapter(Origin).validate_python(found))
 
 
 def _long(texts: Iterable[str]) -> list[str]:

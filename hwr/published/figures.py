@@ -8,35 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hwr.evaluation.targets import RECORDS
 from hwr.tables import text_table
 
 LOSS_TOLERANCE = 0.05  # of the first epoch's loss, relative
 ERROR_TOLERANCE = 0.15  # of the lowest monitored error (half of what is learnt at most) and of the test error
 DECIMALS = 4  # of rates, where counts are exact
 LOSS = "train/loss"
-KEPT = {  # what a record of a training keeps of scores.json, by stage; first what the test error is made of
-    "line": ("lines", "cer", "wer", "characters", "words"),
-    "paragraph": ("pages", "mean_iou", "median_iou", "worst_iou"),
-    "segmentation": ("pages", "mean_iou", "true", "predicted", "matched_50", "matched_75", "f1_50", "f1_75"),
-}
 
-_COUNTS = ("reference", "substitutions", "deletions", "insertions")
-_EDITS = tuple(f"{unit}.{name}" for unit in ("characters", "words") for name in _COUNTS)
-_FIGURES: dict[str, Sequence[str]] = {  # what is demanded of an evaluation, by target
-    **KEPT,
-    "line": ("lines", *_EDITS),
-    "denoiser": ("line_weights_sha256", "lines", "before.cer", "before.wer", *_EDITS),
-    "page": (
-        *("pages", "lines", "missed_lines", "extra_lines", "ignored_lines", *_EDITS),
-        *(f"{text}.{name}" for text in ("page_text", "bag_of_words") for name in _COUNTS),
-        *(f"line_boxes.{name}" for name in ("true", "predicted", "matched_50", "matched_75")),
-    ),
-    "decoders": ("lines",),
-}
-_EACH = {  # and of each of its parts
-    "page": ("budget", (*_COUNTS, "missed_lines", "extra_lines")),
-    "decoders": ("decoders", _EDITS),
-}
 _ORIGIN = ("data_fingerprint", "weights_sha256")
 
 
@@ -73,10 +52,10 @@ class Reproduction:
 
 def compare_scores(before: Mapping[str, Any], scores: Mapping[str, Any]) -> list[Figure]:
     """Compare scores with recorded ones: counts exactly, rates to DECIMALS."""
-    target = before["target"]
-    part, figures = _EACH.get(target, ("", ()))
+    record = RECORDS[before["target"]]
+    part, figures = record.each
     each = (f"{part}.{name}.{figure}" for name in before.get(part, ()) for figure in figures)
-    names = (*_ORIGIN, *_FIGURES[target], *each)
+    names = (*_ORIGIN, *record.figures, *each)
     pairs = ((name, _at(before, name), _at(scores, name)) for name in names)
     return [Figure(name, own, got, _alike(own, got)) for name, own, got in pairs]
 
@@ -98,21 +77,17 @@ def compare_curves(before: Mapping[str, Any], found: Mapping[str, Any]) -> list[
 
 def compare_training(before: Mapping[str, Any], found: Mapping[str, Any]) -> Reproduction:
     """Hold what a training gave to what is recorded."""
-    return Reproduction(_demand(before, found), compare_curves(before, found))
+    other = environment_differences(before["environment"], found["environment"])
+    within = f"errors within {ERROR_TOLERANCE:g} and half of what is learnt"
+    elsewhere = f"the first loss within {LOSS_TOLERANCE:.0%}, {within}; {other}"
+    demand = elsewhere if other else "every bit of what is recorded"
+    return Reproduction(demand, compare_curves(before, found))
 
 
 def environment_differences(own: Mapping[str, str], here: Mapping[str, str]) -> str:
     """Return in words what of the environment is not as recorded; nothing where all is, or none is."""
     other = [name for name in {**own, **here} if own and own.get(name) != here.get(name)]
     return f"recorded with other {', '.join(other)}" if other else ""
-
-
-def _demand(before: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    other = environment_differences(before["environment"], found["environment"])
-    if not other:
-        return "every bit of what is recorded"
-    within = f"errors within {ERROR_TOLERANCE:g} and half of what is learnt"
-    return f"the first loss within {LOSS_TOLERANCE:.0%}, {within}; {other}"
 
 
 def _monitor(record: Mapping[str, Any]) -> str:
@@ -142,10 +117,8 @@ def _shown(figure: Figure) -> tuple[str, str]:
     if isinstance(own, list) and isinstance(got, list) and isinstance(own[0], float):
         pairs = enumerate(zip(own, got, strict=False))
         place = next((n for n, (a, b) in pairs if a != b), min(len(own), len(got)) - 1)
-        return (
-            f"epoch {place + 1} of {len(own)}: {own[place]:.6g}",
-            f"epoch {place + 1} of {len(got)}: {got[place]:.6g}",
-        )
+        own, got = (f"epoch {place + 1} of {len(side)}: {side[place]:.6g}" for side in (own, got))
+        return own, got
     return _short(own), _short(got)
 
 

@@ -14,9 +14,9 @@ from hwr.config.compose import Composed, composed, stored
 from hwr.config.roots import DecodersConfig, EvaluateConfig, TrainConfig
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
+from hwr.evaluation.targets import RECORDS
 from hwr.files import parse_json
 from hwr.published.figures import (
-    KEPT,
     LOSS,
     Reproduction,
     compare_scores,
@@ -214,11 +214,12 @@ def _scores(made: Composed, settings: Mapping[str, Any]) -> dict[str, Any]:
 def _tested(config: TrainConfig, best: Path) -> dict[str, Any]:
     """Return the test scores of weights; nothing for a stage whose weights are not evaluated alone."""
     target = config.stage["kind"]
-    if target not in KEPT:
+    kept = RECORDS[target].kept if target in RECORDS else ()
+    if not kept:
         return {}
     task = [f"target={target}", f"weights.{target}={best}", "scorer=edit_distance", f"folder={config.folder}"]
     scores = _scores(composed("evaluate", task, EvaluateConfig), {"data": config.data})
-    return {key: scores[key] for key in KEPT[target]}
+    return {key: scores[key] for key in kept}
 
 
 def _curve(config: TrainConfig, run_id: str) -> dict[str, list[float]]:

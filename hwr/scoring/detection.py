@@ -1,15 +1,16 @@
 """Score predicted boxes against true ones: counts, which add up over pages, and rates."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 
 from hwr.images.boxes import FloatArray, iou
 
 
-@dataclass(frozen=True)
-class Detection:
+class Detection(NamedTuple):
     """Numbers of true, predicted and matched boxes, at IoU 0.5 and 0.75, and the summed IoU of pairs at 0.5.
 
     A rate without boxes, 0 / 0, is 1 where there are neither true nor predicted boxes, else 0.
@@ -24,7 +25,8 @@ class Detection:
     @classmethod
     def total(cls, detections: "Iterable[Detection]") -> "Detection":
         """Return the sum of `detections`."""
-        return sum(detections, cls())
+        columns = zip(cls(), *detections, strict=True)
+        return cls(*(reduce(add, column) for column in columns))  # `sum` rounds otherwise since Python 3.12
 
     @property
     def f1_50(self) -> float:
@@ -41,22 +43,10 @@ class Detection:
         """The mean over true boxes of the IoU with their match at 0.5; a missed box counts 0."""
         return self._rate(self.iou_sum, self.true)
 
-    def __add__(self, other: "Detection") -> "Detection":
-        return Detection(
-            self.true + other.true,
-            self.predicted + other.predicted,
-            self.matched_50 + other.matched_50,
-            self.matched_75 + other.matched_75,
-            self.iou_sum + other.iou_sum,
-        )
-
     def as_dict(self) -> dict[str, float]:
         """Return the numbers of boxes and all rates under their names."""
         return {
-            "true": self.true,
-            "predicted": self.predicted,
-            "matched_50": self.matched_50,
-            "matched_75": self.matched_75,
+            **{name: value for name, value in self._asdict().items() if name != "iou_sum"},
             "precision_50": self._rate(self.matched_50, self.predicted),
             "recall_50": self._rate(self.matched_50, self.true),
             "f1_50": self.f1_50,

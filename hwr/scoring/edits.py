@@ -6,7 +6,7 @@ substitutions cost as much as two deletions and two insertions, five cost more t
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import editdistance
 import numpy as np
@@ -17,8 +17,7 @@ SUBSTITUTION, GAP = 4, 3  # SClite's costs: wwd_WORD in src/sclite/word.c of NIS
 Pair = tuple[str | None, str | None]  # (reference, hypothesis); None = nothing there
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """Edits that turn a reference into a hypothesis, and the reference's length, in characters or words."""
 
     reference: int = 0
@@ -29,7 +28,7 @@ class Counts:
     @classmethod
     def total(cls, counts: "Iterable[Counts]") -> "Counts":
         """Return the sum of `counts`."""
-        return sum(counts, cls())
+        return cls(*map(sum, zip(cls(), *counts, strict=True)))
 
     @property
     def errors(self) -> int:
@@ -40,18 +39,6 @@ class Counts:
     def rate(self) -> float:
         """Errors per unit of reference, 0 or more; an empty reference counts as one unit long."""
         return self.errors / max(self.reference, 1)
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.reference + other.reference,
-            self.substitutions + other.substitutions,
-            self.deletions + other.deletions,
-            self.insertions + other.insertions,
-        )
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the four integers under their names."""
-        return asdict(self)
 
 
 def character_edits(reference: str, hypothesis: str) -> Counts:

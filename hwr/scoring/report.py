@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hwr.config.roots import Resampling, Scorer
 from hwr.errors import InputError
 from hwr.scoring import edits, significance
 from hwr.scoring.edits import Counts, Pair
-from hwr.scoring.sclite import Scorer, Unit, check_ids, count_with_sclite
-from hwr.scoring.significance import Resampling
+from hwr.scoring.sclite import Unit, check_ids, check_scorer, count_with_sclite
 from hwr.text import nfc
 
 CONVENTION = (
@@ -24,7 +24,7 @@ LINES = "lines.tsv"  # what is written in every line, what was read there, and t
 _LOGGER = logging.getLogger(__name__)
 _UNITS: tuple[Unit, ...] = ("characters", "words")
 _RATES: dict[str, Unit] = {"cer": "characters", "wer": "words"}
-_COUNTS = tuple(Counts().as_dict())
+_COUNTS = Counts._fields
 _LINE_COLUMNS = ("id", "reference", "hypothesis", *(f"{u}_{n}" for u in _UNITS for n in _COUNTS), "writer")
 _CONFUSION_COLUMNS = ("count", "kind", "reference", "hypothesis", "reference_code_point",
                       "hypothesis_code_point")  # fmt: skip
@@ -80,7 +80,12 @@ class LineScore:
 
 
 def score_texts(
-    texts: Texts, scorer: Scorer, resampling: Resampling, *, output: Path, about: Mapping[str, object]
+    texts: Texts,
+    scorer: Scorer,
+    resampling: Resampling,
+    *,
+    output: Path,
+    about: Mapping[str, object],
 ) -> Scores:
     """Score `texts`; write scores.json, lines.tsv, confusions.tsv and SClite's reports (sclite/) to `output`.
 
@@ -88,7 +93,7 @@ def score_texts(
     SClite's reports. Raise InputError for differing id sets, no reference text at all, a missing SClite and
     an `output` that cannot be written.
     """
-    scorer.check()
+    check_scorer(scorer)
     check_ids(texts.references, texts.hypotheses)
     references, hypotheses = (
         {line: nfc(text) for line, text in side.items()} for side in (texts.references, texts.hypotheses)
@@ -134,7 +139,7 @@ def write_lines(path: Path, lines: Iterable[LineScore]) -> None:
     """Write lines.tsv."""
     rows = (
         (one.id, one.reference, one.hypothesis,
-         *one.characters.as_dict().values(), *one.words.as_dict().values(), one.writer)
+         *one.characters, *one.words, one.writer)
         for one in lines
     )  # fmt: skip
     write_tsv(path, _LINE_COLUMNS, rows)
@@ -203,7 +208,7 @@ def _pooled(counts: Mapping[str, ByLine]) -> dict[str, Any]:
     totals = {unit: Counts.total(counts[unit].values()) for unit in _UNITS}
     return {
         **{name: totals[unit].rate for name, unit in _RATES.items()},
-        **{unit: total.as_dict() for unit, total in totals.items()},
+        **{unit: total._asdict() for unit, total in totals.items()},
         "lines": len(counts["characters"]),
     }
 
@@ -257,7 +262,7 @@ def _compare_counts(
     scorer: Scorer, counts: Mapping[str, ByLine], in_process: Mapping[str, ByLine]
 ) -> dict[str, Any]:
     """Return the in-process counts and the lines where SClite differs; warn of those."""
-    totals: dict[str, Any] = {unit: Counts.total(in_process[unit].values()).as_dict() for unit in _UNITS}
+    totals: dict[str, Any] = {unit: Counts.total(in_process[unit].values())._asdict() for unit in _UNITS}
     if scorer.name == "edit_distance":
         return totals | {"agrees_with_sclite": None, "differing_lines": []}
     ids = counts["characters"]

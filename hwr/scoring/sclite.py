@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hwr.config.roots import Scorer
 from hwr.errors import InputError
 from hwr.scoring.edits import Counts
 from hwr.scoring.significance import MatchedPairs
 
 Unit = Literal["characters", "words"]
 Texts = Mapping[str, str]  # by line id
-
-SCORERS = ("sclite", "edit_distance")
 
 SPACE = "␣"  # the token of a space; a real ␣ is escaped
 _PLAIN = frozenset(".,!?'-")  # punctuation that SClite and its sgml report leave alone; the rest is escaped
@@ -30,22 +29,6 @@ _MATCHED_PAIRS = re.compile(r"MTCH_PR_RESULTS .*\(# segs: (\d+)\).*\(Z Stat: +(-
 # Both systems read it at the end of every line: what the second inserts there, sc_stats overlooks.
 _END = "_end_"
 _SUM = re.compile(r"^ *\| Sum +\| *(\d+) +(\d+) *\| *(\d+) +(\d+) +(\d+) +(\d+) +\d+ +\d+ *\|$", re.MULTILINE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scorer:
-    """Settings of the counts: `name` is one of SCORERS; `command` and `timeout_s` are for SClite."""
-
-    name: str
-    command: str | None
-    timeout_s: float
-
-    def check(self) -> None:
-        """Raise InputError for an unknown name or a missing SClite; call it before lines are read."""
-        if self.name not in SCORERS:
-            raise InputError(f"scorer {self.name!r} is none of {', '.join(SCORERS)}")
-        if self.name == "sclite":
-            find_sclite(self.command)
 
 
 @dataclass(frozen=True)
@@ -125,6 +108,12 @@ def check_ids(references: Texts, hypotheses: Texts) -> None:
             raise InputError(
                 f"{len(lacking)} lines have no {side} ({shown}); every line needs both, an empty text counts"
             )
+
+
+def check_scorer(scorer: Scorer) -> None:
+    """Raise InputError where SClite is wanted and missing; call it before lines are read."""
+    if scorer.name == "sclite":
+        find_sclite(scorer.command)
 
 
 def find_sclite(command: str | None) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hwr.config.roots import Resampling
 from hwr.scoring.edits import Counts, Pair
 
 CONFIDENCE = 0.95  # the share of intervals that hold the true rate
@@ -21,14 +22,6 @@ _DRAWN = 1 << 20  # units drawn at once, 8 MiB: few calls of NumPy, little memor
 Interval = tuple[float, float]
 Errors = tuple[int, int]  # of either recogniser
 _Rates = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resampling:
-    """Bootstrap settings: number of resamples, and seed."""
-
-    resamples: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -94,10 +87,10 @@ def units_to_draw(lines: Mapping[str, Counts], writers: Mapping[str, str]) -> li
 
 def sum_by_cluster(lines: Mapping[str, Counts], clusters: Mapping[str, str]) -> dict[str, Counts]:
     """Return the counts of every cluster (writer, group), summed over its lines, in order of appearance."""
-    sums: dict[str, Counts] = {}
+    members: dict[str, list[Counts]] = {}
     for line, counts in lines.items():
-        sums[clusters[line]] = sums.get(clusters[line], Counts()) + counts
-    return sums
+        members.setdefault(clusters[line], []).append(counts)
+    return {cluster: Counts.total(own) for cluster, own in members.items()}
 
 
 def macro_rate(units: Iterable[Counts]) -> float:

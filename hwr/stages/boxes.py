@@ -4,21 +4,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import mxnet as mx
 import numpy as np
 
+from hwr.config.roots import LinesConfig, Probability
 from hwr.data import inspection
-from hwr.data.batches.boxes import BoxBatch, BoxSet, page_training_batches
+from hwr.data.batches.boxes import BoxBatch, BoxSet, page_training_batches, whole_pages
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray
 from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
-from hwr.images.page_files import Loading
 from hwr.pictures import cards
 from hwr.stages.build import in_memory, refuse_problems
 from hwr.stages.kind import Built, Picture, Recipe
-from hwr.training.loop import Stage
 from hwr.training.plan import Phase
 
 SAMPLES = 12  # augmented images in a run's picture
@@ -27,8 +27,6 @@ TRUE, PREDICTED = "#2f9e44", "#e03131"  # colours of true and of predicted boxes
 # Lines are looked at, not cut: their widths are told at one height, and no text is too long.
 _CROP = LineCrop(height=48, max_width=100_000, margin=0.0, mask=False, deskew=False, normalise=False)
 
-FindBoxes = Callable[[Sequence[GreyImage]], Sequence[FloatArray]]  # images (H, W) -> boxes (K, 4) of each
-
 
 @dataclass(frozen=True, kw_only=True)
 class PageSettings:
@@ -36,13 +34,9 @@ class PageSettings:
 
     size: Sequence[int]
     normalise: bool
-    growth: float
+    growth: Probability
 
     def __post_init__(self) -> None:
-        if not 0 <= self.growth <= 1:
-            raise InputError(
-                f"stage.growth={self.growth} is not between 0 and 1; it is a share of the box's sides"
-            )
         _ = self.fit  # refuses a size that no canvas has
 
     @property
@@ -50,72 +44,98 @@ class PageSettings:
         """How a page, or a part of it, is brought to the canvas."""
         return PageFit(size=(*self.size,), normalise=self.normalise)  # type: ignore[arg-type]  # of length 2
 
+    def samples(self, pages: Sequence[Page], **reading: Any) -> BoxSet:
+        """Return whole pages, each with the box around its handwriting."""
+        return whole_pages(pages, self.fit, 0.0, **reading)
 
-@dataclass(frozen=True)
-class BoxTask:
-    """What is trained: images with boxes to train and validate on, losses and augmentations by phase name.
 
-    `lone` boxes are never moved off their image: a sample whose box would leave it stays as it is.
+@dataclass(kw_only=True)
+class BoxStage:
+    """Train and validate a network that finds boxes; `phase.name` picks loss and augmentation.
+
+    `arguments` of a loss are made of the finder, the output of its network and the true boxes (N, K, 4);
+    `errors` of what was found and what is true. `lone` boxes are never moved off their image: a sample whose
+    box would leave it stays as it is.
     """
 
+    finder: Any  # its network, context, and boxes of images
+    network: Any
     train: BoxSet
     valid: BoxSet
     losses: Mapping[str, Any]
     augmentations: Mapping[str, Any]
+    batch_size: int
+    seed: int
     lone: bool
+    metrics: Sequence[str]
+    arguments: Callable[[Any, Any, Any], tuple[Any, ...]]
+    errors: Callable[[Any, Sequence[FloatArray]], dict[str, float]]
 
-    def steps(self, batch_size: int) -> int:
+    def steps(self) -> int:
         """Return the number of batches an epoch has."""
-        return -(-len(self.train.ids) // batch_size)
+        return -(-len(self.train.ids) // self.batch_size)
 
-    def batches(
-        self, phase: Phase, epoch: int, *, batch_size: int, seed: int, start: int = 0
-    ) -> Iterator[BoxBatch]:
+    def batches(self, phase: Phase, epoch: int, *, start: int = 0) -> Iterator[BoxBatch]:
         """Yield the augmented training batches of `epoch`, from batch `start` on."""
-        augmentation = self.augmentations[phase.name]
+        augmentation, seed = self.augmentations[phase.name], self.seed
 
         def change(image: GreyImage, boxes: FloatArray, index: int) -> tuple[GreyImage, FloatArray]:
             moved, places, _ = augmentation(image, boxes, seed=seed, epoch=epoch, index=index)
             return (moved, places) if len(places) or not self.lone else (image, boxes)
 
         return page_training_batches(
-            self.train, batch_size=batch_size, seed=(seed, epoch), change=change, start=start
+            self.train, batch_size=self.batch_size, seed=(seed, epoch), change=change, start=start
         )
 
+    def loss(self, phase: Phase, batch: BoxBatch) -> Any:
+        """Return the loss of every image, (N,)."""
+        images, boxes = (mx.nd.array(own, ctx=self.finder.context) for own in (batch.images, batch.boxes))
+        return self.losses[phase.name](*self.arguments(self.finder, self.network(images), boxes))
 
-def built(stage: Stage[Any], task: BoxTask, recipe: Recipe[Any], find: FindBoxes, size: str) -> Built:
-    """Return what a stage of boxes built, with the pictures that its run gets."""
+    def validate(self) -> dict[str, float]:
+        """Return the errors over the validation images."""
+        return self.errors(self.finder.boxes(self.valid.images), self.valid.boxes)
+
+
+def built(
+    stage: Callable[..., BoxStage], finder: Any, recipe: Recipe[Any], samples: Sequence[BoxSet], size: str
+) -> Built:
+    """Return what a stage of boxes built from training and validation samples, with its run's pictures."""
+    train, valid = samples
     augmentation = recipe.augmentations[recipe.plan.phases[0].name]
     return Built(
-        stage=stage,
+        stage=stage(
+            finder=finder, network=finder.network, train=train, valid=valid, losses=recipe.losses,
+            augmentations=recipe.augmentations, batch_size=recipe.batch_size, seed=recipe.seed,
+        ),
         alphabet=None,
         size=size,
-        augmented=lambda seed: _augmented(task.train, augmentation, seed),
-        predicted=lambda count: _predicted(task.valid, find, count),
-    )
+        augmented=lambda seed: _augmented(train, augmentation, seed),
+        predicted=lambda count: _predicted(valid, finder.boxes, count),
+    )  # fmt: skip
 
 
-def limits(recipe: Recipe[Any]) -> inspection.Limits:
-    """Return the limits of inspection for stages that do not cut lines."""
-    return page_limits(recipe.loading)
+def limits(held: Recipe[Any] | LinesConfig) -> inspection.Limits:
+    """Return the limits of inspection where lines are not cut out of their pages."""
+    return inspection.Limits(crop=_CROP, steps=lambda width: 1 << 30, loading=held.loading)
 
 
-def page_limits(loading: Loading) -> inspection.Limits:
-    """Return the limits of inspection for pages without line crops."""
-    return inspection.Limits(crop=_CROP, steps=lambda width: 1 << 30, loading=loading)
+def box_samples(pages: Sequence[Page], settings: PageSettings, split: str, **reading: Any) -> BoxSet:
+    """Return the samples of a split, in memory where they fit; raise InputError where any is lacking.
 
-
-def usable_pages(pages: Sequence[Page], policy: Mapping[str, str], loading: Loading) -> list[Page]:
-    """Return pages as the policy of a training leaves them; raise InputError for findings that it refuses."""
-    return inspection.apply_policy(pages, inspection.inspect_pages(pages, page_limits(loading)), policy)
-
-
-def ready(samples: BoxSet, split: str) -> BoxSet:
-    """Return samples held in memory where they fit; raise InputError where any is lacking."""
+    `reading` holds folder of the cache, loading, and progress.
+    """
+    samples = settings.samples([page for page in pages if page.split == split], **reading)
     refuse_problems(samples.problems, "page")
     if not samples.ids:
         raise InputError(f"the split {split} has no page with lines; see data.splits and data.shares")
     return replace(samples, images=in_memory(samples.images))
+
+
+def recipe_samples(recipe: Recipe[Any], pages: Sequence[Page], split: str, *, progress: bool) -> BoxSet:
+    """Return the samples of a split as a recipe has them."""
+    reading = {"folder": recipe.data.cache, "loading": recipe.loading, "progress": progress}
+    return box_samples(pages, recipe.settings, split, **reading)
 
 
 def _augmented(samples: BoxSet, augment: Any, seed: int) -> Picture:
@@ -129,11 +149,11 @@ def _augmented(samples: BoxSet, augment: Any, seed: int) -> Picture:
     return cards.sheet(drawn, [samples.ids[i] for i in chosen], columns=4)
 
 
-def _predicted(samples: BoxSet, find: FindBoxes, count: int) -> Picture:
+def _predicted(samples: BoxSet, find: Callable[[Sequence[GreyImage]], Any], count: int) -> Picture:
     """Draw samples with their true boxes (green) and those predicted (red)."""
     chosen = np.linspace(0, len(samples.ids) - 1, min(count, len(samples.ids))).astype(int)
     drawn = [
-        cards.boxed(samples.images[i], {TRUE: samples.boxes[i], PREDICTED: boxes})
+        cards.boxed(samples.images[i], {TRUE: samples.boxes[i], PREDICTED: boxes.reshape(-1, 4)})
         for i, boxes in zip(chosen, find([samples.images[i] for i in chosen]), strict=True)
     ]
     return cards.sheet(drawn, [samples.ids[i] for i in chosen], columns=4)

@@ -8,13 +8,15 @@ import mxnet as mx
 
 from hwr import data
 from hwr.config.bind import bind, make, target
-from hwr.config.roots import TrainConfig
+from hwr.config.roots import Count, Positive, Probability, TrainConfig
 from hwr.data import inspection
 from hwr.decoding.reading import check_decoder
 from hwr.errors import InputError
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
 from hwr.training import optimizers
-from hwr.training.plan import Phase, Plan
+from hwr.training.plan import Phase, Plan, Schedule
+
+_SAME = ("monitor", "seed", "max_epochs", "max_minutes", "patience", "save_every", "clip", "average")
 
 
 def parse_recipe(config: TrainConfig) -> Recipe[Any]:
@@ -49,19 +51,12 @@ def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
     """Return the model recipe of a configuration; raise InputError for one of another stage."""
     maker = target(config.network, "network")
     if maker not in model.networks:
-        raise InputError(
-            f"network._target_={config.network['_target_']}: not a network of stage {model.name}"
-        )
+        name = config.network["_target_"]
+        raise InputError(f"network._target_={name}: not a network of stage {model.name}")
     own = {key: value for key, value in config.stage.items() if key != "kind"}
     bind(maker, config.network, "network", ["classes"])
-
-    return ModelRecipe(
-        model=model,
-        settings=make(model.settings, own, "stage"),
-        maker=maker,
-        node=config.network,
-        seed=config.seed,
-    )
+    settings = make(model.settings, own, "stage")
+    return ModelRecipe(model=model, settings=settings, maker=maker, node=config.network, seed=config.seed)
 
 
 def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:
@@ -89,31 +84,20 @@ def _plan(config: TrainConfig) -> Plan:
     if not config.phases:
         raise InputError("phases is empty; a training needs at least one")
     nodes = config.phases.items()
-    plan = Plan(
+    bind(optimizers.create, config.optimizer, "optimizer", ["lr"])
+    return Plan(
         phases=[make(_phase, node, f"phases.{name}", name=name, lr=config.lr) for name, node in nodes],
         optimizer=lambda lr: make(optimizers.create, config.optimizer, "optimizer", lr=lr),
-        monitor=config.monitor,
-        seed=config.seed,
-        max_epochs=config.max_epochs,
-        max_minutes=config.max_minutes,
-        patience=config.patience,
-        save_every=config.save_every,
-        clip=config.clip,
-        average=config.average,
+        **{name: getattr(config, name) for name in _SAME},
     )
-    plan.optimizer(config.lr)  # refuses what it does not take
-    return plan
 
 
 def _phase(
-    *, name: str, lr: float, epochs: int, lr_scale: float, schedule: str, warmup: float,
+    *, name: str, lr: float, epochs: Count, lr_scale: Positive, schedule: Schedule, warmup: Probability,
     augmentation: dict[str, Any] | None = None, loss: dict[str, Any] | None = None,
 ) -> Phase:  # fmt: skip
-    if epochs < 1 or not lr_scale > 0:
-        raise InputError(f"phases.{name}: epochs={epochs}, lr_scale={lr_scale}; both must be above 0")
-    peak, settings = lr * lr_scale, {"augmentation": augmentation or {}, "loss": loss or {}}
-    optimizers.schedule(schedule, lr=peak, steps=epochs, warmup=warmup)  # refuses what it does not know
-    return Phase(name, epochs, peak, schedule, warmup, settings)
+    settings = {"augmentation": augmentation or {}, "loss": loss or {}}
+    return Phase(name, epochs, lr * lr_scale, schedule, warmup, settings)
 
 
 def _phase_parts(

@@ -1,12 +1,12 @@
 """Optimizers and learning rate schedules by name: MXNet's own, and AdamW on MXNet's fused operator."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import mxnet as mx
 from mxnet import optimizer
 
-from hwr.errors import InputError
+from hwr.training.plan import Schedule
 
 
 class AdamW(optimizer.Adam):
@@ -24,48 +24,34 @@ class AdamW(optimizer.Adam):
         step = self._index_update_count[index]
         lr, decay = self._get_lr(index), self._get_wd(index)
         correction = (1.0 - self.beta2**step) ** 0.5 / (1.0 - self.beta1**step)
-        mean, var = state
         scale = mx.nd.array([self.rescale_grad], ctx=weight.context)
         mx.nd.contrib.adamw_update(
-            *(weight, grad, mean, var, scale),
-            out=weight,
-            lr=lr * correction,
-            eta=1.0,
-            wd=lr * decay,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            epsilon=self.epsilon,
-        )
+            weight, grad, *state, scale, out=weight, lr=lr * correction, eta=1.0, wd=lr * decay,
+            beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon,
+        )  # fmt: skip
 
 
 OPTIMIZERS = {"adam": optimizer.Adam, "adamw": AdamW}
 
 
-def create(name: str, *, lr: float, beta1: float, beta2: float, weight_decay: float) -> Any:
-    """Return the optimizer `name`, adam or adamw, with a learning rate that schedules change later.
+def create(
+    name: Literal["adam", "adamw"], *, lr: float, beta1: float, beta2: float, weight_decay: float
+) -> Any:
+    """Return the optimizer `name` with a learning rate that schedules change later.
 
-    Raises InputError for another name. `weight_decay` of adam joins the gradient, that of adamw does not.
+    `weight_decay` of adam joins the gradient, that of adamw does not.
     """
-    if name not in OPTIMIZERS:
-        raise InputError(f"optimizer.name={name}: unknown; use one of {', '.join(OPTIMIZERS)}")
     return OPTIMIZERS[name](learning_rate=lr, beta1=beta1, beta2=beta2, wd=weight_decay)
 
 
-def schedule(name: str, *, lr: float, steps: int, warmup: float) -> Callable[[int], float]:
+def schedule(name: Schedule, *, lr: float, steps: int, warmup: float) -> Callable[[int], float]:
     """Return the learning rate of each step, 0-based: constant or cosine, after a linear warm-up.
 
     `warmup` is the share of `steps` in which the rate climbs from 0 to `lr`; cosine falls to 0 at `steps`.
-    Raises InputError for another name or share.
     """
-    if not 0 <= warmup <= 1:
-        raise InputError(f"warmup={warmup}: not a share of the phase's steps; use 0 to 1")
     climb = round(warmup * steps)
     if name == "cosine":
-        return _plain(mx.lr_scheduler.CosineScheduler(max(steps, climb + 1), lr, warmup_steps=climb))
-    if name == "constant":
-        return _plain(mx.lr_scheduler.FactorScheduler(max(steps, 1), 1.0, warmup_steps=climb, base_lr=lr))
-    raise InputError(f"schedule={name}: unknown; use constant or cosine")
-
-
-def _plain(scheduler: Any) -> Callable[[int], float]:
+        scheduler = mx.lr_scheduler.CosineScheduler(max(steps, climb + 1), lr, warmup_steps=climb)
+    else:
+        scheduler = mx.lr_scheduler.FactorScheduler(max(steps, 1), 1.0, warmup_steps=climb, base_lr=lr)
     return lambda step: float(scheduler(step))

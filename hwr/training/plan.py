@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,7 @@ class Phase:
     name: str
     epochs: int
     lr: float
-    schedule: str
+    schedule: Schedule
     warmup: float
     settings: Mapping[str, Any]
 

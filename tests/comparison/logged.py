@@ -12,12 +12,10 @@ import numpy as np
 from hwr import tracking
 from hwr.comparison.recorded import ComparedRun
 from hwr.config.compose import composed
-from hwr.config.roots import CompareConfig
+from hwr.config.roots import CompareConfig, Resampling, Scorer
 from hwr.pictures import line_archive
 from hwr.scoring import report
 from hwr.scoring.report import Texts, score_texts
-from hwr.scoring.sclite import Scorer
-from hwr.scoring.significance import Resampling
 from hwr.tracking import Store
 
 HOW = Resampling(resamples=400, seed=0)

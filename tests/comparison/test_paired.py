@@ -8,10 +8,10 @@ import pytest
 from hwr.comparison import paired
 from hwr.comparison.paired import PairedTest
 from hwr.comparison.recorded import ComparedRun
+from hwr.config.roots import Scorer
 from hwr.errors import InputError
 from hwr.scoring.edits import Counts
 from hwr.scoring.report import CONVENTION
-from hwr.scoring.sclite import Scorer
 from tests.comparison.logged import HOW, IN_PROCESS, TRUTH, Logged, misread, recorded
 from tests.scoring.test_sclite import needs_sclite
 

@@ -244,12 +244,3 @@ def test_lexicon_without_a_word_that_can_be_written_is_refused(tmp_path: Path) -
     lexicon.write_text("xyz\t1\n", encoding="utf-8")
     with pytest.raises(InputError, match=re.escape("none of its words is in the recogniser's alphabet")):
         decoder(lexicon=str(lexicon))
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [({"width": 0}, "width=0 is not possible"), ({"nbest": 0}, "nbest=0"), ({"skip": 0.0}, "skip=0.0")],
-)
-def test_numbers_that_cannot_be_are_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        decoder(**settings)

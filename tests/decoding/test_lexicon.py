@@ -233,22 +233,6 @@ def test_lexicon_from_elsewhere_has_no_record(words: Path) -> None:
     assert made(words).records == ()
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"edits": 0}, "edits=0 is not possible; it must be 1, 2 or 3"),
-        ({"edits": 4}, "edits=4 is not possible"),
-        ({"limit": 0.0}, "limit=0.0 is not possible; it must be above 0"),
-        ({"share": -0.1}, "share=-0.1 is not possible; it must be above 0"),
-        ({"frequency": -1.0}, "frequency=-1.0 is not possible; it must be 0 or more"),
-        ({"sure": 1.1}, "sure=1.1 is not between 0 and 1"),
-    ],
-)
-def test_number_is_refused_when_it_is_not_possible(words: Path, settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        made(words, **settings)
-
-
 def test_confusions_that_are_nowhere_are_refused(words: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere: no such file, and no folder with confusions.json"):
         made(words, "nowhere")

@@ -159,7 +159,7 @@ def _line() -> Any:
     from hwr.networks.crnn import Crnn
     from hwr.stages.kind import draw_parameters
     from hwr.stages.line.model import LineReader
-    from hwr.stages.line.stage import LineStage, LineTask
+    from hwr.stages.line.training import LineStage, LineTask
     from hwr.text import Alphabet
 
     def shaken(image: Image, *, seed: int, epoch: int, index: int) -> Image:
@@ -176,12 +176,11 @@ def _line() -> Any:
     return LineStage(reader, task, GreedyDecoder(alphabet), batch_size=2, seed=3)
 
 
-def _boxes(size: int, *, lone: bool, loss: Any) -> Any:
+def _boxes(size: int, *, lone: bool, loss: Any) -> dict[str, Any]:
     """Return what stages that find boxes are trained on: noise on paper, and boxes around it."""
     from hwr.data.augment.pages import PageAugmentation
     from hwr.data.batches.boxes import BoxSet
     from hwr.images.canvas import PageFit, placement
-    from hwr.stages.boxes import BoxTask
 
     generator = np.random.default_rng(1)
     spot = placement((size, size), (0, 0, 1, 1), PageFit(size=(size, size), normalise=False))
@@ -198,7 +197,8 @@ def _boxes(size: int, *, lone: bool, loss: Any) -> Any:
     samples = BoxSet([f"p{i}" for i in range(18)], images, boxes, [spot] * 18)
     still = PageAugmentation(**{field.name: 0.0 for field in fields(PageAugmentation)})
     moved = replace(still, probability=0.7, shift_x=0.1, shift_y=0.1)
-    return BoxTask(samples, samples, _in_both(loss), _in_both(moved), lone=lone)
+    parts = {"losses": _in_both(loss), "augmentations": _in_both(moved)}
+    return {"train": samples, "valid": samples, **parts, "batch_size": 3, "seed": 3}
 
 
 def _paragraph() -> Any:
@@ -208,14 +208,14 @@ def _paragraph() -> Any:
     from hwr.losses import MseLoss
     from hwr.stages.kind import draw_parameters
     from hwr.stages.paragraph.model import AreaFinder
-    from hwr.stages.paragraph.stage import ParagraphStage
+    from hwr.stages.paragraph.training import area_stage
 
     network = nn.HybridSequential()
     network.add(nn.Conv2D(4, 3, strides=2), nn.BatchNorm(), nn.Activation("relu"), nn.Dropout(0.3))
     network.add(nn.Dense(4, activation="sigmoid"))
     draw_parameters(network, (1, 1, 32, 32), seed=1, context=mx.cpu())
     finder = AreaFinder(network, batch_size=6, context=mx.cpu())
-    return ParagraphStage(finder, _boxes(32, lone=True, loss=MseLoss()), batch_size=3, seed=3)
+    return area_stage(finder=finder, network=network, **_boxes(32, lone=True, loss=MseLoss()))
 
 
 def _segmentation() -> Any:
@@ -225,7 +225,7 @@ def _segmentation() -> Any:
     from hwr.networks.ssd import compact
     from hwr.stages.kind import draw_parameters
     from hwr.stages.segmentation.model import BoxDetector, DetectionSettings
-    from hwr.stages.segmentation.stage import SegmentationStage
+    from hwr.stages.segmentation.training import detection_stage
 
     network = compact(
         stem=4, channels=[4, 4], strides=[[2, 2], [2, 2]], blocks=[1, 1], reach=1, anchors=[[[0.5, 0.5]]]
@@ -236,7 +236,7 @@ def _segmentation() -> Any:
     )
     detector = BoxDetector(network, keep, batch_size=6, context=mx.cpu())
     loss = MultiBoxLoss(overlap=0.5, negatives=3.0, box_weight=1.0)
-    return SegmentationStage(detector, _boxes(64, lone=False, loss=loss), batch_size=3, seed=3)
+    return detection_stage(finder=detector, network=network, **_boxes(64, lone=False, loss=loss))
 
 
 def _denoiser() -> Any:
@@ -248,7 +248,7 @@ def _denoiser() -> Any:
     from hwr.losses import TextLoss
     from hwr.networks.transformer import Transformer
     from hwr.stages.denoiser.model import TextDenoiser
-    from hwr.stages.denoiser.stage import DenoiserStage, TextTask
+    from hwr.stages.denoiser.training import DenoiserStage, TextTask
     from hwr.text import Alphabet
 
     alphabet = Alphabet(" abcde")

@@ -34,7 +34,7 @@ def task(tmp_path: Path, tiny_weights: list[str]) -> Task[EvaluateConfig]:
 
 @pytest.fixture
 def weights(task: Task[EvaluateConfig]) -> Weights:
-    return line.load_line_weights(task)[0]
+    return line.load_counted(task, "line")[0]
 
 
 def test_lines_are_found_in_order_with_what_is_known_of_them(

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.errors import InputError
 from hwr.language.confusions import Confusions, CountedLines, Pair
 from hwr.language.noise import Noise, Recogniser
 
@@ -102,17 +101,3 @@ def test_any_text_can_be_misread(text: str, index: int) -> None:
 
 def test_nothing_is_misread_where_nothing_was_counted() -> None:
     assert read("abc", confusions=Confusions({}, SOURCE)) == "abc"
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("strength", -1.0, "augmentation.strength=-1.0; it must be 0 or more"),
-        ("smoothing", -0.5, "augmentation.smoothing=-0.5; it must be 0 or more"),
-        ("clean", 1.5, "augmentation.clean=1.5 is not between 0 and 1"),
-        ("most", -0.1, "augmentation.most=-0.1 is not between 0 and 1"),
-    ],
-)
-def test_impossible_number_is_refused(key: str, value: float, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        replace(PLAIN, **{key: value})

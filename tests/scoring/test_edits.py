@@ -92,7 +92,7 @@ def test_total_adds_each_kind() -> None:
 
 
 def test_as_dict_has_the_names_of_the_scores_file() -> None:
-    assert Counts(4, 3, 2, 1).as_dict() == {
+    assert Counts(4, 3, 2, 1)._asdict() == {
         "reference": 4,
         "substitutions": 3,
         "deletions": 2,

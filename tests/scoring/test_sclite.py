@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from hwr.config.roots import Scorer
 from hwr.errors import InputError
 from hwr.scoring import edits, sclite, significance
 from hwr.scoring.edits import Counts, align
-from hwr.scoring.sclite import Scorer
 from hwr.scoring.significance import MatchedPairs
 
 try:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from hwr.config.roots import Resampling
 from hwr.scoring import significance
 from hwr.scoring.edits import Counts, align
-from hwr.scoring.significance import Resampling
 
 HOW = Resampling(resamples=4000, seed=0)
 ERRORS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9)

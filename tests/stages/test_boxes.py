@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from PIL import ImageColor
 from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
 from hwr.data.batches.boxes import BoxSet
+from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.canvas import Placement
 from hwr.stages import boxes as box_parts
-from hwr.stages.boxes import BoxTask
+from hwr.stages.boxes import PageSettings
 from hwr.stages.build import inspected_pages
 from hwr.stages.kind import Built
+from hwr.stages.paragraph.training import area_stage
 from hwr.stages.recipe import parse_recipe
 from tests.alto_folder import write_folder
 
@@ -36,6 +39,17 @@ def samples(count: int, **changed: Any) -> BoxSet:
     return BoxSet([f"p{number}" for number in range(count)], images, **made)
 
 
+class Drawn(PageSettings):
+    """Settings that make these samples of any pages."""
+
+    def __init__(self, samples: BoxSet) -> None:
+        object.__setattr__(self, "drawn", samples)
+
+    def samples(self, pages: Sequence[Page], **reading: Any) -> BoxSet:
+        drawn: BoxSet = vars(self)["drawn"]
+        return drawn
+
+
 def shows(picture: NDArray[np.uint8], colour: str) -> bool:
     return bool((picture == ImageColor.getrgb(colour)).all(axis=2).any())
 
@@ -44,8 +58,8 @@ def built(train: BoxSet, valid: BoxSet, *, augment: Any = None, find: Any = None
     """Return what a stage built whose first phase augments so, and which finds these boxes."""
     config: TrainConfig = composed("train", ["stage=paragraph"], TrainConfig).root
     recipe = replace(parse_recipe(config), augmentations={"mse": augment, "iou": None})
-    task = BoxTask(train, valid, {}, recipe.augmentations, lone=True)
-    return box_parts.built(object(), task, recipe, find, "so many")  # type: ignore[arg-type]
+    finder = SimpleNamespace(network=None, boxes=find)
+    return box_parts.built(area_stage, finder, recipe, (train, valid), "so many")
 
 
 def test_lines_that_cannot_be_read_are_boxes_all_the_same(tmp_path: Path) -> None:
@@ -64,19 +78,19 @@ def test_limits_are_those_of_the_configuration() -> None:
 
 def test_samples_are_copied_into_memory() -> None:
     made = samples(2)
-    held = box_parts.ready(made, "train")
+    held = box_parts.box_samples([], Drawn(made), "train")
     assert [np.shares_memory(*pair) for pair in zip(made.images, held.images, strict=True)] == [False] * 2
     assert (held.ids, held.boxes, held.placements) == (made.ids, made.boxes, made.placements)
 
 
 def test_page_that_cannot_be_a_sample_is_refused() -> None:
     with pytest.raises(InputError, match=r"^page p9: torn$"):
-        box_parts.ready(samples(1, problems=[("p9", "page p9: torn")]), "train")
+        box_parts.box_samples([], Drawn(samples(1, problems=[("p9", "page p9: torn")])), "train")
 
 
 def test_split_without_samples_is_refused() -> None:
     with pytest.raises(InputError, match="the split valid has no page with lines; see"):
-        box_parts.ready(samples(0), "valid")
+        box_parts.box_samples([], Drawn(samples(0)), "valid")
 
 
 def test_stage_of_boxes_has_no_alphabet() -> None:
@@ -88,10 +102,10 @@ def test_pages_are_left_as_a_policy_says_and_held_to_their_pixels(tmp_path: Path
     root = write_folder(tmp_path, {"train": "tea" * 400, "valid": ""})
     overrides = ["stage=paragraph", "data=alto", f"data.root={root}"]
     recipe = parse_recipe(composed("train", overrides, TrainConfig).root)
-    pages = recipe.data.pages(whole=True)
-    assert box_parts.usable_pages(pages, recipe.policy, recipe.loading) == pages
+    pages, _ = inspected_pages(recipe)
+    assert pages == recipe.data.pages(whole=True)
     with pytest.raises(InputError, match="max_pixels=7"):
-        box_parts.usable_pages(pages, recipe.policy, replace(recipe.loading, max_pixels=7))
+        inspected_pages(replace(recipe, loading=replace(recipe.loading, max_pixels=7)))
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(3, 3), (14, box_parts.SAMPLES)])

@@ -1,32 +1,21 @@
-"""Shared parts of the augmentation of lines and pages: ranges, seeds, the linear map, and shades.
-
-albumentations changes the shades.
-"""
+"""Shared parts of the augmentation of lines and pages: ranges, seeds, the linear map, and shades."""
 
 import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from hwr.errors import InputError
 from hwr.images.load import GreyImage
 
-
-def check_ranges(values: Mapping[str, float], **most: float) -> None:
-    """Raise InputError for a value that is not between 0 and the `most` of its key: 1 where not named."""
-    most = {"jitter_x": 0.9, "jitter_y": 0.9, "gamma": 4.0, "contrast": 0.9, **most}
-    for key, value in values.items():
-        if not 0 <= value <= most.get(key, 1.0):
-            raise InputError(
-                f"augmentation.{key}={value} is not between 0 and {most.get(key, 1.0):g}; 0 switches it off"
-            )
+BelowOne = Annotated[float, Field(ge=0, le=0.9)]  # of what may shrink to nothing, but for a tenth
+Gamma = Annotated[float, Field(ge=0, le=4)]
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
@@ -44,12 +33,7 @@ def linear(jitter_x: float, jitter_y: float, shear: float, rotate: float) -> NDA
 
 @dataclass(frozen=True, kw_only=True)
 class Shade:
-    """Changes of shade that leave the geometry alone; every value is the largest change, 0 switches it off.
-
-    `gamma`, `contrast`: ± relative shade of the ink. `blur_px`: standard deviation. `noise`: standard
-    deviation, fraction of the range from paper to ink. `holes`: number of boxes wiped out, with sides up to
-    `hole_px`.
-    """
+    """Changes of shade that leave the geometry alone: those of an augmentation, lengths in px."""
 
     gamma: float
     contrast: float
@@ -70,13 +54,9 @@ class Shade:
 def shade_of(by: Any, height: int, *, holes: int = 0, hole_px: int = 1) -> Shade:
     """Return the changes of shade that an augmentation `by` makes to images `height` px high."""
     return Shade(
-        gamma=by.gamma,
-        contrast=by.contrast,
-        blur_px=by.blur * height,
-        noise=by.noise,
-        holes=holes,
+        gamma=by.gamma, contrast=by.contrast, blur_px=by.blur * height, noise=by.noise, holes=holes,
         hole_px=hole_px,
-    )
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -96,17 +76,9 @@ def _composed(by: Shade, thread: int) -> Any:  # albumentations.Compose; it keep
             limit = (-by.contrast, by.contrast)
             parts.append(A.RandomBrightnessContrast(brightness_limit=(0, 0), contrast_limit=limit, p=1))
         if by.holes:
-            side = (1, by.hole_px)
-            some = by.holes / (by.holes + 1)  # makes 0 to `holes` boxes equally likely
-            parts.append(
-                A.CoarseDropout(
-                    num_holes_range=(1, by.holes),
-                    hole_height_range=side,
-                    hole_width_range=side,
-                    fill=0,
-                    p=some,
-                )
-            )
+            side, some = (1, by.hole_px), by.holes / (by.holes + 1)  # 0 to `holes` boxes are equally likely
+            ranges = {"num_holes_range": (1, by.holes), "hole_height_range": side, "hole_width_range": side}
+            parts.append(A.CoarseDropout(**ranges, fill=0, p=some))
         if by.blur_px:
             parts.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0, by.blur_px), p=1))
         if by.noise:

@@ -4,12 +4,15 @@ All geometric changes are done in one resampling, because the canvas must follow
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from hwr.data.augment import check_ranges, linear, sample_seed, shade_of
+from hwr.config.roots import Probability
+from hwr.data.augment import BelowOne, Gamma, linear, sample_seed, shade_of
 from hwr.images.line_crop import MIN_WIDTH
 from hwr.images.load import GreyImage
 
@@ -18,38 +21,26 @@ _INK = 64  # ink darker than this must stay on the canvas; lighter is noise of t
 
 @dataclass(frozen=True, kw_only=True)
 class LineAugmentation:
-    """Changes to line images. Every value is the largest change, drawn uniformly; 0 switches it off.
+    """Changes to line images, as conf/augmentation/line.yaml explains them.
 
-    `probability`: share of samples that are changed.
-    `shift_x`, `shift_y`: to either side, fractions of the image's width and height.
-    `jitter_x`, `jitter_y`: ± relative scale.
-    `shear`, `rotate`: to either side, radians.
-    `elastic`: bending of strokes, fraction of the image's height.
-    `stroke`: thicker or thinner pen, fraction of the image's height.
-    `gamma`, `contrast`: ± relative shade of the ink; the paper stays 255.
-    `blur`: standard deviation, fraction of the image's height.
-    `noise`: standard deviation, fraction of the range from paper to ink.
-    `erase`: number of small boxes wiped out, with sides up to `erase_size`, fraction of the image's height.
+    Every value is the largest change, drawn uniformly; 0 switches it off.
     """
 
-    probability: float
-    shift_x: float
-    shift_y: float
-    jitter_x: float
-    jitter_y: float
-    shear: float
-    rotate: float
-    elastic: float
-    stroke: float
-    gamma: float
-    contrast: float
-    blur: float
-    noise: float
-    erase: int
-    erase_size: float
-
-    def __post_init__(self) -> None:
-        check_ranges(vars(self), erase=100)
+    probability: Probability
+    shift_x: Probability
+    shift_y: Probability
+    jitter_x: BelowOne
+    jitter_y: BelowOne
+    shear: Probability
+    rotate: Probability
+    elastic: Probability
+    stroke: Probability
+    gamma: Gamma
+    contrast: BelowOne
+    blur: Probability
+    noise: Probability
+    erase: Annotated[int, Field(ge=0, le=100)]
+    erase_size: Probability
 
     def __call__(self, image: GreyImage, *, seed: int, epoch: int, index: int) -> GreyImage:
         """Return a changed copy of `image` (h, w): (h, w'), the same bits for the same (seed, epoch, index).
@@ -68,20 +59,14 @@ class LineAugmentation:
 
 def _moved(ink: GreyImage, by: LineAugmentation, draw: np.random.Generator) -> GreyImage:
     """Scale, shear, rotate, bend and shift the ink (h, w) in one resampling: (h, w')."""
-    sides = draw.uniform(
-        -1, 1, size=6
-    )  # drawn whether used or not: switching one part off leaves the others alone
+    sides = draw.uniform(-1, 1, size=6)  # drawn whether used or not: one part off leaves the others alone
     sizes = np.array([by.shift_x, by.shift_y, by.jitter_x, by.jitter_y, by.shear, by.rotate])
     if not sizes.any() and not by.elastic:
         return ink
-    shift_x, shift_y, jitter_x, jitter_y, shear, rotate = (sides * sizes).tolist()
+    shift_x, shift_y, *changes = (sides * sizes).tolist()
     height, width = ink.shape
-    matrix = linear(jitter_x, jitter_y, shear, rotate)
-    bend = by.elastic * height
-    matrix, at, new_width = _placed(
-        matrix, _bounds(ink), (height, width), shift=(shift_x * width, shift_y * height), bend=bend
-    )
-
+    shift, bend = (shift_x * width, shift_y * height), by.elastic * height
+    matrix, at, new_width = _placed(linear(*changes), _bounds(ink), (height, width), shift=shift, bend=bend)
     back = np.linalg.inv(matrix)
     # cv2 counts pixel centres, the geometry pixel edges: half a pixel apart.
     columns, rows = np.arange(new_width) + 0.5 - at[0], np.arange(height)[:, None] + 0.5 - at[1]
@@ -90,10 +75,8 @@ def _moved(ink: GreyImage, by: LineAugmentation, draw: np.random.Generator) -> G
     if bend:
         xs += _waves(xs.shape, bend, draw)
         ys += _waves(ys.shape, bend, draw)
-    return np.asarray(
-        cv2.remap(ink, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0,)),
-        dtype=np.uint8,
-    )
+    moved = cv2.remap(ink, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0,))
+    return np.asarray(moved, dtype=np.uint8)
 
 
 def _bounds(ink: GreyImage) -> tuple[int, int, int, int]:
@@ -132,9 +115,8 @@ def _waves(shape: tuple[int, ...], most: float, draw: np.random.Generator) -> ND
     """Return a smooth field (h, w) within about ±`most`: even draws half a height apart, joined by cubics."""
     cells = (max(2, round(2 * shape[1] / shape[0])) + 1, 3)
     coarse = draw.uniform(-most, most, size=cells[::-1]).astype(np.float32)
-    return np.asarray(
-        cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), dtype=np.float32
-    )
+    waves = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(waves, dtype=np.float32)
 
 
 def _penned(ink: GreyImage, change: float) -> GreyImage:

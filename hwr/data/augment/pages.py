@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.augment import check_ranges, linear, sample_seed, shade_of
+from hwr.config.roots import Probability
+from hwr.data.augment import BelowOne, Gamma, linear, sample_seed, shade_of
 from hwr.images.boxes import FloatArray, to_px
 from hwr.images.canvas import visible_boxes
 from hwr.images.load import WHITE, GreyImage
@@ -14,33 +15,23 @@ from hwr.images.load import WHITE, GreyImage
 
 @dataclass(frozen=True, kw_only=True)
 class PageAugmentation:
-    """Changes to pages. Every value is the largest change, drawn uniformly; 0 switches it off.
+    """Changes to pages, as conf/augmentation/page.yaml explains them.
 
-    `probability`: share of samples that are changed.
-    `shift_x`, `shift_y`: to either side, fractions of the canvas's width and height.
-    `jitter_x`, `jitter_y`: ± relative scale, about the middle.
-    `shear`, `rotate`: to either side, radians, about the middle.
-    `gamma`, `contrast`: ± relative shade of the ink; the paper stays 255.
-    `blur`: standard deviation, fraction of the canvas's height.
-    `noise`: standard deviation, fraction of the range from paper to ink.
-    `erase`: probability that a box is painted over with paper, and left out.
+    Every value is the largest change, drawn uniformly; 0 switches it off.
     """
 
-    probability: float
-    shift_x: float
-    shift_y: float
-    jitter_x: float
-    jitter_y: float
-    shear: float
-    rotate: float
-    gamma: float
-    contrast: float
-    blur: float
-    noise: float
-    erase: float
-
-    def __post_init__(self) -> None:
-        check_ranges(vars(self))
+    probability: Probability
+    shift_x: Probability
+    shift_y: Probability
+    jitter_x: BelowOne
+    jitter_y: BelowOne
+    shear: Probability
+    rotate: Probability
+    gamma: Gamma
+    contrast: BelowOne
+    blur: Probability
+    noise: Probability
+    erase: Probability
 
     def __call__(
         self, image: GreyImage, boxes: FloatArray, *, seed: int, epoch: int, index: int
@@ -85,13 +76,8 @@ def _moved(
     # cv2 counts pixel centres, the geometry pixel edges: half a pixel apart.
     centred = np.column_stack([matrix, start + matrix @ (0.5, 0.5) - 0.5])  # (2, 3)
     picture = cv2.warpAffine(
-        image,
-        centred,
-        (image.shape[1], image.shape[0]),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(WHITE,),
-    )
+        image, centred, image.shape[::-1], borderMode=cv2.BORDER_CONSTANT, borderValue=(WHITE,)
+    )  # bilinear
     corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] * size  # (N, 4, 2) px
     moved = (corners @ matrix.T + start) / size
     return np.asarray(picture, dtype=np.uint8), np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr import weights
-from hwr.config.roots import StoreConfig
+from hwr.config.roots import Amount, Count, StoreConfig
 from hwr.data.batches import round_up
 from hwr.data.batches.texts import LENGTH_STEP, Sampling, encode_read, encode_written
-from hwr.decoding.denoise import Classes, DenoiseDecoder, Ranking, like_length, search_rewritings
+from hwr.decoding.denoise import Classes, DenoiseDecoder, like_length, search_rewritings
 from hwr.decoding.reading import Decoder
 from hwr.errors import InputError
 from hwr.language import record
@@ -175,28 +175,14 @@ def load_text_denoiser(loaded: Weights, *, batch_size: int, context: Any) -> Tex
 
 
 def denoise_decoder(
-    alphabet: Alphabet, base: Decoder, *, weights: str, model: str | None, width: int, max_growth: int,
-    model_weight: float, reading_weight: float, copy_bonus: float, batch_size: int, device: str,
+    alphabet: Alphabet, base: Decoder, *, weights: str, model: str | None, width: Count, max_growth: Amount,
+    model_weight: float, reading_weight: float, copy_bonus: float, batch_size: Count, device: str,
 ) -> DenoiseDecoder:  # fmt: skip
-    """Return a decoder that corrects the texts of `base`; numbers are those of `Ranking`.
+    """Return a decoder that corrects the texts of `base`, as conf/decoder/denoise.yaml explains.
 
-    Args:
-        alphabet: what the recogniser writes.
-        base: the decoder whose texts are rewritten.
-        weights: of stage `denoiser`, a published name or a folder.
-        model: n-gram model that weighs the texts found, a file or a folder (language/copiste); None: none.
-        batch_size: texts rewritten at once.
-        device: cpu or gpu:N.
-
-    Raises InputError for weights and files that are missing or do not fit the alphabet.
+    `alphabet` is what the recogniser writes. Raises InputError for weights and files that are missing or do
+    not fit the alphabet.
     """
-    ranking = Ranking(
-        width=width,
-        max_growth=max_growth,
-        model_weight=model_weight,
-        reading_weight=reading_weight,
-        copy_bonus=copy_bonus,
-    )
     network = _denoiser(weights, batch_size, device)
     missing = network.alphabet.unknown(alphabet.symbols)
     if missing:
@@ -204,12 +190,14 @@ def denoise_decoder(
             f"decoder.weights={weights}: the denoiser does not know {missing!r} that the recogniser writes; "
             "train one on texts that hold them, or choose another"
         )
-    records = base.records
-    if model is None:
-        return DenoiseDecoder(alphabet, base, network, None, ranking, records)
-    path = record.find_language_file(model, record.MODEL)
-    records = (*records, record.TextRecord.load(path))
-    return DenoiseDecoder(alphabet, base, network, _model(path, path.stat().st_mtime_ns), ranking, records)
+    ngrams, records = None, base.records
+    if model is not None:
+        path = record.find_language_file(model, record.MODEL)
+        records, ngrams = (*records, record.TextRecord.load(path)), _model(path, path.stat().st_mtime_ns)
+    return DenoiseDecoder(
+        alphabet=alphabet, base=base, network=network, model=ngrams, width=width, max_growth=max_growth,
+        model_weight=model_weight, reading_weight=reading_weight, copy_bonus=copy_bonus, records=records,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=2)

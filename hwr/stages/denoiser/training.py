@@ -1,11 +1,22 @@
 """The training of stage `denoiser`: texts of a data set, with errors drawn from a recogniser's confusions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import mxnet as mx
 import numpy as np
 
-from hwr.data.batches.texts import Passage, draw_samples, passages, running_text
+from hwr.data.batches.texts import (
+    Passage,
+    Sampling,
+    TextBatch,
+    draw_samples,
+    passages,
+    running_text,
+    text_training_batches,
+)
 from hwr.data.records import Page
 from hwr.files import read_text
 from hwr.language.confusions import Confusions
@@ -15,14 +26,72 @@ from hwr.losses import TextLoss
 from hwr.pictures import cards
 from hwr.scoring import edits
 from hwr.stages import boxes
-from hwr.stages.denoiser.model import MODEL, DenoiserSettings, text_denoiser
-from hwr.stages.denoiser.stage import METRICS, DenoiserStage, TextTask
+from hwr.stages.denoiser.model import MODEL, DenoiserSettings, TextDenoiser, text_denoiser
 from hwr.stages.kind import Built, Kind, Picture, Recipe
-from hwr.stages.line.training import check_characters, lines_of
+from hwr.stages.line.training import check_characters, error_rate, lines_of
 from hwr.text import Alphabet, nfc
+from hwr.training.plan import Phase
 
 SAMPLES = 24  # misread texts in a run's picture
 NEVER = 2**31 - 1  # the epoch in which validation texts are misread
+METRICS = ("valid/cer", "valid/noised_cer")  # what `validate` returns: of the texts rewritten, and as noised
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """What is trained: running text and how samples are taken of it, losses and recognisers by phase name.
+
+    `valid` holds (id, text) to validate on, `noised` the same texts misread.
+    """
+
+    train: Sequence[Passage]
+    valid: Sequence[tuple[str, str]]
+    noised: Sequence[str]
+    sampling: Sampling
+    losses: Mapping[str, Any]
+    recognisers: Mapping[str, Recogniser]
+
+
+class DenoiserStage:
+    """Train and validate a network that rewrites texts; `phase.name` picks loss and recogniser."""
+
+    metrics: Sequence[str] = METRICS
+
+    def __init__(self, denoiser: TextDenoiser, task: TextTask, *, batch_size: int, seed: int) -> None:
+        self.network, self.denoiser, self.task = denoiser.network, denoiser, task
+        self.batch_size, self.seed = batch_size, seed
+
+    def steps(self) -> int:
+        """Return the number of batches an epoch has."""
+        lines = self.task.sampling.repeats * sum(len(passage.lines) for passage in self.task.train)
+        return -(-lines // self.batch_size)
+
+    def batches(self, phase: Phase, epoch: int, *, start: int = 0) -> Iterator[TextBatch]:
+        """Yield the training batches of `epoch`, misread anew, from batch `start` on."""
+        recogniser, longest = self.task.recognisers[phase.name], self.denoiser.longest
+        pairs = draw_samples(self.task.train, self.task.sampling, seed=(self.seed, epoch))
+        return text_training_batches(
+            pairs,
+            self.denoiser.alphabet,
+            batch_size=self.batch_size,
+            seed=(self.seed, epoch),
+            change=lambda text, index: recogniser(text, seed=self.seed, epoch=epoch, index=index)[:longest],
+            start=start,
+        )
+
+    def loss(self, phase: Phase, batch: TextBatch) -> Any:
+        """Return the loss of every text, (N,)."""
+        noisy, before, labels = (
+            mx.nd.array(values, ctx=self.denoiser.context)
+            for values in (batch.noisy, batch.before, batch.labels)
+        )
+        return self.task.losses[phase.name](self.network(noisy, before), labels)
+
+    def validate(self) -> dict[str, float]:
+        """Return the character error rate of the validation texts, rewritten and as noised."""
+        true, noised = [text for _, text in self.task.valid], self.task.noised
+        rewritten = self.denoiser.greedy(noised)
+        return {"valid/cer": error_rate(true, rewritten), "valid/noised_cer": error_rate(true, noised)}
 
 
 def build_denoiser(recipe: Recipe[DenoiserSettings], pages: Sequence[Page], progress: bool) -> Built:
@@ -68,32 +137,20 @@ def extra_texts(files: Sequence[str], pages: Sequence[Page]) -> list[Passage]:
 
 
 def _task(recipe: Recipe[DenoiserSettings], pages: Sequence[Page]) -> tuple[Alphabet, TextTask]:
-    settings = recipe.settings
-    known = Confusions.load(settings.confusions)
+    settings, known = recipe.settings, Confusions.load(recipe.settings.confusions)
     train = [*passages(pages, "train"), *extra_texts(settings.texts, pages)]
     lines_of(pages, "train")  # refuses a split without any
-    alphabet = Alphabet.of([*(line for passage in train for line in passage.lines), *_readable(known)])
+    read = [read for _, read in known.counts if read is not None]
+    alphabet = Alphabet.of([*(line for passage in train for line in passage.lines), *read])
     valid = lines_of(pages, "valid")
     check_characters(valid, alphabet, recipe.unknown)
-    noises = recipe.augmentations
-    recognisers = {phase: Recogniser(known, noise) for phase, noise in noises.items()}
+    recognisers = {phase: Recogniser(known, noise) for phase, noise in recipe.augmentations.items()}
+    misread = next(iter(recognisers.values()))
+    noised = [misread(line.text, seed=recipe.seed, epoch=NEVER, index=n) for n, line in enumerate(valid)]
+    # A recogniser of this alphabet reads no other characters.
+    noised = ["".join(c for c in text if c in alphabet.symbols)[: settings.longest] for text in noised]
     texts = [(line.id, line.text) for line in valid]
-    noised = _noised(texts, recognisers[next(iter(noises))], alphabet, seed=recipe.seed)
-    noised = [text[: settings.longest] for text in noised]
     return alphabet, TextTask(train, texts, noised, settings.sampling, recipe.losses, recognisers)
-
-
-def _readable(known: Confusions) -> list[str]:
-    """Return the characters that the recogniser was seen to read."""
-    return [read for _, read in known.counts if read is not None]
-
-
-def _noised(
-    texts: Sequence[tuple[str, str]], recogniser: Recogniser, alphabet: Alphabet, *, seed: int
-) -> list[str]:
-    """Return texts misread; characters that no recogniser of this alphabet can read are missing."""
-    read = [recogniser(text, seed=seed, epoch=NEVER, index=n) for n, (_, text) in enumerate(texts)]
-    return ["".join(character for character in text if character in alphabet.symbols) for text in read]
 
 
 def _misread(task: TextTask, phase: str, seed: int) -> Picture:

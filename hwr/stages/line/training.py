@@ -1,27 +1,91 @@
 """The training of stage `line`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import editdistance
+import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
 from hwr.data import inspection
 from hwr.data.augment.lines import LineAugmentation
-from hwr.data.batches.lines import LineSet
+from hwr.data.batches.lines import Image, LineBatch, LineSet, line_training_batches
 from hwr.data.cache import CutImages, line_images
 from hwr.data.records import Line, Page
-from hwr.decoding.reading import build_decoder
+from hwr.decoding.reading import Decoder, Reading, build_decoder
 from hwr.errors import InputError
+from hwr.images.page_files import Loading
 from hwr.losses import CtcLoss
 from hwr.pictures import cards
 from hwr.scoring import edits
 from hwr.stages.build import in_memory, refuse_problems
-from hwr.stages.kind import Built, Kind, Picture, Recipe
+from hwr.stages.kind import Built, Kind, ModelRecipe, Picture, Recipe
 from hwr.stages.line.model import MODEL, LineReader, LineSettings, line_network, line_steps
-from hwr.stages.line.stage import METRICS, LineStage, LineTask
 from hwr.text import Alphabet
+from hwr.training.plan import Phase
 
 SAMPLES = 24  # augmented line images in a run's picture
+METRICS = ("valid/cer", "valid/wer")  # what `validate` returns, errors all
+
+Augment = Callable[..., Image]  # image, *, seed, epoch, index
+
+
+@dataclass(frozen=True)
+class LineTask:
+    """What is trained: alphabet, lines to train and validate on, losses and augmentations by phase name."""
+
+    alphabet: Alphabet
+    train: LineSet
+    valid: LineSet
+    losses: Mapping[str, Any]
+    augmentations: Mapping[str, Augment]
+
+
+class LineStage:
+    """Train and validate a line network; `phase.name` picks loss and augmentation."""
+
+    metrics: Sequence[str] = METRICS
+
+    def __init__(
+        self, reader: LineReader, task: LineTask, decoder: Decoder, *, batch_size: int, seed: int
+    ) -> None:
+        self.network, self.reader, self.task, self.decoder = reader.network, reader, task, decoder
+        self.batch_size, self.seed = batch_size, seed
+
+    def steps(self) -> int:
+        """Return the number of batches an epoch has."""
+        return -(-len(self.task.train.ids) // self.batch_size)
+
+    def batches(self, phase: Phase, epoch: int, *, start: int = 0) -> Iterator[LineBatch]:
+        """Yield the augmented training batches of `epoch`, from batch `start` on."""
+        augment = self.task.augmentations[phase.name]
+        return line_training_batches(
+            self.task.train,
+            batch_size=self.batch_size,
+            seed=(self.seed, epoch),
+            change=lambda image, index: augment(image, seed=self.seed, epoch=epoch, index=index),
+            encode=self.task.alphabet.encode,
+            multiple=self.network.width_multiple,
+            start=start,
+        )
+
+    def loss(self, phase: Phase, batch: LineBatch) -> Any:
+        """Return the CTC loss of every line, (N,)."""
+        context = self.reader.context
+        logits, shortcut = self.network(mx.nd.array(batch.images, ctx=context))  # (T, N, C) each
+        return self.task.losses[phase.name](logits, shortcut, mx.nd.array(batch.labels, ctx=context))
+
+    def validate(self) -> dict[str, float]:
+        """Return character and word error rate on the validation lines."""
+        true, read = self.task.valid.texts, [reading.text for reading in self.read(self.task.valid.images)]
+        words = ([text.split() for text in texts] for texts in (true, read))
+        return {"valid/cer": error_rate(true, read), "valid/wer": error_rate(*words)}
+
+    def read(self, images: Sequence[Image]) -> list[Reading]:
+        """Return the text of every line image."""
+        return self.decoder.read(self.reader.probs(images))
 
 
 def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bool) -> Built:
@@ -41,11 +105,9 @@ def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bo
     )
 
 
-def limits(recipe: Recipe[LineSettings]) -> inspection.Limits:
-    """Return the limits that pages are inspected with."""
-    return inspection.Limits(
-        crop=recipe.settings.crop, steps=line_steps(recipe.model), loading=recipe.loading
-    )
+def line_limits(model: ModelRecipe[LineSettings], loading: Loading) -> inspection.Limits:
+    """Return the limits that pages are inspected with before their lines are read by a model."""
+    return inspection.Limits(crop=model.settings.crop, steps=line_steps(model), loading=loading)
 
 
 KIND = Kind(
@@ -56,7 +118,7 @@ KIND = Kind(
     heads=("output", "shortcut"),
     decodes=True,
     learns_text=True,
-    limits=limits,
+    limits=lambda recipe: line_limits(recipe.model, recipe.loading),
     build=build_line,
 )
 
@@ -79,9 +141,8 @@ def line_set(pages: Sequence[Page], images: CutImages, split: str) -> LineSet:
 
 def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) -> None:
     """Raise InputError for a line with characters outside the alphabet where `unknown` is error."""
-    for line in lines:
-        missing = alphabet.unknown(line.text)
-        if missing and unknown == "error":
+    for line in lines if unknown == "error" else ():
+        if missing := alphabet.unknown(line.text):
             raise InputError(
                 f"line {line.id}: {missing!r} is not in the alphabet; train with it or set unknown=keep"
             )
@@ -93,16 +154,17 @@ def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis
     return cards.LineCard(image, name, reference, {"read": cards.ReadText(hypothesis, errors)})
 
 
+def error_rate(true: Sequence[Sequence[str]], read: Sequence[Sequence[str]]) -> float:
+    """Return the Levenshtein distances of pairs over the length of all that is true."""
+    errors = sum(editdistance.eval(*pair) for pair in zip(true, read, strict=True))
+    return float(errors / max(1, sum(map(len, true))))
+
+
 def _task(recipe: Recipe[LineSettings], pages: Sequence[Page], *, progress: bool) -> LineTask:
     alphabet = Alphabet.of(line.text for line in lines_of(pages, "train"))
     check_characters(lines_of(pages, "valid"), alphabet, recipe.unknown)
-    images = line_images(
-        pages,
-        recipe.settings.crop,
-        folder=recipe.data.cache,
-        loading=recipe.loading,
-        progress=progress,
-    )
+    cache, crop = recipe.data.cache, recipe.settings.crop
+    images = line_images(pages, crop, folder=cache, loading=recipe.loading, progress=progress)
     refuse_problems(images.problems, "line")
     train, valid = (line_set(pages, images, split) for split in ("train", "valid"))
     return LineTask(alphabet, train, valid, recipe.losses, recipe.augmentations)

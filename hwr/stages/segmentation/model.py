@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from hwr import weights
-from hwr.data.batches.boxes import Unit, page_reading_batches
-from hwr.errors import InputError
+from hwr.config.roots import Count
+from hwr.data.batches.boxes import BoxSet, Unit, area_crops, page_reading_batches
+from hwr.data.records import Page
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
 from hwr.losses import VARIANCES
@@ -20,28 +22,25 @@ from hwr.stages.build import model_of
 from hwr.stages.kind import Model, ModelRecipe
 from hwr.weights import Weights
 
+Inside = Annotated[float, Field(gt=0, lt=1)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionSettings(PageSettings):
     """Settings of stage `segmentation`: what is detected, and which detections are kept.
 
-    `unit` is line or word. Detections of at least probability `min_c` are kept, `topk` of them at most. Of
-    two that overlap with an IoU above `overlap_thres` the better one stays; what is dropped so takes no place
-    among the `topk`.
+    Of two that overlap with an IoU above `overlap_thres` the better one stays; what is dropped so takes no
+    place among the `topk`.
     """
 
     unit: Unit
-    min_c: float
-    overlap_thres: float
-    topk: int
+    min_c: Inside
+    overlap_thres: Inside
+    topk: Count
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, value in (("min_c", self.min_c), ("overlap_thres", self.overlap_thres)):
-            if not 0 < value < 1:
-                raise InputError(f"stage.{name}={value} is not between 0 and 1; it is a share")
-        if self.topk < 1:
-            raise InputError(f"stage.topk={self.topk}: no detection would be kept; use 1 or more")
+    def samples(self, pages: Sequence[Page], **reading: Any) -> BoxSet:
+        """Return the areas of pages with the boxes of their lines or words."""
+        return area_crops(pages, self.fit, self.growth, self.unit, **reading)
 
 
 MODEL = Model(name="segmentation", settings=DetectionSettings, networks=(compact, ssd_resnet34))

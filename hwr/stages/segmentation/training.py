@@ -1,62 +1,55 @@
-"""The training of stage `segmentation`."""
+"""The training of stage `segmentation`: MultiBox loss, F1."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hwr.data.augment.pages import PageAugmentation
-from hwr.data.batches.boxes import BoxSet, area_crops
 from hwr.data.records import SPLITS, Page
 from hwr.errors import InputError
-from hwr.images.page_files import Loading
+from hwr.images.boxes import FloatArray
 from hwr.losses import MultiBoxLoss
 from hwr.networks.ssd import best_overlaps
+from hwr.scoring.detection import Detection, count_boxes
 from hwr.stages import boxes
-from hwr.stages.boxes import BoxTask
+from hwr.stages.boxes import BoxStage
 from hwr.stages.build import inspected_pages
 from hwr.stages.kind import Built, Kind, Recipe
 from hwr.stages.segmentation.model import MODEL, DetectionSettings, box_detector
-from hwr.stages.segmentation.stage import METRICS, SegmentationStage
 from hwr.tables import text_table
+
+METRICS = ("valid/f1_error", "valid/f1_75_error", "valid/iou_error")
+
+
+def detection_errors(found: Sequence[FloatArray], true: Sequence[FloatArray]) -> dict[str, float]:
+    """Return one minus F1 at IoU 0.5 and 0.75, and one minus the mean IoU, over the boxes of all images."""
+    pairs = zip(found, true, strict=True)
+    total = Detection.total(count_boxes(*pair, np.zeros((0, 4))) for pair in pairs)
+    rates = (total.f1_50, total.f1_75, total.mean_iou)
+    return {name: 1.0 - rate for name, rate in zip(METRICS, rates, strict=True)}
+
+
+detection_stage = partial(
+    BoxStage,
+    lone=False,
+    metrics=METRICS,
+    arguments=lambda detector, predicted, true: (detector.anchors, *predicted, true),
+    errors=detection_errors,
+)
 
 
 def build_segmentation(recipe: Recipe[DetectionSettings], pages: Sequence[Page], progress: bool) -> Built:
     """Cut the areas out of the pages, and build the stage that is trained on them."""
-    train, valid = (_samples(recipe, pages, split, progress=progress) for split in ("train", "valid"))
-    task = BoxTask(train, valid, recipe.losses, recipe.augmentations, lone=False)
+    train, valid = (boxes.recipe_samples(recipe, pages, s, progress=progress) for s in ("train", "valid"))
     detector = box_detector(recipe.model, batch_size=recipe.batch_size, context=recipe.context)
-    stage = SegmentationStage(detector, task, batch_size=recipe.batch_size, seed=recipe.seed)
     counts = [sum(map(len, samples.boxes)) for samples in (train, valid)]
     size = (
         f"{len(train.ids)} training and {len(valid.ids)} validation areas, "
         f"{counts[0]} and {counts[1]} {recipe.settings.unit}s"
     )
-    return boxes.built(stage, task, recipe, detector.boxes, size)
-
-
-def area_samples(
-    pages: Sequence[Page],
-    settings: DetectionSettings,
-    split: str,
-    *,
-    cache: Path,
-    loading: Loading,
-    progress: bool,
-) -> BoxSet:
-    """Return the areas of a split with the boxes of their lines or words; InputError where there are none."""
-    own = [page for page in pages if page.split == split]
-    samples = area_crops(
-        own,
-        settings.fit,
-        settings.growth,
-        settings.unit,
-        folder=cache,
-        loading=loading,
-        progress=progress,
-    )
-    return boxes.ready(samples, split)
+    return boxes.built(detection_stage, detector, recipe, (train, valid), size)
 
 
 def anchor_table(recipe: Recipe[Any]) -> str:
@@ -68,19 +61,12 @@ def anchor_table(recipe: Recipe[Any]) -> str:
     rows = []
     for split in SPLITS:
         if any(page.split == split and page.lines for page in pages):
-            own = np.concatenate(_samples(recipe, pages, split, progress=True).boxes)
+            own = np.concatenate(boxes.recipe_samples(recipe, pages, split, progress=True).boxes)
             best = best_overlaps(own, grid)
             shares = [f"{100 * (best >= least).mean():.1f} %" for least in (0.4, 0.5, 0.6, 0.7)]
             rows.append([split, str(len(own)), *shares, f"{best.mean():.3f}"])
     table = text_table(("split", "boxes", "IoU 0.4", "0.5", "0.6", "0.7", "mean"), rows)
     return f"{table}\n{len(grid)} anchors; share of boxes whose best anchor has that IoU or more"
-
-
-def _samples(
-    recipe: Recipe[DetectionSettings], pages: Sequence[Page], split: str, *, progress: bool
-) -> BoxSet:
-    cache, loading = recipe.data.cache, recipe.loading
-    return area_samples(pages, recipe.settings, split, cache=cache, loading=loading, progress=progress)
 
 
 KIND = Kind(

@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from hwr.config.bind import make
 from hwr.data.augment.lines import LineAugmentation
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
@@ -81,7 +82,7 @@ def test_augmentation_refuses_a_misspelt_key() -> None:
 @pytest.mark.parametrize("value", [-0.1, 101, float("nan")])
 def test_augmentation_refuses_a_value_out_of_range(key: str, value: float) -> None:
     with pytest.raises(InputError, match=f"augmentation.{key}="):
-        replace(NONE, **{key: value})  # type: ignore[arg-type]
+        make(LineAugmentation, {**asdict(NONE), key: value}, "augmentation")
 
 
 def test_augmentation_of_zeros_changes_nothing() -> None:

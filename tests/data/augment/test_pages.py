@@ -1,12 +1,13 @@
 """Augmented pages and their boxes move as one, repeat to the bit, and lose ink and box together."""
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwr.config.bind import make
 from hwr.data.augment.pages import PageAugmentation
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray
@@ -52,7 +53,7 @@ def around_ink(image: GreyImage) -> FloatArray:
 @pytest.mark.parametrize("value", [-0.1, 4.1, float("nan")])
 def test_augmentation_refuses_a_value_out_of_range(key: str, value: float) -> None:
     with pytest.raises(InputError, match=f"augmentation.{key}="):
-        replace(NONE, **{key: value})
+        make(PageAugmentation, {**asdict(NONE), key: value}, "augmentation")
 
 
 @pytest.mark.parametrize("by", [NONE, ALWAYS])

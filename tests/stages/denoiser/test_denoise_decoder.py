@@ -110,7 +110,7 @@ def test_denoiser_may_know_more_characters_than_the_recogniser_writes(found: Pat
         ({"weights": "line/copiste"}, "weights line/copiste: of stage line, not denoiser"),
         ({"weights": "denoiser/nowhere"}, "weights denoiser/nowhere: no such folder"),
         ({"model": "language/nowhere"}, "language/nowhere: no such file"),
-        ({"width": 0}, "decoder.width=0 is not possible; use 1 or more"),
+        ({"width": 0}, "decoder.width=0 is not possible; it must be 1 or more"),
         ({"device": "tpu"}, "device=tpu: use cpu, gpu or gpu:N"),
     ],
 )

@@ -14,7 +14,7 @@ from hwr.decoding.greedy import GreedyDecoder
 from hwr.decoding.reading import Reading
 from hwr.losses import CtcLoss
 from hwr.stages.line.model import LineReader
-from hwr.stages.line.stage import LineStage, LineTask
+from hwr.stages.line.training import LineStage, LineTask
 from tests.stages.line.lines import ALPHABET, line, network
 from tests.stages.small import phase
 

@@ -16,9 +16,9 @@ from hwr.images.canvas import PageFit, placement
 from hwr.images.load import GreyImage
 from hwr.losses import IouLoss, MseLoss
 from hwr.networks.paragraph import Extent
-from hwr.stages.boxes import BoxTask
+from hwr.stages.boxes import BoxStage
 from hwr.stages.paragraph.model import AreaFinder
-from hwr.stages.paragraph.stage import ParagraphStage, overlaps
+from hwr.stages.paragraph.training import area_stage, overlaps
 from tests.stages.paragraph.answers import Answers
 from tests.stages.small import phase
 
@@ -60,18 +60,21 @@ def finder(network: Any) -> AreaFinder:
     return AreaFinder(network, batch_size=2, context=mx.cpu())
 
 
-def stage(network: Any, train: BoxSet, valid: BoxSet, **changes: Any) -> ParagraphStage:
+def stage(network: Any, train: BoxSet, valid: BoxSet, **changes: Any) -> BoxStage:
     losses = {"mse": MseLoss(), "iou": IouLoss(epsilon=1e-9)}
-    task = BoxTask(train, valid, losses, {"mse": NONE, "iou": NONE}, lone=True)
-    return ParagraphStage(finder(network), replace(task, **changes), batch_size=4, seed=5)
+    made = area_stage(
+        finder=finder(network), network=network, train=train, valid=valid, losses=losses,
+        augmentations={"mse": NONE, "iou": NONE}, batch_size=4, seed=5,
+    )  # fmt: skip
+    return replace(made, **changes)
 
 
 def epochs(augmentation: PageAugmentation, *, lone: bool) -> Iterator[BoxBatch]:
     """Yield the batches of ten epochs over a page with a box in its middle."""
     one = samples([np.zeros((HEIGHT, WIDTH), np.uint8)], [np.array([[0.4, 0.4, 0.6, 0.6]])])
-    task = BoxTask(one, one, {}, {"mse": augmentation}, lone=lone)
+    task = stage(None, one, one, augmentations={"mse": augmentation}, lone=lone, batch_size=1, seed=0)
     for epoch in range(10):
-        yield from task.batches(MSE, epoch, batch_size=1, seed=0)
+        yield from task.batches(MSE, epoch)
 
 
 # batches
@@ -98,7 +101,7 @@ def test_batches_are_changed_as_their_phase_says() -> None:
     made = stage(None, drawn(3), drawn(1), augmentations={"mse": FAR, "iou": NONE})
     for batch in made.batches(IOU, 0):
         for name, boxes in zip(batch.ids, batch.boxes, strict=True):
-            np.testing.assert_allclose(boxes, made.task.train.boxes[int(name[1:])], atol=1e-6)
+            np.testing.assert_allclose(boxes, made.train.boxes[int(name[1:])], atol=1e-6)
 
 
 def test_lone_box_is_never_lost_however_far_pages_are_shifted() -> None:
@@ -117,7 +120,7 @@ def test_page_stays_as_it_is_when_its_lone_box_would_leave_it() -> None:
     assert not any(one.images.all() for one in moves)
 
 
-# ParagraphStage
+# losses and errors
 
 
 def test_loss_is_that_of_the_phase_one_value_a_page() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hwr.data.batches.boxes import BoxSet
 from hwr.errors import InputError
 from hwr.losses import IouLoss, MseLoss
-from hwr.stages.paragraph.training import page_samples
+from hwr.stages.boxes import recipe_samples
 from tests.alto_folder import write_folder
 from tests.stages.small import recipe_of, training_of
 
@@ -20,20 +20,13 @@ def data(tmp_path: Path) -> list[str]:
 
 def samples(data: list[str], split: str) -> BoxSet:
     recipe = recipe_of("paragraph", *data)
-    return page_samples(
-        recipe.data.pages(whole=True),
-        recipe.settings,
-        split,
-        cache=recipe.data.cache,
-        loading=recipe.loading,
-        progress=False,
-    )
+    return recipe_samples(recipe, recipe.data.pages(whole=True), split, progress=False)
 
 
 def test_phases_train_with_mse_then_iou(data: list[str]) -> None:
     recipe, built = recipe_of("paragraph", *data), training_of("paragraph", *data).built
     assert [phase.name for phase in recipe.plan.phases] == ["mse", "iou"]
-    assert [type(own) for own in built.stage.task.losses.values()] == [MseLoss, IouLoss]
+    assert [type(own) for own in built.stage.losses.values()] == [MseLoss, IouLoss]
 
 
 def test_area_is_never_wiped_out_of_a_sample(data: list[str]) -> None:

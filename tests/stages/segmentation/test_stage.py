@@ -14,9 +14,9 @@ from hwr.images.canvas import PageFit, placement
 from hwr.images.load import GreyImage
 from hwr.losses import MultiBoxLoss
 from hwr.networks.ssd import compact
-from hwr.stages.boxes import BoxTask
+from hwr.stages.boxes import BoxStage
 from hwr.stages.segmentation.model import BoxDetector
-from hwr.stages.segmentation.stage import SegmentationStage
+from hwr.stages.segmentation.training import detection_stage
 from tests.stages.segmentation.answers import SIDE, Answers, around, detector, numbered
 from tests.stages.small import phase
 
@@ -26,9 +26,11 @@ MULTIBOX = MultiBoxLoss(overlap=0.5, negatives=3.0, box_weight=1.0)
 PHASE = phase("multibox")
 
 
-def stage(made: BoxDetector, samples: BoxSet) -> SegmentationStage:
-    task = BoxTask(samples, samples, {"multibox": MULTIBOX}, {"multibox": NONE}, lone=False)
-    return SegmentationStage(made, task, batch_size=2, seed=0)
+def stage(made: BoxDetector, samples: BoxSet) -> BoxStage:
+    return detection_stage(
+        finder=made, network=made.network, train=samples, valid=samples, losses={"multibox": MULTIBOX},
+        augmentations={"multibox": NONE}, batch_size=2, seed=0,
+    )  # fmt: skip
 
 
 def sample_set(images: list[GreyImage], boxes: list[FloatArray]) -> BoxSet:

@@ -6,7 +6,8 @@ import pytest
 
 from hwr.data.batches.boxes import BoxSet
 from hwr.errors import InputError
-from hwr.stages.segmentation.training import anchor_table, area_samples
+from hwr.stages.boxes import recipe_samples
+from hwr.stages.segmentation.training import anchor_table
 from tests.alto_folder import write_folder
 from tests.stages.small import recipe_of
 
@@ -27,14 +28,7 @@ def data(tmp_path: Path) -> list[str]:
 
 def samples(data: list[str], split: str) -> BoxSet:
     recipe = recipe_of("segmentation", *data)
-    return area_samples(
-        recipe.data.pages(whole=True),
-        recipe.settings,
-        split,
-        cache=recipe.data.cache,
-        loading=recipe.loading,
-        progress=False,
-    )
+    return recipe_samples(recipe, recipe.data.pages(whole=True), split, progress=False)
 
 
 def test_sample_is_the_grown_area_in_the_middle_with_the_boxes_of_its_lines(data: list[str]) -> None:
