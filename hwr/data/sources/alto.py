@@ -12,6 +12,8 @@ from hwr.errors import InputError
 from hwr.images.boxes import Box, Point, around, clip, union
 from hwr.text import nfc
 
+_HYPHENS = ("-", "=", "¬", "\u00ad", "\u2010", "\u2011", "\u2e17")
+
 
 def read_alto(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
     """Return the pages of all ALTO files under `root`: see `read_pages`."""
@@ -61,7 +63,8 @@ def _line(element: Element, position: int, sheet: _Sheet) -> Line:
 def _line_text(line: Element) -> str:
     """Join what is written: SUBS_CONTENT, a hyphenated word put together, is not.
 
-    Where a line has <SP> they are its spaces; files without any separate words by <String> alone.
+    Where a line has <SP> they are its spaces; files without any separate words by <String> alone. <HYP> is a
+    hyphen that the last <String> may hold as well.
     """
     names = [local_name(element) for element in line]
     gap = "" if "SP" in names else " "
@@ -71,8 +74,8 @@ def _line_text(line: Element) -> str:
             text += (gap if text else "") + element.get("CONTENT", "")
         elif name == "SP":
             text += " "
-        elif name == "HYP":
-            text += element.get("CONTENT", "")
+        elif name == "HYP" and not text.endswith(_HYPHENS):
+            text += element.get("CONTENT") or "-"
     return nfc(text)
 
 

@@ -1,4 +1,4 @@
-"""PAGE XML, schemas of 2013 to 2019, one file a page, as Transkribus, eScriptorium and OCR-D export it."""
+"""PAGE XML, schemas of 2010 to 2019, one file a page, as Transkribus, eScriptorium and OCR-D export it."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,9 @@ from hwr.errors import InputError
 from hwr.images.boxes import Point, around
 from hwr.text import nfc
 
-_STRUCTURE = re.compile(
-    r"structure\s*\{[^}]*?type\s*:\s*([^;}]+)"
-)  # custom="readingOrder {…} structure {type:NAME;}"
+# custom="readingOrder {index:NUMBER;} structure {type:NAME;}"
+_STRUCTURE = re.compile(r"structure\s*\{[^}]*?type\s*:\s*([^;}]+)")
+_POSITION = re.compile(r"readingOrder\s*\{[^}]*?index\s*:\s*(\d{1,9})")
 
 
 def read_pagexml(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
@@ -35,11 +35,12 @@ def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
 
 
 def _ordered_lines(page: Element) -> list[Element]:
-    """Return the lines: those of regions in <ReadingOrder> in its order, then the others as they stand.
+    """Return the lines: those of regions in <ReadingOrder> in its order, then the others, see `_in_order`.
 
     A region inside a region follows it, unless the order names it too.
     """
-    regions = [element for element in page.iter() if _is_region(element)]
+    outer = _in_order(list(page))
+    regions = [element for part in outer for element in part.iter() if _is_region(element)]
     by_id = {region.get("id", ""): region for region in regions}
     named = dict.fromkeys(by_id[name] for name in _reading_order(page) if name in by_id)
     placed: dict[Element, None] = {}
@@ -47,7 +48,15 @@ def _ordered_lines(page: Element) -> list[Element]:
         for inner in region.iter():
             if _is_region(inner) and (inner is region or inner not in named):
                 placed.setdefault(inner)
-    return [line for region in placed for line in region.iterfind("{*}TextLine")]
+    lines = [line for region in placed for line in _in_order(region.findall("{*}TextLine"))]
+    return list(dict.fromkeys((*lines, *page.iterfind(".//{*}TextLine"))))
+
+
+def _in_order(elements: list[Element]) -> list[Element]:
+    """Return elements by the position that `custom` gives them, or by the one where they stand."""
+    given = [_POSITION.search(element.get("custom", "")) for element in elements]
+    positions = [int(position[1]) if position else n for n, position in enumerate(given)]
+    return [elements[n] for n in sorted(range(len(elements)), key=positions.__getitem__)]
 
 
 def _is_region(element: Element) -> bool:
@@ -65,7 +74,7 @@ def _reading_order(page: Element) -> Iterator[str]:
 
 def _index(element: Element) -> int:
     index = element.get("index", "0")
-    return int(index) if index.isdecimal() else 0
+    return int(index) if re.fullmatch(r"\d{1,9}", index) else 0
 
 
 def _line(element: Element, position: int, sheet: Sheet) -> Line:
@@ -95,7 +104,8 @@ def _words(line: Element, line_id: str, sheet: Sheet) -> Iterator[Word]:
 def _text(element: Element) -> str:
     """Return the element's own text: of several readings, the one of the lowest index."""
     readings = sorted(element.iterfind("{*}TextEquiv"), key=_index)
-    return nfc(readings[0].findtext("{*}Unicode") or "") if readings else ""
+    found = (readings[0].findtext(name) for name in ("{*}Unicode", "{*}PlainText")) if readings else ()
+    return nfc(next(filter(None, found), ""))
 
 
 def _kind(line: Element) -> str:
@@ -105,4 +115,7 @@ def _kind(line: Element) -> str:
 
 def _points(element: Element, path: str, sheet: Sheet) -> tuple[Point, ...]:
     found = element.find(path)
-    return () if found is None else sheet.points(found.get("points", ""))
+    if found is None:
+        return ()
+    points = (f"{point.get('x')},{point.get('y')}" for point in found.iterfind("{*}Point"))  # until 2010
+    return sheet.points(found.get("points") or " ".join(points))

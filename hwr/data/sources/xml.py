@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -17,6 +17,7 @@ from defusedxml import DefusedXmlException
 
 from hwr.data.records import Page
 from hwr.data.sources.files import PageImages, existing_folder, path_inside
+from hwr.data.sources.outlines import with_outlines
 from hwr.data.sources.splits import assign_splits
 from hwr.errors import InputError
 from hwr.images.boxes import Point
@@ -46,7 +47,8 @@ def read_pages(
 ) -> list[Page]:
     """Return the pages of all files under `root` whose root element is `name`, in the order of their paths.
 
-    `page` makes one of its id, path, root element, and the images of the folder. `splits`, `shares` and
+    `page` makes one of its id, path, root element, and the images of the folder; lines
+    without outline get one: see `with_outlines`. `splits`, `shares` and
     `seed` determine writer and split of a page: see `assign_splits`. Raise InputError when there is no such
     file, when one is damaged, or when its image is missing or outside `root`.
     """
@@ -54,6 +56,7 @@ def read_pages(
     images = PageImages(root)
     pages = [page(id_, path, tree, images) for id_, path, tree in xml_documents(root, name)]
     images.tell()
+    pages = [replace(page, lines=tuple(with_outlines(page.lines, page.size))) for page in pages]
     return assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
 
 

@@ -7,7 +7,7 @@ from hwr.data.records import Line, Page
 from hwr.data.sources import pagexml
 from hwr.errors import InputError
 
-SCHEMAS = ["2013-07-15", "2017-07-15", "2018-07-15", "2019-07-15"]
+SCHEMAS = ["2010-03-19", "2013-07-15", "2017-07-15", "2018-07-15", "2019-07-15"]
 COORDS = '<Coords points="20,10 120,10 120,35 20,35"/>'
 
 
@@ -78,6 +78,17 @@ def test_read_takes_the_reading_of_the_lowest_index(tmp_path: Path) -> None:
     assert read_line(tmp_path, f'<TextLine id="l1">{COORDS}{readings}</TextLine>').text == "b"
 
 
+def test_read_takes_plain_text_where_unicode_is_empty(tmp_path: Path) -> None:
+    reading = "<TextEquiv><PlainText>a</PlainText><Unicode/></TextEquiv>"
+    assert read_line(tmp_path, f'<TextLine id="l1">{COORDS}{reading}</TextLine>').text == "a"
+
+
+def test_read_takes_points_as_elements(tmp_path: Path) -> None:
+    points = "".join(f'<Point x="{x}" y="{y}"/>' for x, y in ((20, 10), (120, 10), (120, 35), (20, 35)))
+    line = read_line(tmp_path, f'<TextLine id="l1"><Coords>{points}</Coords></TextLine>')
+    assert line.polygon == ((0.1, 0.1), (0.6, 0.1), (0.6, 0.35), (0.1, 0.35))
+
+
 def test_read_keeps_a_line_without_text(tmp_path: Path) -> None:
     assert read_line(tmp_path, f'<TextLine id="l1">{COORDS}</TextLine>').text == ""
 
@@ -127,6 +138,22 @@ def test_read_puts_a_nested_region_after_its_own_unless_the_order_names_it(tmp_p
     inner = region("b", line_xml("lb", "b")), region("x", line_xml("lx", "x"))
     regions = region("a", line_xml("la", "a"), *inner), region("c", line_xml("lc", "c"))
     assert order(tmp_path, ORDER + "".join(regions)) == ["c", "a", "x", "b"]
+
+
+def at(index: int) -> str:
+    return f'custom="readingOrder {{index:{index};}} structure {{type:x;}}"'
+
+
+def test_read_follows_the_positions_in_custom_where_there_is_no_reading_order(tmp_path: Path) -> None:
+    lines = [line_xml(f"l{n}", f"a{n}", attributes=at(n)) for n in (2, 0, 1)]
+    regions = region("a", *lines), region("b", line_xml("lb", "b"))
+    body = "".join(r.replace(" id", f" {at(n)} id", 1) for n, r in zip((1, 0), regions, strict=True))
+    assert order(tmp_path, body) == ["b", "a0", "a1", "a2"]
+    assert order(tmp_path, ORDER + body) == ["a0", "a1", "a2", "b"]
+
+
+def test_read_finds_lines_outside_of_regions(tmp_path: Path) -> None:
+    assert order(tmp_path, line_xml("l1", "1") + region("r", line_xml("l2", "2"))) == ["2", "1"]
 
 
 def test_read_finds_lines_in_table_cells(tmp_path: Path) -> None:
