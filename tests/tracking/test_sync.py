@@ -137,4 +137,4 @@ def test_run_whose_process_was_killed_while_it_started_it_ends_as_killed(
     (run,) = store.client.search_runs([store.experiment])
     assert list(sync(tmp_path, None)) == [Synced(run.info.run_id, Counter(status=1), Counter(), None)]
     assert status(store, run.info.run_id) == "KILLED"
-    assert not list(tmp_path.glob("runs/.starting/*"))
+    assert not list(tmp_path.glob(".starting/*"))
