@@ -43,6 +43,7 @@ _DAMAGE = (
     LookupError,
     EOFError,
     ArithmeticError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )

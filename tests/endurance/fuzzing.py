@@ -150,7 +150,7 @@ def _reads_data(source: str) -> Callable[[Path], object]:
         report, pages = build.inspect_data(recipe, full=True)
         report.table(examples=2)
         crop, cache = recipe.model.settings.crop, folder.parent / "cache"
-        images = line_images(pages, crop, folder=cache, max_pixels=MAX_PIXELS, progress=False)
+        images = line_images(pages, crop, folder=cache, loading=recipe.loading, progress=False)
         shutil.rmtree(cache)
         return len(images)
 
@@ -167,21 +167,28 @@ def _image(folder: Path) -> None:
     exif[274] = 6
     for suffix, mode, more in (
         ("jpg", "L", {"exif": exif}), ("png", "LA", {}), ("tif", "I;16", {}), ("webp", "RGB", {}),
-        ("bmp", "L", {}), ("pdf", "L", {}), ("png8", "P", {}), ("tiff", "L", {"save_all": True}),
+        ("bmp", "L", {}), ("pdf", "L", {}), ("png8", "P", {}), ("tiff", "L", {}), ("gif", "P", {}),
+        ("jp2", "L", {}), ("avif", "RGB", {}), ("ppm", "RGB", {}), ("tif32", "F", {}), ("tiff32", "I", {}),
     ):  # fmt: skip
-        form = {"tif": "TIFF", "tiff": "TIFF", "jpg": "JPEG", "png8": "PNG"}.get(suffix, suffix.upper())
+        form = {
+            "tif": "TIFF",
+            "tiff": "TIFF",
+            "jpg": "JPEG",
+            "png8": "PNG",
+            "jp2": "JPEG2000",
+            "tif32": "TIFF",
+            "tiff32": "TIFF",
+        }.get(suffix, suffix.upper())
         grey.convert(mode).save(folder / f"i.{suffix}", format=form, **more)
 
 
 def _read_images(folder: Path) -> object:
-    from hwr.images.load import load_image
-    from hwr.images.page_files import count_pages, load_page
+    from hwr.images.page_files import Loading, count_pages, load_page
 
+    loading = Loading(max_pixels=MAX_PIXELS, working_pixels=MAX_PIXELS, pdf_dpi=100)
     for path in folder.iterdir():
         for number in range(1, min(count_pages(path), 3) + 1):
-            load_page(path, number, max_pixels=MAX_PIXELS, working_pixels=MAX_PIXELS, pdf_dpi=100)
-        if path.suffix != ".pdf":
-            load_image(path, max_pixels=MAX_PIXELS)
+            load_page(path, loading, number)
     return None
 
 
