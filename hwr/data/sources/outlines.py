@@ -101,7 +101,7 @@ def _axes(base: _Points) -> _Points:
     x, y = base[-1] - base[0]
     if abs(x) > abs(y) and x < 0:
         x, y = -x, -y
-    return np.array([[x, -y], [y, x]]) / max(np.hypot(x, y), _FLAT)
+    return np.asarray(np.array([[x, -y], [y, x]]) / max(np.hypot(x, y), _FLAT))
 
 
 def _turned(points: _Points, base: _Points) -> _Points:
