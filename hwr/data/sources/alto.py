@@ -36,8 +36,21 @@ def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
         raise InputError(f"{path}: <Page> lacks WIDTH and HEIGHT, the scale of its {unit}; export it again")
     size_px = image_size(image) if own is None or unit != "pixel" else (round(own[0]), round(own[1]))
     sheet = _Sheet(name, path, own or size_px, _labels(tree))
-    lines = (_line(line, n, sheet) for n, line in enumerate(elements[0].iterfind(".//{*}TextLine"), start=1))
+    lines = (_line(line, n, sheet) for n, line in enumerate(_ordered_lines(tree, elements[0]), start=1))
     return Page(id=name, writer="", split="", image=image, size=size_px, lines=tuple(lines))
+
+
+def _ordered_lines(tree: Element, page: Element) -> list[Element]:
+    """Return the lines: those that <ReadingOrder> (version 4.3) names, then the others."""
+    by_id = {element.get("ID"): element for element in page.iter()}
+    named = (
+        name
+        for ref in tree.iterfind(".//{*}ReadingOrder//{*}ElementRef")
+        for name in ref.get("REF", "").split()
+    )
+    within = (line for name in named if name in by_id for line in by_id[name].iter())
+    lines = (line for line in within if local_name(line) == "TextLine")
+    return list(dict.fromkeys((*lines, *page.iterfind(".//{*}TextLine"))))
 
 
 def _line(element: Element, position: int, sheet: _Sheet) -> Line:

@@ -145,6 +145,23 @@ def test_read_keeps_what_is_written(tmp_path: Path, elements: tuple[str, ...], t
     assert read_line(tmp_path, line_of(*elements)).text == text
 
 
+@pytest.mark.parametrize(
+    ("order", "texts"),
+    [
+        ("", "abc"),
+        ('<ElementRef REF="l2"/><ElementRef REF="gone l0"/>', "cab"),
+        ('<OrderedGroup><ElementRef REF="t"/></OrderedGroup><ElementRef REF="b"/>', "cab"),
+    ],
+)
+def test_read_follows_the_reading_order_of_version_4_3(tmp_path: Path, order: str, texts: str) -> None:
+    lines = [LINE.replace("l1", f"l{n}").replace("Hello", text) for n, text in enumerate("abc")]
+    write(tmp_path, f'{lines[0]}{lines[1]}</TextBlock><TextBlock ID="t">{lines[2]}')
+    path = tmp_path / "p.xml"
+    ordered = f"<ReadingOrder><OrderedGroup>{order}</OrderedGroup></ReadingOrder><Layout>"
+    path.write_text(path.read_text().replace("<Layout>", ordered))
+    assert "".join(line.text for line in read_page(tmp_path).lines) == texts
+
+
 def test_read_normalises_text_to_nfc(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "été")
     assert read_line(tmp_path, line_of(f'<String CONTENT="{decomposed}"/>')).text == "été"
