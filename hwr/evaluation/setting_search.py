@@ -2,40 +2,26 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from hwr.config.roots import TuneConfig
 
 Setting = dict[str, Any]
 Judge = Callable[[Setting], float]  # the error of a setting
 Space = Mapping[str, Sequence[Any]]  # key -> the values that are tried
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchMethod:
-    """How values are searched.
-
-    Args:
-        every: try every combination; else one key after the other, the others at their best so far.
-        rounds: through all keys, at most; the search of every combination knows none.
-        cheap: keys whose lesser values are preferred; they are chosen last, one after the other.
-        tolerance: how much more than the least error a lesser value of theirs may err.
-    """
-
-    every: bool
-    rounds: int
-    cheap: Sequence[str]
-    tolerance: float
-
-
-def best_setting(space: Space, start: Setting, judge: Judge, how: SearchMethod) -> Setting:
+def best_setting(space: Space, start: Setting, judge: Judge, how: TuneConfig) -> Setting:
     """Return the setting with the least error of those tried, `start` among them; of equals the first.
 
-    `judge` is asked once for a setting, the first time for `start`.
+    `judge` is asked once for a setting, the first time for `start`; conf/tune.yaml explains search, rounds,
+    cheap and tolerance.
     """
     asked = _once(judge)
     asked(start)
     dear = {key: values for key, values in space.items() if key not in how.cheap}
-    found = _of_all(dear, start, asked) if how.every else _in_turn(dear, start, asked, how.rounds)
+    grid = how.search == "grid"
+    found = _of_all(dear, start, asked) if grid else _in_turn(dear, start, asked, how.rounds)
     for key in how.cheap:
         if key in space:
             found = _least(key, [*space[key], found[key]], found, asked, how.tolerance)

@@ -20,7 +20,7 @@ from hwr.errors import InputError
 from hwr.evaluation import setting_search
 from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines
-from hwr.evaluation.setting_search import SearchMethod, Setting
+from hwr.evaluation.setting_search import Setting
 from hwr.evaluation.task import open_task
 from hwr.files import make_folder, write_text
 from hwr.scoring import edits
@@ -92,10 +92,9 @@ def tune_decoder(composed: Composed) -> Path:
     lines = read_lines(task, found)
     lines.refuse_seen_by(first)
     with common.new_run(f"tune {name}", [found], task.store, composed) as parent:
-        trials = Trials(config, lines, parent)
-        chosen = trials.of(
-            setting_search.best_setting(space_of(config), _start(config), trials, _search(config))
-        )
+        trials, space = Trials(config, lines, parent), space_of(config)
+        start = {key: _value(config.decoder, key) for key in space}
+        chosen = trials.of(setting_search.best_setting(space, start, trials, config))
         said = _file(composed, trials, chosen)
         write_text(output, said)
         _keep(parent, config, trials, chosen)
@@ -146,23 +145,17 @@ def with_values(node: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
 def rates(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[float, float]:
     """Return character and word error rate, counted in process as SClite counts."""
     pairs = list(zip(references, hypotheses, strict=True))
-    return (
-        Counts.total(_characters(*pair) for pair in pairs).rate,
-        Counts.total(_words(*pair) for pair in pairs).rate,
-    )
+    cer, wer = (Counts.total(count(*pair) for pair in pairs).rate for count in (_characters, _words))
+    return cer, wer
 
 
 def trial_table(trials: Sequence[Trial]) -> str:
     """Return the trials in the order they were made, as a text table."""
     rows = [
-        [
-            *map(str, trial.setting.values()),
-            f"{100 * trial.cer:.2f} %",
-            f"{100 * trial.wer:.2f} %",
-            f"{trial.lines_per_s:.0f}",
-        ]
-        for trial in trials
-    ]
+        [*map(str, own.setting.values()), f"{100 * own.cer:.2f} %", f"{100 * own.wer:.2f} %",
+         f"{own.lines_per_s:.0f}"]
+        for own in trials
+    ]  # fmt: skip
     return text_table([*trials[0].setting, "CER", "WER", "lines/s"], rows)
 
 
@@ -189,14 +182,9 @@ def _check_values(config: TuneConfig, key: str, values: Sequence[Any]) -> None:
             )
 
 
-def _start(config: TuneConfig) -> Setting:
-    return {key: _value(config.decoder, key) for key in space_of(config)}
-
-
-def _value(node: Mapping[str, Any], key: str) -> Any:
+def _value(node: Any, key: str) -> Any:
     """Return what a decoder's node holds at a dotted key; raise InputError where it holds nothing."""
-    place: Any = node
-    done = "space"
+    place, done = node, "space"
     for name in key.split("."):
         known = list(place) if isinstance(place, Mapping) else []
         done = f"{done}.{name}"
@@ -204,12 +192,6 @@ def _value(node: Mapping[str, Any], key: str) -> Any:
             raise InputError(no_such_key(done, known))
         place = place[name]
     return place
-
-
-def _search(config: TuneConfig) -> SearchMethod:
-    return SearchMethod(
-        every=config.search == "grid", rounds=config.rounds, cheap=config.cheap, tolerance=config.tolerance
-    )
 
 
 def _keep(parent: Run, config: TuneConfig, trials: Trials, chosen: Trial) -> None:

@@ -14,9 +14,8 @@ class ConvBlock(nn.HybridSequential):
     ) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
-            self.add(nn.Conv2D(channels, kernel, strides, padding=kernel // 2, use_bias=False))
-            self.add(nn.BatchNorm())
-            self.add(nn.Activation("relu"))
+            convolution = nn.Conv2D(channels, kernel, strides, padding=kernel // 2, use_bias=False)
+            self.add(convolution, nn.BatchNorm(), nn.Activation("relu"))
 
 
 class ResidualBlock(nn.HybridBlock):
@@ -29,8 +28,7 @@ class ResidualBlock(nn.HybridBlock):
         super().__init__(**kwargs)
         with self.name_scope():
             self.body = nn.HybridSequential()
-            self.body.add(ConvBlock(channels))
-            self.body.add(nn.Conv2D(channels, 3, padding=1, use_bias=False))
+            self.body.add(ConvBlock(channels), nn.Conv2D(channels, 3, padding=1, use_bias=False))
             self.body.add(nn.BatchNorm())
             self.shortcut = nn.Conv2D(channels, 1, use_bias=False) if project else None
 

@@ -20,17 +20,9 @@ ROWS = 16  # most feature rows: line images of 256 px with the three stages of c
 class Crnn(nn.HybridBlock):
     """Read line images (N, 1, H, W), ink 1 on paper 0, W a multiple of 4, to logits (T, N, C) with T = W / 4.
 
-    Args:
-        classes: C, characters and blank.
-        stem: channels of the first convolution, which halves both axes.
-        channels: channels of each stage of residual blocks; a pooling precedes each stage: the first
-            halves both axes, the later ones only the height.
-        blocks: residual blocks in each stage, as many entries as `channels`.
-        hidden: units of the LSTM in each direction.
-        layers: stacked LSTM layers.
-        dropout: share of column features and of LSTM outputs dropped in training.
-
-    Raises InputError if `channels` and `blocks` differ in length, or if an image leaves more than ROWS rows.
+    conf/network/crnn.yaml explains the sizes. A pooling precedes each stage: the first halves both axes, the
+    later ones only the height. Raises InputError if `channels` and `blocks` differ in length, or if an image
+    leaves more than ROWS rows.
     """
 
     stride = 4  # px of image width a time step
@@ -42,9 +34,8 @@ class Crnn(nn.HybridBlock):
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         if len(channels) != len(blocks):
-            raise InputError(
-                f"network.channels names {len(channels)} stages, network.blocks {len(blocks)}; give as many"
-            )
+            counts = f"network.channels names {len(channels)} stages, network.blocks {len(blocks)}"
+            raise InputError(f"{counts}; give as many")
         with self.name_scope():
             self.trunk = nn.HybridSequential(prefix="trunk_")
             with self.trunk.name_scope():
@@ -63,8 +54,7 @@ class Crnn(nn.HybridBlock):
     def hybrid_forward(self, F: Any, images: Any) -> tuple[Any, Any]:
         """Return the logits and the shortcut's logits, both (T, N, C)."""
         features = self.trunk(images)  # (N, D, h, T)
-        columns = _highest(F, features)  # (N, D, T)
-        columns = F.transpose(columns, axes=(2, 0, 1))  # (T, N, D)
+        columns = F.transpose(_highest(F, features), axes=(2, 0, 1))  # (T, N, D)
         hidden = self.lstm(self.drop(columns))  # (T, N, 2 * hidden)
         return self.output(self.drop(hidden)), self.shortcut(columns)
 
@@ -92,7 +82,6 @@ def _lstm(width: int, hidden: int, layers: int, dropout: float) -> Any:
         for layer in range(layers):
             if layer:
                 stack.add(nn.Dropout(dropout))
-            stack.add(
-                rnn.LSTM(hidden, layout="TNC", bidirectional=True, input_size=2 * hidden if layer else width)
-            )
+            inputs = 2 * hidden if layer else width
+            stack.add(rnn.LSTM(hidden, layout="TNC", bidirectional=True, input_size=inputs))
     return stack

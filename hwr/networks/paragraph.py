@@ -17,13 +17,7 @@ class Extent(nn.HybridBlock):
     one: with p_j the probability of row j of P, sum over i of prod over j <= i of (1 - p_j), over P. The
     other edges are computed alike. So the network only learns a local property, of which two hundred pages
     hold ten thousand examples; a dense layer over all features would have to learn each position
-    separately.
-
-    Args:
-        stem: channels of the first convolution, which halves both axes.
-        channels: channels of each stage, a pooling and a residual block; later stages see more context.
-        hidden: channels in which the stages are summed, from the last to the first.
-
+    separately. conf/network/extent.yaml explains the sizes; a stage is a pooling and a residual block.
     """
 
     def __init__(self, *, stem: int, channels: Sequence[int], hidden: int, **kwargs: Any) -> None:

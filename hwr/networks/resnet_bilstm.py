@@ -19,14 +19,7 @@ class ResnetBilstm(nn.HybridBlock):
     the fine scale, and two steps share the LSTM outputs of one column of the coarse scale: 200 steps at
     800 px. Any width is allowed, and no column is split.
 
-    H is fixed by the first image that is read. The trunk is built empty: nothing is downloaded.
-
-    Args:
-        classes: C, characters and blank.
-        channels: of the two convolutions between the scales.
-        hidden: units of each LSTM in each direction.
-        layers: stacked LSTM layers at each scale.
-        dropout: share of LSTM outputs dropped in training.
+    H is fixed by the first image that is read. conf/network/resnet_bilstm.yaml explains the sizes.
     """
 
     stride = 4  # px of image width a time step
@@ -67,9 +60,7 @@ def _downsampling(channels: int) -> Any:
     layers = nn.HybridSequential(prefix="downsampling_")
     with layers.name_scope():
         for _ in range(2):
-            layers.add(nn.Conv2D(channels, 3, padding=1))
-            layers.add(nn.BatchNorm())
-            layers.add(nn.Activation("relu"))
+            layers.add(nn.Conv2D(channels, 3, padding=1), nn.BatchNorm(), nn.Activation("relu"))
         layers.add(nn.MaxPool2D(2))
     return layers
 

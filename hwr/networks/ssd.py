@@ -21,21 +21,16 @@ Sizes = Sequence[Sequence[float]]  # (width, height) each, fractions of the imag
 class Ssd(nn.HybridBlock):
     """Detect boxes in images (N, 1, H, W), ink 1 on paper 0: scores (N, 2, A) and offsets (N, 4 A).
 
-    Class 0 is background, class 1 a box; the offsets are those of MXNet's MultiBox operators. The anchors'
-    order is that of `anchor_grid`, with the maps of `shapes` and the given `anchors`.
-
-    Args:
-        scales: blocks in sequence; boxes are predicted from the features of each.
-        anchors: widths and heights for each scale, fractions of the image.
-
+    Class 0 is background, class 1 a box; the offsets are those of MXNet's MultiBox operators. Boxes are
+    predicted from the features of each of the `scales`, blocks in sequence. The order of anchors is that of
+    `anchor_grid`, with the maps of `shapes` and the given `anchors`.
     """
 
     def __init__(self, scales: Sequence[Any], anchors: Sequence[Sizes], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if len(anchors) != len(scales):
-            raise InputError(
-                f"network.anchors has {len(anchors)} scales, the network {len(scales)}; give as many"
-            )
+            counts = f"network.anchors has {len(anchors)} scales, the network {len(scales)}"
+            raise InputError(f"{counts}; give as many")
         self.anchors = anchors
         with self.name_scope():
             self.scales = nn.HybridSequential(prefix="scales_")
@@ -71,15 +66,11 @@ def compact(
 ) -> Ssd:  # fmt: skip
     """Return the default detector; it predicts from its last stages, one for each scale of `anchors`.
 
-    `stem`: channels of the first convolution, which halves both axes. `channels`, `strides` (down, across)
-    and `blocks`: of each stage, a pooling and residual blocks. `reach`: columns that the convolutions along
-    the lines see to each side, two in each scale; 0 leaves them out. Raises InputError where the lists differ
-    in length.
+    conf/network/ssd_line.yaml explains the sizes; a `reach` of 0 leaves the convolutions along the lines out.
+    Raises InputError where the lists differ in length.
     """
     if not len(channels) == len(strides) == len(blocks) >= len(anchors) > 0:
-        raise InputError(
-            "network.channels, .strides and .blocks differ in length, or are fewer than its anchors"
-        )
+        raise InputError("network.channels, .strides and .blocks differ in length, or are fewer than anchors")
     stages = []
     width = stem
     for depth, stride, count in zip(channels, strides, blocks, strict=True):
@@ -118,10 +109,8 @@ def anchor_grid(shapes: Sequence[tuple[int, int]], sizes: Sequence[Sizes]) -> Fl
     """
     found = []
     for (rows, columns), own in zip(shapes, sizes, strict=True):
-        ys, xs = np.meshgrid(
-            (np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij"
-        )
-        centres = np.stack([xs, ys], axis=2)[:, :, None, :]  # (rows, columns, 1, 2)
+        ys, xs = ((np.arange(count) + 0.5) / count for count in (rows, columns))
+        centres = np.stack(np.meshgrid(xs, ys), axis=2)[:, :, None, :]  # (rows, columns, 1, 2)
         half = np.asarray(own, dtype=np.float64)[None, None] / 2  # (1, 1, S, 2)
         found.append(np.concatenate([centres - half, centres + half], axis=3).reshape(-1, 4))
     return np.concatenate(found)
@@ -140,8 +129,8 @@ class _Along(nn.HybridBlock):
         super().__init__()
         with self.name_scope():
             self.body = nn.HybridSequential()
-            self.body.add(nn.Conv2D(channels, (1, 2 * reach + 1), padding=(0, reach), use_bias=False))
-            self.body.add(nn.BatchNorm())
+            along = nn.Conv2D(channels, (1, 2 * reach + 1), padding=(0, reach), use_bias=False)
+            self.body.add(along, nn.BatchNorm())
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return F.Activation(self.body(x) + x, act_type="relu")

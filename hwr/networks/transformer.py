@@ -35,17 +35,7 @@ class Transformer(nn.HybridBlock):
       text as read (See et al., ACL 2017) and the gate g is learnt.
 
     The last class, blank elsewhere, marks the end of a text: it follows the text as read and precedes the
-    first character written. Padding is -1, on the right.
-
-    Args:
-        classes: C, characters and end.
-        width: of all vectors.
-        heads: of each attention; a divisor of `width`.
-        encoder_layers: of self-attention and two dense layers.
-        decoder_layers: the same, with attention to the text as read between them.
-        hidden: units between the two dense layers.
-        reach: neighbours to either side that a position sees directly.
-        dropout: share of each part's output that is dropped in training.
+    first character written. Padding is -1, on the right. conf/network/denoiser.yaml explains the sizes.
     """
 
     def __init__(
@@ -54,9 +44,7 @@ class Transformer(nn.HybridBlock):
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         if width % heads:
-            raise InputError(
-                f"network.width={width}: no multiple of network.heads={heads}; choose one that is"
-            )
+            raise InputError(f"network.width={width}: no multiple of network.heads={heads}; choose one")
         self.classes, self.heads, self.reach, self.scale = classes, heads, reach, width**-0.5
         with self.name_scope():
             self.embedding = nn.Embedding(classes, width, prefix="embedding_")
@@ -231,20 +219,14 @@ def _shifted(F: Any, x: Any, left: int, right: int) -> Any:
     """Concatenate each vector (N, T, width) with those up to `left` before and `right` after it."""
     nothing = F.zeros_like(F.slice_axis(x, axis=1, begin=0, end=1))
     framed = F.concat(*[nothing] * left, x, *[nothing] * right, dim=1)
-    return F.concat(
-        *(
-            F.slice_like(F.slice_axis(framed, axis=1, begin=k, end=None), x, axes=(1,))
-            for k in range(left + right + 1)
-        ),
-        dim=2,
-    )
+    starts = (F.slice_axis(framed, axis=1, begin=k, end=None) for k in range(left + right + 1))
+    return F.concat(*(F.slice_like(start, x, axes=(1,)) for start in starts), dim=2)
 
 
 def _distances(F: Any, one: Any, other: Any) -> Any:
     """Return the distance of each position of texts (N, T) behind each of others (N, S): (T, S)."""
-    rows, columns = (
-        F.contrib.arange_like(F.slice_axis(x, axis=0, begin=0, end=1), axis=1) for x in (one, other)
-    )
+    first = (F.slice_axis(x, axis=0, begin=0, end=1) for x in (one, other))
+    rows, columns = (F.contrib.arange_like(x, axis=1) for x in first)
     return F.broadcast_sub(F.expand_dims(rows, axis=1), F.expand_dims(columns, axis=0))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from hwr.config.bind import bind
 from hwr.data import synthetic
 from hwr.data.records import Page
 from hwr.data.synthetic import hands, texts
@@ -272,13 +273,8 @@ def test_accented_word_keeps_letters_the_font_lacks_plain() -> None:
         ({"families": ["no-such-face"]}, "fontpkg-no-such-face"),
         ({"held_out": ["zeyada"]}, "'zeyada', which is not among"),
         ({"families": ["caveat"], "held_out": ["caveat"]}, "no font family to train on"),
-        ({"pages": {"training": 1}}, "data.pages"),
         ({"writers": {"train": 0, "valid": 1, "test": 1}}, "data.writers.train is 0"),
         ({"lines": [3, 2]}, "data.lines"),
-        ({"size": [500]}, "data.size"),
-        ({"accents": 2.0}, "data.accents"),
-        ({"variation": -1.0}, "data.variation"),
-        ({"seed": -1}, "data.seed"),
         ({"fonts": "/no/such/folder"}, "does not exist"),
         ({"text": "/no/such/file"}, "/no/such/file: cannot be read"),
         ({"folder": None}, "data.folder"),
@@ -287,6 +283,28 @@ def test_accented_word_keeps_letters_the_font_lacks_plain() -> None:
 def test_wrong_setting_is_named(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         synthetic.read_synthetic(**settings(tmp_path, **changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"pages": {"training": 1}},
+            "data.pages.training='training' is not possible; it must be one of",
+        ),
+        ({"writers": {"train": -1}}, "data.writers.train=-1 is not possible; it must be 0 or more"),
+        ({"lines": [0, 2]}, "data.lines.0=0 is not possible; it must be 1 or more"),
+        ({"size": [500]}, r"data.size=\[500\] is not possible"),
+        ({"body": [0.0, 2.0]}, "data.body.0=0.0 is not possible; it must be greater than 0"),
+        ({"accents": 2.0}, "data.accents=2.0 is not possible; it must be 1 or less"),
+        ({"ruled": -0.5}, "data.ruled=-0.5 is not possible; it must be 0 or more"),
+        ({"variation": -1.0}, "data.variation=-1.0 is not possible; it must be 0 or more"),
+        ({"seed": -1}, "data.seed=-1 is not possible; it must be 0 or more"),
+    ],
+)
+def test_number_out_of_range_is_refused_by_its_key(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        bind(synthetic.read_synthetic, {**settings(Path("somewhere")), "folder": None, **changed}, "data")
 
 
 def test_page_too_small_to_write_on_is_named(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 from collections import Counter
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.evaluation.setting_search import Judge, SearchMethod, Setting, best_setting
+from hwr.config.roots import TuneConfig
+from hwr.evaluation.setting_search import Judge, Setting, best_setting
 
 SPACE = {"weight": [0.0, 1.0, 2.0], "bonus": [-1.0, 0.0, 1.0]}
 START: Setting = {"weight": 0.0, "bonus": 0.0}
@@ -13,8 +15,11 @@ START: Setting = {"weight": 0.0, "bonus": 0.0}
 
 def how(
     every: bool = False, rounds: int = 2, cheap: tuple[str, ...] = (), tolerance: float = 0.0
-) -> SearchMethod:
-    return SearchMethod(every=every, rounds=rounds, cheap=cheap, tolerance=tolerance)
+) -> TuneConfig:
+    search = "grid" if every else "coordinate"
+    return cast(
+        TuneConfig, SimpleNamespace(search=search, rounds=rounds, cheap=[*cheap], tolerance=tolerance)
+    )
 
 
 class Asked:

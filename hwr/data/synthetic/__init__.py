@@ -15,12 +15,14 @@ from functools import partial
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated
 
 import cv2
 import numpy as np
+from pydantic import Field
 from tqdm import tqdm
 
+from hwr.config.roots import Amount, Count, NonNegative, Positive, Probability, Split
 from hwr.data.records import SPLITS, Page, pages_from_json, pages_to_json
 from hwr.data.synthetic import hands, texts
 from hwr.data.synthetic.forms import Form, Layout, draw_form
@@ -35,10 +37,12 @@ _LATIN = string.ascii_letters + string.digits
 _RECORDS = "records.json"
 _QUALITY = 90  # of the JPEG files
 
-_Number = TypeVar("_Number", int, float)
+PerSplit = Mapping[Split, Amount]
+Pair = Annotated[Sequence[Count], Field(min_length=2, max_length=2)]
+Sizes = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Settings:
     seed: int
     pages: Mapping[str, int]
@@ -46,8 +50,8 @@ class _Settings:
     lines: tuple[int, int]
     size: tuple[int, int]
     body: tuple[float, float]
-    families: tuple[str, ...]
-    held_out: tuple[str, ...]
+    families: Sequence[str]
+    held_out: Sequence[str]
     printed: str
     fonts: Path | None
     text: Path | None
@@ -67,49 +71,21 @@ class _Task:
 
 
 def read_synthetic(
-    *,
-    folder: str | Path | None,
-    processes: int,
-    seed: int,
-    pages: Mapping[str, int],
-    writers: Mapping[str, int],
-    lines: Sequence[int],
-    size: Sequence[int],
-    body: Sequence[float],
-    families: Sequence[str],
-    held_out: Sequence[str],
-    printed: str,
-    fonts: str | Path | None,
-    text: str | Path | None,
-    accents: float,
-    variation: float,
-    ruled: float,
-) -> list[Page]:
-    """Return the pages that the settings describe, drawing them into `folder` the first time.
+    *, folder: str | Path | None, processes: int, seed: Amount, pages: PerSplit, writers: PerSplit,
+    lines: Pair, size: Pair, body: Sizes, families: Sequence[str], held_out: Sequence[str], printed: str,
+    fonts: str | Path | None, text: str | Path | None, accents: Probability, variation: NonNegative,
+    ruled: Probability,
+) -> list[Page]:  # fmt: skip
+    """Return the pages that conf/data/synthetic.yaml describes, drawing them into `folder` the first time.
 
-    `pages` and `writers` count per split; `lines` are the fewest and most lines a page, `size` its height and
-    width px, `body` the least and greatest height of an x in px. `families` and `printed` name installed
-    fontpkg families, `fonts` a folder with further ones, `text` a UTF-8 file to write in place of bigram
-    chains. `accents` is the share of words that get a diacritic, `ruled` the share of ruled pages,
-    `variation` how far styles depart from their fonts. `folder` and `processes` do not change the pages.
-    Raises InputError.
+    `folder` and `processes` do not change the pages. Raises InputError.
     """
     settings = _Settings(
-        seed=seed,
-        pages=dict(pages),
-        writers=dict(writers),
-        lines=_pair("lines", lines),
-        size=_pair("size", size),
-        body=_pair("body", body),
-        families=tuple(families),
-        held_out=tuple(held_out),
-        printed=printed,
-        fonts=Path(fonts) if fonts else None,
-        text=Path(text) if text else None,
-        accents=accents,
-        variation=variation,
-        ruled=ruled,
-    )
+        seed=seed, pages=dict(pages.items()), writers=dict(writers.items()),
+        lines=(lines[0], lines[1]), size=(size[0], size[1]), body=(body[0], body[1]), families=families,
+        held_out=held_out, printed=printed, fonts=_path(fonts), text=_path(text), accents=accents,
+        variation=variation, ruled=ruled,
+    )  # fmt: skip
     if folder is None:
         raise InputError("data.folder is not set: name a folder in which synthetic pages can be kept")
     _check(settings)
@@ -125,18 +101,11 @@ def read_synthetic(
     return pages_from_json((home / _RECORDS).read_text(encoding="utf-8"), home.resolve())
 
 
-def _pair(name: str, values: Sequence[_Number]) -> tuple[_Number, _Number]:
-    if len(values) != 2 or min(values) <= 0:
-        raise InputError(f"data.{name} takes two positive numbers, not {list(values)}")
-    return values[0], values[1]
+def _path(name: str | Path | None) -> Path | None:
+    return Path(name) if name else None
 
 
 def _check(settings: _Settings) -> None:
-    for name, counts in (("pages", settings.pages), ("writers", settings.writers)):
-        if set(counts) - set(SPLITS) or any(count < 0 for count in counts.values()):
-            raise InputError(
-                f"data.{name} takes counts of 0 or more for {', '.join(SPLITS)}, not {dict(counts)}"
-            )
     for split, count in settings.pages.items():
         if count and not settings.writers.get(split):
             raise InputError(
@@ -145,12 +114,6 @@ def _check(settings: _Settings) -> None:
     for name, (low, high) in (("lines", settings.lines), ("body", settings.body)):
         if low > high:
             raise InputError(f"data.{name} takes the smaller number first, not [{low}, {high}]")
-    for name, share in (("accents", settings.accents), ("ruled", settings.ruled)):
-        if not 0 <= share <= 1:
-            raise InputError(f"data.{name} is a share between 0 and 1, not {share}")
-    for name, value in (("variation", settings.variation), ("seed", settings.seed)):
-        if value < 0:
-            raise InputError(f"data.{name} is 0 or more, not {value}")
 
 
 def _families(settings: _Settings) -> dict[str, hands.FontFamily]:
@@ -159,13 +122,11 @@ def _families(settings: _Settings) -> dict[str, hands.FontFamily]:
     known = {family.name: family for family in found}
     unknown = [name for name in settings.held_out if name not in known]
     if unknown:
-        raise InputError(
-            f"data.held_out names {unknown[0]!r}, which is not among the families {', '.join(known)}"
-        )
+        families = ", ".join(known)
+        raise InputError(f"data.held_out names {unknown[0]!r}, which is not among the families {families}")
     if set(known) <= set(settings.held_out):
-        raise InputError(
-            "data.held_out leaves no font family to train on: add families, or a folder with data.fonts"
-        )
+        remedy = "add families, or a folder with data.fonts"
+        raise InputError(f"data.held_out leaves no font family to train on: {remedy}")
     return known
 
 
@@ -201,10 +162,9 @@ def _tasks(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> Iterat
         for index in range(count):
             number = first_writer + index % hands
             family = order[index % hands]
+            page, writer = f"s{first_page + index:05d}", f"{family.name}-{number:04d}"
             enough = tuple(_take(sentences[split], settings))
-            yield _Task(
-                f"s{first_page + index:05d}", split, f"{family.name}-{number:04d}", number, family, enough
-            )
+            yield _Task(page, split, writer, number, family, enough)
         first_writer, first_page = first_writer + hands, first_page + count
 
 
@@ -217,9 +177,7 @@ def _order(
     if split != "test":
         return shared
     apart = [family for family in shuffled if family.name in held_out]
-    order = [
-        family for pair in zip(apart, shared, strict=False) for family in pair
-    ]  # few writers show both kinds
+    order = [family for pair in zip(apart, shared, strict=False) for family in pair]  # few show both kinds
     return order + [family for family in apart + shared if family not in order]
 
 
@@ -232,9 +190,8 @@ def _usable(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> list[
         share = sum(hands.can_write(family.files[0], letter) for letter in letters) / max(len(letters), 1)
         usable += [family] if share > 0.9 else []
     if not any(family.name not in settings.held_out for family in usable):
-        raise InputError(
-            "no font family has the characters of the text: give a folder of fonts with data.fonts"
-        )
+        remedy = "give a folder of fonts with data.fonts"
+        raise InputError(f"no font family has the characters of the text: {remedy}")
     return usable
 
 
@@ -246,17 +203,14 @@ def _sentences(settings: _Settings, rng: np.random.Generator) -> dict[str, Itera
     found = texts.sentences_in(settings.text, rng)
     splits = [split for split in SPLITS if settings.pages.get(split)]
     if len(found) < len(splits):
-        raise InputError(
-            f"text file {settings.text} holds {len(found)} sentences, too few for {len(splits)} splits"
-        )
+        counts = f"{len(found)} sentences, too few for {len(splits)} splits"
+        raise InputError(f"text file {settings.text} holds {counts}")
     total = sum(settings.pages[split] for split in splits)
     parts: dict[str, Iterator[str]] = {}
     start = 0
-    for index, split in enumerate(splits):
+    for left, split in zip(reversed(range(len(splits))), splits, strict=True):
         share = max(1, len(found) * settings.pages[split] // total)
-        stop = (
-            len(found) if split == splits[-1] else min(start + share, len(found) - (len(splits) - 1 - index))
-        )
+        stop = min(start + share, len(found) - left) if left else len(found)
         parts[split] = cycle(found[start:stop])
         start = stop
     return parts
@@ -264,9 +218,7 @@ def _sentences(settings: _Settings, rng: np.random.Generator) -> dict[str, Itera
 
 def _take(sentences: Iterator[str], settings: _Settings) -> Iterator[str]:
     """Yield enough sentences for the fullest page."""
-    missing = (
-        settings.lines[1] * settings.size[1] / (0.7 * settings.body[0])
-    )  # a letter is at least 0.7 body wide
+    missing = settings.lines[1] * settings.size[1] / (0.7 * settings.body[0])  # a letter is 0.7 body or wider
     while missing > 0:
         sentence = next(sentences)
         missing -= len(sentence) + 1
@@ -282,9 +234,8 @@ def _draw(settings: _Settings, folder: Path, task: _Task) -> Page:
     rng = np.random.default_rng([settings.seed, 2, int(task.page[1:])])
     image, lines = draw_form(Form(task.page, kind, hand, task.sentences), layout, rng)
     if not lines:
-        raise InputError(
-            f"no word fits on page {task.page} ({task.family.name}): raise data.size, or change data.text"
-        )
+        page = f"page {task.page} ({task.family.name})"
+        raise InputError(f"no word fits on {page}: raise data.size, or change data.text")
     path = folder / f"{task.page}.jpg"
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
         raise OSError(f"writing {path.name} failed")
