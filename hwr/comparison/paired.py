@@ -8,6 +8,7 @@ from hwr.config.roots import Resampling, Scorer
 from hwr.errors import InputError
 from hwr.scoring import edits, significance
 from hwr.scoring.edits import Counts
+from hwr.scoring.report import LineScore
 from hwr.scoring.sclite import sctk_matched_pairs
 from hwr.scoring.significance import Interval
 
@@ -20,6 +21,7 @@ _SAME = {
     "unit": "units",
 }
 _SHOWN = 40  # characters of what differs
+UNREAD = LineScore("", "", "", Counts(), Counts(), "")  # what a run has of a line that it did not read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ def check_comparable(first: ComparedRun, second: ComparedRun) -> None:
             shown = ", ".join(_cut(text, one, other) for text in (one, other))
             raise InputError(f"{pair} were evaluated on other {name} ({shown}); {remedy}")
     for line in {**first.lines, **second.lines}:
-        texts = [run.lines[line].reference if line in run.lines else "" for run in (first, second)]
+        texts = [run.lines.get(line, UNREAD).reference for run in (first, second)]
         if texts[0] != texts[1]:
             raise InputError(f"{pair}: line {line} is not written alike in both evaluations; {remedy}")
 
@@ -116,21 +118,20 @@ def error_rates(first: ComparedRun, second: ComparedRun) -> list[PairedRate]:
     runs = (first, second)
     if first.lines:
         ids = list({**first.lines, **second.lines})
+        sides = [{line: run.lines.get(line, UNREAD) for line in ids}.items() for run in runs]
         return [
-            PairedRate(name, "lines", *({line: _counts(run, line, unit) for line in ids} for run in runs))
-            for name, unit in (("CER", "characters"), ("WER", "words"))
+            PairedRate("CER", "lines", *({line: own.characters for line, own in side} for side in sides)),
+            PairedRate("WER", "lines", *({line: own.words for line, own in side} for side in sides)),
         ]
     if "iou_by_page" in first.scores:
         areas = [{page: _missed(iou) for page, iou in run.scores["iou_by_page"].items()} for run in runs]
         return [PairedRate("1 − IoU", "pages", *areas)]
+    pages = [run.scores["by_page"].items() for run in runs]
     return [
-        PairedRate(
-            f"boxes missed or extra at IoU 0.{limit}",
-            "pages",
-            *({page: _boxes(boxes, limit) for page, boxes in run.scores["by_page"].items()} for run in runs),
-        )
+        PairedRate(f"boxes missed or extra at IoU 0.{limit}", "pages",
+                   *({page: _boxes(boxes, limit) for page, boxes in side} for side in pages))
         for limit in (50, 75)
-    ]
+    ]  # fmt: skip
 
 
 def paired_tests(
@@ -203,10 +204,7 @@ def _permutation_and_bootstrap(rate: PairedRate, how: Resampling) -> list[Paired
 def _matched_pairs(first: ComparedRun, second: ComparedRun, words: PairedRate, scorer: Scorer) -> PairedTest:
     lines = {**second.lines, **first.lines}
     references = {name: line.reference for name, line in lines.items()}
-    one, other = (
-        {name: run.lines[name].hypothesis if name in run.lines else "" for name in lines}
-        for run in (first, second)
-    )
+    one, other = ({n: run.lines.get(n, UNREAD).hypothesis for n in lines} for run in (first, second))
     if scorer.name == "sclite":
         outcome, maker = sctk_matched_pairs(references, one, other, scorer), "by SCTK's sc_stats"
     else:
@@ -224,11 +222,6 @@ def _mcnemar(first: ComparedRun, second: ComparedRun, wrong: PairedRate) -> Pair
     first_alone, second_alone = (sum(pair == alone for pair in pairs) for alone in ((1, 0), (0, 1)))
     note = f"{second_alone} read well by {first.label} alone, {first_alone} by {second.label}"
     return wrong.tested("McNemar", significance.mcnemar_p(first_alone, second_alone), note=note)
-
-
-def _counts(run: ComparedRun, line: str, unit: str) -> Counts:
-    score = run.lines.get(line)
-    return Counts() if score is None else score.characters if unit == "characters" else score.words
 
 
 def _missed(iou: float) -> Counts:

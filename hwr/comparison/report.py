@@ -92,25 +92,22 @@ def draw_changed_lines(comparison: Comparison, count: int) -> cards.Picture | No
 
 def most_changed(base: ComparedRun, run: ComparedRun, count: int) -> tuple[list[str], list[str]]:
     """Return the ids of lines with the largest loss, and with the largest gain, of wrong characters."""
-    changes = [
-        (run.lines[name].characters.errors - line.characters.errors, name)
+    changes = {
+        name: run.lines[name].characters.errors - line.characters.errors
         for name, line in base.lines.items()
         if name in run.lines
-    ]  # in the order of the lines, which sorting keeps where changes are alike
-    better = sorted((change for change in changes if change[0] < 0), key=lambda change: change[0])
-    worse = sorted((change for change in changes if change[0] > 0), key=lambda change: -change[0])
-    return [name for _, name in better[:count]], [name for _, name in worse[:count]]
+    }
+    ranked = sorted(changes, key=changes.__getitem__)  # where changes are alike, in the order of the lines
+    better = [name for name in ranked if changes[name] < 0]
+    worse = sorted((name for name in changes if changes[name] > 0), key=lambda name: -changes[name])
+    return better[:count], worse[:count]
 
 
 def sentences(comparison: Comparison) -> list[str]:
     """Return a sentence for each measure of each run: which errs less, and how sure that is."""
-    base = comparison.runs[0]
-    return [
-        _sentence(base, run, test, comparison.level)
-        for run, tests in comparison.against_first()
-        for test in tests
-        if test.decides
-    ]
+    base, level = comparison.runs[0], comparison.level
+    pairs = ((run, test) for run, tests in comparison.against_first() for test in tests if test.decides)
+    return [_sentence(base, run, test, level) for run, test in pairs]
 
 
 def tables(comparison: Comparison) -> list[Table]:
@@ -128,8 +125,7 @@ def tables(comparison: Comparison) -> list[Table]:
 
 def differing(sides: Sequence[Mapping[str, Value]]) -> dict[str, list[Value | None]]:
     """Return the keys whose values are not alike on all sides, in order, None where a side lacks one."""
-    keys = sorted({key for side in sides for key in side})
-    rows = {key: [side.get(key) for side in sides] for key in keys}
+    rows = {key: [side.get(key) for side in sides] for key in sorted(set().union(*sides))}
     return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
 
 
@@ -140,11 +136,8 @@ def parameters(run: ComparedRun) -> dict[str, str]:
     """
     settings = {**run.scores.get("settings", {}), "scorer": run.scores.get("scorer", "")}
     evaluated = tracking.flatten({"evaluation": settings})
-    only_evaluates = "target" in run.parameters  # a key of conf/evaluate.yaml, of no training
-    made = {
-        k: v for k, v in run.parameters.items() if not (only_evaluates and f"evaluation.{k}" in evaluated)
-    }
-    return {**made, **evaluated}
+    once = evaluated if "target" in run.parameters else ()  # a key of conf/evaluate.yaml, of no training
+    return {**{k: v for k, v in run.parameters.items() if f"evaluation.{k}" not in once}, **evaluated}
 
 
 def training_data(run: ComparedRun) -> dict[str, str]:
@@ -197,22 +190,19 @@ def _run_table(runs: Sequence[ComparedRun]) -> Table:
 
 def _test_table(comparison: Comparison, run: ComparedRun, tests: Sequence[PairedTest]) -> Table:
     base, several = comparison.runs[0], len(comparison.runs) > 2
-    rows: list[list[str]] = []
-    measure = ""
+    rows, measure = [], ""
     for test in tests:
         rates = [test.measure, *map(percent, test.rates), points(test.difference)]
         better = test.better(comparison.level)
-        rows.append(
-            [
-                *([""] * len(rates) if test.measure == measure else rates),
-                f"{test.units} {test.what}",
-                test.test,
-                "" if test.interval is None else " to ".join(map(points, test.interval)),
-                p_value(test.p),
-                *([p_value(test.adjusted)] if several else []),
-                "not significant" if better is None else f"{(base, run)[better].label} better",
-            ]
-        )
+        rows.append([
+            *([""] * len(rates) if test.measure == measure else rates),
+            f"{test.units} {test.what}",
+            test.test,
+            "" if test.interval is None else " to ".join(map(points, test.interval)),
+            p_value(test.p),
+            *([p_value(test.adjusted)] if several else []),
+            "not significant" if better is None else f"{(base, run)[better].label} better",
+        ])  # fmt: skip
         measure = test.measure
     change = f"{run.label} − {base.label}, points"
     adjusted = ["p (Holm)"] if several else []
@@ -225,9 +215,8 @@ def _test_table(comparison: Comparison, run: ComparedRun, tests: Sequence[Paired
 
 def _metric_table(runs: Sequence[ComparedRun]) -> Table:
     base, *others = runs
-    names = sorted({name for run in runs for name in run.metrics if name.startswith(_METRICS)})
     rows = []
-    for name in names:
+    for name in sorted({name for run in runs for name in run.metrics if name.startswith(_METRICS)}):
         values = [run.metrics.get(name) for run in runs]
         row = [name, *(ABSENT if value is None else _number(name, value) for value in values)]
         rows.append(row + [_change(name, values[0], value) for value in values[1:]])

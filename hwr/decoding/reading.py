@@ -5,7 +5,7 @@ A decoder that corrects another one holds it as `base`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise, takewhile
 from typing import Any, Protocol
 
 import numpy as np
@@ -110,15 +110,11 @@ def _known(reading: Reading) -> tuple[Sequence[Span], list[float]]:
 
 def _runs(old: str, new: str) -> Iterator[tuple[bool, _Run]]:
     """Yield the runs of the alignment, equal characters or others, and whether they are equal."""
-    i = j = first = start = 0
-    kept = True
-    for before, after in _pairs(old, new):
-        if (before == after) is not kept:
-            if i > first or j > start:
-                yield kept, (first, i, start, j)
-            kept, first, start = before == after, i, j
-        i, j = i + (before is not None), j + (after is not None)
-    if i > first or j > start:
+    i = j = 0
+    for kept, pairs in groupby(_pairs(old, new), key=lambda pair: pair[0] == pair[1]):
+        first, start = i, j
+        for before, after in pairs:
+            i, j = i + (before is not None), j + (after is not None)
         yield kept, (first, i, start, j)
 
 
@@ -133,9 +129,7 @@ def _pairs(old: str, new: str) -> list[Pair]:
 
 def _equal(one: str, other: str) -> int:
     """Return how many characters two texts begin with in common."""
-    return next(
-        (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _place(spans: Sequence[Span], first: int, last: int) -> Span:

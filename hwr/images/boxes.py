@@ -64,11 +64,20 @@ def box_areas(boxes: FloatArray) -> FloatArray:
 
 def iou(first: FloatArray, second: FloatArray) -> FloatArray:
     """Return the intersection over union of every pair: (N, 4) and (M, 4) give (N, M); empty boxes give 0."""
+    shared = shared_areas(first, second)
+    return share_of(shared, box_areas(first)[:, None] + box_areas(second)[None, :] - shared)
+
+
+def shared_areas(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return the area that every pair has in common: (N, 4) and (M, 4) give (N, M)."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0.0, None), axis=2)  # (N, M)
-    total = box_areas(first)[:, None] + box_areas(second)[None, :] - shared
-    return np.asarray(np.divide(shared, total, out=np.zeros_like(shared), where=total > 0))
+    return np.asarray(np.prod(np.clip(high - low, 0.0, None), axis=2))
+
+
+def share_of(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Return `part` / `whole`, 0 where there is no whole."""
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0))
 
 
 def _edge(fraction: float, length: int) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwr.images.boxes import FloatArray, iou
+from hwr.images.boxes import FloatArray, box_areas, iou, share_of, shared_areas
 
 
 class Detection(NamedTuple):
@@ -95,8 +95,4 @@ def match_boxes(predicted: FloatArray, true: FloatArray, threshold: float) -> li
 
 def _largest_share(boxes: FloatArray, others: FloatArray) -> FloatArray:
     """Return the largest share of each box's area, (N,), that lies in one of `others`; empty boxes give 0."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0.0, None), axis=2).max(axis=1, initial=0.0)  # (N,)
-    area = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None), axis=1)
-    return np.asarray(np.divide(shared, area, out=np.zeros_like(shared), where=area > 0))
+    return share_of(shared_areas(boxes, others).max(axis=1, initial=0.0), box_areas(boxes))

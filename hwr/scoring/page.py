@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from hwr.images.boxes import Box, FloatArray
+from hwr.images.boxes import Box, FloatArray, box_areas, share_of, shared_areas
 from hwr.scoring import edits
 from hwr.scoring.edits import Counts
 from hwr.text import nfc
@@ -161,11 +161,8 @@ def _assign(page: _Page) -> list[list[int]]:
         saved = len(page.written[line]) + page.leaving[f] - page.errors(line, [f])
         if saved >= 0:  # the affinities of all pairs sum to less than one character
             gain[line, f] = saved + page.affinity[line, f] / (len(page.read) + 1)
-    readings: list[list[int]] = [[] for _ in page.written]
-    for line, f in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
-        if gain[line, f] > 0:
-            readings[line].append(int(f))
-    return readings
+    pairs = dict(np.transpose(linear_sum_assignment(gain, maximize=True)).tolist())
+    return [[pairs[n]] if n in pairs and gain[n, pairs[n]] > 0 else [] for n in range(len(page.written))]
 
 
 def _join(page: _Page, assigned: list[list[int]]) -> tuple[list[list[int]], list[int]]:
@@ -196,9 +193,9 @@ def _affinity(true: Sequence[TrueLine], places: FloatArray) -> tuple[FloatArray,
     affinity = np.where((tall >= _HEIGHT) & (wide >= _HALF), tall * wide, 0.0)
     own, other = affinity[scored], affinity[~scored].max(axis=0, initial=0.0)
     best = own.max(axis=0, initial=0.0)  # (F,)
-    covered = _covered(boxes[~scored], places).max(axis=0, initial=0.0)  # (F,)
+    aside = shared_areas(places, boxes[~scored]).max(axis=1, initial=0.0)  # (F,)
     pairs = np.where((own >= _HALF * best) & (own >= other), own, 0.0)
-    return pairs, (other > best) | (covered >= _HALF)
+    return pairs, (other > best) | (share_of(aside, box_areas(places)) >= _HALF)
 
 
 def _array(lines: Sequence[TrueLine] | Sequence[FoundLine]) -> FloatArray:
@@ -210,22 +207,8 @@ def _cores(boxes: FloatArray) -> FloatArray:
     return boxes[:, 1::2] + np.outer(boxes[:, 3] - boxes[:, 1], [0.25, -0.25])
 
 
-def _common(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Return the length that intervals (N, 2) and (M, 2) have in common, (N, M)."""
+def _share(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return what intervals (N, 2) and (M, 2) have in common as a share of the shorter, (N, M), or 0."""
     low = np.maximum(first[:, None, 0], second[None, :, 0])
     high = np.minimum(first[:, None, 1], second[None, :, 1])
-    return np.asarray(np.clip(high - low, 0.0, None))
-
-
-def _share(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Return what two intervals have in common as a share of the shorter one, (N, M); empty ones give 0."""
-    common = _common(first, second)
-    shorter = np.minimum(np.diff(first), np.diff(second).T)  # (N, M)
-    return np.asarray(np.divide(common, shorter, out=np.zeros_like(common), where=shorter > 0))
-
-
-def _covered(covers: FloatArray, boxes: FloatArray) -> FloatArray:
-    """Return the share of the area of each of `boxes` (M, 4) that each of `covers` (N, 4) covers, (N, M)."""
-    common = _common(covers[:, 0::2], boxes[:, 0::2]) * _common(covers[:, 1::2], boxes[:, 1::2])
-    areas = np.broadcast_to(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), common.shape)
-    return np.asarray(np.divide(common, areas, out=np.zeros_like(common), where=areas > 0))
+    return share_of(np.clip(high - low, 0.0, None), np.minimum(np.diff(first), np.diff(second).T))
