@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ MISSED = ("#7a4d00", "#ffe9b0")  # (ink, ground) of reference characters that we
 WRONG = ("#b42318", "#fcd5d1")  # of read characters that are not written; an empty stretch: missing
 
 Picture = NDArray[np.uint8]
+_Style = tuple[int, str, str | None]  # size, ink, ground
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def readings(groups: Mapping[str, Sequence[LineCard]]) -> Picture:
     items = [item for group in groups.values() for item in group]
     named = max((font(SMALL).getlength(name) for item in items for name in item.read), default=0)
     label = min(max(LABEL_PX, math.ceil(named) + GAP_PX), LABEL_MOST_PX)
-    widest = max((max(item.image.shape[1], _advance(_columns(item), TEXT)) for item in items), default=0)
+    widest = max((max(item.image.shape[1], _advance(_columns(item))) for item in items), default=0)
     width = min(max(widest, WIDTH_PX // 3), WIDTH_PX - 2 * (GAP_PX + PADDING_PX) - label)
     rows = []
     for title, group in groups.items():
@@ -108,13 +110,13 @@ def _columns(item: LineCard) -> list[Column]:
     return collated(item.reference, [read.text for read in item.read.values()])
 
 
-def _advance(columns: Sequence[Column], size: int) -> int:
-    """Return the width in pixels of all texts of a line, set one above the other."""
-    return sum(_column_width(column, size) for column in columns)
-
-
 def _column_width(column: Column, size: int) -> int:
     return max(sum(_block_width(block, size) for block in blocks) for blocks in column[1])
+
+
+def _advance(columns: Sequence[Column]) -> int:
+    """Return the width in pixels of all texts of a line in full size, set one above the other."""
+    return sum(_column_width(column, TEXT) for column in columns)
 
 
 def _block_width(block: Block, size: int) -> int:
@@ -142,7 +144,7 @@ def _card_of(item: LineCard, layout: _Layout) -> Image.Image:
     card.paste(shown, (left, PADDING_PX + ROW_PX - 4))
     top = PADDING_PX + ROW_PX + shown.height + 4
     columns = _columns(item)
-    size = max(1, min(TEXT, int(TEXT * layout.width / max(_advance(columns, TEXT), 1))))
+    size = max(1, min(TEXT, int(TEXT * layout.width / max(_advance(columns), 1))))
     for row, label in enumerate(("written", *item.read)):
         middle = top + ROW_PX * row + ROW_PX // 2
         draw.text((PADDING_PX, middle), _cut(label, layout.label - GAP_PX), MUTED, font(SMALL), anchor="lm")
@@ -178,14 +180,7 @@ def _write(
         x += own
 
 
-def _set(
-    draw: ImageDraw.ImageDraw,
-    at: tuple[int, int],
-    text: str,
-    *,
-    width: int,
-    style: tuple[int, str, str | None],
-) -> None:
+def _set(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, *, width: int, style: _Style) -> None:
     """Set a text of `style`, size, ink and ground, from its left end `at`; the ground is `width` wide."""
     (x, middle), (size, ink, ground) = at, style
     if ground is not None:
@@ -205,7 +200,7 @@ def _score(item: LineCard) -> str:
 
 def _heading(title: str) -> Image.Image:
     size = round(font(TITLE).getlength(title)) + PADDING_PX, TITLE + GAP_PX
-    image = _canvas(*size, GROUND)
+    image = Image.new("RGB", size, GROUND)
     ImageDraw.Draw(image).text((2, size[1] // 2), title, INK, font(TITLE), anchor="lm")
     return image
 
@@ -213,49 +208,38 @@ def _heading(title: str) -> Image.Image:
 def _fitted(image: NDArray[np.uint8], width: int) -> Image.Image:
     """Scale an image down, never up, to at most `width`."""
     shown = Image.fromarray(image)
-    if shown.width <= width:
-        return shown
-    return shown.resize((width, max(1, round(shown.height * width / shown.width))), Image.Resampling.LANCZOS)
+    size = (width, max(1, round(shown.height * width / shown.width)))
+    return shown if shown.width <= width else shown.resize(size, Image.Resampling.LANCZOS)
 
 
 def _cut(text: str, width: int) -> str:
     """Shorten small `text` to one line of at most `width` pixels."""
-    text = " ".join(text.split())
-    if font(SMALL).getlength(text) <= width:
-        return text
-    while text and font(SMALL).getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
-
-
-def _canvas(width: int, height: int, colour: str) -> Image.Image:
-    return Image.new("RGB", (width, height), colour)
+    text, end = " ".join(text.split()), ""
+    while text and font(SMALL).getlength(text + end) > width:
+        text, end = text[:-1], "…"
+    return text + end
 
 
 def _card(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    card = _canvas(width, height, GROUND)
+    card = Image.new("RGB", (width, height), GROUND)
     draw = ImageDraw.Draw(card)
     draw.rounded_rectangle((0, 0, width - 1, height - 1), 6, CARD, BORDER)
     return card, draw
 
 
 def _beside(cards: Sequence[Image.Image]) -> Image.Image:
-    row = _canvas(
-        sum(card.width + GAP_PX for card in cards) - GAP_PX, max(card.height for card in cards), GROUND
-    )
-    left = 0
-    for card in cards:
+    lefts = [0, *accumulate(card.width + GAP_PX for card in cards)]
+    row = Image.new("RGB", (lefts[-1] - GAP_PX, max(card.height for card in cards)), GROUND)
+    for left, card in zip(lefts, cards, strict=False):
         row.paste(card, (left, 0))
-        left += card.width + GAP_PX
     return row
 
 
 def _joined(rows: Sequence[Image.Image]) -> Picture:
     """Set rows below each other with a gap around each."""
+    tops = [*accumulate((row.height + GAP_PX for row in rows), initial=GAP_PX)]
     width = max((row.width for row in rows), default=0) + 2 * GAP_PX
-    canvas = _canvas(width, sum(row.height + GAP_PX for row in rows) + GAP_PX, GROUND)
-    top = GAP_PX
-    for row in rows:
+    canvas = Image.new("RGB", (width, tops[-1]), GROUND)
+    for top, row in zip(tops, rows, strict=False):
         canvas.paste(row, (GAP_PX, top))
-        top += row.height + GAP_PX
     return np.asarray(canvas)

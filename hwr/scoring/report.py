@@ -1,6 +1,5 @@
 """Write the scores of a data set, with intervals: scores.json, lines.tsv, confusions.tsv."""
 
-import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from hwr.config.roots import Resampling, Scorer
 from hwr.errors import InputError
+from hwr.files import write_json
 from hwr.scoring import edits, significance
 from hwr.scoring.edits import Counts, Pair
 from hwr.scoring.sclite import Unit, check_ids, check_scorer, count_with_sclite
@@ -109,15 +109,8 @@ def score_texts(
     }
     counts: Mapping[str, ByLine] = in_process
     if scorer.name == "sclite":
-        folder = output / "sclite"
-        counts = {
-            unit: count_with_sclite(references, hypotheses, scorer, unit=unit, folder=folder).lines
-            for unit in _UNITS
-        }
-    levenshtein = {
-        "characters": sum(edits.levenshtein(*pair) for pair in pairs.values()),
-        "words": sum(edits.levenshtein(a.split(), b.split()) for a, b in pairs.values()),
-    }
+        sides, folder = (references, hypotheses), output / "sclite"
+        counts = {unit: count_with_sclite(*sides, scorer, unit=unit, folder=folder).lines for unit in _UNITS}
     summary = {
         **_pooled(counts),
         "scorer": scorer.name,
@@ -126,7 +119,10 @@ def score_texts(
         "intervals": _intervals(texts, resampling, counts),
         **_macro_rates(texts, counts),
         "groups": {group: _pooled(part) for group, part in _by_group(texts, counts).items()},
-        "levenshtein": levenshtein,
+        "levenshtein": {
+            "characters": sum(edits.levenshtein(*pair) for pair in pairs.values()),
+            "words": sum(edits.levenshtein(a.split(), b.split()) for a, b in pairs.values()),
+        },
         "in_process": _compare_counts(scorer, counts, in_process),
         **about,
     }
@@ -137,11 +133,7 @@ def score_texts(
 
 def write_lines(path: Path, lines: Iterable[LineScore]) -> None:
     """Write lines.tsv."""
-    rows = (
-        (one.id, one.reference, one.hypothesis,
-         *one.characters, *one.words, one.writer)
-        for one in lines
-    )  # fmt: skip
+    rows = ((own.id, own.reference, own.hypothesis, *own.characters, *own.words, own.writer) for own in lines)
     write_tsv(path, _LINE_COLUMNS, rows)
 
 
@@ -221,15 +213,12 @@ def _by_writer(texts: Texts, lines: ByLine) -> list[Counts]:
 
 
 def _intervals(texts: Texts, how: Resampling, counts: Mapping[str, ByLine]) -> dict[str, Any]:
-    writers, lines = len(_by_writer(texts, counts["characters"])), len(counts["characters"])
-    over: dict[str, Any] = {"over": "writers", "units": writers}
-    intervals = {
-        name: significance.rate_interval(significance.units_to_draw(counts[unit], texts.writers), how)
-        for name, unit in _RATES.items()
-    }
+    drawn = {name: significance.units_to_draw(counts[unit], texts.writers) for name, unit in _RATES.items()}
+    over = "writers" if len(_by_writer(texts, counts["characters"])) > 1 else "lines"
     return {
-        **(over if writers > 1 else {"over": "lines", "units": lines}),
-        **intervals,
+        "over": over,
+        "units": len(drawn["cer"]),
+        **{name: significance.rate_interval(units, how) for name, units in drawn.items()},
         "confidence": significance.CONFIDENCE,
         **asdict(how),
     }
@@ -241,20 +230,16 @@ def _macro_rates(texts: Texts, counts: Mapping[str, ByLine]) -> dict[str, float]
         f"macro_{name}_lines": [line for line in counts[unit].values() if line.reference]
         for name, unit in _RATES.items()
     }
-    writers = {f"macro_{name}_writers": _by_writer(texts, counts[unit]) for name, unit in _RATES.items()}
-    units |= {name: of_writers for name, of_writers in writers.items() if of_writers}
-    return {name: significance.macro_rate(own) for name, own in units.items()}
+    units |= {f"macro_{name}_writers": _by_writer(texts, counts[unit]) for name, unit in _RATES.items()}
+    return {name: significance.macro_rate(own) for name, own in units.items() if own}
 
 
 def _by_group(texts: Texts, counts: Mapping[str, ByLine]) -> dict[str, dict[str, ByLine]]:
     """Return group -> unit -> line -> counts, groups in order of name."""
-    members: dict[str, list[str]] = {}
-    for line in texts.references:
-        if line in texts.groups:
-            members.setdefault(texts.groups[line], []).append(line)
+    group_of = texts.groups.get
     return {
-        group: {unit: {line: counts[unit][line] for line in members[group]} for unit in _UNITS}
-        for group in sorted(members)
+        group: {unit: {n: own for n, own in counts[unit].items() if group_of(n) == group} for unit in _UNITS}
+        for group in sorted({texts.groups[line] for line in texts.references if line in texts.groups})
     }
 
 
@@ -268,31 +253,22 @@ def _compare_counts(
     ids = counts["characters"]
     differing = [line for line in ids if any(counts[unit][line] != in_process[unit][line] for unit in _UNITS)]
     if differing:
-        _LOGGER.warning(
-            "SClite and the in-process counts differ in %d lines: %s", len(differing), ", ".join(differing)
-        )
+        named = ", ".join(differing)
+        _LOGGER.warning("SClite and the in-process counts differ in %d lines: %s", len(differing), named)
     return totals | {"agrees_with_sclite": not differing, "differing_lines": differing}
 
 
 def _write_scores(output: Path, texts: Texts, scores: Scores, alignments: Iterable[list[Pair]]) -> None:
     lines = [
-        LineScore(
-            line,
-            reference,
-            texts.hypotheses[line],
-            scores.characters[line],
-            scores.words[line],
-            texts.writers.get(line, ""),
-        )
+        LineScore(line, reference, texts.hypotheses[line], scores.characters[line], scores.words[line],
+                  texts.writers.get(line, ""))
         for line, reference in texts.references.items()
-    ]
+    ]  # fmt: skip
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_lines(output / LINES, lines)
         write_confusions(output / "confusions.tsv", edits.count_confusions(alignments))
-        text = json.dumps(scores.summary, ensure_ascii=False, indent=1) + "\n"
-        (output / "scores.json").write_text(text, encoding="utf-8")
+        write_json(output / "scores.json", scores.summary)
     except OSError as error:
-        raise InputError(
-            f"cannot write scores to {output}: {error.strerror}; choose another output="
-        ) from None
+        reason = f"{error.strerror}; choose another output="
+        raise InputError(f"cannot write scores to {output}: {reason}") from None

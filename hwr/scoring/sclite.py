@@ -84,11 +84,8 @@ def sctk_matched_pairs(references: Texts, first: Texts, second: Texts, scorer: S
         scratch = Path(name)
         for side, texts in {"ref": references, "first": first, "second": second}.items():
             _write_trn(scratch / f"{side}.trn", ([*tokens.of(texts[line]), _END] for line in references))
-        how = ["-f", "0", "-o", "sgml", "stdout"]
-        aligned = [
-            _align(program, ("ref.trn", f"{side}.trn", side), how, scratch, timeout_s)
-            for side in ("first", "second")
-        ]
+        how, sides = ["-f", "0", "-o", "sgml", "stdout"], ("first", "second")
+        aligned = [_align(program, ("ref.trn", f"{s}.trn", s), how, scratch, timeout_s) for s in sides]
         stats = str(Path(program).with_name("sc_stats"))
         command = [stats, "-p", "-t", "mapsswe", "-v", "-n", "compared"]
         _run_sctk(command, scratch, timeout_s, standard_input=b"".join(aligned))
@@ -178,14 +175,9 @@ def _run_sctk(
     program = command[0]
     try:
         done = subprocess.run(
-            command,
-            cwd=scratch,
-            env={**os.environ, "LC_ALL": "C"},
-            input=standard_input,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
+            command, cwd=scratch, env={**os.environ, "LC_ALL": "C"}, input=standard_input,
+            capture_output=True, timeout=timeout_s, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise InputError(f"{program} took more than {timeout_s:g} s; raise scorer.timeout_s") from None
     except OSError as error:
@@ -209,9 +201,8 @@ def _read_counts(scratch: Path, unit: Unit) -> tuple[list[Counts], Counts]:
         raise InputError("SClite's summary has no Sum row; is scorer.command really SClite?")
     lines, reference, *row = map(int, total.groups())
     if (len(rows), Counts.total(rows)) != (lines, _row(*row)) or reference != _row(*row).reference:
-        raise InputError(
-            f"SClite's lines sum to {Counts.total(rows)} over {len(rows)}, its Sum row is {total[0]!r}"
-        )
+        pooled = f"{Counts.total(rows)} over {len(rows)}"
+        raise InputError(f"SClite's lines sum to {pooled}, its Sum row is {total[0]!r}")
     return rows, Counts.total(rows)
 
 
