@@ -18,7 +18,6 @@ LAST = "last"
 COMPARED = "compared"  # tag of a comparison, with the ids of the runs it compares
 _SHORT = 8  # characters of an id that tell runs apart
 _SCORES = "scores.json"
-_PAGE = 1000  # runs asked for at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,27 +98,20 @@ def fetch_run(store: Store, run: Any, label: str, split: str, folder: Path) -> C
 
 def _all_runs(store: Store) -> Iterator[Any]:
     """Yield the runs of the experiment, the latest first."""
-    token = None
-    while True:
-        page = store.client.search_runs(
-            [store.experiment], max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
-        )
+    page, order = None, ["attributes.start_time DESC"]
+    while page is None or page.token:
+        token = None if page is None else page.token
+        page = store.client.search_runs([store.experiment], "", order_by=order, page_token=token)
         yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _named_run(known: Sequence[Any], name: str, store: Store) -> Any:
+    matching = [run for run in known if run.info.run_id.startswith(name)]
     if name == LAST:
         matching = [run for run in known if COMPARED not in run.data.tags][:1]
-    else:
-        matching = [run for run in known if run.info.run_id.startswith(name)]
     if not matching:
-        raise InputError(
-            f"{name}: no such run in {store.uri}; give an id or its beginning, or name the store with "
-            "folder=… or tracking.uri=…"
-        )
+        remedy = "give an id or its beginning, or name the store with folder=… or tracking.uri=…"
+        raise InputError(f"{name}: no such run in {store.uri}; {remedy}")
     if len(matching) > 1:
         shown = ", ".join(run.info.run_id[: len(name) + 4] for run in matching[:4])
         raise InputError(f"{name}: {len(matching)} runs begin so ({shown} …); give more of the id")
@@ -133,9 +125,8 @@ def _remedy(run: Any, split: str) -> str:
         return "it holds no weights to evaluate; name a training"
     source, root = (run.data.params.get(f"data.{key}") for key in ("source", "root"))
     data = [f"data={source or '…'}", *([f"data.root={root}"] if root else [])]
-    weights = f"weights.{target}=runs:/{run_id}"
-    if target == "denoiser":
-        weights = f"decoder=denoise decoder.weights=outputs/runs/{run_id}/weights/best"
+    named = {"denoiser": f"decoder=denoise decoder.weights=outputs/runs/{run_id}/weights/best"}
+    weights = named.get(target, f"weights.{target}=runs:/{run_id}")
     return f"make one: python evaluate.py target={target} {weights} split={split} {' '.join(data)}"
 
 
