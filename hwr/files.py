@@ -17,6 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,14 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def package_folder(package: str, remedy: str) -> Path:
+    """Return the folder of a package, which is not imported; raise InputError with the remedy for none."""
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise InputError(remedy)
+    return Path(spec.origin).parent
 
 
 def sha256(path: Path) -> str:

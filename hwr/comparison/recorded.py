@@ -98,11 +98,13 @@ def fetch_run(store: Store, run: Any, label: str, split: str, folder: Path) -> C
 
 def _all_runs(store: Store) -> Iterator[Any]:
     """Yield the runs of the experiment, the latest first."""
-    page, order = None, ["attributes.start_time DESC"]
-    while page is None or page.token:
-        token = None if page is None else page.token
-        page = store.client.search_runs([store.experiment], "", order_by=order, page_token=token)
+    token: str | None = ""
+    while token is not None:
+        page = store.client.search_runs(
+            [store.experiment], order_by=["attributes.start_time DESC"], page_token=token or None
+        )
         yield from page
+        token = page.token or None
 
 
 def _named_run(known: Sequence[Any], name: str, store: Store) -> Any:

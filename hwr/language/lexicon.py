@@ -1,6 +1,5 @@
 """Lexicons: words with counts from a table, from texts or from symspellpy; finding words in a text."""
 
-import importlib.util
 import re
 import unicodedata
 from collections import Counter
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwr.errors import InputError
-from hwr.files import read_text
+from hwr.files import package_folder, read_text
 from hwr.language.record import WORDS, TextRecord, find_language_file
 from hwr.text import nfc
 
@@ -54,10 +53,8 @@ class Lexicon:
     @classmethod
     def english(cls) -> "Lexicon":
         """Return the 82,834 lower-case English words that come with symspellpy."""
-        spec = importlib.util.find_spec("symspellpy")
-        if spec is None or spec.origin is None:
-            raise InputError("the lexicon english comes with symspellpy: run `pip install symspellpy`")
-        text = (Path(spec.origin).parent / _DICTIONARY).read_text(encoding="utf-8-sig")
+        remedy = "the lexicon english comes with symspellpy: run `pip install symspellpy`"
+        text = (package_folder("symspellpy", remedy) / _DICTIONARY).read_text(encoding="utf-8-sig")
         rows = (row.split() for row in text.splitlines())
         return cls({word: int(count) for word, count in rows})
 

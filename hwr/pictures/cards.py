@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from hwr.errors import InputError
+from hwr.files import package_folder
 from hwr.pictures.differences import Block, Column, collated
 
 WIDTH_PX = 1600  # no picture is wider: a browser shows this much without scaling
@@ -92,10 +92,9 @@ def readings(groups: Mapping[str, Sequence[LineCard]]) -> Picture:
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans as matplotlib ships it; Pillow's own font has neither accents nor Greek."""
-    spec = find_spec("matplotlib")  # found, not imported: that would take time and write a cache
-    if spec is None or spec.origin is None:
-        raise InputError("pictures are lettered in a font that matplotlib ships: pip install matplotlib")
-    return ImageFont.truetype(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
+    remedy = "pictures are lettered in a font that matplotlib ships: pip install matplotlib"
+    folder = package_folder("matplotlib", remedy)  # to import it would take time and write a cache
+    return ImageFont.truetype(folder / "mpl-data/fonts/ttf/DejaVuSans.ttf", size)
 
 
 def save_picture(path: Path, picture: Picture) -> None:

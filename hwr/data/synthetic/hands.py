@@ -1,6 +1,5 @@
 """Pseudo-writers: a font family and a randomly drawn style, which write words as ink masks."""
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from hwr.errors import InputError
+from hwr.files import package_folder
 
 SUFFIXES = (".ttf", ".otf", ".woff", ".woff2")
 _STYLE_WORDS = re.compile(r"\b(thin|light|regular|medium|semi ?bold|bold|black|heavy|italic|oblique)\b")
@@ -40,10 +40,8 @@ class FaceMetrics:
 def packaged_family(slug: str) -> FontFamily:
     """Return the family of the package `fontpkg-SLUG`; raise InputError when it is not installed."""
     package = "fontpkg_" + slug.replace("-", "_")
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or spec.origin is None:
-        raise InputError(f"font family {slug!r} is not installed: run `pip install fontpkg-{slug}`")
-    return FontFamily(slug, _by_weight(_font_files(Path(spec.origin).parent / "files")))
+    remedy = f"font family {slug!r} is not installed: run `pip install fontpkg-{slug}`"
+    return FontFamily(slug, _by_weight(_font_files(package_folder(package, remedy) / "files")))
 
 
 def families_in(folder: Path) -> list[FontFamily]:
@@ -101,12 +99,8 @@ def measure_face(file: Path) -> FaceMetrics:
     outline = cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     stroke = 2.0 * ink.sum() / max(outline.sum() / 2.0, 1.0)  # area over half the outline's length
     parts = cv2.connectedComponents(ink.astype(np.uint8), connectivity=8)[0] - 1
-    return FaceMetrics(
-        max(x_height, 1) / _SAMPLE_PX,
-        max(tall[3] - tall[1], 1) / _SAMPLE_PX,
-        stroke / _SAMPLE_PX,
-        joined=parts <= 3,
-    )
+    extent = max(tall[3] - tall[1], 1)
+    return FaceMetrics(max(x_height, 1) / _SAMPLE_PX, extent / _SAMPLE_PX, stroke / _SAMPLE_PX, parts <= 3)
 
 
 def _picture(file: Path, character: str) -> tuple[tuple[int, int], bytes] | None:
@@ -182,9 +176,7 @@ def draw_hand(
     file = family.files[int(rng.integers(len(family.files)))]
     face = measure_face(file)
     body = float(rng.uniform(*body_px))
-    size = body / float(
-        np.sqrt(face.x_height * face.extent / 2.8)
-    )  # scripts with a tiny x are judged by both
+    size = body / float(np.sqrt(face.x_height * face.extent / 2.8))  # a tiny x is judged by both
     pen = body * float(np.clip(around(0.125, 0.045), 0.06, 0.25))
     thicken = float(np.clip(pen - face.stroke * size, -0.45 * face.stroke * size, 0.1 * body))
     return Hand(

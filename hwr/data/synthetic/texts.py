@@ -1,6 +1,5 @@
 """Sentences to write: chains of English bigrams, or the sentences of a text file; none is used twice."""
 
-import importlib.util
 import re
 from collections.abc import Callable, Iterator
 from itertools import accumulate, groupby, islice
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hwr.errors import InputError
-from hwr.files import read_text
+from hwr.files import package_folder, read_text
 from hwr.text import nfc
 
 _BIGRAMS = "frequency_bigramdictionary_en_243_342.txt"  # symspellpy (MIT): "first second count" a line
@@ -100,7 +99,7 @@ def with_accent(word: str, can_write: Callable[[str], bool], rng: np.random.Gene
 
 
 def _punctuate(words: list[str], rng: np.random.Generator) -> str:
-    words = _with_numbers(_shorten(words, rng), rng)
+    words = [word if rng.random() > 0.05 else _number(rng) for word in _shorten(words, rng)]
     for index in range(1, len(words) - 1):
         if not words[index]:  # joined to the word before
             continue
@@ -124,11 +123,8 @@ def _punctuate(words: list[str], rng: np.random.Generator) -> str:
     end = "!?"[int(rng.integers(2))] if rng.random() < 0.15 else "."
     sentence = " ".join(words) + end
     chance = rng.random()
-    if chance < 0.08:
-        return f'"{sentence}"'
-    if chance < 0.11:
-        return f"'{sentence}'"
-    return sentence
+    mark = '"' if chance < 0.08 else "'" if chance < 0.11 else ""
+    return f"{mark}{sentence}{mark}"
 
 
 def _shorten(words: list[str], rng: np.random.Generator) -> list[str]:
@@ -142,20 +138,10 @@ def _shorten(words: list[str], rng: np.random.Generator) -> list[str]:
     return result
 
 
-def _with_numbers(words: list[str], rng: np.random.Generator) -> list[str]:
-    return [word if rng.random() > 0.05 else _number(rng) for word in words]
-
-
 def _number(rng: np.random.Generator) -> str:
     year, small, large = rng.integers(1800, 2030), rng.integers(1, 100), rng.integers(1000, 100_000)
-    forms = (
-        f"{year}",
-        f"{small}",
-        f"{large:,}",
-        f"{small}.{year % 10}",
-        f"{small}th",
-        f"{small}-{small + year % 9}",
-    )
+    forms = (f"{year}", f"{small}", f"{large:,}", f"{small}.{year % 10}", f"{small}th",
+             f"{small}-{small + year % 9}")  # fmt: skip
     return forms[int(rng.integers(len(forms)))]
 
 
@@ -171,9 +157,5 @@ def _pick(
 
 
 def _lines(file: str) -> list[str]:
-    spec = importlib.util.find_spec("symspellpy")
-    if spec is None or spec.origin is None:
-        raise InputError(
-            "the bigrams come with symspellpy: run `pip install symspellpy`, or set data.text=FILE"
-        )
-    return (Path(spec.origin).parent / file).read_text(encoding="utf-8-sig").splitlines()
+    remedy = "the bigrams come with symspellpy: run `pip install symspellpy`, or set data.text=FILE"
+    return (package_folder("symspellpy", remedy) / file).read_text(encoding="utf-8-sig").splitlines()
