@@ -6,6 +6,8 @@ keeps the C library's own allocator settings). `docs/decisions/0003-process.md` 
 
 import contextlib
 import ctypes
+import functools
+import hashlib
 import io
 import os
 import platform
@@ -49,19 +51,39 @@ _ALLOCATOR = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2_000_000_000), (_M_TOP_PAD,
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, and the uncommitted changes to tracked files as a patch."""
+    """A commit, and what is not committed of its files and of new modules and settings, as a patch."""
 
     commit: str
     diff: str
 
     @classmethod
+    @functools.cache
     def of(cls, folder: Path) -> "Revision | None":
-        """Return the revision of a checkout; None where `folder` is not the top of one with a commit."""
+        """Return the revision of a checkout, as it is when this process first asks.
+
+        None where `folder` is not the top of one with a commit, or git refuses it, which is printed.
+        """
         top = _git(folder, "rev-parse", "--show-toplevel")
+        if top is None or (top.returncode and "not a git repository" in top.stderr):
+            return None
+        if top.returncode:  # of another owner, say
+            print(f"git: {' '.join(top.stderr.split())}; until then no commit is recorded", file=sys.stderr)
+            return None
         commit = _git(folder, "rev-parse", "--verify", "HEAD")
-        if not top or not commit or Path(top.strip()).resolve() != folder.resolve():
+        if commit is None or commit.returncode or Path(top.stdout.strip()).resolve() != folder.resolve():
             return None  # installed inside of another project's checkout, say
-        return cls(commit.strip(), _git(folder, "diff", "--no-color", "--no-ext-diff", "HEAD") or "")
+        return cls(commit.stdout.strip(), "".join(_changes(folder)))
+
+    @property
+    def code(self) -> str:
+        """The commit in short, with a digest of what is changed."""
+        digest = hashlib.sha256(self.diff.encode()).hexdigest()[:12]
+        return self.commit[:12] + (f" changed {digest}" if self.diff else "")
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of a run."""
+        return {"mlflow.source.git.commit": self.commit, "changed": str(bool(self.diff)).lower()}
 
 
 def prepare() -> None:
@@ -275,13 +297,30 @@ def _keep_pages() -> None:
             mallopt(option, value)
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _changes(folder: Path) -> Iterator[str]:
+    """Yield the patches of tracked files, and of new ones that may be part of the program."""
+    plain = ("diff", "--no-color", "--no-ext-diff")
+    patches = [_git(folder, *plain, "HEAD")]
+    fresh = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py", "*.yaml")
+    for name in fresh.stdout.split("\0") if fresh is not None else ():
+        if name and "site-packages" not in name:  # of an environment
+            patches.append(_git(folder, *plain, "--no-index", "--", os.devnull, name))
+    for patch in patches:
+        yield "" if patch is None else patch.stdout
+
+
+def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
+    """Run git in a folder; None where there is none that answers."""
     git = shutil.which("git")
     if git is None:
         return None
     command = [git, "-C", str(folder), *arguments]
+    settings: dict[str, Any] = {
+        "encoding": "utf-8",
+        "errors": "replace",
+        "env": {**os.environ, "LC_ALL": "C"},
+    }
     try:
-        done = subprocess.run(command, capture_output=True, check=False, timeout=GIT_S)
+        return subprocess.run(command, capture_output=True, check=False, timeout=GIT_S, **settings)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,38 @@ def test_diff_is_plain_when_the_user_has_a_program_for_it(tmp_path: Path) -> Non
     found = Revision.of(folder)
     assert found is not None
     assert "\n-a = 1\n+a = 2\n" in found.diff
+
+
+def test_new_modules_and_settings_are_in_the_diff(tmp_path: Path) -> None:
+    folder = checkout(tmp_path / "repo")
+    (folder / ".gitignore").write_text("outputs/\n", encoding="utf-8")
+    for name in ("mine/é.py", "conf/a b.yaml", "outputs/c.py", "env/site-packages/d.py", "notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"of {name}", encoding="utf-8")
+    found = Revision.of(folder)
+    assert found is not None
+    assert sorted(line for line in found.diff.splitlines() if line.startswith("+of")) == [
+        "+of conf/a b.yaml",
+        "+of mine/é.py",
+    ]
+    assert found.code == f"{found.commit[:12]} changed {sha256(found.diff.encode()).hexdigest()[:12]}"
+    assert found.tags == {"mlflow.source.git.commit": found.commit, "changed": "true"}
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(folder), str(clone))
+    subprocess.run(["git", "-C", str(clone), "apply"], input=found.diff, text=True, check=True)
+    assert (clone / "mine" / "é.py").read_text("utf-8") == "of mine/é.py"
+
+
+def test_refusal_of_git_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = checkout(tmp_path / "repo")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert (Revision.of(folder), Revision.of(folder)) == (None, None)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("git: fatal: detected dubious ownership in repository")
+    assert f"git config --global --add safe.directory {folder}" in said
 
 
 def test_folder_without_a_checkout_has_no_revision(tmp_path: Path) -> None:

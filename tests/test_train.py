@@ -271,6 +271,41 @@ def test_finished_run_goes_on_when_a_limit_is_lifted(smoke: Smoke, started: Run,
     assert _bits(short, "last") == _bits(uninterrupted, "last")
 
 
+def test_finished_run_says_that_nothing_is_left(
+    smoke: Smoke, started: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = started("max_epochs=1")
+    bits, before = _bits(short, "last"), _history(smoke, short)
+    capsys.readouterr()
+    run(smoke.folder, f"resume={short.name}", "data.text=/nowhere")
+    assert capsys.readouterr().out == (
+        f"resume={short.name}: finished at epoch 1, best valid/cer {min(before['valid/cer']):.4f}; "
+        "nothing is left to train\n"
+    )
+    assert (_bits(short, "last"), _history(smoke, short)) == (bits, before)
+
+
+def test_run_goes_on_from_the_command_line_when_its_data_were_moved(
+    smoke: Smoke, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, folder = write_folder(tmp_path / "data", TEXTS), tmp_path / "outputs"
+    small = ["network.stem=4", "network.channels=[4,4]", "network.blocks=[1,1]", "network.hidden=4"]
+    run(
+        folder, "stage=line", *small, "stage.crop.height=32", "data=alto", f"data.root={root}", "max_epochs=1"
+    )
+    root.rename(tmp_path / "moved")
+    words = ["resume=last", f"folder={folder}", f"data.root={tmp_path / 'moved'}", "max_epochs=2"]
+    done = script("train.py", *words, "hydra.job.chdir=true")
+    assert done.returncode == 0, done.stderr
+    assert "resume: on from epoch 2, batch 1\n" in done.stdout
+    done = script("train.py", *words)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, "")
+    write_page(tmp_path / "moved" / "p-train.xml", "tea and a toast")
+    done = script("train.py", *words, "max_epochs=3")
+    assert done.returncode == 2
+    tells(done.stderr, "error: resume=", "the data changed since", "bring back what was there")
+
+
 def test_last_run_goes_on_when_it_was_killed_and_its_newest_state_is_damaged(
     smoke: Smoke,
     started: Run,
@@ -340,7 +375,7 @@ def test_resumed_run_keeps_to_its_data(
     tells(said, f"resume={short.name}: data.pages.train=11", "12", "leave data.pages.train=11 out")
     start = json.loads((short / "start.json").read_text(encoding="utf-8"))
     (short / "start.json").write_text(json.dumps(start | {"fingerprint": "0123"}), encoding="utf-8")
-    said = refused(capsys, lambda: run(smoke.folder, f"resume={short.name}"))
+    said = refused(capsys, lambda: run(smoke.folder, f"resume={short.name}", "max_epochs=2"))
     assert said.startswith(f"resume={short.name}: the data changed since (0123, now ")
 
 
@@ -351,10 +386,14 @@ def test_resumed_run_tells_what_its_bits_depend_on_when_that_differs(
     start = json.loads((short / "start.json").read_text(encoding="utf-8"))
     (short / "start.json").write_text(json.dumps(start | {"threads": "64"}), encoding="utf-8")
     capsys.readouterr()
-    run(smoke.folder, f"resume={short.name}")
+    run(smoke.folder, f"resume={short.name}", "max_epochs=2")
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("resume: threads")]
     assert told == [
         f"resume: threads 64, now {start['threads']}: the bits may be others than without an interruption"
+    ]
+    tags = smoke.store.client.get_run(short.name).data.tags
+    assert [text for name, text in tags.items() if name.startswith("resumed ")] == [
+        f"threads 64, now {start['threads']}"
     ]
 
 

@@ -1,9 +1,11 @@
 """Compose configurations with Hydra, or read those stored by runs, as typed roots and plain values."""
 
+import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +13,19 @@ from typing import Any
 import hydra
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hwr.config import CONF, ROOT
+from hwr.config import CONF, EXPERIMENTS, ROOT
 from hwr.config.bind import parse_root
-from hwr.config.messages import clear_errors, one_line
+from hwr.config.messages import clear_errors, one_line, several
 from hwr.errors import InputError
 
 OmegaConf.register_new_resolver("hwr.root", lambda: str(ROOT), replace=True)  # ${hwr.root:} in conf/
-OmegaConf.register_new_resolver(
-    "hwr.home", lambda path: at_home(path), replace=True
-)  # ${hwr.home:PATH} likewise
 
 _HOME = re.compile(r"~[\w.-]*/")
 
@@ -51,6 +53,9 @@ def at_home(value: Any) -> Any:
     return str(Path(value).expanduser()) if isinstance(value, str) and _HOME.match(value) else value
 
 
+OmegaConf.register_new_resolver("hwr.home", at_home, replace=True)  # ${hwr.home:PATH} in conf/
+
+
 def typed(cfg: DictConfig, root: type, overrides: Sequence[str] = ()) -> Composed:
     """Check a composed configuration against a typed root and convert it once; InputError for a flaw."""
     try:
@@ -70,39 +75,78 @@ def composed(
 
     `config_dir` holds more files of the groups.
     """
-    paths = [] if config_dir is None else [f"'file://{path}'" for path in (Path(config_dir).absolute(), ROOT)]
-    searched = [f"hydra.searchpath=[{','.join(paths)}]"] if paths else []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(name, [*overrides, *searched], return_hydra_config=True)
+    cfg = _composition(name, overrides, config_dir)
     choices = {group: str(chosen) for group, chosen in cfg.hydra.runtime.choices.items() if chosen}
-    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    return replace(typed(own, root, overrides), choices=choices)
+    return replace(typed(_without_hydra(cfg), root, overrides), choices=choices)
+
+
+def chosen(name: str, choices: Sequence[str]) -> dict[str, Any]:
+    """Return the plain values of conf/NAME.yaml with these files of its groups; ??? where one is missing."""
+    cfg = _without_hydra(_composition(name, choices, None))
+    return typing.cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False))
 
 
 def run_hydra(name: str, root: type, run: Callable[[Composed], float], words: Sequence[str]) -> None:
-    """Hand a command line to Hydra, which composes conf/NAME.yaml, for each job of -m, and calls `run`."""
+    """Hand a command line to Hydra, which composes conf/NAME.yaml, for each job of -m, and calls `run`.
+
+    With resume=RUN, the configuration that the run stored stands; the other overrides are only handed on.
+    """
+    handed_on = for_resumed(words)
 
     def job(cfg: DictConfig) -> float:
+        os.chdir(
+            HydraConfig.get().runtime.cwd
+        )  # relative paths hold, with hydra.job.chdir and in other processes
         with clear_errors():
-            return run(typed(cfg, root))
+            made = typed(cfg, root)
+            return run(replace(made, overrides=(*made.overrides, *handed_on)))
 
-    sys.argv = [f"hwr {name}", *words]
+    sys.argv = [f"hwr {name}", *(word for word in words if word not in handed_on)]
     hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
+
+
+def for_resumed(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the overrides of a command line that resumes a run, but those that find it; none of another."""
+    resumes = any(re.match(r"resume=(?!null$).", word) for word in words)
+    if not resumes or any(re.match(r"-m|--multirun|-c|--cfg|-i|--info", word) for word in words):
+        return ()
+    return tuple(word for word in words if re.match(r"(?!resume=|folder=|\+*hydra\b)(~|[^-=][^=]*=)", word))
 
 
 def stored(text: str, overrides: Sequence[str], root: type) -> Composed:
     """Read a configuration that a run stored; `overrides` (key=value) of the command line still win."""
+    return changed(text, {key: override.value() for key, override in parsed(overrides).items()}, root)
+
+
+def changed(text: str, changes: Mapping[str, Any], root: type) -> Composed:
+    """Read a configuration that a run stored, with other values of some keys."""
     try:
         cfg = OmegaConf.create(text)
         OmegaConf.set_struct(cfg, True)
-        for override in overrides:
-            key, _, value = override.lstrip("+").partition("=")
-            OmegaConf.update(cfg, key, OmegaConf.create(f"value: {value}").value, merge=True)
+        for key, value in changes.items():
+            OmegaConf.update(cfg, key, value, merge=True)
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise InputError(one_line(error)) from None
     except RecursionError:
         raise InputError("a configuration that is nested too deeply; restore its file") from None
-    return typed(typing.cast(DictConfig, cfg), root, overrides)
+    return typed(typing.cast(DictConfig, cfg), root)
+
+
+def parsed(overrides: Sequence[str], *, swept: bool = False) -> dict[str, Override]:
+    """Return overrides by their key, without the sign before it.
+
+    Raises InputError for several values of a key, unless they are `swept`.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        if override.is_sweep_override() and not swept:
+            raise InputError(several(*str(override.input_line).split("=", 1)))
+    return {override.get_key_element().lstrip("+~"): override for override in parsed}
+
+
+def is_choice(key: str) -> bool:
+    """Tell whether a key chooses a file: stage, decoder@decoder.base, experiments."""
+    return "@" in key or (CONF / key).is_dir() or key == EXPERIMENTS.name
 
 
 def portable(text: str) -> str:
@@ -115,3 +159,15 @@ def portable(text: str) -> str:
         if isinstance(value, str) and Path(value).is_absolute():
             OmegaConf.update(cfg, f"data.{key}", "DIR")
     return OmegaConf.to_yaml(cfg)
+
+
+def _composition(name: str, overrides: Sequence[str], config_dir: str | Path | None) -> DictConfig:
+    paths = [] if config_dir is None else [f"'file://{path}'" for path in (Path(config_dir).absolute(), ROOT)]
+    searched = [f"hydra.searchpath=[{','.join(paths)}]"] if paths else []
+    running = GlobalHydra.instance().is_initialized()  # by Hydra's own entry point
+    with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(name, [*overrides, *searched], return_hydra_config=True)
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])

@@ -73,8 +73,8 @@ def one_line(error: BaseException) -> str:
     """Return an error's message (Hydra's or OmegaConf's too) as one line that names key and remedy."""
     key = getattr(error, "full_key", None) or ""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if several := _SEVERAL.match(lines[0]):
-        return _several(several[1], several[2])
+    if values := _SEVERAL.match(lines[0]):
+        return several(values[1], values[2])
     text = " ".join(lines) if isinstance(error, HydraException) else lines[0]  # Hydra's remedies follow
     if isinstance(error, MissingConfigException) and isinstance(error.missing_cfg_file, str):
         return _no_such_choice(error.missing_cfg_file, error.options or ())
@@ -119,6 +119,16 @@ def no_such_key(key: str, known: Sequence[str]) -> str:
     return f"{key}: no such key{suggestion(name, known)}; {remedy}"
 
 
+def several(key: str, values: str) -> str:
+    """Return the line that refuses several values of a key; a sweep of functions has no other meaning."""
+    sweep = f"{key}={values}: several values; add -m to sweep over them (train, evaluate)"
+    return (
+        sweep
+        if "(" in values
+        else f"{sweep}, or write {key}=[{values}] for a list, \"{key}='{values}'\" for a text"
+    )
+
+
 def suggestion(key: str, known: Sequence[str]) -> str:
     """Return which of the `known` names `key` may mean, to follow it in a message; nothing where none is."""
     close = difflib.get_close_matches(key, list(dict.fromkeys(known)), n=1)
@@ -139,16 +149,6 @@ def _path(location: Sequence[int | str], settings: Any) -> list[int | str]:
 
 def _in_sweep() -> bool:
     return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
-
-
-def _several(key: str, values: str) -> str:
-    """Return the line that refuses several values of a key; a sweep of functions has no other meaning."""
-    sweep = f"{key}={values}: several values; add -m to sweep over them (train, evaluate)"
-    return (
-        sweep
-        if "(" in values
-        else f"{sweep}, or write {key}=[{values}] for a list, \"{key}='{values}'\" for a text"
-    )
 
 
 def _no_such_choice(file: str, options: Sequence[str]) -> str:

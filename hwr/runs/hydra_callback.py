@@ -5,12 +5,11 @@ import math
 import os
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, ValueType
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hwr import runtime
 from hwr.config import CONF
+from hwr.config.compose import parsed
 from hwr.config.messages import clear_errors, one_line
 from hwr.errors import InputError
 
@@ -69,7 +69,7 @@ class SweepRun(Callback):
         if self._environment:
             from hwr.runs import sweep
 
-            given = _parsed(config.hydra.overrides.task)
+            given = parsed(config.hydra.overrides.task)
             swept = {key: given[key].value() for key in self._keys if key in given}
             os.environ[sweep.SWEPT_VARIABLE] = json.dumps(swept, ensure_ascii=False, default=str)
 
@@ -108,7 +108,9 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
     settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     plain = typing.cast("dict[str, Any]", OmegaConf.to_container(settings, resolve=False))
     params = config.hydra.sweeper.get("params") or {}
-    given = _parsed([*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task])
+    given = parsed(
+        [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task], swept=True
+    )
     swept = {key: override for key, override in given.items() if override.is_sweep_override()}
     for key in ("resume", *swept):
         if key in given and key.partition(".")[0] in NEUTRAL:
@@ -128,12 +130,6 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
         tags={"overrides": " ".join(config.hydra.overrides.task), "launcher": launcher},
     )
     return sweep, math.prod(_choices(override) for override in swept.values())
-
-
-def _parsed(overrides: Sequence[str]) -> dict[str, Override]:
-    """Return overrides by their key, without the sign before it."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return {override.get_key_element().lstrip("+~"): override for override in parsed}
 
 
 def _choices(override: Override) -> int:

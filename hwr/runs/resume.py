@@ -3,13 +3,14 @@
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from hwr.config import EXPERIMENTS
 from hwr.config.bind import texts
-from hwr.config.compose import Composed, stored
+from hwr.config.compose import Composed, changed, chosen, is_choice, parsed, stored
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
 from hwr.files import held, parse_json, sha256
@@ -109,27 +110,30 @@ def alone(place: Path) -> Iterator[None]:
 def configuration(place: Path, now: Composed) -> Composed:
     """Return the configuration of the run in `place`, with the keys of FREE from the command line `now`.
 
-    A command line may be given again as a whole. Raises InputError for a key that has another value than the
-    run was trained with, and for another overlay.
+    Files that keys name may lie elsewhere too, as their digests are compared. A command line may be given
+    again as a whole. Raises InputError for a key that has another value than the run was trained with, and
+    for another overlay.
     """
-    given = parse_json(_read(place).get(OVERRIDES, "null"))
-    for override in now.overrides:
-        if given is not None and _name(override) == "experiments" and override not in given:
-            reason = f"{override}, and the run was started with {' '.join(given) or 'no overrides'}"
+    start, given = _read(place), parsed(now.overrides)
+    first = parse_json(start.get(OVERRIDES, "[]"))
+    trained = stored((place / CONFIG).read_text(encoding="utf-8"), (), TrainConfig)
+    changes: dict[str, Any] = {"folder": now.root.folder}  # it was found there
+    for name in sorted(given, key=lambda name: name.count("."), reverse=True):  # a key before its whole node
+        override = str(given[name].input_line)
+        if override in first and is_choice(name):
+            continue
+        if name == EXPERIMENTS.name:
+            reason = f"{override}, and the run was started with {' '.join(first) or 'no overrides'}"
             raise InputError(f"resume={place.name}: {reason}; leave it out, or start another run")
-    own = stored((place / CONFIG).read_text(encoding="utf-8"), (), TrainConfig)
-    changed: dict[str, Any] = {"folder": now.root.folder}  # it was found there
-    for override in sorted(now.overrides, key=_depth, reverse=True):  # a single key before its whole node
-        for key, (before, after) in _changes(override, own, now).items():
-            if not _is_free(key):
+        for key, (before, after) in _changes(name, given, trained).items():
+            if not _is_free(key, start):
                 raise InputError(
                     f"resume={place.name}: {key}={after}, and the run was trained with {before}; "
                     f"leave {override} out, or start another run"
                 )
-            if key == _name(override):  # not what comes along with data=alto
-                changed[key] = after
-    single = [f"{key}={json.dumps(value)}" for key, value in changed.items()]
-    return stored(own.yaml, single, TrainConfig)
+            if key == name:  # not what comes along with data=alto
+                changes[key] = after
+    return changed(trained.yaml, changes, TrainConfig)
 
 
 def describe(place: Path, config: str, start: Mapping[str, str]) -> None:
@@ -150,10 +154,10 @@ def compare(place: Path, start: Mapping[str, str]) -> list[str]:
     Those are pages of another fingerprint, and files that keys name with another content.
     """
     before = _read(place)
-    files = {key: key.removeprefix(FILE) for key in start if key.startswith(FILE) and key in before}
+    files = {key: key.removeprefix(FILE) for key in before if key.startswith(FILE)}
     for key, name in {"fingerprint": "the data", **files}.items():
-        if before[key] != start[key]:
-            digests = f"({before[key][:12]}, now {start[key][:12]})"
+        if before[key] != (now := start.get(key, "none")):
+            digests = f"({before[key][:12]}, now {now[:12]})"
             raise InputError(
                 f"resume={place.name}: {name} changed since {digests}; bring back what was there, "
                 "or start another run"
@@ -184,25 +188,23 @@ def _read(place: Path) -> dict[str, str]:
         raise InputError(f"{place / START}: missing or damaged; this run cannot be resumed") from None
 
 
-def _changes(override: str, own: Composed, now: Composed) -> dict[str, tuple[Any, Any]]:
+def _changes(name: str, given: Mapping[str, Any], own: Composed) -> dict[str, tuple[Any, Any]]:
     """Return (stored, new) of every key that an override of the command line changes in the run `own`."""
-    name = _name(override)
-    if name == "resume":
+    override = given[name]
+    if name in ("resume", "folder"):
         return {}
-    if name in ("stage", "experiments"):  # they set keys of every node, which may be set again behind them
-        key = "stage.kind" if name == "stage" else "name"
-        return _differences(key, _select(own.values, key), _select(now.values, key))
-    key = name.rpartition("@")[2].replace("/", ".")  # decoder@decoder.base=beam
-    return _differences(key, _select(own.values, key), _select(now.values, key))
-
-
-def _name(override: str) -> str:
-    """Return what an override sets: lr of lr=1e-3, +lr=1e-3 and ~lr."""
-    return override.lstrip("+~").partition("=")[0]
-
-
-def _depth(override: str) -> int:
-    return _name(override).count(".")
+    if is_choice(name):
+        now = chosen("train", [one.input_line for key, one in given.items() if is_choice(key)])
+        # A stage sets keys of every node, which may be set again behind it.
+        key = "stage.kind" if name == "stage" else name.rpartition("@")[2].replace("/", ".")
+        return _differences(key, _select(own.values, key), _select(now, key))
+    before = _select(own.values, name)
+    if override.is_delete():
+        return {} if before == _ABSENT else {name: (before, _ABSENT)}
+    if before == _ABSENT and override.is_add():
+        return {name: (before, override.value())}
+    now = changed(own.yaml, {name: override.value()}, TrainConfig).values
+    return _differences(name, before, _select(now, name))
 
 
 def _differences(key: str, own: Any, now: Any) -> dict[str, tuple[Any, Any]]:
@@ -222,5 +224,6 @@ def _select(values: Mapping[str, Any], key: str) -> Any:
     return node
 
 
-def _is_free(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+def _is_free(key: str, start: Mapping[str, str]) -> bool:
+    names_files = any(re.fullmatch(rf"{FILE}{re.escape(key)}(\.\d+)?", name) for name in start)
+    return names_files or any(key == free or key.startswith(f"{free}.") for free in FREE)

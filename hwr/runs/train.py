@@ -3,11 +3,10 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from hwr.runs.job_table import FINISHED, PRUNED
 from hwr.stages.build import Training, build_training
 from hwr.stages.recipe import parse_recipe
 from hwr.training import checkpoint
-from hwr.training.loop import Tracker, fit
+from hwr.training.loop import Tracker, fit, nothing_left
 from hwr.training.plan import Plan, Step
 
 Watch = Callable[[Mapping[str, float], int], None]
@@ -68,11 +67,14 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
     runtime.start()
     make_folder(Path(config.folder))
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+    if resumed is not None and (best := _ended_with(recipe.plan, resumed, store)) is not None:
+        return best
     if resumed is not None and resuming.has_state(resumed):  # then what it started from is not needed
         recipe = replace(recipe, init=None)
     training = build_training(recipe, progress=True)
     start = _start(training, composed)
-    for difference in resuming.compare(resumed, start) if resumed is not None else ():
+    differences = resuming.compare(resumed, start) if resumed is not None else []
+    for difference in differences:
         print(f"resume: {difference}: the bits may be others than without an interruption")
     name, tags = sweep.job_name() or config.name, _tags(composed, training)
     run_id = resumed.name if resumed is not None else None
@@ -83,6 +85,8 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
             held.enter_context(resuming.alone(folder))
         resuming.describe(folder, composed.yaml, start)
         _describe(current, composed, training, resumed=resumed is not None)
+        if differences:
+            _tell_differences(current, start, differences)
         tracker: Tracker = resuming.Once(current) if resumed is not None else current
         if watch is not None:
             tracker = _Watched(tracker, watch)
@@ -90,6 +94,16 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
         print(f"best {config.monitor} {best:.4f}\nweights {folder / 'weights' / 'best'}")
         print(f"run {current.id}\nlook: {current.url}")
     return best
+
+
+def _ended_with(plan: Plan, place: Path, store: tracking.Store) -> float | None:
+    """Say so where nothing is left to train of a run that finished, and return its best error."""
+    at = checkpoint.stored_progress(place / resuming.STATE)
+    if not nothing_left(plan, at) or tracking.status(store, place.name) != FINISHED:
+        return None
+    best = f"best {plan.monitor} {at.best:.4f}"
+    print(f"resume={place.name}: finished at epoch {at.epoch}, {best}; nothing is left to train")
+    return at.best
 
 
 class Bar:
@@ -141,25 +155,25 @@ def _tags(composed: Composed, training: Training) -> dict[str, str]:
             "overrides": " ".join(composed.overrides)}  # fmt: skip
     if training.built.alphabet is not None:
         tags["alphabet"] = training.built.alphabet.hash
-    if revision is not None:
-        tags |= {"mlflow.source.git.commit": revision.commit, "changed": str(bool(revision.diff)).lower()}
-    return tags | {sweep.CONFIG_HASH: sweep.config_hash(composed.values)} | sweep.job_tags()
+    return (
+        tags
+        | (revision.tags if revision is not None else {})
+        | {sweep.CONFIG_HASH: sweep.config_hash(composed.values)}
+        | sweep.job_tags()
+    )
 
 
 def _start(training: Training, composed: Composed) -> dict[str, str]:
     """Return what a resumed training is compared with: data, and what the bits depend on."""
     described, revision = runtime.describe(), runtime.Revision.of(ROOT)
     about = ("mxnet", "numpy", "processor", "instruction_set", "threads", "engine")
-    code = "unknown" if revision is None else revision.commit[:12]
-    if revision is not None and revision.diff:
-        code += f" changed {sha256(revision.diff.encode()).hexdigest()[:12]}"
     packages = {name: metadata.version(name) for name in ("opencv-python-headless", "albumentations")}
     return {
         "started": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
         "fingerprint": training.fingerprint,
         **resuming.digests(composed.root),
         resuming.OVERRIDES: json.dumps(composed.overrides),
-        "code": code,
+        "code": "unknown" if revision is None else revision.code,
         **{key: described[key] for key in about},
         **packages,
     }
@@ -177,7 +191,7 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, *, 
     current.json("data/inspection.json", training.report.as_dict())
     current.json("environment.json", {**runtime.describe(), "packages": _packages()})
     revision = runtime.Revision.of(ROOT)
-    if revision is not None and revision.diff:
+    if revision is not None and revision.diff and not resumed:
         current.text("git/diff.patch", revision.diff)
     if training.took and not resumed:
         current.tags({"init": training.took})
@@ -185,6 +199,14 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, *, 
     with optional("picture of augmented samples"):
         current.picture("pictures/augmented.png", training.built.augmented(composed.root.seed))
     print(f"run {current.id}: {training.built.size}")
+
+
+def _tell_differences(current: tracking.Run, start: Mapping[str, str], differences: Sequence[str]) -> None:
+    """Record what a resumed training depends on that has changed since it was started last."""
+    current.tags({f"resumed {start['started'][:19]}": "; ".join(differences)})
+    revision = runtime.Revision.of(ROOT)
+    if revision is not None and revision.diff and any(one.startswith("code ") for one in differences):
+        current.text(f"git/{revision.code.rpartition(' ')[2]}.patch", revision.diff)
 
 
 def _fit(

@@ -6,7 +6,17 @@ that a run goes on without its tracking server; `hwr sync` delivers what is left
 
 from hwr.tracking.delivery import Synced, sync
 from hwr.tracking.runs import PARENT, PARENT_VARIABLE, Run, attach, parent_run, start_run
-from hwr.tracking.store import Store, StoredRun, await_answer, download, flatten, forget, open_store, tagged
+from hwr.tracking.store import (
+    Store,
+    StoredRun,
+    await_answer,
+    download,
+    flatten,
+    forget,
+    open_store,
+    status,
+    tagged,
+)
 from hwr.tracking.termination import Terminated
 
 __all__ = [
@@ -25,6 +35,7 @@ __all__ = [
     "open_store",
     "parent_run",
     "start_run",
+    "status",
     "sync",
     "tagged",
 ]

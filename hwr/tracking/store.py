@@ -157,6 +157,14 @@ def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
     ]
 
 
+def status(store: Store, run_id: str) -> str | None:
+    """Return how a run ended, or RUNNING; None where the store does not tell."""
+    try:
+        return str(store.client.get_run(run_id).info.status)
+    except MlflowException:
+        return None
+
+
 def forget(store: Store, run_id: str) -> None:
     """Delete a run; the store can restore it. Raise InputError if that fails."""
     try:

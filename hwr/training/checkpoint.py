@@ -199,6 +199,12 @@ class Checkpoint:
                 )
 
 
+def stored_progress(folder: Path) -> Progress:
+    """Return how far the training is whose state `folder` holds; InputError where all of it is damaged."""
+    found = state_files.newest(folder)
+    return Progress() if found is None else _progress(found, folder)
+
+
 def _under(stored: Arrays, prefix: str) -> Arrays:
     return {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
 

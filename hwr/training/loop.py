@@ -9,7 +9,7 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from hwr.errors import InputError
-from hwr.training.checkpoint import Checkpoint
+from hwr.training.checkpoint import Checkpoint, Progress
 from hwr.training.optimizers import schedule
 from hwr.training.plan import Clock, Phase, Plan, Step
 
@@ -74,6 +74,17 @@ def fit(
         if number >= checkpoint.progress.phase and not loop.over():
             loop.run(number, phase)
     return checkpoint.progress.best
+
+
+def nothing_left(plan: Plan, at: Progress) -> bool:
+    """Tell whether a training that is so far has gone through its plan, or has met a limit of it."""
+    if plan.max_epochs is not None and at.epoch >= plan.max_epochs:
+        return True
+    if plan.max_minutes is not None and at.seconds >= 60 * plan.max_minutes:
+        return True
+    stale = plan.patience is not None and at.stale >= plan.patience
+    last = len(plan.phases) - 1
+    return at.phase == last and (at.phase_epoch >= plan.phases[last].epochs or stale)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -48,7 +48,9 @@ def place(tmp_path: Path) -> Path:
 
 
 def resumed(place: Path, *overrides: str) -> TrainConfig:
-    root: TrainConfig = configuration(place, configured(f"resume={place.name}", *overrides)).root
+    folder = [override for override in overrides if override.startswith("folder=")]  # Hydra composes these
+    now = replace(configured(f"resume={place.name}", *folder), overrides=overrides)
+    root: TrainConfig = configuration(place, now).root
     return root
 
 
@@ -110,8 +112,7 @@ def test_part_of_the_command_line_may_be_given_again(place: Path) -> None:
 def test_key_that_changes_nothing_that_was_trained_is_taken(
     place: Path, override: str, value: object
 ) -> None:
-    overrides = RUN[2:4] if override.startswith("data") else ()  # or there is no such key
-    found: object = vars(resumed(place, *overrides, override))
+    found: object = vars(resumed(place, override))
     for name in override.partition("=")[0].split("."):
         found = found[name] if isinstance(found, dict) else getattr(found, name)
     assert found == value
@@ -141,15 +142,47 @@ def test_key_that_changes_nothing_that_was_trained_is_taken(
         ("inspect=pages", "inspect.policy."),
         ("network=crnn_large", "network.stem="),
         ("stage=segmentation", "stage.kind=segmentation, and the run was trained with line; leave stage="),
-        ("experiments=line/smoke", "name=line-smoke, and the run was trained with mine; leave experiments="),
+        (
+            "experiments=line/smoke",
+            "experiments=line/smoke, and the run was started with no overrides; leave ",
+        ),
     ],
 )
 def test_key_that_changes_what_was_trained_is_refused(place: Path, override: str, said: str) -> None:
-    overrides = RUN[2:4] if override.startswith("data") else ()  # or there is no such key
     with pytest.raises(InputError) as refused:
-        resumed(place, *overrides, override)
+        resumed(place, override)
     assert str(refused.value).startswith(f"resume=0123: {said}")
-    assert str(refused.value).endswith(f"leave {override} out, or start another run")
+    out = "it" if override.startswith("experiments") else override
+    assert str(refused.value).endswith(f"leave {out} out, or start another run")
+
+
+@pytest.mark.parametrize(("override", "said"), [
+    ("data.rot=x", "data.rot: no such key (did you mean root?)"),
+    ("lrr=1", "lrr: no such key (did you mean lr?)"),
+    ("max_epochs=many", "max_epochs='many' is not a whole number"),
+    ("max_epochs=3,4", "max_epochs=3,4: several values"),
+])  # fmt: skip
+def test_key_that_the_run_does_not_have_is_refused(place: Path, override: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        resumed(place, override)
+    assert str(refused.value).startswith(said)
+
+
+def test_choice_of_the_first_command_line_may_be_given_again_whatever_its_file_says_now(
+    tmp_path: Path,
+) -> None:
+    place = started(tmp_path, "0123", "network=crnn", overrides=json.dumps(["network=a_file_that_is_gone"]))
+    assert resumed(place, "network=a_file_that_is_gone").network == configured("network=crnn").root.network
+
+
+def test_file_that_a_key_names_may_lie_elsewhere(tmp_path: Path) -> None:
+    overrides = ("experiments=denoiser/smoke", "stage.confusions=a.json", "stage.texts=[b.txt]")
+    files = {"file stage.confusions": "0", "file stage.texts.0": "1"}
+    place = started(tmp_path, "0123", *overrides, **files)
+    stage = resumed(place, "stage.confusions=moved.json", "stage.texts=[moved.txt]").stage
+    assert (stage["confusions"], stage["texts"]) == ("moved.json", ["moved.txt"])
+    with pytest.raises(InputError, match=r"stage\.texts\.0 changed since \(1, now none\)"):
+        compare(place, {**START, "file stage.confusions": "0"})
 
 
 def test_other_source_of_data_is_refused(place: Path) -> None:
@@ -159,7 +192,7 @@ def test_other_source_of_data_is_refused(place: Path) -> None:
 
 def test_phase_that_the_run_left_out_too_is_no_difference(tmp_path: Path) -> None:
     run = ("experiments=line/smoke", "~phases.plain")
-    place = started(tmp_path, "0123", *run)
+    place = started(tmp_path, "0123", *run, overrides=json.dumps(run))
     assert list(resumed(place, *run).phases) == ["ctc"]
 
 
@@ -182,7 +215,8 @@ def test_resumed_training_is_of_the_stage_of_its_run(tmp_path: Path) -> None:
 def test_folder_is_where_the_run_was_found(place: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     (tmp_path / "runs").rename(moved)
-    assert resumed(moved / "0123", f"folder={moved}").folder == str(moved)
+    now = replace(configured(f"folder={moved}"), overrides=(f"folder={moved}",))
+    assert configuration(moved / "0123", now).root.folder == str(moved)
     assert resumed(moved / "0123").folder == "outputs"  # where it was looked for
 
 

@@ -13,8 +13,8 @@ from mxnet.gluon import nn
 
 from hwr.errors import InputError
 from hwr.training import optimizers, state_files
-from hwr.training.checkpoint import Checkpoint
-from hwr.training.loop import NonFiniteLossError, fit
+from hwr.training.checkpoint import Checkpoint, Progress
+from hwr.training.loop import NonFiniteLossError, fit, nothing_left
 from hwr.training.plan import Phase, Plan, Step
 
 X = np.array([[1.0], [2.0], [3.0], [4.0]], np.float32)  # y = 2 x + 1
@@ -233,6 +233,27 @@ def test_max_minutes_ends_the_epoch_but_not_without_its_score(
 
     best, history, _ = train(LinearStage(errors=[0.5, 0.4]), plan(max_minutes=1), tmp_path, tick)
     assert (steps, best, history.steps) == ([1, 2, 3], 0.4, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "over"),
+    [
+        ({}, Progress(phase=1, phase_epoch=3, epoch=7), False),
+        ({}, Progress(phase=1, phase_epoch=4, epoch=8), True),
+        ({}, Progress(phase=0, phase_epoch=4, epoch=4), False),  # a second phase follows
+        ({}, Progress(), False),
+        ({"max_epochs": 7}, Progress(phase=1, phase_epoch=3, epoch=7), True),
+        ({"max_epochs": 8}, Progress(phase=1, phase_epoch=3, epoch=7), False),
+        ({"max_minutes": 2.0}, Progress(phase=0, phase_epoch=1, epoch=1, seconds=120.0), True),
+        ({"max_minutes": 2.0}, Progress(phase=0, phase_epoch=1, epoch=1, seconds=119.0), False),
+        ({"patience": 2}, Progress(phase=1, phase_epoch=2, epoch=6, stale=2), True),
+        ({"patience": 2}, Progress(phase=0, phase_epoch=2, epoch=2, stale=2), False),
+    ],
+)
+def test_nothing_is_left_when_the_plan_is_gone_through(
+    changes: dict[str, Any], at: Progress, over: bool
+) -> None:
+    assert nothing_left(plan(phase("one"), phase("two"), **changes), at) == over
 
 
 def test_unknown_monitor_is_refused_before_the_first_step(tmp_path: Path) -> None:
