@@ -25,6 +25,7 @@ from hwr.errors import InputError, NoRoomError, tell
 
 LONGEST_WAIT_S = 24 * 3600.0  # for a lock: what others build or train under one may take hours
 NOTICED_S = 60.0  # who waits longer is told for what
+_LONG = 200  # bytes of a name to which a process id may be added: file systems take 255
 _BUILDING, _REPLACED = ".building", ".replaced"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
@@ -33,10 +34,12 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 def as_input_error(path: Path, remedy: str, kind: type[InputError] = InputError) -> Iterator[None]:
     """Turn an OSError of the block into one line that says that `path` cannot be written, and the remedy.
 
-    It is of `kind`, and a NoRoomError where the disk is full.
+    It is of `kind`, and a NoRoomError where the disk is full. A reader of the output that left is no error.
     """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         kind = NoRoomError if error.errno == errno.ENOSPC else kind
         raise kind(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from None
@@ -147,7 +150,9 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
     The folder is made where missing. Where the block raises, `path` stays what it was. Raises OSError.
     """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    encoded = os.fsencode(path.name)
+    name = path.name if len(encoded) <= _LONG else hashlib.sha256(encoded).hexdigest()
+    fresh = path.with_name(f".{name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield fresh
@@ -189,8 +194,12 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_contents(folder: Path) -> Iterator[Path]:
-    """Give an empty folder whose content then takes its place in `folder`, beside what else is there."""
-    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as fresh:
+    """Give an empty folder whose content then takes its place in `folder`, beside what else is there.
+
+    Raises InputError where something of it cannot be written.
+    """
+    failing = as_input_error(folder, "make room there, or choose another folder")
+    with failing, tempfile.TemporaryDirectory(prefix=".", dir=folder) as fresh:
         yield Path(fresh)
         for path in Path(fresh).iterdir():
             if path.is_dir():

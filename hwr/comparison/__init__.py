@@ -14,7 +14,7 @@ from hwr.comparison.recorded import COMPARED, ComparedRun, fetch_run, find_runs
 from hwr.config.compose import Composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
-from hwr.files import make_folder
+from hwr.files import make_folder, write_text
 from hwr.pictures import cards
 from hwr.scoring.sclite import check_scorer
 
@@ -66,9 +66,9 @@ def _write(comparison: Comparison, config: CompareConfig, output: Path) -> None:
     if picture is not None:
         cards.save_picture(output / PICTURE, picture)
     html = report.html_report(comparison, None if picture is None else output / PICTURE)
-    (output / REPORT).write_text(html, encoding="utf-8")
+    write_text(output / REPORT, html)
     numbers = json.dumps(_numbers(comparison, config), indent=1, ensure_ascii=False) + "\n"
-    (output / NUMBERS).write_text(numbers, encoding="utf-8")
+    write_text(output / NUMBERS, numbers)
 
 
 def _numbers(comparison: Comparison, config: CompareConfig) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Pictures for people, uint8 RGB (H, W, 3): sheets of line images, lines with what was read from them."""
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from hwr.errors import InputError
-from hwr.files import package_folder
+from hwr.files import as_input_error, package_folder, replacing
 from hwr.pictures.differences import Block, Column, collated
 
 WIDTH_PX = 1600  # no picture is wider: a browser shows this much without scaling
@@ -98,11 +99,16 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def save_picture(path: Path, picture: Picture) -> None:
-    """Write `picture` in the format the suffix names; raise InputError where that cannot be done."""
-    try:
-        Image.fromarray(picture).save(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    """Write `picture` as PNG in one move; raise InputError where that cannot be done."""
+    with as_input_error(path, "make room there, or name another file"), replacing(path) as fresh:
+        fresh.write_bytes(png(picture))
+
+
+def png(picture: Picture) -> bytes:
+    """Return `picture`, grey or RGB, as PNG: a disk that is full then fails in one place."""
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    return content.getvalue()
 
 
 def _columns(item: LineCard) -> list[Column]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from hwr.errors import InputError
+from hwr.files import as_input_error, replacing
 from hwr.images.load import GreyImage, check_size, decode_image, open_image
 
 NAME = "lines.zip"
@@ -19,7 +20,8 @@ _WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same pictures give the same bytes, whene
 
 def save_lines(path: Path, lines: Iterable[GreyImage], *, height: int) -> None:
     """Write grey lines (h, w), scaled down to `height` px, never up, under their numbers from 0."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+    failing = as_input_error(path, "make room there, or name another file")
+    with failing, replacing(path) as fresh, zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as file:
         for number, line in enumerate(lines):
             file.writestr(zipfile.ZipInfo(_name(number), _WRITTEN), _encoded(line, height))
 

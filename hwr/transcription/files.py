@@ -1,32 +1,35 @@
 """Transcribe page files: find them, name their outputs, read one page after the other."""
 
 import os
+import stat
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from glob import glob, has_magic
 from pathlib import Path
-from typing import NoReturn
 
-from PIL import Image
 from tqdm import tqdm
 
 from hwr.config.compose import Composed
 from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
-from hwr.files import as_input_error, replacing
+from hwr.files import as_input_error, make_folder, replacing
 from hwr.images import page_files
-from hwr.images.load import IMAGE_SUFFIXES, GreyImage
+from hwr.images.load import IMAGE_SUFFIXES
+from hwr.pictures.cards import png
 from hwr.stages.build import find_weights
 from hwr.transcription import export
 from hwr.transcription.export.overlay import draw_overlay
+from hwr.transcription.output_record import OutputRecord
 from hwr.transcription.page_reader import STEPS, PageReader, build_page_reader
-from hwr.transcription.transcript import ReadPage
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".pdf")  # taken from a folder
 OVERLAY = ".overlay.png"
+
+Records = Callable[[Path], OutputRecord]  # by folder
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,52 @@ class Job:
     output: Path | None
     force: bool
 
-    def targets(self, file: Path, number: int, pages: int) -> dict[str, Path]:
-        """Return the output of each format of a page, 1-based of so many in its file."""
-        folder, name = self.output or file.parent, page_name(file, number, pages)
-        found = {kind: folder / f"{name}{export.SUFFIXES[kind]}" for kind in self.formats}
-        return found | ({"overlay": folder / f"{name}{OVERLAY}"} if self.overlay else {})
+    def targets(self, page: "PageOfFile") -> dict[str, Path]:
+        """Return the output of each format of a page."""
+        folder = self.output or page.file.parent
+        suffixes = {kind: export.SUFFIXES[kind] for kind in self.formats}
+        suffixes |= {"overlay": OVERLAY} if self.overlay else {}
+        return {kind: folder / f"{page.name}{suffix}" for kind, suffix in suffixes.items()}
+
+
+@dataclass(frozen=True)
+class PageOfFile:
+    """Page `number`, from 1, of the `count` pages of a file."""
+
+    file: Path
+    number: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """What its outputs are called: as its file, with its number where that holds several."""
+        digits = max(3, len(str(self.count)))
+        return f"{self.file.stem}-{self.number:0{digits}d}" if self.count > 1 else self.file.stem
+
+
+@dataclass
+class Tally:
+    """What became of the pages: how many were read, skipped, by reason, and failed."""
+
+    read: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Name on standard error what fails in the block, and go on after it."""
+        try:
+            yield
+        except InputError as error:
+            self.failed += 1
+            tqdm.write(f"error: {error}", file=sys.stderr)
+
+    def __str__(self) -> str:
+        """Return the closing line."""
+        parts = [f"{self.read} page{'s' * (self.read != 1)} read"]
+        if self.skipped:
+            parts.append(f"{self.skipped.total()} skipped ({_counted(self.skipped)})")
+        return ", ".join([*parts, *([f"{self.failed} failed"] if self.failed else [])])
 
 
 def transcribe_files(
@@ -60,108 +104,159 @@ def transcribe_files(
 ) -> int:
     """Read pages, write what is on them, and return the exit status: 1 where a page failed, else 0."""
     formats = [name for names in format for name in names.split(",")] or ["txt"]
+    paths, passed = expand(files)
     folder = None if output is None else Path(output)
-    job = Job(expand(files), list(dict.fromkeys(formats)), overlay, folder, force)
-    return transcribe_pages(job, composed.root)
+    job = Job(paths, list(dict.fromkeys(formats)), overlay, folder, force)
+    return transcribe_pages(job, composed.root, passed)
 
 
-def expand(arguments: Sequence[str]) -> list[Path]:
-    """Return the files that arguments name: files, folders (their images and PDFs), patterns.
+def expand(arguments: Sequence[str]) -> tuple[list[Path], Counter[str]]:
+    """Return the files that arguments name, and how many others folders hold, by kind.
 
-    Raise InputError for one that names nothing.
+    They name files, folders (their images and PDFs) and patterns. Raise InputError where one names nothing.
     """
     files: list[Path] = []
+    passed: Counter[str] = Counter()
+    records = cache(OutputRecord)
     for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            if not os.access(path, os.R_OK | os.X_OK):
-                raise InputError(f"{path}: cannot be read; allow it or name its files")
-            own = [file for file in _files(path.iterdir()) if file.suffix.lower() in SUFFIXES]
-        elif has_magic(argument) and not path.exists():
-            own = _files(map(Path, glob(argument, recursive=True)))  # noqa: PTH207
+        path, others = Path(argument), Counter[str]()
+        if os.path.isdir(argument):  # noqa: PTH112  # False for a name that is too long, too
+            own, others = _in_folder(path, records)
+        elif has_magic(argument) and not os.path.lexists(path):
+            found = sorted(map(Path, glob(argument, recursive=True)))  # noqa: PTH207
+            own = [file for file in found if not file.is_dir() and not _written(file, records)]
+        elif _written(path, records):  # a shell's pattern names these too
+            continue
         else:
             own = [path]
         if not own:
-            raise InputError(f"{argument}: no image or PDF there; give files, folders or patterns")
+            held = f" ({_counted(others)})" if others else ""
+            raise InputError(f"{argument}: no image or PDF there{held}; give files, folders or patterns")
         files += own
-    return list(dict.fromkeys(files))
+        passed += others
+    return list(dict.fromkeys(files)), passed
 
 
-def page_name(file: Path, number: int, pages: int) -> str:
-    """Return what a page's outputs are called: as its file, with its number where that holds several."""
-    return f"{file.stem}-{number:0{max(3, len(str(pages)))}d}" if pages > 1 else file.stem
-
-
-def transcribe_pages(job: Job, config: TranscribeConfig) -> int:
+def transcribe_pages(job: Job, config: TranscribeConfig, passed: Counter[str] | None = None) -> int:
     """Read the pages, write their outputs, and return the exit status: 1 where a page failed, else 0.
 
-    A page that fails is named on standard error, and the rest goes on. Raise InputError for what no page
-    could be read with: an unknown format, outputs that would overwrite each other, a folder that cannot be
-    written, missing weights.
+    A page that fails is named on standard error, and the rest goes on; a last line there counts what became
+    of them, and what was `passed` over. Raise InputError for what no page could be read with: an unknown
+    format, a folder that cannot be written, missing weights.
     """
     check(job)
+    records = cache(_record)
     if job.output is not None:
-        _make(job.output)
-    failed, taken = 0, set[Path]()
+        records(job.output)
+    tally, taken = Tally(skipped=Counter(passed)), dict[Path, Path]()
     reader: PageReader | None = None
-    with tqdm(total=len(job.files), desc="pages", unit="file", disable=None) as bar:
-        for file, number, pages, problem in _pages(job.files, bar):
-            if problem is None:
-                targets = job.targets(file, number, pages)
-                if not taken.isdisjoint(targets.values()):  # page 1 of a.tif, and a-001.png
-                    problem = InputError(f"{file}: page {number} would be written over another; rename it")
-            if problem is None:
-                taken.update(targets.values())
-                if not job.force and all(path.exists() for path in targets.values()):
-                    continue
+    try:
+        for page in _pages(job.files, tally):
+            targets, folder = job.targets(page), job.output or page.file.parent
+            todo: dict[str, Path] = {}
+            with tally.counting():
+                _take(taken, page, targets)
+                todo, skipped = _to_write(targets, records(folder), force=job.force)
+                tally.skipped += skipped
+            if todo:
                 reader = reader or _page_reader(config)  # its own failure is not a page's
-                try:
-                    _transcribe(reader, config, file, number, pages, targets)
-                except InputError as error:
-                    problem = error
-            if problem is not None:
-                failed += 1
-                tqdm.write(f"error: {problem}", file=sys.stderr)
-    if failed:
-        print(f"{failed} of the pages could not be read", file=sys.stderr)
-    return 1 if failed else 0
+                with tally.counting():
+                    contents = zip(todo.values(), _contents(reader, config, page, todo), strict=True)
+                    _write(dict(contents), records(folder))
+                    tally.read += 1
+    finally:
+        print(tally, file=sys.stderr)
+    return 1 if tally.failed else 0
 
 
 def check(job: Job) -> None:
-    """Raise InputError for formats that are unknown, and for outputs that would overwrite each other."""
+    """Raise InputError for formats that are unknown."""
     for kind in job.formats:
         if kind not in export.FORMATS:
             raise InputError(f"--format {kind}: unknown; use one of {', '.join(export.FORMATS)}")
-    counts = Counter((job.output or file.parent, file.stem) for file in job.files)
-    for (folder, stem), count in counts.items():
-        if count > 1:
-            same = ", ".join(
-                str(f) for f in job.files if f.stem == stem and (job.output or f.parent) == folder
-            )
-            raise InputError(
-                f"{same} would all be written as {folder / stem}.*; rename them or use folders apart"
-            )
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
-    """Return the files among `paths` but for hidden ones and the overlays of an earlier run."""
-    return sorted(p for p in paths if p.is_file() and p.name[0] != "." and not p.name.endswith(OVERLAY))
+def _in_folder(folder: Path, records: Records) -> tuple[list[Path], Counter[str]]:
+    """Return the images and PDFs of a folder, and how many other entries it has, by kind."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); allow it or name its files") from None
+    kinds = {path: _other_kind(path) for path in entries if not _written(path, records)}
+    return [path for path in kinds if kinds[path] is None], Counter(kind for kind in kinds.values() if kind)
 
 
-def _pages(
-    files: Sequence[Path], bar: "tqdm[NoReturn]"
-) -> Iterator[tuple[Path, int, int, InputError | None]]:
-    """Yield every page of every file: file, number, how many pages it has, or what is wrong with the file."""
-    for file in files:
-        bar.set_postfix_str(file.name, refresh=False)
-        try:
-            pages = page_files.count_pages(file)
-        except InputError as error:
-            yield file, 1, 1, error
-        else:
-            for number in range(1, pages + 1):
-                yield file, number, pages, None
-        bar.update()
+def _other_kind(path: Path) -> str | None:
+    """Return what an entry of a folder is; None for an image or PDF, "" for what nobody asks about."""
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        return "folder(s)"
+    if path.name.startswith("."):
+        return "hidden image(s)" if suffix in SUFFIXES else ""
+    if suffix in SUFFIXES:
+        return None
+    return suffix if suffix and suffix.isprintable() else "file(s) without suffix"
+
+
+def _written(path: Path, records: Records) -> bool:
+    """Tell whether a file is an output of an earlier run."""
+    return path.name.endswith(OVERLAY) or records(path.parent).holds(path)
+
+
+def _pages(files: Sequence[Path], tally: Tally) -> Iterator[PageOfFile]:
+    """Yield every page of every file."""
+    with tqdm(total=len(files), desc="pages", unit="file", disable=None) as bar:
+        for file in files:
+            bar.set_postfix_str(file.name, refresh=False)
+            count = 0
+            with tally.counting():
+                count = page_files.count_pages(file)
+            yield from (PageOfFile(file, number, count) for number in range(1, count + 1))
+            bar.update()
+
+
+def _record(folder: Path) -> OutputRecord:
+    make_folder(folder)
+    return OutputRecord(folder)
+
+
+def _take(taken: dict[Path, Path], page: PageOfFile, targets: dict[str, Path]) -> None:
+    """Note the outputs of a page in `taken`; raise InputError where another page has one of them."""
+    for path in targets.values():  # page 1 of a.tif, and a-001.png
+        if (other := taken.setdefault(path, page.file)) != page.file:
+            raise InputError(f"{page.file}: would be written over {path}, the output of {other}; rename it")
+
+
+def _to_write(
+    targets: dict[str, Path], record: OutputRecord, *, force: bool
+) -> tuple[dict[str, Path], Counter[str]]:
+    """Return which outputs of a page are to be written, and what is skipped, by reason.
+
+    A file that hwr did not write, or that was changed since, is never overwritten: InputError by force.
+    """
+    there = {kind: path for kind, path in targets.items() if _exists(path)}
+    others = [path for path in there.values() if not record.holds(path)]
+    if force and others:
+        raise InputError(
+            f"{others[0]}: not written by hwr, or changed since; move it away or choose another --output"
+        )
+    if not force and len(there) == len(targets):
+        reason = "with files that hwr did not write or that were changed" if others else "whose outputs exist"
+        return {}, Counter({f"page(s) {reason}": 1})
+    kept = {kind: path for kind, path in targets.items() if path not in others}
+    return kept, +Counter({"output(s) that hwr did not write": len(others)})
+
+
+def _exists(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); rename the page's file") from None
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path}: a folder has the name of an output; rename it or choose another --output")
+    return True
 
 
 def _page_reader(config: TranscribeConfig) -> PageReader:
@@ -170,36 +265,30 @@ def _page_reader(config: TranscribeConfig) -> PageReader:
     )
 
 
-def _transcribe(
-    reader: PageReader,
-    config: TranscribeConfig,
-    file: Path,
-    number: int,
-    pages: int,
-    targets: dict[str, Path],
-) -> None:
-    image = page_files.load_page(file, config.loading, number)
-    size = page_files.upright_size(file, number, pdf_dpi=config.pdf_dpi)  # that of the file, not as reduced
-    read = reader(image).page(page_name(file, number, pages), file.name, number, size)
-    _write(image, read, targets, config.overlay_width)
+def _contents(
+    reader: PageReader, config: TranscribeConfig, page: PageOfFile, kinds: Iterable[str]
+) -> Iterator[bytes]:
+    """Read a page and yield its output of each kind."""
+    image = page_files.load_page(page.file, config.loading, page.number)
+    # Sizes are those of the file, not as reduced.
+    size = page_files.upright_size(page.file, page.number, pdf_dpi=config.pdf_dpi)
+    read = reader(image).page(page.name, page.file.name, page.number, size)
+    for kind in kinds:
+        if kind == "overlay":
+            yield png(draw_overlay(image, read, config.overlay_width))
+        else:
+            yield export.FORMATS[kind](read).encode()
 
 
-def _write(image: GreyImage, read: ReadPage, targets: dict[str, Path], overlay_width: int) -> None:
+def _write(contents: dict[Path, bytes], record: OutputRecord) -> None:
     """Write all outputs of a page beside their places, then move them there: all of them whole, or none."""
-    folder = next(iter(targets.values())).parent
+    folder = next(iter(contents)).parent
     with as_input_error(folder, "choose another --output"), ExitStack() as moves:
-        for kind, path in targets.items():
+        for path, content in contents.items():
             fresh = moves.enter_context(replacing(path))
-            if kind == "overlay":
-                Image.fromarray(draw_overlay(image, read, overlay_width)).save(fresh, "PNG")
-            else:
-                fresh.write_text(export.FORMATS[kind](read), encoding="utf-8", newline="\n")
+            fresh.write_bytes(content)
+            record.add(path.name, fresh)
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --output") from None
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder}: cannot be written; choose another --output")
+def _counted(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())

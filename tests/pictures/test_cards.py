@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from hwr.errors import InputError
+from hwr.pictures import line_archive
 from hwr.pictures.cards import (
     CARD,
     INK,
@@ -143,8 +145,26 @@ def test_save_writes_what_was_drawn(tmp_path: Path) -> None:
 
 
 def test_save_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "none").touch()
     with pytest.raises(InputError, match=r"none/sheet\.png: cannot be written"):
         save_picture(tmp_path / "none" / "sheet.png", np.zeros((2, 2, 3), np.uint8))
+
+
+@pytest.mark.parametrize("name", ["sheet.png", "lines.zip"])
+def test_picture_that_finds_no_room_is_named_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 640), dtype=np.uint8)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(
+            InputError, match=rf"{name}: cannot be written \(File too large\); make room there"
+        ):
+            save_picture(tmp_path / name, noise) if name == "sheet.png" else line_archive.save_lines(
+                tmp_path / name, [noise], height=64
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_readings_have_a_row_for_every_text_that_was_read() -> None:

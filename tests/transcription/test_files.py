@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from hwr.config.compose import composed
 from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
-from hwr.transcription import export
+from hwr.transcription import export, output_record
 from hwr.transcription import files as transcribing
-from hwr.transcription.files import Job, expand, page_name
+from hwr.transcription.files import Job, PageOfFile, expand
 from hwr.transcription.page_reader import Found
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 
@@ -63,6 +64,11 @@ def damaged(path: Path) -> Path:
     return path
 
 
+def settings() -> TranscribeConfig:
+    config: TranscribeConfig = composed("transcribe", ["overlay_width=100"], TranscribeConfig).root
+    return config
+
+
 def run(
     *files: Path,
     formats: Sequence[str] = ("txt",),
@@ -70,12 +76,11 @@ def run(
     overlay: bool = False,
     force: bool = False,
 ) -> int:
-    config = composed("transcribe", ["overlay_width=100"], TranscribeConfig).root
-    return transcribing.transcribe_pages(Job(files, formats, overlay, output, force), config)
+    return transcribing.transcribe_pages(Job(files, formats, overlay, output, force), settings())
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != output_record.NAME)
 
 
 # Which files
@@ -83,43 +88,43 @@ def names(folder: Path) -> list[str]:
 
 def test_files_are_taken_as_they_are_named(tmp_path: Path) -> None:
     named = [str(tmp_path / "b.png"), str(tmp_path / "a.scan")]
-    assert expand(named) == [tmp_path / "b.png", tmp_path / "a.scan"]
+    assert expand(named)[0] == [tmp_path / "b.png", tmp_path / "a.scan"]
 
 
 def test_folder_stands_for_its_images_and_pdfs_by_name(tmp_path: Path) -> None:
     for name in ("c.PDF", "b.jpeg", "a.png", "notes.txt", "a.overlay.png", ".hidden.png"):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in expand([str(tmp_path)])] == ["a.png", "b.jpeg", "c.PDF"]
+    assert [path.name for path in expand([str(tmp_path)])[0]] == ["a.png", "b.jpeg", "c.PDF"]
 
 
 def test_folder_within_a_folder_is_not_taken(tmp_path: Path) -> None:
     written(tmp_path / "a.png")
     written(tmp_path / "more" / "b.png")
-    assert expand([str(tmp_path)]) == [tmp_path / "a.png"]
+    assert expand([str(tmp_path)])[0] == [tmp_path / "a.png"]
 
 
 def test_pattern_stands_for_the_files_that_fit(tmp_path: Path) -> None:
     for name in ("a1.png", "a2.png", "b1.png", "a1.overlay.png"):
         (tmp_path / name).touch()
     (tmp_path / "a3.png").mkdir()
-    assert [path.name for path in expand([str(tmp_path / "a*.png")])] == ["a1.png", "a2.png"]
+    assert [path.name for path in expand([str(tmp_path / "a*.png")])[0]] == ["a1.png", "a2.png"]
 
 
 def test_pattern_reaches_down_with_two_stars(tmp_path: Path) -> None:
     written(tmp_path / "one" / "two" / "a.png")
-    assert expand([str(tmp_path / "**" / "*.png")]) == [tmp_path / "one" / "two" / "a.png"]
+    assert expand([str(tmp_path / "**" / "*.png")])[0] == [tmp_path / "one" / "two" / "a.png"]
 
 
 def test_file_that_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
     file = written(tmp_path / "a[1].png")
     written(tmp_path / "a1.png")
-    assert expand([str(file)]) == [file]
+    assert expand([str(file)])[0] == [file]
 
 
 def test_file_named_twice_is_taken_once(tmp_path: Path) -> None:
     file = written(tmp_path / "a.png")
-    assert expand([str(file), str(tmp_path), str(tmp_path / "*.png")]) == [file]
+    assert expand([str(file), str(tmp_path), str(tmp_path / "*.png")])[0] == [file]
 
 
 @pytest.mark.parametrize("name", ["", "*.png"])
@@ -138,7 +143,7 @@ def test_argument_that_names_nothing_is_refused(tmp_path: Path, name: str) -> No
     [(1, 1, "scan.a"), (1, 2, "scan.a-001"), (12, 999, "scan.a-012"), (7, 1000, "scan.a-0007")],
 )
 def test_page_is_called_as_its_file_with_its_number_among_several(number: int, pages: int, name: str) -> None:
-    assert page_name(Path("folder/scan.a.tif"), number, pages) == name
+    assert PageOfFile(Path("folder/scan.a.tif"), number, pages).name == name
 
 
 def test_outputs_lie_beside_their_page(tmp_path: Path, reader: Reader) -> None:
@@ -185,9 +190,24 @@ def test_page_that_would_be_written_over_another_fails(
 ) -> None:
     files = written(tmp_path / "a-001.png", 210), written(tmp_path / "a.tif", 200, 220)
     assert run(*files) == 1
-    assert "a.tif: page 1 would be written over another; rename it" in capsys.readouterr().err
+    told = f"{files[1]}: would be written over {tmp_path / 'a-001.txt'}, the output of {files[0]}; rename it"
+    assert told in capsys.readouterr().err
     assert (tmp_path / "a-001.txt").read_text(encoding="utf-8") == "shade 210\n"
     assert (tmp_path / "a-002.txt").read_text(encoding="utf-8") == "shade 220\n"
+
+
+@pytest.mark.parametrize("names_of", [("a.png", "a.jpg"), ("one/a.png", "two/a.png")])
+def test_second_of_two_pages_with_one_name_fails_alone(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str], names_of: tuple[str, str]
+) -> None:
+    one, other = (written(tmp_path / name) for name in names_of)
+    for read in (1, 0):
+        assert run(one, other, written(tmp_path / "b.png"), output=tmp_path / "texts") == 1
+        error, line = capsys.readouterr().err.splitlines()
+        text = tmp_path / "texts" / "a.txt"
+        assert error == f"error: {other}: would be written over {text}, the output of {one}; rename it"
+        assert line.startswith(f"{2 * read} pages read")
+    assert names(tmp_path / "texts") == ["a.txt", "b.txt"]
 
 
 def test_overlay_is_drawn_where_asked(tmp_path: Path, reader: Reader) -> None:
@@ -214,27 +234,53 @@ def test_blank_page_has_empty_outputs(tmp_path: Path, reader: Reader) -> None:
 # What is there already
 
 
-def test_page_is_skipped_when_its_outputs_are_there(tmp_path: Path, reader: Reader) -> None:
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the last line on standard error."""
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_page_is_skipped_when_its_outputs_are_there(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = written(tmp_path / "a.png")
-    (tmp_path / "a.txt").write_text("corrected by hand", encoding="utf-8")
+    assert (run(file), run(file), reader.pages) == (0, 0, 1)
+    assert told(capsys) == "0 pages read, 1 skipped (1 page(s) whose outputs exist)"
+
+
+@pytest.mark.parametrize("what", ["a person's own", "corrected by hand", "a link"])
+def test_file_that_hwr_did_not_write_as_it_is_stays(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    file, text = written(tmp_path / "a.png"), tmp_path / "a.txt"
+    if what == "corrected by hand":
+        run(file)
+    if what == "a link":
+        text.symlink_to(tmp_path / "nowhere")
+    else:
+        text.write_text(what, encoding="utf-8")
     assert run(file) == 0
-    assert reader.pages == 0
-    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "corrected by hand"
+    assert "1 skipped (1 page(s) with files that hwr did not write or that were changed)" in told(capsys)
+    assert run(file, force=True) == 1
+    assert f"error: {text}: not written by hwr, or changed since; move it away" in capsys.readouterr().err
+    assert text.is_symlink() or text.read_text(encoding="utf-8") == what
 
 
-def test_page_is_read_when_one_of_its_outputs_is_missing(tmp_path: Path, reader: Reader) -> None:
+def test_missing_outputs_are_written_beside_a_file_that_hwr_did_not_write(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = written(tmp_path / "a.png")
     (tmp_path / "a.txt").touch()
-    run(file, formats=("txt", "json"))
-    assert reader.pages == 1
-    assert (tmp_path / "a.json").exists()
+    assert run(file, formats=("txt", "json")) == 0
+    assert told(capsys) == "1 page read, 1 skipped (1 output(s) that hwr did not write)"
+    assert (tmp_path / "a.json").exists() and (tmp_path / "a.txt").read_text() == ""
 
 
 def test_page_is_read_again_by_force(tmp_path: Path, reader: Reader) -> None:
     file = written(tmp_path / "a.png")
-    (tmp_path / "a.txt").write_text("old", encoding="utf-8")
+    run(file)
+    written(file, 210)
     assert run(file, force=True) == 0
-    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "shade 200\n"
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "shade 210\n"
 
 
 def test_only_the_missing_pages_of_a_file_are_read(tmp_path: Path, reader: Reader) -> None:
@@ -242,6 +288,22 @@ def test_only_the_missing_pages_of_a_file_are_read(tmp_path: Path, reader: Reade
     (tmp_path / "a-002.txt").touch()
     run(file)
     assert reader.pages == 2
+
+
+def test_outputs_are_no_pages_of_the_next_run(tmp_path: Path, reader: Reader) -> None:
+    file = written(tmp_path / "a.png")
+    run(file, formats=("txt", "json"), overlay=True)
+    assert expand([str(tmp_path)]) == ([file], Counter())
+    assert expand([str(path) for path in tmp_path.iterdir() if path.name[0] != "."]) == ([file], Counter())
+
+
+def test_record_survives_a_machine_that_stopped_while_it_wrote(tmp_path: Path, reader: Reader) -> None:
+    record = tmp_path / output_record.NAME
+    one, other = written(tmp_path / "a.png"), written(tmp_path / "b.png")
+    run(one)
+    record.write_bytes(record.read_bytes() + b'["c.txt", "12')
+    run(other)
+    assert run(one, other, force=True) == 0
 
 
 def test_nothing_is_loaded_when_there_is_nothing_to_read(
@@ -265,7 +327,62 @@ def test_failing_page_is_named_and_the_others_are_written(
     first, second, last = capsys.readouterr().err.splitlines()
     assert first.startswith(f"error: {bad}: ")
     assert second == f"error: {missing}: no such image; restore the file or leave its page out"
-    assert last == "2 of the pages could not be read"
+    assert last == "2 pages read, 2 failed"
+
+
+def test_what_a_folder_holds_besides_pages_is_counted_by_kind(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "a.png")
+    for name in ("notes.docx", "b.docx", "README", "._a.png", ".DS_Store"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()
+    files, passed = expand([str(tmp_path)])
+    assert transcribing.transcribe_pages(Job(files, ["txt"], False, None, False), settings(), passed) == 0
+    line = told(capsys)
+    assert line.startswith("1 page read, 5 skipped (2 .docx, ")
+    assert all(kind in line for kind in ("1 hidden image(s)", "1 file(s) without suffix", "1 folder(s)"))
+
+
+def test_dead_link_in_a_folder_is_named(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "b.png")
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "gone.jpg")
+    assert run(*expand([str(tmp_path)])[0]) == 1
+    assert f"error: {tmp_path / 'a.jpg'}: no such image" in capsys.readouterr().err
+    assert (tmp_path / "b.txt").exists()
+
+
+@pytest.mark.parametrize("stem", ["m" * 251, "ب" * 125])  # 255 bytes with the suffix, as file systems take
+def test_page_with_the_longest_name_is_written_or_named(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str], stem: str
+) -> None:
+    long, other = written(tmp_path / f"{stem}.png"), written(tmp_path / "z.png")
+    assert run(long, other) == 0
+    assert (tmp_path / f"{stem}.txt").read_text(encoding="utf-8") == "shade 200\n"
+    assert run(long, other, formats=("alto",)) == 1
+    assert f"{stem}.alto.xml: cannot be written (File name too long)" in capsys.readouterr().err
+    assert (tmp_path / "z.alto.xml").exists()
+
+
+def test_name_that_is_no_unicode_is_read(tmp_path: Path, reader: Reader) -> None:
+    file = written(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    assert run(file, formats=("txt", "alto", "page", "json")) == 0
+    assert "shade 200" in (tmp_path / os.fsdecode(b"caf\xe9.json")).read_text(encoding="utf-8")
+    assert (run(file), reader.pages) == (0, 1)
+
+
+def test_processes_share_a_folder_for_outputs(tmp_path: Path) -> None:
+    files = [written(tmp_path / f"{name}.png") for name in "abcdefgh"]
+    code = (
+        "import sys; from tests.transcription.test_files import *\n"
+        "transcribing._page_reader = lambda config: Reader()\n"
+        f"sys.exit(run(*map(Path, sys.argv[1:]), output=Path({str(tmp_path / 'texts')!r}), force=True))"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", code, *files]) for _ in range(3)]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert names(tmp_path / "texts") == [f"{name}.txt" for name in "abcdefgh"]
 
 
 def test_page_that_is_too_large_fails_alone(
@@ -316,34 +433,13 @@ def test_page_fails_when_its_output_cannot_be_replaced(
     tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.txt").mkdir()
-    assert run(written(tmp_path / "a.png"), force=True) == 1
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: cannot be written (")
+    for force in (False, True):
+        assert run(written(tmp_path / "a.png"), force=force) == 1
+        assert f"error: {tmp_path / 'a.txt'}: a folder has the name of an output" in capsys.readouterr().err
     assert names(tmp_path) == ["a.png", "a.txt"]
 
 
 # What is refused before any page is read
-
-
-@pytest.mark.parametrize("output", [True, False])
-def test_outputs_that_would_overwrite_each_other_are_refused(
-    tmp_path: Path, reader: Reader, output: bool
-) -> None:
-    one, other = written(tmp_path / "a.png"), written(tmp_path / "a.jpg")
-    folder = tmp_path / "texts" if output else tmp_path
-    with pytest.raises(InputError) as refused:
-        run(one, other, output=folder if output else None)
-    assert str(refused.value) == (
-        f"{one}, {other} would all be written as {folder / 'a'}.*; rename them or use folders apart"
-    )
-    assert reader.pages == 0
-
-
-def test_files_of_one_name_are_refused_when_they_share_a_folder_for_outputs(
-    tmp_path: Path, reader: Reader
-) -> None:
-    one, other = written(tmp_path / "one" / "a.png"), written(tmp_path / "two" / "a.png")
-    with pytest.raises(InputError, match=f"{one}, {other} would all be written as"):
-        run(one, other, output=tmp_path / "texts")
 
 
 def test_unknown_format_is_refused(tmp_path: Path, reader: Reader) -> None:
@@ -356,16 +452,22 @@ def test_output_folder_that_is_a_file_is_refused(tmp_path: Path, reader: Reader)
     for folder in (tmp_path / "file", tmp_path / "file" / "texts"):
         with pytest.raises(InputError) as refused:
             run(written(tmp_path / "a.png"), output=folder)
-        assert str(refused.value).startswith(f"{folder}: cannot be made (")
+        assert str(refused.value).startswith(f"{folder}: cannot be written (")
     assert reader.pages == 0
 
 
-def test_output_folder_without_rights_is_refused(
-    tmp_path: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch
+def test_folder_that_takes_no_files_is_refused_or_named_before_a_page_is_read(
+    tmp_path: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # nothing is forbidden to root
-    with pytest.raises(InputError, match="texts: cannot be written; choose another --output"):
+    def full(folder: Path) -> None:  # nothing is forbidden to root
+        raise InputError(f"{folder}: cannot be written (Permission denied); choose another folder")
+
+    monkeypatch.setattr(transcribing, "make_folder", full)
+    with pytest.raises(InputError, match="texts: cannot be written"):
         run(written(tmp_path / "a.png"), output=tmp_path / "texts")
+    assert run(written(tmp_path / "a.png")) == 1
+    assert f"error: {tmp_path}: cannot be written" in capsys.readouterr().err
+    assert reader.pages == 0
 
 
 def test_missing_weights_are_refused_once_for_all_pages(tmp_path: Path) -> None:
