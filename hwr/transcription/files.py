@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hwr.config.compose import Composed
 from hwr.config.roots import TranscribeConfig
-from hwr.errors import InputError
+from hwr.errors import InputError, tell
 from hwr.files import as_input_error, make_folder, replacing
 from hwr.images import page_files
 from hwr.images.load import IMAGE_SUFFIXES
@@ -83,7 +83,8 @@ class Tally:
             yield
         except InputError as error:
             self.failed += 1
-            tqdm.write(f"error: {error}", file=sys.stderr)
+            with tqdm.external_write_mode(file=sys.stderr):
+                tell(f"error: {error}")
 
     def __str__(self) -> str:
         """Return the closing line."""
@@ -165,7 +166,7 @@ def transcribe_pages(job: Job, config: TranscribeConfig, passed: Counter[str] | 
                     _write(dict(contents), records(folder))
                     tally.read += 1
     finally:
-        print(tally, file=sys.stderr)
+        tell(str(tally))
     return 1 if tally.failed else 0
 
 
