@@ -26,6 +26,15 @@ ALIVE = "alive.lock"  # held by the process of the run
 LOCK_S = 20.0  # another process that writes or delivers longer than that hangs
 Write = Callable[[Path], object]
 
+# What the content of a record of each kind holds.
+_CONTENTS: Mapping[str, Mapping[str, type]] = {
+    "metrics": {"step": int, "values": dict},
+    "parameters": {"values": dict},
+    "tags": {"values": dict},
+    "files": {"into": str, "place": str},
+    "status": {"status": str},
+}
+
 
 @dataclass(frozen=True)
 class JournalRecord:
@@ -69,7 +78,7 @@ class Spool:
         Raises InputError where they cannot be written.
         """
         with self._writing():
-            place = f"{FILES}/{self._last.seq + 1:06d}"
+            place = _place(self._last.seq + 1)
             shutil.rmtree(self.folder / place, ignore_errors=True)  # of a process that was killed here
             (self.folder / place).mkdir(parents=True)
             write(self.folder / place)
@@ -234,5 +243,17 @@ def packed(values: Mapping[str, float]) -> dict[str, float | str]:
 
 
 def _read(line: bytes, end: int) -> JournalRecord:
+    """Return a record; raise ValueError, KeyError or TypeError for one that this module did not write."""
     fields = parse_json(line)
-    return JournalRecord(fields["seq"], fields["time_ms"], fields["kind"], dict(fields["content"]), end)
+    record = JournalRecord(fields["seq"], fields["time_ms"], fields["kind"], dict(fields["content"]), end)
+    types: dict[str, type] = {"seq": int, "time_ms": int, **_CONTENTS[record.kind]}
+    for name, value in {**fields, **record.content}.items():
+        if name in types and type(value) is not types.pop(name):
+            raise TypeError(name)
+    if types or record.content.get("place", _place(record.seq)) != _place(record.seq):
+        raise ValueError("an incomplete record, or files of another folder")
+    return record
+
+
+def _place(seq: int) -> str:
+    return f"{FILES}/{seq:06d}"

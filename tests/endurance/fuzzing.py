@@ -265,6 +265,62 @@ def _read_settings(folder: Path) -> object:
     return parse_recipe(stored(text, (), TrainConfig).root)
 
 
+def _run(folder: Path) -> None:
+    from hwr.runs import resume
+    from hwr.tracking.spool import Spool
+    from hwr.training import state_files
+    from tests.stages.small import configuration
+
+    folder.mkdir(parents=True)
+    start = {"fingerprint": "f", "started": "2026-01-01T00:00:00+00:00", "overrides": '["stage=line"]'}
+    resume.describe(folder, configuration("line").yaml, start)
+    (folder / "state").mkdir()
+    state_files.write(folder / "state", {"progress": {"epoch": 1}}, {"a": np.zeros(3, np.float32)}, before=0)
+    spool = Spool(folder / "spool")
+    spool.append("metrics", {"values": {"valid/cer": 0.5}, "step": 1})
+    spool.append_files("", lambda place: (place / "t.txt").write_text("text"))
+    spool.append("status", {"status": "FINISHED"})
+
+
+def _read_run(folder: Path) -> object:
+    from hwr.runs import resume
+    from hwr.tracking.spool import Spool
+    from hwr.training import state_files
+    from tests.stages.small import configuration
+
+    resume.configuration(folder, configuration("line"))
+    resume.compare(folder, {"fingerprint": "f"})
+    state_files.newest(folder / "state")
+    spool = Spool(folder / "spool")
+    spool.ended()
+    spool.steps("valid/cer")
+    waiting = spool.waiting()
+    for record in waiting:
+        if record.kind == "files":
+            spool.drop_files(record)
+    return waiting
+
+
+def _overrides(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    words = "stage=line lr=1e-3 network.channels=[4,4] augmentation.shift_x=0.1 phases.ctc.epochs=3 seed=1 "
+    words += (
+        "decoder=beam inspect.policy.empty_text=drop data.exclude.pattern='[<>]' device=cpu optimizer=adam"
+    )
+    (folder / "words").write_text(words.replace(" ", "\n"), encoding="utf-8")
+
+
+def _read_overrides(folder: Path) -> object:
+    from hwr.config.compose import composed
+    from hwr.config.messages import clear_errors
+    from hwr.config.roots import TrainConfig
+    from hwr.stages.recipe import parse_recipe
+
+    words = (folder / "words").read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    with clear_errors():
+        return parse_recipe(composed("train", words, TrainConfig).root)
+
+
 TARGETS: Mapping[str, Target] = {
     "alto": Target(_alto, _reads_data("alto"), "*.xml"),
     "pagexml": Target(_pagexml, _reads_data("pagexml"), "*.xml"),
@@ -275,6 +331,8 @@ TARGETS: Mapping[str, Target] = {
     "weights": Target(_weights, _read_weights, "*", _digest_mended),
     "language": Target(_json, _read_json, "*"),
     "settings": Target(_settings, _read_settings, "*"),
+    "overrides": Target(_overrides, _read_overrides, "words"),
+    "run": Target(_run, _read_run, "**/*.*"),
 }
 
 
@@ -304,7 +362,8 @@ def fuzz(target: Target, folder: Path, seed: int, count: int) -> dict[str, Any]:
         outcomes[outcome] += 1
         if why:
             failures.setdefault(why, f"seed {seed}, number {number}, {name}")
-        _restore(good, data, (name, "manifest.json"))
+        shutil.rmtree(data)
+        shutil.copytree(good, data)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {"outcomes": outcomes, "failures": failures, "peak_mib": peak}
 
@@ -321,6 +380,8 @@ def _outcome(target: Target, data: Path, opened: list[str]) -> tuple[str, str]:
             "refused",
             f"a message of several lines: {said[:200]!r}" if "\n" in said.strip() else "",
         )
+    except SystemExit as error:  # after one line on standard error
+        outcome, why = "refused", "" if error.code == 2 else f"exit status {error.code}"
     except Exception as error:  # every other kind is what is looked for
         last = traceback.extract_tb(error.__traceback__)[-1]
         outcome, why = (
@@ -328,12 +389,6 @@ def _outcome(target: Target, data: Path, opened: list[str]) -> tuple[str, str]:
             f"{type(error).__name__} at {last.filename}:{last.lineno}: {str(error)[:200]}",
         )
     return ("failed", f"opened {opened[0]}") if opened else (outcome, why)
-
-
-def _restore(good: Path, data: Path, names: tuple[str, ...]) -> None:
-    for name in names:
-        if (good / name).is_file():
-            shutil.copyfile(good / name, data / name)
 
 
 def _watched(secrets: Path) -> list[str]:
