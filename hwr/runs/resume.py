@@ -13,7 +13,7 @@ from hwr.config.bind import texts
 from hwr.config.compose import Composed, changed, chosen, is_choice, parsed, stored
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
-from hwr.files import held, parse_json, sha256
+from hwr.files import held, parse_json, read_text, sha256
 from hwr.training.state_files import newest, write_whole
 
 CONFIG, START, STATE = "config.yaml", "start.json", "state"  # in the folder of a run
@@ -116,7 +116,7 @@ def configuration(place: Path, now: Composed) -> Composed:
     """
     start, given = _read(place), parsed(now.overrides)
     first = parse_json(start.get(OVERRIDES, "[]"))
-    trained = stored((place / CONFIG).read_text(encoding="utf-8"), (), TrainConfig)
+    trained = stored(read_text(place / CONFIG), (), TrainConfig)
     changes: dict[str, Any] = {"folder": now.root.folder}  # it was found there
     for name in sorted(given, key=lambda name: name.count("."), reverse=True):  # a key before its whole node
         override = str(given[name].input_line)
@@ -183,8 +183,13 @@ def digests(config: TrainConfig) -> dict[str, str]:
 def _read(place: Path) -> dict[str, str]:
     try:
         found = parse_json((place / START).read_text(encoding="utf-8"))
-        return {"fingerprint": found["fingerprint"], "started": found["started"], **found}
-    except (OSError, ValueError, KeyError, TypeError):
+        if not {"fingerprint", "started"} <= found.keys() or {type(value) for value in found.values()} != {
+            str
+        }:
+            raise ValueError(found)
+        parse_json(found.get(OVERRIDES, "[]"))
+        return dict(found)
+    except (OSError, ValueError, AttributeError):
         raise InputError(f"{place / START}: missing or damaged; this run cannot be resumed") from None
 
 

@@ -16,6 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -286,9 +287,8 @@ def _read_run(folder: Path) -> object:
     from hwr.runs import resume
     from hwr.tracking.spool import Spool
     from hwr.training import state_files
-    from tests.stages.small import configuration
 
-    resume.configuration(folder, configuration("line"))
+    resume.configuration(folder, _composed())
     resume.compare(folder, {"fingerprint": "f"})
     state_files.newest(folder / "state")
     spool = Spool(folder / "spool")
@@ -299,6 +299,13 @@ def _read_run(folder: Path) -> object:
         if record.kind == "files":
             spool.drop_files(record)
     return waiting
+
+
+@cache
+def _composed() -> Any:
+    from tests.stages.small import configuration
+
+    return configuration("line")
 
 
 def _overrides(folder: Path) -> None:
@@ -332,7 +339,7 @@ TARGETS: Mapping[str, Target] = {
     "language": Target(_json, _read_json, "*"),
     "settings": Target(_settings, _read_settings, "*"),
     "overrides": Target(_overrides, _read_overrides, "words"),
-    "run": Target(_run, _read_run, "**/*.*"),
+    "run": Target(_run, _read_run, "**/*.*[!k]"),
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 from hwr.config import ROOT
 from tests.endurance.fuzzing import TARGETS
 
-COUNT = int(os.environ.get("HWR_FUZZ", "150"))
+COUNT = int(os.environ.get("HWR_FUZZ", "60"))
 SEED = os.environ.get("HWR_FUZZ_SEED", "0")
 PEAK_MIB = 1024
 
