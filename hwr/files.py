@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -19,13 +20,16 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hwr.errors import InputError, NoRoomError, tell
 
 LONGEST_WAIT_S = 24 * 3600.0  # for a lock: what others build or train under one may take hours
 NOTICED_S = 60.0  # who waits longer is told for what
 _LONG = 200  # bytes of a name to which a process id may be added: file systems take 255
+
+T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 _BUILDING, _REPLACED = ".building", ".replaced"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
@@ -237,6 +241,22 @@ def built_once(folder: Path, build: Callable[[Path], object]) -> None:
                 building.rename(folder)
             finally:
                 shutil.rmtree(building, ignore_errors=True)
+
+
+def built(folder: Path, build: Callable[[Path], object], read: Callable[[Path], T]) -> T:
+    """Return what `read` makes of `folder`, which `build` fills where it is not there, or damaged.
+
+    `read` raises InputError for damage. Raises as `built_once` and `read` do.
+    """
+    built_once(folder, build)
+    try:
+        return read(folder)
+    except InputError as error:
+        _LOG.warning("%s; built again", error)
+        with held(_lock(folder)):
+            shutil.rmtree(folder, ignore_errors=True)
+    built_once(folder, build)
+    return read(folder)
 
 
 def _lock(folder: Path) -> Path:

@@ -20,7 +20,7 @@ KEYS = {
     "cer", "wer", "characters", "words", "lines", "scorer", "convention", "exact_lines", "intervals",
     "macro_cer_lines", "macro_wer_lines", "macro_cer_writers", "macro_wer_writers", "groups", "levenshtein",
     "in_process", "target", "split", "data_fingerprint", "weights", "weights_sha256", "run",
-    "environment", "settings",
+    "environment", "settings", "left_out", "unread",
 }  # fmt: skip
 COUNTS = {"reference", "substitutions", "deletions", "insertions"}
 

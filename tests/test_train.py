@@ -165,20 +165,24 @@ def _empty_split(root: Path) -> str:
     (root / "pages.csv").write_text(
         "page,writer,split\np-train,w,train\np-valid,w,train\np-test,w,test\n", encoding="utf-8"
     )
-    return "the split valid has no lines; see data.splits, data.shares and data.exclude"
+    return "the split valid has no lines; see data.splits and data.shares"
 
 
 def _truncated(root: Path) -> str:
     image = root / "p-train.jpg"
     image.write_bytes(image.read_bytes()[:3000])
-    return f"line p-train/l: {image}: "
+    return f"the split train has no lines left: {image}: truncated"
+
+
+_LEFT = "the split train has no lines left; left out:"
+_NO_DTD = f"{_LEFT} 1 file by damaged_file (p-train.xml: {{}}: refused, it carries a DTD or entities; remove "
 
 
 def _bomb(root: Path) -> str:
     path = root / "p-train.xml"
     entities = '<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">'
     path.write_text(f"<!DOCTYPE alto [{entities}]><alto>&b;</alto>", encoding="utf-8")
-    return f"{path}: refused, it carries a DTD or entities; remove its <!DOCTYPE …>"
+    return _NO_DTD.format(path)
 
 
 def _external(root: Path) -> str:
@@ -186,14 +190,15 @@ def _external(root: Path) -> str:
     path.write_text(
         '<!DOCTYPE alto [<!ENTITY x SYSTEM "file:///etc/hostname">]><alto>&x;</alto>', encoding="utf-8"
     )
-    return f"{path}: refused, it carries a DTD or entities; remove its <!DOCTYPE …>"
+    return _NO_DTD.format(path)
 
 
 def _outside(root: Path) -> str:
     (root / "p-train.jpg").rename(root.parent / "secret.jpg")
     write_page(root / "p-train.xml", "tea", image="../secret.jpg")
     (root / "p-train.jpg").unlink()
-    return f"{root / 'p-train.xml'}: path "
+    reason = f"p-train: {root / 'p-train.xml'}: path '{root}/../secret.jpg' leads outside"
+    return f"{_LEFT} 1 page (train 1) with 1 line by inspect.policy.unreadable_image=drop ({reason}"
 
 
 def _gigapixel(root: Path) -> str:
@@ -202,7 +207,8 @@ def _gigapixel(root: Path) -> str:
     start = data.index(b"\xff\xc0") + 5  # of height and width in the frame header
     data[start : start + 4] = (60_000).to_bytes(2, "big") * 2
     image.write_bytes(bytes(data))
-    return "1 page without a readable image: p-train"
+    reason = f"p-train: {image}: "
+    return f"{_LEFT} 1 page (train 1) with 1 line by inspect.policy.unreadable_image=drop ({reason}"
 
 
 def _other_letters(root: Path) -> str:

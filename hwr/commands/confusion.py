@@ -69,6 +69,8 @@ def _counted(config: ConfusionConfig) -> Confusions:
     weights = task.weights("line")
     decoder = build_decoder(config.decoder, alphabet_of(weights))
     lines = find_lines(task, weights)
+    for told in lines.scored.told("line"):
+        print(told)
     lines.refuse_seen_by(decoder)
     read = [reading.text for probs in read_chunks(task, weights, lines) for reading in decoder.read(probs)]
     source = CountedLines(lines.fingerprint, config.split, weights.sha256, len(lines.ids))

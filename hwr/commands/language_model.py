@@ -89,9 +89,13 @@ def _pages(config: LanguageModelConfig) -> list[Page]:
     from hwr import runtime
 
     runtime.start()
+    from hwr.data.report import told
     from hwr.stages.recipe import data_source
 
-    return data_source(config.data, config.folder).pages(whole=False)
+    dataset = data_source(config.data, config.folder).read(whole=False)
+    for line in told(rule.counts() for rule in dataset.left_out):
+        print(line)
+    return list(dataset.pages)
 
 
 def _texts(config: LanguageModelConfig, pages: Sequence[Page], files: Sequence[Path]) -> list[Text]:

@@ -2,13 +2,14 @@
 
 import inspect
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
+from itertools import count
 from typing import Any
 
-from hwr.data.records import Page
+from hwr.data.records import Dataset, LeftOut, Line, Page
 from hwr.data.sources.splits import check_split
 from hwr.errors import InputError
 
@@ -21,50 +22,62 @@ SOURCES = {
 }
 
 
-def load_pages(source: str, exclude: Mapping[str, Any] | None = None, **settings: Any) -> list[Page]:
-    """Return the pages of a source, a name in SOURCES, read with its own `settings`, without excluded lines.
+def load_pages(source: str, exclude: Mapping[str, Any] | None = None, **settings: Any) -> Dataset:
+    """Return what a source, a name in SOURCES, yields with its own `settings`, without excluded lines.
 
-    `exclude` holds the arguments of `exclude_lines`. Raise InputError for an unknown source or setting,
-    for an id that occurs twice, and for whatever the source itself refuses.
+    `exclude` holds the arguments of `exclude_lines`. Ids that occur twice are made unique, and told. Raise
+    InputError for an unknown source or setting, and for whatever the source itself refuses.
     """
     read = source_reader(source)
     _check_arguments(read, settings, f"data={source}")
     _check_arguments(exclude_lines, {"pages": (), **(exclude or {})}, "data.exclude")
-    pages: list[Page] = read(**settings)
-    _check_ids(pages)
-    for page in pages:
+    dataset: Dataset = read(**settings)
+    for page in dataset.pages:
         check_split(page.split, f"page {page.id}")
-    return exclude_lines(pages, **(exclude or {}))
+    pages, repeated = _with_unique_ids(dataset.pages)
+    kept, excluded = exclude_lines(pages, **(exclude or {}))
+    findings = {**dataset.findings, "duplicate_id": repeated}
+    files = [LeftOut(name, files=tuple(findings.get(name, ()))) for name in ("unused_file", "damaged_file")]
+    unlined = LeftOut.of(
+        "region_text, text in no line", pages=[(page.split, page.id) for page in kept if page.unlined]
+    )
+    rules = (*files, *dataset.left_out, *excluded, unlined)
+    return Dataset(tuple(kept), findings, tuple(filter(None, rules)))
 
 
-def source_reader(source: str) -> Callable[..., list[Page]]:
+def source_reader(source: str) -> Callable[..., Dataset]:
     """Return the function that reads a source; raise InputError for one that is not in SOURCES."""
     if source not in SOURCES:
         raise InputError(f"data source {source!r} is unknown; use one of {', '.join(SOURCES)}")
-    read: Callable[..., list[Page]] = getattr(import_module(SOURCES[source]), f"read_{source}")
+    read: Callable[..., Dataset] = getattr(import_module(SOURCES[source]), f"read_{source}")
     return read
 
 
-def exclude_lines(pages: Iterable[Page], types: Sequence[str] = (), pattern: str = "") -> list[Page]:
-    """Return the pages without lines of one of the `types` and without lines whose text holds `pattern`.
+def exclude_lines(
+    pages: Sequence[Page], types: Sequence[str] = (), pattern: str = ""
+) -> tuple[list[Page], list[LeftOut]]:
+    """Return the pages without lines of one of the `types` or whose text holds `pattern`, and those by rule.
 
     An empty `pattern` excludes nothing. Raise InputError when it is not a regular expression.
     """
     try:
-        marks = re.compile(pattern) if pattern else None
+        marks = re.compile(pattern)
     except re.error as error:
         raise InputError(f"data.exclude.pattern={pattern!r} is not a regular expression ({error})") from None
-    return [
-        replace(
-            page,
-            lines=tuple(
-                line
-                for line in page.lines
-                if line.kind not in types and not (marks is not None and marks.search(line.text))
-            ),
-        )
-        for page in pages
-    ]
+    rules: dict[str, Callable[[Line], object]] = {
+        f"data.exclude.types={kind}": partial(_is_of, kind) for kind in types
+    }
+    rules |= {f"data.exclude.pattern={pattern}": lambda line: marks.search(line.text)} if pattern else {}
+    left_out = []
+    for rule, hits in rules.items():
+        kept = [replace(page, lines=tuple(line for line in page.lines if not hits(line))) for page in pages]
+        left_out.append(LeftOut.between(rule, pages, kept))
+        pages = kept
+    return list(pages), list(filter(None, left_out))
+
+
+def _is_of(kind: str, line: Line) -> bool:
+    return line.kind == kind
 
 
 def _check_arguments(function: Any, arguments: Mapping[str, Any], name: str) -> None:
@@ -75,9 +88,24 @@ def _check_arguments(function: Any, arguments: Mapping[str, Any], name: str) -> 
         raise InputError(f"{name}: {error}; its settings are {known}") from None
 
 
-def _check_ids(pages: Sequence[Page]) -> None:
-    names = {"page": [p.id for p in pages], "line": [line.id for p in pages for line in p.lines]}
-    for what, ids in names.items():
-        twice = [entry for entry, count in Counter(ids).items() if count > 1]
-        if twice:
-            raise InputError(f"{what} id {twice[0]} occurs twice; give every {what} an id of its own")
+def _with_unique_ids(pages: Sequence[Page]) -> tuple[list[Page], dict[str, str]]:
+    """Return pages whose ids, and those of their lines, occur once; repeated ones get a number."""
+    page_ids, line_ids, repeated = set[str](), set[str](), dict[str, str]()
+    renamed = []
+    for page in pages:
+        lines = []
+        for line in page.lines:
+            name = _unique(line.id, line_ids)
+            if name != line.id:
+                repeated[name] = f"{line.id} again"
+            lines.append(line if name == line.id else replace(line, id=name))
+        renamed.append(replace(page, id=_unique(page.id, page_ids), lines=tuple(lines)))
+    return renamed, repeated
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """Return a name, with a number where it is taken, and take it."""
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    free = next(own for own in names if own not in taken)
+    taken.add(free)
+    return free

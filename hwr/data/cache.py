@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
-from hwr.files import as_input_error, built_once, parse_json
+from hwr.files import as_input_error, built, parse_json
 from hwr.images.line_crop import LineCrop, crop_line
 from hwr.images.load import GreyImage
 from hwr.images.page_files import Loading, load_page
@@ -82,15 +82,14 @@ def cached(
 ) -> CutImages:
     """Return what `cutter` cuts out of `pages` from the cache under `folder`, built when not there yet.
 
-    What cannot be cut and pages that cannot be read are reported in `problems`. Raise InputError when an id
-    occurs twice, or the cache cannot be written or is damaged. Processes that ask for one cache at once build
-    it once.
+    What cannot be cut and pages that cannot be read are reported in `problems`. Raise InputError when the
+    cache cannot be written. Processes that ask for one cache at once build it once; a damaged one is built
+    again.
     """
-    _check_ids(pages, cutter)
     home = folder / _key(pages, cutter, loading)
     with as_input_error(home, "choose another folder"):
-        built_once(home, partial(_build, _Work(pages, cutter, loading, progress)))
-    return _opened(home, cutter.height)
+        build = partial(_build, _Work(pages, cutter, loading, progress))
+        return built(home, build, lambda folder: _opened(folder, cutter.height))
 
 
 @dataclass(frozen=True)
@@ -113,21 +112,12 @@ class _LineCutter:
         cuts: list[Cut] = []
         for line in page.lines:
             try:
+                if line.flaw:
+                    raise InputError(line.flaw)
                 cuts.append((line.id, crop_line(image, line, self.crop)))
             except InputError as error:
-                cuts.append((line.id, f"line {line.id} of {page.image}: {error}"))
+                cuts.append((line.id, f"line {line.id} of {page.image.name}: {error}"))
         return cuts
-
-
-def _check_ids(pages: Sequence[Page], cutter: Cutter) -> None:
-    seen: set[str] = set()
-    for page in pages:
-        for name in cutter.ids(page):
-            if name in seen:
-                raise InputError(
-                    f"page {page.id}: {cutter.unit} id {name!r} occurs twice in the data; make ids unique"
-                )
-            seen.add(name)
 
 
 def _key(pages: Sequence[Page], cutter: Cutter, loading: Loading) -> str:
@@ -196,6 +186,8 @@ def _cut_page(page: Page, work: _Work) -> Sequence[Cut]:
     if not ids:
         return []
     try:
+        if page.flaw:
+            raise InputError(page.flaw)
         image = load_page(page.image, work.loading)
     except InputError as error:
         return [(name, str(error)) for name in ids]
@@ -212,8 +204,6 @@ def _opened(folder: Path, height: int) -> CutImages:
         if not len(ids) == len(widths) == len(offsets) - 1 or len(pixels) != offsets[-1]:
             raise ValueError("its parts do not fit together")
         images = [pixels[start:end].reshape(height, -1) for start, end in pairwise(offsets.tolist())]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder}: damaged cache ({error}); delete this folder, it is built again"
-        ) from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise InputError(f"{folder}: damaged cache ({error}); delete this folder") from None
     return CutImages(ids, images, widths, problems)

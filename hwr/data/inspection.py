@@ -1,6 +1,5 @@
-"""Inspect a data set before training: its contents, and its problems by id."""
+"""Inspect a data set before training: its contents, its problems by id, and what is left out for them."""
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,48 +7,67 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hwr.data.records import SPLITS, Line, Page
+from hwr.data.records import SPLITS, Dataset, Findings, LeftOut, Line, Page
 from hwr.data.report import KINDS, Report, SplitSize, split_name, visible
 from hwr.data.sources.files import image_size
 from hwr.errors import InputError
 from hwr.files import sha256
-from hwr.images.line_crop import MIN_WIDTH, LineCrop
+from hwr.images.line_crop import LineCrop, image_width
 from hwr.images.load import check_size
-from hwr.images.page_files import Loading, load_page
+from hwr.images.page_files import Loading, load_page, reduced_size
 from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
 SAME_SHAPE = 0.02  # a page may differ this much in aspect: files round their sizes
 QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 
-_LOG = logging.getLogger(__name__)
 _Notes = dict[str, str]  # id -> what is wrong with it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What pages are held to: how lines are cut, the steps of a line image's width, how pages are loaded."""
+    """What pages are held to: how lines are cut, the steps of a line image's width, how pages are loaded.
+
+    `sample_flaw` says why a page makes no sample of a training on whole pages.
+    """
 
     crop: LineCrop
     steps: Callable[[int], int]
     loading: Loading
+    sample_flaw: Callable[[Page], str] = lambda page: ""
 
 
 def inspect_pages(
-    pages: Sequence[Page], limits: Limits, *, alphabet: Alphabet | None = None, full: bool = False
+    dataset: Dataset, limits: Limits, *, alphabet: Alphabet | None = None, full: bool = False
 ) -> Report:
-    """Look through `pages`; decode every image when `full`, else read the headers alone.
+    """Look through the pages of `dataset`; decode every image when `full`, else read the headers alone.
 
     `alphabet` is one to keep to, as of weights to start from; without it, it is the characters of train.
     """
+    pages = dataset.pages
     by_split = {split: [page for page in pages if page.split == split] for split in (*SPLITS, "")}
     seen = _characters(by_split["train"] or pages)
     known = set(alphabet.symbols) if alphabet else set(seen)
-    widths = {line.id: line_width(line, page.size, limits.crop) for page in pages for line in page.lines}
-    positive = [width for width in widths.values() if width] or [0]
-    shares = np.quantile(positive, list(QUANTILES.values()))
+    sizes, unreadable = _image_sizes(pages, limits.loading, full)
+    widths, no_area = _line_widths(pages, sizes, limits)
+    shares = np.quantile(list(widths.values()) or [0], list(QUANTILES.values()))
+    lines = [line for page in pages for line in page.lines]
+    readable = [page for page in pages if page.id in sizes]
+    findings = {
+        **dataset.findings,
+        "unreadable_image": unreadable,
+        "other_shape": _noted(readable, lambda page: _other_shape(page.size, sizes[page.id])),
+        "duplicate_image": _duplicates(readable),
+        "region_text": _noted(pages, lambda page: f"{page.unlined} characters" if page.unlined else ""),
+        "no_sample": _noted(readable, limits.sample_flaw),
+        "no_area": no_area,
+        "empty_text": {line.id: "" for line in lines if not line.text},
+        "too_long_for_ctc": _too_long(lines, widths, limits.steps),
+        "outside_alphabet": _noted(lines, lambda line: _unknown_characters(line.text, known)),
+        "shared_writer": _shared_writers(pages),
+        "shared_text": _shared_texts(pages),
+    }
     return Report(
         decoded=full,
         height=limits.crop.height,
@@ -61,40 +79,36 @@ def inspect_pages(
             if split != "train" and (own or split)
         },
         widths={name: round(value) for name, value in zip(QUANTILES, shares.tolist(), strict=True)},
-        findings={
-            **_image_findings(pages, limits.loading, full),
-            **_line_findings(pages, widths, limits.steps, known),
-            "shared_writer": _shared_writers(pages),
-            "shared_text": _shared_texts(pages),
-        },
+        findings={name: findings.get(name, {}) for name in KINDS},
+        left_out=dataset.left_out,
     )
 
 
-def apply_policy(pages: Sequence[Page], report: Report, policy: Mapping[str, str]) -> list[Page]:
-    """Return the pages without what `policy` drops; a page whose lines are all dropped stays.
+def apply_policy(
+    pages: Sequence[Page], findings: Findings, policy: Mapping[str, str]
+) -> tuple[list[Page], list[LeftOut]]:
+    """Return the pages without what `policy` drops, and that by rule; a page whose lines all go stays.
 
-    `policy` gives each name of KINDS one of POLICIES: `keep`; `drop`; `drop_train`, from train alone, so that
-    a score still counts the others; `refuse`. Of what splits share, the copy in the last of them stays. Raise
-    InputError for findings to refuse, and for a policy that is not known.
+    `policy` gives names of KINDS one of POLICIES: `keep`, as where it names none; `drop`; `drop_train`, from
+    train alone, so that a score still counts the others; `refuse`, see `Report.refuse`. Of what is twice in
+    the data, or in two splits, the copy in the last split stays. What one rule has left out no other counts.
     """
-    check_policy(policy)
-    for name, notes in report.findings.items():
-        if notes and policy[name] == "refuse":
-            raise InputError(report.refusal(name))
-        if notes and policy[name] != "keep":
-            kept = _without(pages, KINDS[name].unit, notes, train_only=policy[name] == "drop_train")
-            lost = len(pages) - len(kept), _line_count(pages) - _line_count(kept)
-            _LOG.info("%s=%s leaves out %d pages and %d lines", name, policy[name], *lost)
+    left_out = []
+    for name, notes in findings.items():
+        choice = policy.get(name, "keep")
+        if notes and choice in ("drop", "drop_train") and KINDS[name].unit != "file":
+            own = _AMONG[name](pages, findings) if name in _AMONG else notes
+            kept = _without(pages, KINDS[name].unit, own, train_only=choice == "drop_train")
+            left_out.append(LeftOut.between(f"inspect.policy.{name}={choice}", pages, kept))
             pages = kept
-    return list(pages)
+    return list(pages), list(filter(None, left_out))
 
 
 def check_policy(policy: Mapping[str, str]) -> None:
-    """Raise InputError unless `policy` gives each name of KINDS one of POLICIES."""
-    for name in KINDS.keys() ^ policy.keys():
-        state = "is not set" if name in KINDS else f"is no finding; these are {', '.join(KINDS)}"
-        raise InputError(f"inspect.policy.{name} {state}")
+    """Raise InputError unless `policy` gives names of KINDS one of POLICIES."""
     for name, choice in policy.items():
+        if name not in KINDS:
+            raise InputError(f"inspect.policy.{name} is no finding; these are {', '.join(KINDS)}")
         if choice not in POLICIES:
             raise InputError(f"inspect.policy.{name}={choice} is unknown; use one of {', '.join(POLICIES)}")
 
@@ -104,54 +118,53 @@ def needed_steps(text: str) -> int:
     return len(text) + sum(first == second for first, second in pairwise(text))
 
 
-def line_width(line: Line, size: tuple[int, int], crop: LineCrop) -> int:
-    """Estimate the width in px of a line's image on a page of `size` (height, width); 0 without area.
-
-    Measured along the baseline as drawn, which `crop_line` smooths: the two differ by a few per cent.
-    """
-    x1, y1, x2, y2 = line.box
-    outline = line.polygon if len(line.polygon) > 2 else ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
-    points = np.clip(np.array(outline), 0, 1) * size[::-1]  # (P, 2)
-    if crop.deskew and len(line.baseline) > 1:
-        points = _along(np.array(line.baseline) * size[::-1], points)
-    width, height = map(float, np.ptp(points, axis=0))
-    if not (width >= 1 and height >= 1):  # so is a coordinate that is not a number
-        return 0
-    margin = 2 * crop.margin * height
-    scaled = round(crop.height * (width + margin) / (height + margin))
-    return min(max(scaled, MIN_WIDTH), crop.max_width)
-
-
-def _along(baseline: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points (P, 2) px as distances along and from the baseline (B, 2) px."""
-    chord = baseline[-1] - baseline[0]
-    length = np.hypot(*chord)
-    if not length >= 2:
-        return points
-    turn = np.array([[chord[0], -chord[1]], [chord[1], chord[0]]]) / length
-    base, turned = (baseline - baseline[0]) @ turn, (points - baseline[0]) @ turn
-    base = base[np.argsort(base[:, 0], kind="stable")]
-    turned[:, 1] -= np.interp(turned[:, 0], base[:, 0], base[:, 1])
-    return np.asarray(turned)
-
-
-def _image_findings(pages: Sequence[Page], loading: Loading, full: bool) -> dict[str, _Notes]:
+def _image_sizes(
+    pages: Sequence[Page], loading: Loading, full: bool
+) -> tuple[dict[str, tuple[int, int]], _Notes]:
+    """Return the size of every page's image (height, width), and why the others cannot be read."""
+    sizes: dict[str, tuple[int, int]] = {}
     unreadable: _Notes = {}
-    other: _Notes = {}
     for page in pages:
         try:
+            if page.flaw:
+                raise InputError(page.flaw)
             height, width = image_size(page.image)
             check_size(page.image, (width, height), loading.max_pixels)
             if full:
                 load_page(page.image, loading)
+            sizes[page.id] = height, width
         except InputError as error:
             unreadable[page.id] = str(error)
-            continue
-        aspect = height * page.size[1] / (width * page.size[0])
-        if abs(aspect - 1) > SAME_SHAPE:
-            other[page.id] = f"{width} x {height} px, described as {page.size[1]} x {page.size[0]}"
-    readable = [page for page in pages if page.id not in unreadable]
-    return {"unreadable_image": unreadable, "other_shape": other, "duplicate_image": _duplicates(readable)}
+    return sizes, unreadable
+
+
+def _line_widths(
+    pages: Sequence[Page], sizes: Mapping[str, tuple[int, int]], limits: Limits
+) -> tuple[dict[str, int], _Notes]:
+    """Return the width in px of every line's image, and why the others have none; as `crop_line` does."""
+    widths: dict[str, int] = {}
+    without: _Notes = {}
+    for page, line in ((own, line) for own in pages if own.id in sizes for line in own.lines):
+        try:
+            if line.flaw:
+                raise InputError(line.flaw)
+            size = reduced_size(sizes[page.id], limits.loading.working_pixels)
+            widths[line.id] = image_width(line, size, limits.crop)
+        except InputError as error:
+            without[line.id] = str(error)
+    return widths, without
+
+
+def _noted(records: Iterable[Any], note: Callable[[Any], str]) -> _Notes:
+    """Return the ids of pages or lines that have a note."""
+    return {record.id: text for record in records if (text := note(record))}
+
+
+def _other_shape(described: tuple[int, int], size: tuple[int, int]) -> str:
+    aspect = size[0] * described[1] / (size[1] * described[0])
+    if abs(aspect - 1) <= SAME_SHAPE:
+        return ""
+    return f"{size[1]} x {size[0]} px, described as {described[1]} x {described[0]}"
 
 
 def _duplicates(pages: Sequence[Page]) -> _Notes:
@@ -165,26 +178,13 @@ def _duplicates(pages: Sequence[Page]) -> _Notes:
     return {page.id: notes[page.id] for page in pages if page.id in notes}
 
 
-def _line_findings(
-    pages: Sequence[Page], widths: Mapping[str, int], steps: Callable[[int], int], known: set[str]
-) -> dict[str, _Notes]:
-    found: dict[str, _Notes] = {
-        "no_area": {},
-        "empty_text": {},
-        "too_long_for_ctc": {},
-        "outside_alphabet": {},
-    }
-    for line in (line for page in pages for line in page.lines):
-        width, needed = widths[line.id], needed_steps(line.text)
-        if not width:
-            found["no_area"][line.id] = "box " + " ".join(f"{value:.4f}" for value in line.box)
-        elif needed > steps(width):
-            found["too_long_for_ctc"][line.id] = f"needs {needed} steps, has {steps(width)}"
-        if not line.text:
-            found["empty_text"][line.id] = ""
-        if unknown := dict.fromkeys(c for c in line.text if c not in known):
-            found["outside_alphabet"][line.id] = " ".join(map(visible, unknown))
-    return found
+def _too_long(lines: Iterable[Line], widths: Mapping[str, int], steps: Callable[[int], int]) -> _Notes:
+    cut = [(line.id, needed_steps(line.text), steps(widths[line.id])) for line in lines if line.id in widths]
+    return {name: f"needs {needed} steps, has {given}" for name, needed, given in cut if needed > given}
+
+
+def _unknown_characters(text: str, known: set[str]) -> str:
+    return " ".join(map(visible, dict.fromkeys(c for c in text if c not in known)))
 
 
 def _shared_writers(pages: Sequence[Page]) -> _Notes:
@@ -202,6 +202,16 @@ def _shared_texts(pages: Sequence[Page]) -> _Notes:
         splits[line.text].add(split)
     last = {text: max(own, key=_rank) for text, own in splits.items()}
     return {line.id: f"also in {last[line.text]}" for split, line in lines if split != last[line.text]}
+
+
+# What is found by comparing pages is looked for again among those that are left.
+_AMONG: dict[str, Callable[[Sequence[Page], Findings], _Notes]] = {
+    "duplicate_image": lambda pages, findings: _duplicates(
+        [page for page in pages if page.id not in findings["unreadable_image"]]
+    ),
+    "shared_writer": lambda pages, findings: _shared_writers(pages),
+    "shared_text": lambda pages, findings: _shared_texts(pages),
+}
 
 
 def _without(pages: Sequence[Page], unit: str, ids: Mapping[str, str], *, train_only: bool) -> list[Page]:
@@ -243,10 +253,6 @@ def _characters(pages: Sequence[Page]) -> dict[str, int]:
         for line in page.lines:
             counts.update(line.text)
     return dict(sorted(counts.items()))
-
-
-def _line_count(pages: Sequence[Page]) -> int:
-    return sum(len(page.lines) for page in pages)
 
 
 def _grouped(pages: Iterable[Page], key: Callable[[Page], Any]) -> list[list[Page]]:

@@ -2,16 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hwr.errors import InputError
-from hwr.files import parse_json, sha256
+from hwr.files import parse_json, read_text, sha256
 from hwr.images.boxes import Box, Point
 
 SPLITS = ("train", "valid", "test")
+NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)  # box of a line whose place is not known
+
+Findings = Mapping[str, Mapping[str, str]]  # name of a finding -> id of a file, page, line or writer -> note
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Line:
 
     `id` is unique in the data set; `text` is NFC; `polygon` and `baseline` are empty where there is none;
     `kind` is the source's line type; `segmented` is False where the source doubts its own segmentation (IAM's
-    `err`).
+    `err`). `flaw` says why its place is not known: the box is then NOWHERE.
     """
 
     id: str
@@ -40,11 +43,16 @@ class Line:
     kind: str = ""
     words: tuple[Word, ...] = ()
     segmented: bool = True
+    flaw: str = ""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A scanned page (IAM: form) of `size` (height, width) pixels; `split` is train, valid, test or empty."""
+    """A scanned page (IAM: form) of `size` (height, width) pixels; `split` is train, valid, test or empty.
+
+    `flaw` says why it has no image: `image` is then the file that describes it. `unlined` are the characters
+    that stand in its regions alone, in no line.
+    """
 
     id: str
     writer: str
@@ -53,6 +61,78 @@ class Page:
     size: tuple[int, int]
     lines: tuple[Line, ...]
     area: Box | None = None
+    flaw: str = ""
+    unlined: int = 0
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What a rule leaves out: files, or ids of pages and lines by split, lines with their pages too."""
+
+    rule: str
+    files: tuple[str, ...] = ()
+    pages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def between(cls, rule: str, before: Iterable[Page], after: Iterable[Page]) -> "LeftOut":
+        """Return what a rule left out that made the pages `after` of those `before`."""
+        kept = {page.id: {line.id for line in page.lines} for page in after}
+        before = list(before)
+        pages = [(page.split, page.id) for page in before if page.id not in kept]
+        lines = [
+            (page.split, line.id)
+            for page in before
+            for line in page.lines
+            if line.id not in kept.get(page.id, ())
+        ]
+        return cls.of(rule, pages=pages, lines=lines)
+
+    @classmethod
+    def of(
+        cls, rule: str, *, pages: Iterable[tuple[str, str]] = (), lines: Iterable[tuple[str, str]] = ()
+    ) -> "LeftOut":
+        """Return what a rule leaves out, given as (split, id)."""
+        return cls(rule, (), _by_split(pages), _by_split(lines))
+
+    def __bool__(self) -> bool:
+        """Tell whether it left out anything."""
+        return bool(self.files or self.pages or self.lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the rule and the ids as plain values for JSON."""
+        ids = {
+            unit: {split: list(own) for split, own in getattr(self, unit).items()}
+            for unit in ("pages", "lines")
+        }
+        return {"rule": self.rule, "files": list(self.files), **ids}
+
+    def counts(self) -> dict[str, Any]:
+        """Return the rule, and numbers in place of the ids."""
+        numbers = {
+            unit: {split: len(own) for split, own in getattr(self, unit).items()}
+            for unit in ("pages", "lines")
+        }
+        return {"rule": self.rule, "files": len(self.files), **numbers}
+
+    def of_split(self, split: str) -> "LeftOut":
+        """Return the part of one split; files belong to all of them."""
+        pages, lines = ({split: part[split]} if split in part else {} for part in (self.pages, self.lines))
+        return replace(self, pages=pages, lines=lines)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a source yields: pages, what it found wrong beyond them, and what its settings leave out."""
+
+    pages: tuple[Page, ...]
+    findings: Findings = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+
+    def of_split(self, split: str) -> "Dataset":
+        """Return the part of one split; files belong to all of them."""
+        rules = (part for rule in self.left_out if (part := rule.of_split(split)))
+        return replace(self, pages=tuple(p for p in self.pages if p.split == split), left_out=tuple(rules))
 
 
 def fingerprint(pages: Iterable[Page]) -> str:
@@ -63,7 +143,7 @@ def fingerprint(pages: Iterable[Page]) -> str:
     total = hashlib.sha256()
     for page in pages:
         lines = [_values(line) for line in page.lines]
-        values = [page.id, page.writer, page.split, page.area, lines, _image_sha256(page.image)]
+        values = [page.id, page.writer, page.split, page.area, lines, _image_sha256(page)]
         total.update(json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode() + b"\n")
     return total.hexdigest()
 
@@ -73,9 +153,20 @@ def pages_to_json(pages: Iterable[Page]) -> str:
     return json.dumps([{**asdict(page), "image": page.image.name} for page in pages], ensure_ascii=False)
 
 
-def pages_from_json(text: str, folder: Path) -> list[Page]:
-    """Return the pages that `pages_to_json` wrote; their images lie in `folder`."""
-    return [_page(values, folder) for values in parse_json(text)]
+def pages_from_json(path: Path) -> list[Page]:
+    """Return the pages that `pages_to_json` wrote to a file, images beside it; InputError for damage."""
+    try:
+        values = parse_json(read_text(path))
+        return [_page(own, path.parent.resolve()) for own in values]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: damaged records ({error}); delete its folder") from None
+
+
+def _by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for split, name in pairs:
+        found.setdefault(split, []).append(name)
+    return {split: tuple(names) for split, names in found.items()}
 
 
 def _values(line: Line) -> list[object]:
@@ -83,9 +174,9 @@ def _values(line: Line) -> list[object]:
     return [line.id, line.text, line.box, line.polygon, line.baseline, line.kind, line.segmented, words]
 
 
-def _image_sha256(path: Path) -> str:
+def _image_sha256(page: Page) -> str:
     try:
-        return sha256(path)
+        return "unreadable" if page.flaw else sha256(page.image)
     except InputError:
         return "unreadable"
 

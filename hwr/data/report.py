@@ -1,11 +1,14 @@
-"""The report of an inspection: counts, characters and problems by id, as a table and as plain values."""
+"""What is told of data: counts, problems by id, what is left out; as text and as plain values."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from textwrap import fill
 from typing import Any
 from unicodedata import combining
 
+from hwr.data.records import SPLITS, Findings, LeftOut, Page
+from hwr.errors import InputError
 from hwr.tables import text_table
 
 TABLE_WIDTH = 100  # characters: a terminal beside an editor
@@ -14,7 +17,7 @@ RARE = 10  # a character with fewer examples is hardly learnt
 
 @dataclass(frozen=True)
 class FindingKind:
-    """A kind of finding: the `unit` its ids name (page, line, writer), what is wrong, and the remedy."""
+    """A kind of finding: the `unit` of its ids (file, page, line, writer), what is wrong, and the remedy."""
 
     unit: str
     meaning: str
@@ -22,12 +25,19 @@ class FindingKind:
 
 
 KINDS = {
+    "unused_file": FindingKind("file", "that no page is made of", "look whether pages are missing"),
+    "damaged_file": FindingKind("file", "that cannot be read", "export them again"),
+    "duplicate_id": FindingKind("line", "with the id of another line", "give every line an id of its own"),
     "unreadable_image": FindingKind("page", "without a readable image", "restore the files"),
     "other_shape": FindingKind(
         "page", "with an image of another shape than described", "export text and images again"
     ),
     "duplicate_image": FindingKind("page", "with the image of another page", "remove one of the two"),
-    "no_area": FindingKind("line", "without area on the page", "correct the outlines"),
+    "region_text": FindingKind(
+        "page", "with text that stands in a region, in no line", "draw lines and give each its text"
+    ),
+    "no_sample": FindingKind("page", "that a training on whole pages cannot use", "correct the outlines"),
+    "no_area": FindingKind("line", "that cannot be cut out", "correct the outlines"),
     "empty_text": FindingKind("line", "without text", "transcribe them"),
     "too_long_for_ctc": FindingKind(
         "line", "with more text than time steps", "correct text or outline, or raise the height"
@@ -57,8 +67,10 @@ class Report:
 
     `decoded`: every image was decoded, not its header read alone. `splits`: train, valid, test, and '' where
     pages have none. `alphabet`: how often train (all pages, where there is no train) has each character;
-    `unseen`: the same for the other splits and the characters it lacks. `widths`: quantiles of the estimated
+    `unseen`: the same for the other splits and the characters it lacks. `widths`: quantiles of the
     widths in px of line images at `height`. `findings`: for every name of KINDS, the ids with a note each.
+    `left_out`: what each rule leaves out of a training, a line by one rule alone, and `used`: how many lines
+    of each split are left. `splits` counts what `data.exclude` leaves.
     """
 
     decoded: bool
@@ -67,7 +79,9 @@ class Report:
     alphabet: Mapping[str, int]
     unseen: Mapping[str, Mapping[str, int]]
     widths: Mapping[str, int]
-    findings: Mapping[str, Mapping[str, str]]
+    findings: Findings
+    left_out: Sequence[LeftOut]
+    used: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def problems(self) -> dict[str, list[str]]:
@@ -76,20 +90,85 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values for JSON; the keys are always the same."""
-        return asdict(self)
+        return {**asdict(self), "left_out": [rule.as_dict() for rule in self.left_out]}
 
-    def refusal(self, name: str) -> str:
-        """Return the one line that refuses the data for what was found under `name`."""
-        kind, notes = KINDS[name], self.findings[name]
-        return (
-            f"{_number(len(notes), kind.unit)} {kind.meaning}: {_examples(notes, 3)}; "
-            f"{kind.remedy}, or set inspect.policy.{name} to drop or keep"
-        )
+    def after(self, left_out: Iterable[LeftOut], pages: Iterable[Page]) -> "Report":
+        """Return the report of which rules have left out more, and left `pages`."""
+        used = Counter(page.split for page in pages for _ in page.lines)
+        rules = (*self.left_out, *filter(None, left_out))
+        return replace(self, left_out=rules, used={split: used[split] for split in SPLITS})
+
+    def refuse(self, policy: Mapping[str, str]) -> None:
+        """Raise InputError where something was found that `policy` refuses."""
+        refused = [name for name, notes in self.findings.items() if notes and policy.get(name) == "refuse"]
+        if refused:
+            told = [f"{_number(len(self.findings[n]), KINDS[n].unit)} {KINDS[n].meaning}" for n in refused]
+            name = refused[0]
+            raise InputError(
+                f"{'; '.join(told)}: {_examples(self.findings[name], 3)}; {KINDS[name].remedy}, "
+                f"or set inspect.policy.{name} to drop or keep"
+            )
+
+    def refuse_empty(self, split: str) -> None:
+        """Raise InputError where nothing of a split is left."""
+        if not self.used.get(split):
+            raise InputError(nothing_left(split, self.left_out, self.findings))
 
     def table(self, *, examples: int) -> str:
         """Return the report as text for a terminal, with up to `examples` ids a finding."""
         lines, findings = _line_rows(self), _finding_rows(self.findings, examples)
-        return "\n\n".join([_split_table(self.splits), "\n".join(lines), "\n".join(findings)])
+        parts = [[_split_table(self.splits)], lines, findings, [*self.told(), self._used()]]
+        return "\n\n".join("\n".join(part) for part in parts)
+
+    def told(self) -> list[str]:
+        """Return what is left out, a line for each rule."""
+        return told(rule.counts() for rule in self.left_out)
+
+    def _used(self) -> str:
+        """Return in one line how many lines of each split are left."""
+        used = (f"{split} {self.used.get(split, 0):,} of {self._read(split):,}" for split in SPLITS)
+        return f"lines used: {', '.join(used)}"
+
+    def _read(self, split: str) -> int:
+        """Return how many lines of a split were read, those too that a rule leaves out."""
+        return self.used.get(split, 0) + sum(len(rule.lines.get(split, ())) for rule in self.left_out)
+
+
+def told(counts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what is left out, `LeftOut.counts` of each rule, a line for each."""
+    return [f"left out by {own['rule']}: {_amounts(own)}" for own in counts]
+
+
+def told_unread(reasons: Mapping[str, str], unit: str) -> list[str]:
+    """Return in a line what could not be read, if anything, by id with the reasons."""
+    missed = f"could not be read, count as missed: {_number(len(reasons), unit)}: {_examples(reasons, 3)}"
+    return [missed] if reasons else []
+
+
+def nothing_left(split: str, left_out: Iterable[LeftOut], findings: Findings) -> str:
+    """Return the one line that says why a split is empty, with an example of each rule from `findings`."""
+    lost = []
+    for rule in (own.of_split(split) for own in left_out):
+        name = rule.rule.removeprefix("inspect.policy.").partition("=")[0]
+        if rule.pages or rule.lines or name == "damaged_file":
+            ids = (*rule.files, *rule.pages.get(split, ()), *rule.lines.get(split, ()))
+            notes = [f" ({own}: {findings[name][own]})" for own in ids if findings.get(name, {}).get(own)]
+            lost.append(f"{_amounts(rule.counts())} by {rule.rule}{''.join(notes[:1])}")
+    if lost:
+        return f"the split {split} has no lines left; left out: {'; '.join(lost)}; change that, or the data"
+    return f"the split {split} has no lines; see data.splits and data.shares"
+
+
+def _amounts(counts: Mapping[str, Any]) -> str:
+    """Return how many files, pages or lines a rule leaves out, and of which splits."""
+    if counts["files"]:
+        return _number(counts["files"], "file")
+    by_split = counts["pages"] or counts["lines"]
+    splits = ", ".join(f"{split_name(split)} {count:,}" for split, count in by_split.items())
+    pages, lines = (sum(counts[unit].values()) for unit in ("pages", "lines"))
+    if not pages:
+        return f"{_number(lines, 'line')} ({splits})"
+    return f"{_number(pages, 'page')} ({splits})" + (f" with {_number(lines, 'line')}" if lines else "")
 
 
 def split_name(split: str) -> str:
@@ -117,7 +196,7 @@ def _line_rows(report: Report) -> list[str]:
     rare = {c: n for c, n in report.alphabet.items() if n < RARE}
     widths = "  ".join(f"{name} {value}" for name, value in report.widths.items())
     rows = [
-        _row("widths", f"{widths}  (px at height {report.height}, estimated)"),
+        _row("widths", f"{widths}  (px at height {report.height})"),
         _row("alphabet", f"{len(report.alphabet)} characters: {' '.join(map(visible, report.alphabet))}"),
         _row("rare", f"{len(rare)} seen fewer than {RARE} times: {_tally(rare)}") if rare else "",
     ]
@@ -128,7 +207,7 @@ def _line_rows(report: Report) -> list[str]:
     ]
 
 
-def _finding_rows(findings: Mapping[str, Mapping[str, str]], examples: int) -> list[str]:
+def _finding_rows(findings: Findings, examples: int) -> list[str]:
     rows = []
     for name, notes in findings.items():
         if notes:

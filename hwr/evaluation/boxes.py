@@ -1,14 +1,15 @@
 """Targets `paragraph` and `segmentation`: score found boxes against true ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from hwr.data import inspection
 from hwr.data.batches.boxes import BoxSet
-from hwr.data.records import Page
-from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Target
+from hwr.data.records import LeftOut, fingerprint
+from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Scored, Target
 from hwr.images.boxes import FloatArray
 from hwr.pictures import cards
 from hwr.scoring.detection import Detection, count_boxes
@@ -28,46 +29,59 @@ NO_BOXES = np.zeros((0, 4))
 
 @dataclass(frozen=True)
 class _Found:
-    """Samples of pages, and the boxes found on each."""
+    """Samples, the boxes found on each, and what is told of them."""
 
-    pages: Sequence[Page]
     samples: BoxSet
     boxes: Sequence[FloatArray]
+    scored: Scored
 
 
 def score_areas(evaluation: Evaluation) -> Outcome:
     """Find the handwritten areas, and write scores and a picture of the worst."""
     found = _found(evaluation, PARAGRAPH_MODEL, load_area_finder)
-    ious = overlaps(found.boxes, found.samples.boxes)
+    quality = overlaps(found.boxes, found.samples.boxes)
+    ious = np.concatenate([quality, np.zeros(len(found.samples.missed))])
+    ids = [*found.samples.ids, *found.samples.missed]
     values = {
         "mean_iou": float(ious.mean()),
         "median_iou": float(np.median(ious)),
         "worst_iou": float(ious.min()),
-        "iou_by_page": dict(zip(found.samples.ids, ious.round(4).tolist(), strict=True)),
+        "iou_by_page": dict(zip(ids, ious.round(4).tolist(), strict=True)),
     }
-    return _outcome(evaluation, found, values, ious.tolist())
+    return _outcome(evaluation, found, values, quality.tolist())
 
 
 def score_boxes(evaluation: Evaluation) -> Outcome:
     """Find lines or words in the true areas, and write scores and a picture of the worst."""
     found = _found(evaluation, SEGMENTATION_MODEL, load_box_detector)
-    pairs = zip(found.boxes, found.samples.boxes, strict=True)
+    samples = found.samples
+    pairs = zip(found.boxes, samples.boxes, strict=True)
     counts = [count_boxes(*pair, NO_BOXES) for pair in pairs]
+    missed = [count_boxes(NO_BOXES, true, NO_BOXES) for true in samples.missed.values()]
+    by_page = dict(zip([*samples.ids, *samples.missed], [*counts, *missed], strict=True))
     values = {
-        **Detection.total(counts).as_dict(),
+        **Detection.total(by_page.values()).as_dict(),
         "unit": model_of(evaluation.loaded[0], SEGMENTATION_MODEL).settings.unit,
-        "by_page": {name: own.as_dict() for name, own in zip(found.samples.ids, counts, strict=True)},
+        "by_page": {name: own.as_dict() for name, own in by_page.items()},
     }
     return _outcome(evaluation, found, values, [own.mean_iou for own in counts])
 
 
 def _found(evaluation: Evaluation, model: Model[Any], load: Callable[..., Any]) -> _Found:
     (own,), task, config = evaluation.loaded, evaluation.task, evaluation.config
-    pages = task.usable_pages(own, box_stages.limits(config), whole=True)
+    dataset = task.dataset(whole=True)
+    findings = inspection.inspect_pages(dataset, box_stages.limits(config)).findings
+    # Lines without area are not there to be found.
+    pages, no_area = inspection.apply_policy(dataset.pages, findings, {"no_area": "drop"})
     reading = {"folder": task.data.cache, "loading": config.loading, "progress": True}
     samples = box_stages.box_samples(pages, model_of(own, model).settings, config.split, **reading)
     finder = load(own, batch_size=config.batch_size, context=device_context(config.device))
-    return _Found(pages, samples, finder.boxes(samples.images))
+    reasons = dict(samples.problems)
+    unread = {name: reasons[name] for name in samples.missed}
+    useless = LeftOut.of("no_sample", pages=[(config.split, name) for name in reasons if name not in unread])
+    told = (replace(rule, rule="no_area, nothing to find") for rule in no_area)
+    rules = (*dataset.left_out, *told, *filter(None, [useless]))
+    return _Found(samples, finder.boxes(samples.images), Scored(fingerprint(pages), rules, unread))
 
 
 def _outcome(evaluation: Evaluation, found: _Found, values: Result, quality: Sequence[float]) -> Outcome:
@@ -79,7 +93,8 @@ def _outcome(evaluation: Evaluation, found: _Found, values: Result, quality: Seq
     ]
     picture = cards.sheet(drawn, [f"{samples.ids[i]}: IoU {quality[i]:.3f}" for i in worst], columns=4)
     cards.save_picture(evaluation.output / "pages.png", picture)
-    return evaluation.outcome(values, found.pages, len(samples.ids), error=1.0 - values["mean_iou"])
+    count = len(samples.ids) + len(samples.missed)
+    return evaluation.outcome(values, found.scored, count, error=1.0 - values["mean_iou"])
 
 
 def _area_rows(link: str, result: Result) -> list[list[str]]:

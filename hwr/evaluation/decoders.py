@@ -71,7 +71,7 @@ def compare_decoders(composed: Composed) -> None:
         for name, decoder in made.items():
             _or_leave_out(name, partial(lines.refuse_seen_by, decoder))
         with replacing_contents(output) as fresh:
-            about = common.about(config, TARGET, [found], lines.fingerprint, current)
+            about = common.about(config, TARGET, [found], lines.scored, current)
             entries = _entries(config, makers, lines, fresh, about)
             said = {**about, **summary(entries, config)}
             write_json(fresh / NAME, said)
@@ -82,7 +82,8 @@ def compare_decoders(composed: Composed) -> None:
         current.metrics(_metrics(said), 0)
     if config.publish is not None:
         print(f"published in {publish.publish_result(config.publish, [found], said)}")
-    print(f"{table(said)}\n\nwritten to {output}\nrun {current.id}\nlook: {current.url}")
+    print(table(said), *common.told_of(said), "", f"written to {output}", sep="\n")
+    print(f"run {current.id}\nlook: {current.url}")
 
 
 def check_decoders(config: DecodersConfig) -> None:

@@ -44,7 +44,7 @@ def score_denoiser(evaluation: Evaluation) -> Outcome:
     for probs in read_chunks(task, reader, lines):
         read += (readings := decoder.base.read(probs))
         mended += decoder.rewritten(readings, probs)
-    about = evaluation.about(lines.fingerprint)
+    about = evaluation.about(lines.scored)
     about |= {"line_weights": str(reader.folder), "line_weights_sha256": reader.sha256}
     (output / "before").mkdir()
     plain = replace(config, kept_height=0)  # the lines are kept once

@@ -12,16 +12,18 @@ from tqdm import tqdm
 from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images
-from hwr.data.records import Line, Page, fingerprint
+from hwr.data.records import LeftOut, Line, Page, fingerprint
+from hwr.data.report import nothing_left
 from hwr.decoding.reading import Decoder, Probs, Reading, build_decoder, check_decoder
-from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Target, Task, rates
+from hwr.errors import InputError
+from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Scored, Target, Task, rates
 from hwr.language.record import refuse_seen
 from hwr.pictures import cards, line_archive
 from hwr.scoring.report import Scores, Texts, score_texts
 from hwr.scoring.sclite import check_scorer
-from hwr.stages.build import alphabet_of, model_of, refuse_problems
+from hwr.stages.build import alphabet_of, model_of, with_images
 from hwr.stages.line.model import MODEL, load_line_reader
-from hwr.stages.line.training import check_characters, line_limits, line_set, lines_of, reading_item
+from hwr.stages.line.training import check_characters, line_set, lines_of, reading_item
 from hwr.stages.recipe import device_context
 from hwr.tables import text_table
 from hwr.text import Alphabet
@@ -29,7 +31,19 @@ from hwr.weights import Weights
 
 Value = TypeVar("Value")
 
+UNTOLD = "empty_text, nothing to compare with"  # lines that no one has transcribed
 CHUNK = 256  # lines between two moves of the progress bar
+
+
+@dataclass(frozen=True)
+class UnreadLine:
+    """A line without an image, which counts as missed, and the reason why it has none."""
+
+    id: str
+    text: str
+    writer: str
+    kind: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,8 @@ class Lines:
     """Lines of a split in order: ids, line images (H, w) uint8, texts, writers ("" = unknown) and kinds.
 
     `alphabet` is that of the weights, `fingerprint` that of the split's pages; `probs` holds (T, C) float32 a
-    line, softmax over the alphabet's classes, where the lines were read.
+    line, softmax over the alphabet's classes, where the lines were read. Beside them stand the lines that are
+    `unread`, and what rules have left out.
     """
 
     ids: Sequence[str]
@@ -48,15 +63,27 @@ class Lines:
     alphabet: Alphabet
     fingerprint: str
     probs: Sequence[Probs] = ()
+    unread: Sequence[UnreadLine] = ()
+    left_out: Sequence[LeftOut] = ()
+
+    @property
+    def scored(self) -> Scored:
+        """What is told of the lines beside scores."""
+        return Scored(self.fingerprint, self.left_out, {line.id: line.reason for line in self.unread})
 
     def by_id(self, values: Sequence[Value]) -> dict[str, Value]:
         """Return the values, one a line, by line id."""
         return dict(zip(self.ids, values, strict=True))
 
     def with_readings(self, readings: Sequence[Reading]) -> Texts:
-        """Return true texts and those of `readings`, one a line, for scoring."""
+        """Return true texts and those of `readings`, one a line, for scoring; unread lines are missed."""
         read = [reading.text for reading in readings]
-        return Texts(*(self.by_id(own) for own in (self.texts, read, self.writers, self.kinds)))
+        rows = [
+            *zip(self.ids, self.texts, read, self.writers, self.kinds, strict=True),
+            *((line.id, line.text, "", line.writer, line.kind) for line in self.unread),
+        ]
+        ids, *columns = zip(*rows, strict=True)
+        return Texts(*(dict(zip(ids, column, strict=True)) for column in columns))
 
     def refuse_seen_by(self, decoder: Decoder) -> None:
         """Raise InputError where a model of `decoder` was made from these lines."""
@@ -73,26 +100,32 @@ def read_lines(task: Task[LinesConfig], found: Weights) -> Lines:
 
 
 def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
-    """Return the lines of the configured split, cut out as the weights want them, not yet read.
+    """Return the lines of the configured split with a text, cut out as the weights want them, not yet read.
 
-    Raises InputError for pages and lines that cannot be used, and a split without any.
+    Raises InputError for a split without any that can be read.
     """
-    config, model = task.config, model_of(found, MODEL)
-    pages = task.usable_pages(found, line_limits(model, config.loading), whole=False)
+    config, dataset = task.config, task.dataset(whole=False)
+    pages = [replace(page, lines=tuple(line for line in page.lines if line.text)) for page in dataset.pages]
+    left_out = [*dataset.left_out, *filter(None, [LeftOut.between(UNTOLD, dataset.pages, pages)])]
+    if not any(page.lines for page in pages):
+        raise InputError(nothing_left(config.split, left_out, dataset.findings))
     check_characters(lines_of(pages, config.split), alphabet_of(found), config.unknown)
-    cache, crop = task.data.cache, model.settings.crop
+    cache, crop = task.data.cache, model_of(found, MODEL).settings.crop
     images = line_images(pages, crop, folder=cache, loading=config.loading, progress=True)
-    refuse_problems(images.problems, "line")
-    own = line_set(pages, images, config.split)
+    own, reasons = line_set(with_images(pages, images.problems), images, config.split), dict(images.problems)
     by_id: dict[str, tuple[Page, Line]] = {line.id: (page, line) for page in pages for line in page.lines}
+    known = {name: (line.text, page.writer, line.kind or "other") for name, (page, line) in by_id.items()}
+    texts, writers, kinds = zip(*(known[name] for name in own.ids), strict=True)
     return Lines(
         own.ids,
         own.images,
-        own.texts,
-        [by_id[name][0].writer for name in own.ids],
-        [by_id[name][1].kind or "other" for name in own.ids],
+        texts,
+        writers,
+        kinds,
         alphabet_of(found),
         fingerprint(pages),
+        unread=[UnreadLine(name, *known[name], reason) for name, reason in reasons.items()],
+        left_out=left_out,
     )
 
 
@@ -124,7 +157,7 @@ def score_lines(evaluation: Evaluation) -> Outcome:
     lines = find_lines(task, own)
     lines.refuse_seen_by(decoder)
     readings = [reading for probs in read_chunks(task, own, lines) for reading in decoder.read(probs)]
-    about = evaluation.about(lines.fingerprint)
+    about = evaluation.about(lines.scored)
     outcome = scored(config, lines, readings, about=about, output=evaluation.output)
     evaluation.log(values(outcome.summary))
     return outcome

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -13,14 +13,16 @@ from tqdm import tqdm
 from hwr.config.roots import EvaluateConfig
 from hwr.data import exclude_lines
 from hwr.data.batches.boxes import area_of
-from hwr.data.records import Page, fingerprint
+from hwr.data.records import LeftOut, Page, fingerprint
+from hwr.data.report import nothing_left
 from hwr.errors import InputError
 from hwr.evaluation import lines
 from hwr.evaluation import task as common
-from hwr.evaluation.task import COUNTS, EDITS, Evaluation, Outcome, Record, Result, Target
+from hwr.evaluation.task import COUNTS, EDITS, Evaluation, Outcome, Record, Result, Scored, Target
 from hwr.files import write_json
-from hwr.images.boxes import FloatArray
-from hwr.images.load import GreyImage
+from hwr.images.boxes import FloatArray, box_areas
+from hwr.images.line_crop import cut_flaw
+from hwr.images.load import WHITE, GreyImage
 from hwr.images.page_files import load_page
 from hwr.language.record import refuse_seen
 from hwr.pictures import cards
@@ -29,7 +31,7 @@ from hwr.scoring import page as page_scoring
 from hwr.scoring.edits import Counts
 from hwr.scoring.page import Alignment, FoundLine, TrueLine
 from hwr.scoring.report import Texts, score_texts
-from hwr.stages.boxes import PREDICTED, TRUE, limits
+from hwr.stages.boxes import PREDICTED, TRUE
 from hwr.tables import text_table
 from hwr.transcription.page_reader import STEPS, Found, Given, PageReader, build_page_reader
 
@@ -42,7 +44,8 @@ PICTURE_PX = 900  # width of a page in the picture of the worst
 class _Result:
     """A page that was read: what was found by what was given, and the pairings with the true lines.
 
-    `image` is PICTURE_PX wide, as the picture of the worst pages wants it.
+    `image` is PICTURE_PX wide, as the picture of the worst pages wants it. `unread` says why scored lines, by
+    id, could not be read; on a page that could not, nothing was found in no time.
     """
 
     page: Page
@@ -50,19 +53,20 @@ class _Result:
     found: dict[str, Found]
     alignments: dict[str, Alignment]
     seconds: float
+    unread: dict[str, str]
 
 
 def score_pages(evaluation: Evaluation) -> Outcome:
     """Read the pages, score them, and write scores, tables and pictures."""
     config, loaded, output = evaluation.config, evaluation.loaded, evaluation.output
-    pages = evaluation.task.usable_pages(loaded[0], limits(config), whole=True)
+    dataset = evaluation.task.dataset(whole=True)
+    pages = dataset.pages
     reader = build_page_reader(dict(zip(STEPS, loaded, strict=True)), config)
-    scored = {
-        own.id: own.text
-        for page in exclude_lines(pages, **(config.data.get("exclude") or {}))
-        for own in page.lines
-        if own.text
-    }
+    kept, excluded = exclude_lines(pages, **(config.data.get("exclude") or {}))
+    scored = {own.id: own.text for page in kept for own in page.lines if own.text}
+    texts = [replace(page, lines=tuple(own for own in page.lines if own.text)) for page in kept]
+    untold = LeftOut.between(lines.UNTOLD, kept, texts)
+    left_out = [*dataset.left_out, *excluded, *filter(None, [untold])]
     digest = fingerprint(pages)
     refuse_seen(reader.text.decoder, scored, digest)
     results = [
@@ -71,9 +75,10 @@ def score_pages(evaluation: Evaluation) -> Outcome:
         if any(own.id in scored for own in page.lines)
     ]
     if not results:
-        raise InputError(f"the split {config.split} has no page with lines to score; see data.exclude")
+        raise InputError(nothing_left(config.split, left_out, dataset.findings))
+    unread = {name: reason for own in results for name, reason in own.unread.items()}
     without = {"pages_without_lines_to_score": len(pages) - len(results)}
-    about = evaluation.about(digest) | _about(results) | without
+    about = evaluation.about(Scored(digest, left_out, unread)) | _about(results) | without
     scores = score_texts(_texts(results), config.scorer, config.resampling, output=output, about=about)
     write_json(output / "pages.json", _by_page(results))
     cards.save_picture(output / "pages.png", _picture(results, config.pictures))
@@ -82,22 +87,38 @@ def score_pages(evaluation: Evaluation) -> Outcome:
 
 
 def _read(reader: PageReader, page: Page, scored: Collection[str], config: EvaluateConfig) -> _Result:
-    image = load_page(page.image, config.loading)
+    true = [TrueLine(own.id, own.text, own.box, own.id in scored) for own in page.lines]
+    try:
+        if page.flaw:
+            raise InputError(page.flaw)
+        image = load_page(page.image, config.loading)
+    except InputError as error:
+        return _unread(page, true, str(error))
+    size = (image.shape[0], image.shape[1])
+    flaws = {own.id: own.flaw or cut_flaw(own, size, reader.text.crop) for own in page.lines}
     given = {
         "area": Given(area=area_of(page)),
         "line boxes": Given(lines=reader.cut(image, _boxes(page))),
-        "line outlines": Given(lines=page.lines),
+        "line outlines": Given(lines=[own for own in page.lines if not flaws[own.id]]),
     }
     start = time.perf_counter()
     found = {AUTOMATIC: reader(image)}
     seconds = time.perf_counter() - start
     found |= {name: reader(image, known) for name, known in given.items()}
-    true = [TrueLine(own.id, own.text, own.box, own.id in scored) for own in page.lines]
     alignments = {
         name: page_scoring.pair_lines(page.id, true, [FoundLine(own.text, own.box) for own in read.lines])
         for name, read in found.items()
     }
-    return _Result(page, _small(image), found, alignments, seconds)
+    unread = {name: flaw for name, flaw in flaws.items() if flaw and name in scored}
+    return _Result(page, _small(image), found, alignments, seconds, unread)
+
+
+def _unread(page: Page, true: Sequence[TrueLine], reason: str) -> _Result:
+    """Return the result of a page that cannot be read: all its lines are missed."""
+    blank = np.full((PICTURE_PX, PICTURE_PX), WHITE, np.uint8)
+    nothing = page_scoring.pair_lines(page.id, true, [])
+    found, alignments = dict.fromkeys(GIVEN, Found(None, ())), dict.fromkeys(GIVEN, nothing)
+    return _Result(page, blank, found, alignments, 0.0, dict.fromkeys(nothing.missed, reason))
 
 
 def _texts(results: Sequence[_Result]) -> Texts:
@@ -160,7 +181,9 @@ def _by_page(results: Sequence[_Result]) -> dict[str, Any]:
 
 
 def _boxes(of: Page | Found) -> FloatArray:
-    return np.array([own.box for own in of.lines]).reshape(-1, 4)
+    """Return the boxes (N, 4) of lines that have an area."""
+    boxes = np.array([own.box for own in of.lines]).reshape(-1, 4)
+    return np.asarray(boxes[box_areas(boxes) > 0])
 
 
 def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:

@@ -10,14 +10,14 @@ from hwr import runtime, weights
 from hwr.config.compose import Composed
 from hwr.config.messages import no_such_key
 from hwr.config.roots import EvaluateConfig
-from hwr.data.records import Page
+from hwr.data.records import LeftOut, Page, fingerprint
 from hwr.errors import InputError
 from hwr.evaluation import boxes, decoders, denoiser, lines, page, publish
 from hwr.evaluation import task as common
-from hwr.evaluation.task import Evaluation, Outcome, Target, open_task
+from hwr.evaluation.task import Evaluation, Outcome, Scored, Target, open_task
 from hwr.files import make_folder, replacing_contents
 from hwr.pictures import cards
-from hwr.stages.build import config_of
+from hwr.stages.build import config_of, without
 from hwr.stages.kind import Kind, kind_named, kind_names
 from hwr.stages.recipe import data_source, device_context, parse_recipe
 
@@ -41,10 +41,12 @@ def evaluate(composed: Composed) -> float:
         publish.check_weights_published(config.target, loaded)
     with common.run_of(loaded, task.store, composed) as current:
         with replacing_contents(output) as fresh:
-            outcome = target.score(Evaluation(task, loaded, current, fresh))
+            evaluation = Evaluation(task, loaded, current, fresh)
+            outcome = target.score(evaluation)
+            evaluation.log(common.lost(outcome.summary))
             current.folder(f"evaluation/{config.split}", fresh)
         current.flush()
-        print(outcome.table)
+        print(outcome.table, *common.told_of(outcome.summary), sep="\n")
         if config.publish is not None:
             print(f"published in {publish.publish_result(config.publish, loaded, outcome.summary)}")
         print(f"written to {output}\nrun {current.id}\nlook: {current.url}")
@@ -97,13 +99,16 @@ def _score_stage(evaluation: Evaluation) -> Outcome:
     trained.batch_size, trained.device, trained.init = config.batch_size, config.device, None
     recipe = parse_recipe(trained)
     whole = not recipe.kind.learns_text
-    split = task.pages(whole=whole)
-    built = recipe.kind.build(recipe, _with_split(recipe.data.pages(whole=whole), split), True)
+    dataset = task.dataset(whole=whole)
+    split = dataset.pages
+    built = recipe.kind.build(recipe, _with_split(recipe.data.read(whole=whole).pages, split), True)
     weights.fill(built.stage.network, own)
     errors = {name.rpartition("/")[2]: value for name, value in built.stage.validate().items()}
     cards.save_picture(evaluation.output / "samples.png", built.predicted(config.pictures))
     error = errors[recipe.plan.monitor.rpartition("/")[2]]
-    return evaluation.outcome(errors, split, len(split), error=error)
+    useless = LeftOut.between("no image", split, without(split, built.unusable))
+    scored = Scored(fingerprint(split), [*dataset.left_out, *filter(None, [useless])], {})
+    return evaluation.outcome(errors, scored, len(split) - len(useless.pages), error=error)
 
 
 def _with_split(pages: Sequence[Page], split: Sequence[Page]) -> list[Page]:

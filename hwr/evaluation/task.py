@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 from hwr import runtime, tracking
 from hwr.config.compose import Composed
 from hwr.config.roots import EvaluateConfig, LinesConfig
-from hwr.data import inspection
-from hwr.data.records import Page, fingerprint
+from hwr.data.records import Dataset, LeftOut
+from hwr.data.report import told, told_unread
 from hwr.errors import InputError
 from hwr.files import write_json
 from hwr.scoring.edits import Counts
-from hwr.stages.build import config_of, find_weights
+from hwr.stages.build import find_weights
 from hwr.stages.kind import DataSource
 from hwr.stages.recipe import data_source
 from hwr.tables import text_table
@@ -47,18 +47,15 @@ class Task(Generic[Config]):
         """Load weights of a stage: `name`, or those that the configuration names."""
         return find_weights(name or self._named(stage), stage, self.config)
 
-    def pages(self, *, whole: bool) -> list[Page]:
-        """Return the pages of the split, `whole` with the lines that data.exclude leaves out of reading."""
-        own = [page for page in self.data.pages(whole=whole) if page.split == self.config.split]
-        if not own:
+    def dataset(self, *, whole: bool) -> Dataset:
+        """Return what the split holds, `whole` with the lines that data.exclude leaves out of reading.
+
+        No policy of a training is applied: what is hard to read is scored as well.
+        """
+        own = self.data.read(whole=whole).of_split(self.config.split)
+        if not own.pages:
             raise InputError(f"the split {self.config.split} has no pages; see data.splits and data.shares")
         return own
-
-    def usable_pages(self, made: Weights, limits: inspection.Limits, *, whole: bool) -> list[Page]:
-        """Return the pages of the split as the policy leaves them by which the weights were trained."""
-        pages = self.pages(whole=whole)
-        report = inspection.inspect_pages(pages, limits)
-        return inspection.apply_policy(pages, report, config_of(made).inspect.policy)
 
     def _named(self, stage: str) -> str:
         named = self.config.weights
@@ -72,6 +69,22 @@ def open_task(config: Config) -> Task[Config]:  # type: ignore[misc]  # covarian
     """Return the task that is configured."""
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     return Task(config, store)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is scored: the data's fingerprint, what rules leave out, and why lines or pages could not be read.
+
+    What is `unread`, by id, counts as missed.
+    """
+
+    fingerprint: str
+    left_out: Sequence[LeftOut]
+    unread: Mapping[str, str]
+
+    def told(self, unit: str) -> list[str]:
+        """Return what to print of it, `unread` being of a unit (line, page)."""
+        return [*told(rule.counts() for rule in self.left_out), *told_unread(self.unread, unit)]
 
 
 @dataclass(frozen=True)
@@ -97,9 +110,9 @@ class Evaluation:
         """The settings of the task."""
         return self.task.config
 
-    def about(self, fingerprint: str) -> dict[str, Any]:
+    def about(self, scored: Scored) -> dict[str, Any]:
         """Return what is said of scores of data."""
-        return about(self.config, self.config.target, self.loaded, fingerprint, self.run)
+        return about(self.config, self.config.target, self.loaded, scored, self.run)
 
     def log(self, values: Mapping[str, float]) -> None:
         """Log metrics under names that no curve of a training bears."""
@@ -107,9 +120,9 @@ class Evaluation:
         place = "test" if split == "test" else f"evaluation/{split}"
         self.run.metrics({f"{place}/{name}": value for name, value in values.items()}, 0)
 
-    def outcome(self, values: Result, pages: Sequence[Page], count: int, *, error: float) -> Outcome:
-        """Write and log the scores of so many of the pages, which no text was read on."""
-        summary = {**values, "pages": count, **self.about(fingerprint(pages))}
+    def outcome(self, values: Result, scored: Scored, count: int, *, error: float) -> Outcome:
+        """Write and log the scores of so many pages, which no text was read on."""
+        summary = {**values, "pages": count, **self.about(scored)}
         write_json(self.output / "scores.json", summary)
         self.log(rates(values))
         rows = [(name, f"{value:.4f}") for name, value in rates(values).items()]
@@ -186,15 +199,29 @@ def new_run(name: str, found: Sequence[Weights], store: Store, composed: Compose
         yield fresh
 
 
+def told_of(summary: Result) -> list[str]:
+    """Return what scores.json says of what is left out and unread, as lines to print."""
+    unit = "line" if "lines" in summary else "page"
+    return [*told(summary["left_out"]), *told_unread(summary["unread"], unit)]
+
+
+def lost(summary: Result) -> dict[str, float]:
+    """Return as metrics how many lines scores.json says are left out, and how many lines or pages unread."""
+    lines = sum(sum(own["lines"].values()) for own in summary["left_out"])
+    return {"left_out_lines": lines, "unread": len(summary["unread"])}
+
+
 def about(
-    config: LinesConfig, target: str, found: Sequence[Weights], fingerprint: str, run: Run
+    config: LinesConfig, target: str, found: Sequence[Weights], scored: Scored, run: Run
 ) -> dict[str, Any]:
     """Return what is said of scores: which data and weights gave them, how, and in which run they are."""
     folders, digests = [str(own.folder) for own in found], [own.sha256 for own in found]
     return {
         "target": target,
         "split": config.split,
-        "data_fingerprint": fingerprint,
+        "data_fingerprint": scored.fingerprint,
+        "left_out": [rule.counts() for rule in scored.left_out],
+        "unread": dict(scored.unread),
         "weights": folders[0] if len(found) == 1 else folders,
         "weights_sha256": digests[0] if len(found) == 1 else digests,
         "run": run.id,

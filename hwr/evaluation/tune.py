@@ -63,9 +63,10 @@ class Trials:
         with tracking.start_run(self.parent.store, _named(setting), tags=tags) as current:
             decoder = build_decoder(node, self.lines.alphabet)
             start = time.perf_counter()
-            read = [reading.text for reading in decoder.read(self.lines.probs)]
+            read = decoder.read(self.lines.probs)
             seconds = time.perf_counter() - start
-            cer, wer = rates(self.lines.texts, read)
+            texts = self.lines.with_readings(read)
+            cer, wer = rates(list(texts.references.values()), list(texts.hypotheses.values()))
             trial = Trial(setting, cer, wer, len(read) / seconds, current.id)
             current.parameters(setting)
             current.metrics(_metrics(self.config.split, trial), 0)
@@ -90,6 +91,8 @@ def tune_decoder(composed: Composed) -> Path:
     found = task.weights("line")
     first = build_decoder(config.decoder, alphabet_of(found))
     lines = read_lines(task, found)
+    for told in lines.scored.told("line"):
+        print(told)
     lines.refuse_seen_by(first)
     with common.new_run(f"tune {name}", [found], task.store, composed) as parent:
         trials, space = Trials(config, lines, parent), space_of(config)

@@ -62,13 +62,31 @@ def crop_line(page: GreyImage, line: Outline, settings: LineCrop) -> GreyImage:
     Raise InputError, naming only the reason, when the line has no area or lies outside the page.
     """
     window = _Window.of(line, (page.shape[0], page.shape[1]), settings)
-    columns = window.low[0] + (np.arange(window.width) + 0.5) / window.scale[0]
-    rows = window.low[1] + (np.arange(settings.height) + 0.5) / window.scale[1]
-    crop, written = _resample(page, window.frame.to_page(columns, rows), float(window.scale.min()))
+    at = window.positions(np.arange(settings.height))
+    crop, written = _resample(page, at, float(window.scale.min()))
     if settings.mask:
         outline = (window.outline - window.low) * window.scale
         written &= _filled(outline, (settings.height, window.width))
     return _on_paper(crop, written, normalise=settings.normalise)
+
+
+def image_width(line: Outline, size: tuple[int, int], settings: LineCrop) -> int:
+    """Return the width in px of what `crop_line` cuts out of a page of `size` (height, width).
+
+    Raise InputError as it does.
+    """
+    window = _Window.of(line, size, settings)
+    _part(window.positions(np.array([0, settings.height - 1])), size)  # the outer rows reach farthest
+    return window.width
+
+
+def cut_flaw(line: Outline, size: tuple[int, int], settings: LineCrop) -> str:
+    """Return why `crop_line` cannot cut a line out of a page of `size`; "" where it can."""
+    try:
+        image_width(line, size, settings)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def stretches(
@@ -112,6 +130,11 @@ class _Window:
         scale_y = settings.height / (high[1] - low[1])
         width = int(np.clip(round((high[0] - low[0]) * scale_y), MIN_WIDTH, settings.max_width))
         return cls(frame, outline, low, np.array([width / (high[0] - low[0]), scale_y]), width)
+
+    def positions(self, rows: NDArray[np.int_]) -> NDArray[np.float32]:
+        """Return where the pixels of `rows` (R,) lie on the page: (2, R, W), x first."""
+        columns = self.low[0] + (np.arange(self.width) + 0.5) / self.scale[0]
+        return self.frame.to_page(columns, self.low[1] + (rows + 0.5) / self.scale[1])
 
 
 @dataclass(frozen=True)
@@ -208,12 +231,7 @@ def _resample(page: GreyImage, at: NDArray[np.float32], scale: float) -> tuple[G
     """Sample the page at positions (2, h, w); return the pixels (h, w) and which of them lie on the page."""
     height, width = page.shape
     on_page = (at[0] >= 0) & (at[0] <= width) & (at[1] >= 0) & (at[1] <= height)
-    low = np.floor(at.min(axis=(1, 2))).astype(int) - 4
-    high = np.ceil(at.max(axis=(1, 2))).astype(int) + 4
-    x1, y1 = np.clip(low, 0, (width - 1, height - 1))
-    x2, y2 = np.clip(high, (x1 + 1, y1 + 1), (width, height))
-    if max(x2 - x1, y2 - y1) > _FARTHEST:
-        raise InputError(f"the line is more than {_FARTHEST} pixels long; scale the page down")
+    x1, y1, x2, y2 = _part(at, (height, width))
     part = page[y1:y2, x1:x2]
     if scale < 1:  # low-pass to the new sampling rate, as area averaging does
         sigma = 0.45 * float(np.sqrt(1 / scale**2 - 1))
@@ -223,6 +241,18 @@ def _resample(page: GreyImage, at: NDArray[np.float32], scale: float) -> tuple[G
     xs, ys = at[0] - np.float32(x1 + 0.5), at[1] - np.float32(y1 + 0.5)
     pixels = cv2.remap(part, xs, ys, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(pixels, dtype=np.uint8), on_page
+
+
+def _part(at: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the part x1 y1 x2 y2 px of a page of `size` around positions (2, h, w)."""
+    height, width = size
+    low = np.floor(at.min(axis=(1, 2))).astype(int) - 4
+    high = np.ceil(at.max(axis=(1, 2))).astype(int) + 4
+    x1, y1 = np.clip(low, 0, (width - 1, height - 1))
+    x2, y2 = np.clip(high, (x1 + 1, y1 + 1), (width, height))
+    if max(x2 - x1, y2 - y1) > _FARTHEST:
+        raise InputError(f"the line is more than {_FARTHEST} pixels long; scale the page down")
+    return x1, y1, x2, y2
 
 
 def _filled(polygon: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -95,6 +95,12 @@ def upright_size(path: Path, number: int = 1, *, pdf_dpi: int | None = None) -> 
         return (width, height) if is_turned(image) else (height, width)
 
 
+def reduced_size(size: tuple[int, int], working_pixels: int) -> tuple[int, int]:
+    """Return the (height, width) in px that `load_page` reduces a page of `size` to."""
+    width, height = _fitted((size[1], size[0]), working_pixels)
+    return height, width
+
+
 def _check_number(path: Path, number: int, pages: int) -> None:
     if not 1 <= number <= pages:
         raise InputError(f"{path}: there is no page {number}; its pages run from 1 to {pages}")

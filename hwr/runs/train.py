@@ -18,7 +18,7 @@ from hwr.config import ROOT
 from hwr.config.compose import Composed
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError, NoRoomError, optional
-from hwr.files import make_folder
+from hwr.files import make_folder, write_text
 from hwr.networks import set_arrays
 from hwr.runs import resume as resuming
 from hwr.runs import sweep
@@ -152,6 +152,7 @@ class _Watched:
 def _tags(composed: Composed, training: Training) -> dict[str, str]:
     revision = runtime.Revision.of(ROOT)
     tags = {"stage": composed.root.stage["kind"], "data_fingerprint": training.fingerprint,
+            "left_out": "; ".join(training.report.told()) or "nothing",
             "overrides": " ".join(composed.overrides)}  # fmt: skip
     if training.built.alphabet is not None:
         tags["alphabet"] = training.built.alphabet.hash
@@ -188,7 +189,9 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, *, 
     current.text("config.yaml", composed.yaml)
     if not resumed:
         current.text("overrides.txt", "\n".join(composed.overrides) + "\n")
-    current.json("data/inspection.json", training.report.as_dict())
+    inspection = json.dumps(training.report.as_dict(), indent=1, ensure_ascii=False) + "\n"
+    current.text("data/inspection.json", inspection)
+    write_text(_folder(current, composed) / "inspection.json", inspection)
     current.json("environment.json", {**runtime.describe(), "packages": _packages()})
     revision = runtime.Revision.of(ROOT)
     if revision is not None and revision.diff and not resumed:
@@ -198,7 +201,7 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, *, 
         print(f"init: {training.took}")
     with optional("picture of augmented samples"):
         current.picture("pictures/augmented.png", training.built.augmented(composed.root.seed))
-    print(f"run {current.id}: {training.built.size}")
+    print(*training.report.told(), f"run {current.id}: {training.built.size}", sep="\n")
 
 
 def _tell_differences(current: tracking.Run, start: Mapping[str, str], differences: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from hwr.config.roots import LinesConfig, Probability
 from hwr.data import inspection
-from hwr.data.batches.boxes import BoxBatch, BoxSet, page_training_batches, whole_pages
+from hwr.data.batches.boxes import BoxBatch, BoxSet, page_training_batches, sample_flaw, whole_pages
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray
@@ -17,7 +17,7 @@ from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
 from hwr.pictures import cards
-from hwr.stages.build import in_memory, refuse_problems
+from hwr.stages.build import first_reason, in_memory
 from hwr.stages.kind import Built, Picture, Recipe
 from hwr.training.plan import Phase
 
@@ -47,6 +47,10 @@ class PageSettings:
     def samples(self, pages: Sequence[Page], **reading: Any) -> BoxSet:
         """Return whole pages, each with the box around its handwriting."""
         return whole_pages(pages, self.fit, 0.0, **reading)
+
+    def sample_flaw(self, page: Page) -> str:
+        """Return why a page makes no sample; "" where it makes one."""
+        return sample_flaw(page, self.fit, 0.0, None)
 
 
 @dataclass(kw_only=True)
@@ -112,6 +116,7 @@ def built(
         size=size,
         augmented=lambda seed: _augmented(train, augmentation, seed),
         predicted=lambda count: _predicted(valid, finder.boxes, count),
+        unusable=dict((*train.problems, *valid.problems)),
     )  # fmt: skip
 
 
@@ -120,13 +125,19 @@ def limits(held: Recipe[Any] | LinesConfig) -> inspection.Limits:
     return inspection.Limits(crop=_CROP, steps=lambda width: 1 << 30, loading=held.loading)
 
 
+def sample_limits(recipe: Recipe[Any]) -> inspection.Limits:
+    """Return the limits of inspection for a training on such samples."""
+    return replace(limits(recipe), sample_flaw=recipe.settings.sample_flaw)
+
+
 def box_samples(pages: Sequence[Page], settings: PageSettings, split: str, **reading: Any) -> BoxSet:
-    """Return the samples of a split, in memory where they fit; raise InputError where any is lacking.
+    """Return the samples of a split, in memory where they fit; raise InputError where there are none.
 
     `reading` holds folder of the cache, loading, and progress.
     """
     samples = settings.samples([page for page in pages if page.split == split], **reading)
-    refuse_problems(samples.problems, "page")
+    if not samples.ids and samples.problems:
+        raise InputError(f"the split {split} has no page left: {first_reason(samples.problems)}")
     if not samples.ids:
         raise InputError(f"the split {split} has no page with lines; see data.splits and data.shares")
     return replace(samples, images=in_memory(samples.images))

@@ -1,7 +1,7 @@
 """Build trainings from recipes, and load trained networks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hwr.config import EXPERIMENTS
 from hwr.config.compose import stored
 from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.data import inspection
-from hwr.data.records import Page, fingerprint
+from hwr.data.records import LeftOut, Page, fingerprint
 from hwr.data.report import Report
 from hwr.errors import InputError
 from hwr.stages.kind import Built, Model, ModelRecipe, Picture, Recipe, S
@@ -38,7 +38,10 @@ def build_training(recipe: Recipe[Any], *, progress: bool) -> Training:
     kind = recipe.kind
     start = find_weights(recipe.init, kind.name, recipe.store) if recipe.init else None
     pages, report = inspected_pages(recipe)
+    for split in ("train", "valid"):
+        report.refuse_empty(split)
     built = kind.build(recipe, pages, progress)
+    report, pages = _without_unusable(report, pages, built.unusable, recipe.policy)
     took = "" if start is None else str(_taken(recipe, start, built))
     return Training(built=built, report=report, fingerprint=fingerprint(pages), took=took)
 
@@ -49,13 +52,17 @@ def inspected_pages(recipe: Recipe[Any], *, full: bool = False) -> tuple[list[Pa
     `full` decodes every image. Raises InputError for findings that the policy refuses.
     """
     report, pages = inspect_data(recipe, full=full)
-    return inspection.apply_policy(pages, report, recipe.policy), report
+    report.refuse(recipe.policy)
+    return pages, report
 
 
 def inspect_data(recipe: Recipe[Any], *, full: bool) -> tuple[Report, list[Page]]:
-    """Read and inspect the pages of a recipe, as a training of its stage would."""
-    pages = recipe.data.pages(whole=not recipe.kind.learns_text)
-    return inspection.inspect_pages(pages, recipe.kind.limits(recipe), full=full), pages
+    """Read and inspect the data of a recipe; return the report, and the pages that a training of it uses."""
+    dataset = recipe.data.read(whole=not recipe.kind.learns_text)
+    report = inspection.inspect_pages(dataset, recipe.kind.limits(recipe), full=full)
+    pages, dropped = inspection.apply_policy(dataset.pages, report.findings, recipe.policy)
+    unassigned = LeftOut.between("no split", pages, [page for page in pages if page.split])
+    return report.after([*dropped, unassigned], pages), pages
 
 
 def find_weights(name: str, kind: str, config: StoreConfig) -> Weights:
@@ -100,13 +107,45 @@ def in_memory(images: Sequence[Picture], *, limit: int = IN_MEMORY) -> list[Pict
     return [np.array(image) for image in images] if fits else list(images)
 
 
-def refuse_problems(problems: Sequence[tuple[str, str]], what: str) -> None:
-    """Raise InputError for the first of the (id, reason) that have no image."""
-    if problems:
-        name, reason = problems[0]
-        text = reason if reason.startswith(f"{what} {name}") else f"{what} {name}: {reason}"
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InputError(f"{text}{more}")
+def with_images(pages: Sequence[Page], problems: Sequence[tuple[str, str]]) -> list[Page]:
+    """Return pages without the lines of `problems` (id, reason); InputError where that empties a split."""
+    kept = without(pages, dict(problems))
+    left = {page.split for page in kept if page.lines}
+    for split in {page.split for page in pages if page.lines} - left:
+        raise InputError(f"the split {split} has no lines left: {first_reason(problems)}")
+    return kept
+
+
+def first_reason(problems: Sequence[tuple[str, str]]) -> str:
+    """Return the first of the (id, reason), and how many more there are."""
+    return problems[0][1] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+
+
+def without(pages: Sequence[Page], ids: Collection[str]) -> list[Page]:
+    """Return pages without those of `ids`, and without such lines."""
+    return [
+        replace(page, lines=tuple(line for line in page.lines if line.id not in ids))
+        for page in pages
+        if page.id not in ids
+    ]
+
+
+def _without_unusable(
+    report: Report, pages: Sequence[Page], reasons: Mapping[str, str], policy: Mapping[str, str]
+) -> tuple[Report, list[Page]]:
+    """Return report and pages without the lines or pages that could not be cut out, by id.
+
+    Inspection has read the headers of images alone. Raises InputError where the policy refuses them.
+    """
+    kept = without(pages, reasons)
+    rule = LeftOut.between("no image", pages, kept)
+    if not rule:
+        return report, list(pages)
+    name = "no_sample" if rule.pages else "no_area"
+    found = replace(report, findings={**report.findings, name: {**report.findings[name], **reasons}})
+    if "refuse" in (policy.get(name), policy.get("unreadable_image")):
+        found.refuse({name: "refuse"})
+    return found.after([rule], kept), kept
 
 
 def _taken(recipe: Recipe[Any], start: Weights, built: Built) -> weights.Transfer:

@@ -6,7 +6,7 @@ adds a stage with an entry point of the group `hwr.stages` that names a `Kind`.
 
 import pkgutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,7 +19,7 @@ from hwr import data
 from hwr.config.bind import STAGES, make
 from hwr.config.roots import StoreConfig
 from hwr.data.inspection import Limits
-from hwr.data.records import Page
+from hwr.data.records import Dataset, Page
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
 from hwr.text import Alphabet
@@ -56,6 +56,7 @@ class Built:
         size: what it is trained on, in words.
         augmented: draws augmented training samples from a seed.
         predicted: draws so many validation samples with what was predicted.
+        unusable: why lines or pages, by id, have no image although their inspection passed.
     """
 
     stage: Stage[Any]
@@ -63,6 +64,7 @@ class Built:
     size: str
     augmented: Callable[[int], Picture]
     predicted: Callable[[int], Picture]
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +107,8 @@ class DataSource:
     settings: Mapping[str, Any]
     cache: Path
 
-    def pages(self, *, whole: bool) -> list[Page]:
-        """Read the pages; sources that draw pages keep them in the cache.
+    def read(self, *, whole: bool) -> Dataset:
+        """Read the data set; sources that draw pages keep them in the cache.
 
         `whole` keeps the lines that `data.exclude` leaves out of reading: they are handwriting too.
         """

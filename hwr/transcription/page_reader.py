@@ -9,7 +9,7 @@ import numpy as np
 from hwr.decoding.reading import Decoder, Reading, build_decoder
 from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
-from hwr.images.line_crop import LineCrop, Outline, crop_line, stretches
+from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretches
 from hwr.images.load import GreyImage
 from hwr.layout.cut import LineCut, cut_lines
 from hwr.layout.reading_order import line_order, words_into_lines
@@ -125,11 +125,9 @@ class PageReader:
         return [LineCut((x1, y1, x2, y2), (), ()) for x1, y1, x2, y2 in boxes.tolist()]
 
     def read(self, page: GreyImage, outlines: Sequence[Outline]) -> tuple[ReadLine, ...]:
-        """Return what is written in each outline; those without text are left out.
-
-        Raise InputError, as `crop_line` does, for an outline that cannot be cut out.
-        """
+        """Return what is written in each outline, but for those without text and those without area."""
         size = (page.shape[0], page.shape[1])
+        outlines = [own for own in outlines if not cut_flaw(own, size, self.text.crop)]
         images = [crop_line(page, outline, self.text.crop) for outline in outlines]
         readings = self.text.decoder.read(self.text.reader.probs(images))
         lines = [

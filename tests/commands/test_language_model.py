@@ -59,7 +59,7 @@ def test_model_is_made_from_the_train_split_where_no_file_is_given(
 def test_model_has_seen_the_data_that_it_is_made_from(alto: list[str], tmp_path: Path) -> None:
     _, record = made(tmp_path / "model.arpa", *alto)
     pages = data.load_pages("alto", root=str(tmp_path / "data"), splits=None, shares=[0.8, 0.1, 0.1], seed=0)
-    by_split = {page.split: page for page in pages}
+    by_split = {page.split: page for page in pages.pages}
     lines = {split: {line.id: line.text for line in page.lines} for split, page in by_split.items()}
     assert record.seen(lines["train"], "") == "line p-train/l"
     assert record.seen({}, fingerprint([by_split["train"]])) == "this very data"

@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,10 +110,7 @@ def test_line_images_report_lines_without_area_and_pages_that_cannot_be_read(tmp
         images = built(pages, tmp_path / "cache")
         assert images.ids == ("p0/0",)
         reasons = dict(images.problems)
-        assert (
-            reasons["p0/flat"]
-            == f"line p0/flat of {pages[0].image}: the box has no area; correct or drop the line"
-        )
+        assert reasons["p0/flat"] == "line p0/flat of p0.png: the box has no area; correct or drop the line"
         assert "p1.png: truncated or damaged PNG" in reasons["p1/0"] == reasons["p1/1"]
         assert "p2.png: no such image" in reasons["p2/0"]
 
@@ -130,10 +128,17 @@ def test_line_images_load_every_page_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert sorted(loaded) == [page.image for page in pages]
 
 
-def test_line_images_refuse_an_id_that_occurs_twice(tmp_path: Path) -> None:
-    page = drawn(tmp_path, 1)[0]
-    with pytest.raises(InputError, match="page p0: line id 'p0/0' occurs twice"):
-        built([page, page], tmp_path / "cache")
+def test_line_images_give_the_flaws_of_records_as_reasons(tmp_path: Path) -> None:
+    first, second, _ = drawn(tmp_path)
+    lost = replace(first, flaw="p0.xml: its image is missing")
+    lines = (replace(second.lines[0], flaw="half a point"), second.lines[1])
+    images = built([lost, replace(second, lines=lines)], tmp_path / "cache")
+    assert images.ids == ("p1/1",)
+    assert dict(images.problems) == {
+        "p0/0": "p0.xml: its image is missing",
+        "p0/1": "p0.xml: its image is missing",
+        "p1/0": "line p1/0 of p1.png: half a point",
+    }
 
 
 def test_line_images_refuse_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -143,22 +148,52 @@ def test_line_images_refuse_a_folder_that_cannot_be_written(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["pixels.npy", "widths.npy", "offsets.npy", "lines.json"])
-def test_line_images_refuse_a_damaged_cache(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("left", [0, 1, -20, None], ids=["empty", "a byte", "cut", "gone"])
+def test_line_images_build_a_damaged_cache_again_and_tell(
+    tmp_path: Path, name: str, left: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    pages = drawn(tmp_path, 1)
+    before = built(pages, tmp_path / "cache")
+    part = next((tmp_path / "cache").glob(f"*/{name}"))
+    data = part.read_bytes()
+    part.unlink()
+    if left is not None:
+        part.write_bytes(data[:left])
+    again = built(pages, tmp_path / "cache")
+    assert again.ids == before.ids
+    assert all(map(np.array_equal, again.images, before.images))
+    assert "damaged cache" in caplog.text
+    assert "built again" in caplog.text
+    assert next((tmp_path / "cache").glob(f"*/{name}")).read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "[]", "{}", '{"ids": 1, "problems": []}', '{"ids": [], "problems": [1]}']
+)
+def test_line_images_build_a_cache_with_other_json_again(tmp_path: Path, text: str) -> None:
     pages = drawn(tmp_path, 1)
     built(pages, tmp_path / "cache")
-    part = next((tmp_path / "cache").glob(f"*/{name}"))
-    part.write_bytes(part.read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"damaged cache .* delete this folder"):
-        built(pages, tmp_path / "cache")
+    next((tmp_path / "cache").glob("*/lines.json")).write_text(text)
+    assert built(pages, tmp_path / "cache").ids == ("p0/0", "p0/1")
 
 
 def test_line_images_never_unpickle(tmp_path: Path) -> None:
     pages = drawn(tmp_path, 1)
     built(pages, tmp_path / "cache")
     widths = next((tmp_path / "cache").glob("*/widths.npy"))
-    np.save(widths, np.array([160, 80], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="damaged cache"):
-        built(pages, tmp_path / "cache")
+    np.save(widths, np.array([Trap(tmp_path / "sprung"), 80], dtype=object), allow_pickle=True)
+    assert built(pages, tmp_path / "cache").ids == ("p0/0", "p0/1")
+    assert not (tmp_path / "sprung").exists()
+
+
+class Trap:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return Path.touch, (self.path,)
 
 
 def slow_build(pages: list[Page], folder: Path, log: Path, pause_s: float) -> None:

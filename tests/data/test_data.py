@@ -1,5 +1,6 @@
 """`hwr.data.load_pages`: a source by name, its settings and its exclusions."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from hwr.data import exclude_lines, load_pages
-from hwr.data.records import Line, Page
+from hwr.data.records import Dataset, LeftOut, Line, Page
 from hwr.errors import InputError
 
 SHARES: dict[str, Any] = {"table": None, "shares": (0.8, 0.1, 0.1), "seed": 0}
@@ -23,8 +24,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_load_reads_a_source_without_excluded_lines(root: Path) -> None:
-    pages = load_pages("line_list", {"types": [], "pattern": "[<>]"}, root=root, **SHARES)
-    assert [[line.text for line in page.lines] for page in pages] == [["good"], []]
+    dataset = load_pages("line_list", {"types": [], "pattern": "[<>]"}, root=root, **SHARES)
+    assert [[line.text for line in page.lines] for page in dataset.pages] == [["good"], []]
+    assert dataset.left_out == (
+        LeftOut("unused_file", files=("b.jpg",)),
+        LeftOut("data.exclude.pattern=[<>]", lines={"valid": ("b",)}),
+    )
 
 
 def test_load_refuses_an_unknown_source() -> None:
@@ -45,10 +50,22 @@ def test_load_refuses_unknown_and_missing_settings(root: Path) -> None:
         load_pages("line_list", {"typ": []}, root=root, **SHARES)
 
 
-def test_load_refuses_an_id_that_occurs_twice(root: Path) -> None:
-    (root / "lines.tsv").write_text("b.png\tone\nb.jpg\ttwo\n")
-    with pytest.raises(InputError, match=r"page id b occurs twice"):
-        load_pages("line_list", root=root, **SHARES)
+def test_load_makes_ids_unique_and_tells(root: Path) -> None:
+    (root / "lines.tsv").write_text("b.png\tone\nb.jpg\ttwo\na.png\tthree\nb.jpg\tfour\n")
+    dataset = load_pages("line_list", root=root, **SHARES)
+    ids = ["b", "b-2", "a", "b-3"]
+    assert [page.id for page in dataset.pages] == ids
+    assert [line.id for page in dataset.pages for line in page.lines] == ids
+    assert dataset.findings["duplicate_id"] == {"b-2": "b again", "b-3": "b again"}
+
+
+def test_load_tells_of_text_in_no_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = replace(page(("", "a")), unlined=7), page(("", "b"))
+    source = "hwr.data.sources.line_list.read_line_list"
+    monkeypatch.setattr(source, lambda root: Dataset(read))
+    assert load_pages("line_list", root=root).left_out == (
+        LeftOut("region_text, text in no line", pages={"train": ("p",)}),
+    )
 
 
 BOX = (0.0, 0.0, 1.0, 1.0)
@@ -59,26 +76,33 @@ def page(*lines: tuple[str, str]) -> Page:
     return Page("p", "w", "train", Path("p.png"), (10, 10), records)
 
 
-def texts(pages: list[Page]) -> list[str]:
-    return [line.text for page in pages for line in page.lines]
-
-
-def test_exclude_drops_lines_of_a_type() -> None:
-    assert texts(exclude_lines([page(("consent", "a"), ("default", "b"))], types=["consent"])) == ["b"]
-
-
-def test_exclude_drops_lines_that_hold_the_pattern_anywhere() -> None:
-    assert texts(exclude_lines([page(("", "a >b<"), ("", "b"))], pattern="[<>]")) == ["b"]
+@pytest.mark.parametrize(
+    ("rules", "kept", "left_out"),
+    [
+        ({}, "abcd", {}),
+        ({"types": [], "pattern": ""}, "abcd", {}),
+        ({"types": ["consent"]}, "bd", {"data.exclude.types=consent": ["p/0", "p/2"]}),
+        ({"pattern": "[<>]"}, "ab", {"data.exclude.pattern=[<>]": ["p/2", "p/3"]}),
+        (  # p/2 is left out by the first of them alone
+            {"types": ["stamp", "consent"], "pattern": "[<>]"},
+            "b",
+            {"data.exclude.types=consent": ["p/0", "p/2"], "data.exclude.pattern=[<>]": ["p/3"]},
+        ),
+        ({"pattern": ""}, "abcd", {}),
+    ],
+)
+def test_exclude_leaves_lines_out_by_type_and_by_text(
+    rules: dict[str, Any], kept: str, left_out: dict[str, list[str]]
+) -> None:
+    read = page(("consent", "a"), ("", "b"), ("consent", "c <x>"), ("", "d >y<"))
+    pages, told = exclude_lines([read], **rules)
+    assert "".join(line.text[0] for own in pages for line in own.lines) == kept
+    assert {rule.rule: list(rule.lines["train"]) for rule in told} == left_out
 
 
 def test_exclude_keeps_a_page_whose_lines_all_go() -> None:
-    (kept,) = exclude_lines([page(("consent", "a"))], types=["consent"])
+    (kept,), _ = exclude_lines([page(("consent", "a"))], types=["consent"])
     assert (kept.id, kept.lines) == ("p", ())
-
-
-def test_exclude_keeps_everything_without_rules() -> None:
-    pages = [page(("consent", "<"))]
-    assert exclude_lines(pages, types=[], pattern="") == pages
 
 
 def test_exclude_refuses_a_broken_pattern() -> None:

@@ -57,9 +57,14 @@ def of(pages: list[Page], split: str) -> list[Page]:
     return [page for page in pages if page.split == split]
 
 
+def drawn(**wanted: Any) -> tuple[Page, ...]:
+    """Return the pages that settings describe."""
+    return synthetic.read_synthetic(**wanted).pages
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Page]:
-    return synthetic.read_synthetic(**settings(tmp_path_factory.mktemp("synthetic")))
+    return drawn(**settings(tmp_path_factory.mktemp("synthetic")))
 
 
 def test_read_draws_the_pages_asked_for(pages: list[Page]) -> None:
@@ -70,38 +75,38 @@ def test_read_draws_the_pages_asked_for(pages: list[Page]) -> None:
 
 
 def test_same_seed_gives_same_bytes_and_another_seed_others(pages: list[Page], tmp_path: Path) -> None:
-    again = synthetic.read_synthetic(**settings(tmp_path))
-    other = synthetic.read_synthetic(**settings(tmp_path, seed=4, text=corpus(tmp_path)))
+    again = drawn(**settings(tmp_path))
+    other = drawn(**settings(tmp_path, seed=4, text=corpus(tmp_path)))
     assert images(again) == images(pages)
     assert [page.lines for page in again] == [page.lines for page in pages]
     assert not set(images(other)) & set(images(pages))
 
 
 def test_two_processes_draw_the_same_bytes_as_one(pages: list[Page], tmp_path: Path) -> None:
-    assert images(synthetic.read_synthetic(**settings(tmp_path, processes=2))) == images(pages)
+    assert images(drawn(**settings(tmp_path, processes=2))) == images(pages)
 
 
 def test_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = settings(tmp_path, pages={"train": 1}, text=corpus(tmp_path))
-    first = synthetic.read_synthetic(**wanted)
+    first = drawn(**wanted)
     monkeypatch.setattr(synthetic, "draw_form", None)
-    assert synthetic.read_synthetic(**wanted) == first
+    assert drawn(**wanted) == first
 
 
 def test_killed_build_is_done_again(tmp_path: Path) -> None:
     wanted = settings(tmp_path, pages={"train": 1}, text=corpus(tmp_path))
-    home = synthetic.read_synthetic(**wanted)[0].image.parent
+    home = drawn(**wanted)[0].image.parent
     half = home.with_name(f"{home.name}.building")
     home.rename(half)
     (half / "records.json").unlink()
-    assert len(synthetic.read_synthetic(**wanted)) == 1
+    assert len(drawn(**wanted)) == 1
     assert not half.exists()
 
 
 def test_two_builders_at_once_share_one_build(tmp_path: Path) -> None:
     code = (
         "import sys, json; from hwr.data import synthetic; "
-        "print(synthetic.read_synthetic(**json.loads(sys.argv[1]))[0].image)"
+        "print(synthetic.read_synthetic(**json.loads(sys.argv[1])).pages[0].image)"
     )
     wanted = settings(tmp_path, pages={"train": 2}, text=corpus(tmp_path))
     command = [sys.executable, "-c", code, json.dumps(wanted, default=str)]
@@ -193,7 +198,7 @@ def test_outline_of_overlapping_boxes_holds_both() -> None:
 
 def test_text_file_is_what_is_written(tmp_path: Path) -> None:
     text = corpus(tmp_path)
-    found = synthetic.read_synthetic(**settings(tmp_path, text=text))
+    found = drawn(**settings(tmp_path, text=text))
     lines = [[line for page in of(found, split) for line in page.lines] for split in TINY["pages"]]
     words = [{word.text for line in part for word in line.words} for part in lines]
     assert {"Zebra", "number", "ran."} <= words[0]
@@ -204,7 +209,7 @@ def test_text_file_is_what_is_written(tmp_path: Path) -> None:
 
 def test_words_with_missing_glyphs_are_left_out(tmp_path: Path) -> None:
     text = corpus(tmp_path, "He only said 漢字 and went on to talk {}. ")
-    found = synthetic.read_synthetic(**settings(tmp_path, text=text))
+    found = drawn(**settings(tmp_path, text=text))
     written = " ".join(line.text for page in found for line in page.lines)
     assert "said and" in written and "漢" not in written
 
@@ -213,12 +218,12 @@ def test_text_no_font_can_write_is_an_error(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("漢字。 漢字漢. 字漢! 漢?", encoding="utf-8")
     with pytest.raises(InputError, match="no font family has the characters"):
-        synthetic.read_synthetic(**settings(tmp_path, text=text))
+        drawn(**settings(tmp_path, text=text))
 
 
 def test_accents_are_put_on_letters(tmp_path: Path) -> None:
     text = corpus(tmp_path, "Many old lions once ate {} oranges. ")
-    found = synthetic.read_synthetic(**settings(tmp_path, pages={"train": 2}, accents=1.0, text=text))
+    found = drawn(**settings(tmp_path, pages={"train": 2}, accents=1.0, text=text))
     words = [word.text for page in found for line in page.lines for word in line.words]
     known = set("".join(texts.ACCENTED.values()))
     assert sum(len(known & set(word)) == 1 for word in words) > 0.6 * len(words)
@@ -229,9 +234,7 @@ def test_font_folder_adds_a_family(tmp_path: Path) -> None:
     folder.mkdir()
     shutil.copy(hands.packaged_family("zeyada").files[0], folder / "mine.TTF")
     text = corpus(tmp_path)
-    found = synthetic.read_synthetic(
-        **settings(tmp_path, families=["caveat"], held_out=["zeyada"], fonts=folder, text=text)
-    )
+    found = drawn(**settings(tmp_path, families=["caveat"], held_out=["zeyada"], fonts=folder, text=text))
     assert {page.writer[:-5] for page in of(found, "test")} == {"caveat", "zeyada"}
 
 
@@ -282,7 +285,7 @@ def test_accented_word_keeps_letters_the_font_lacks_plain() -> None:
 )
 def test_wrong_setting_is_named(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        synthetic.read_synthetic(**settings(tmp_path, **changed))
+        drawn(**settings(tmp_path, **changed))
 
 
 @pytest.mark.parametrize(
@@ -309,16 +312,16 @@ def test_number_out_of_range_is_refused_by_its_key(changed: dict[str, Any], mess
 
 def test_page_too_small_to_write_on_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no word fits on page s00000 .* data\.size"):
-        synthetic.read_synthetic(**settings(tmp_path, size=[100, 520], text=corpus(tmp_path)))
+        drawn(**settings(tmp_path, size=[100, 520], text=corpus(tmp_path)))
 
 
 def test_damaged_font_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.ttf").write_bytes(b"not a font")
     with pytest.raises(InputError, match=r"bad\.ttf is not a readable font"):
-        synthetic.read_synthetic(**settings(tmp_path, fonts=tmp_path))
+        drawn(**settings(tmp_path, fonts=tmp_path))
 
 
 def test_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/.* cannot be written"):
-        synthetic.read_synthetic(**settings(tmp_path / "file"))
+        drawn(**settings(tmp_path / "file"))

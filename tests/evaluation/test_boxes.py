@@ -17,7 +17,7 @@ LEFT_HALF = np.array([20 / 120, 20 / 160, 60 / 120, 80 / 160])
 UPPER = [0.0, 0.0, 1.0, 1 / 3]  # of the area, 80 x 60 px, which fills its canvas
 ABOUT = {
     "target", "split", "data_fingerprint", "weights", "weights_sha256", "run", "pages",
-    "environment", "settings",
+    "environment", "settings", "left_out", "unread",
 }  # fmt: skip
 
 
@@ -75,6 +75,43 @@ def test_area_scores_are_those_of_the_pages(place: Place, monkeypatch: pytest.Mo
     assert scores["iou_by_page"] == {"p0": 1.0, "p1": 0.5}
 
 
+def test_pages_that_cannot_be_read_count_as_missed(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_pages(place.folder / "data") / "p1.png"
+    image.write_bytes(image.read_bytes()[:60])
+    found_areas(monkeypatch, AREA)
+    assert place.evaluate("paragraph") == pytest.approx(0.5)
+    assert place.scores["iou_by_page"] == {"p0": 1.0, "p1": 0.0}
+    found_lines(monkeypatch, [UPPER])  # one of four
+    assert place.evaluate("segmentation") == pytest.approx(0.75)
+    scores = place.scores
+    assert (scores["pages"], scores["true"], scores["recall_50"]) == (2, 4, 0.25)
+    assert list(scores["unread"]) == ["p1"]
+    assert "truncated" in scores["unread"]["p1"]
+    assert "could not be read, count as missed: 1 page: p1 (" in capsys.readouterr().out
+
+
+def test_what_has_no_box_to_find_is_left_out_and_told(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_pages(place.folder / "data")
+    for name, lines in (("p0", ["l1"]), ("p1", ["l0", "l1"])):
+        text = (root / f"{name}.xml").read_text(encoding="utf-8")
+        for line in lines:
+            text = text.replace(f'<TextLine ID="{line}" HPOS="20"', f'<TextLine ID="{line}"')
+        (root / f"{name}.xml").write_text(text, encoding="utf-8")
+    found_lines(monkeypatch, [[0.0, 1 / 3, 1.0, 2 / 3]])  # 80 x 20 px in the middle of the canvas
+    place.evaluate("segmentation")
+    scores = place.scores
+    assert (scores["true"], scores["recall_50"], scores["unread"]) == (1, 1.0, {})
+    assert scores["left_out"] == [
+        {"rule": "no_area, nothing to find", "files": 0, "pages": {}, "lines": {"test": 3}}
+    ]
+    assert logged(place)["test/left_out_lines"] == 3
+    assert "left out by no_area, nothing to find: 3 lines (test 3)" in capsys.readouterr().out
+
+
 def test_line_scores_are_those_of_the_pages(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     found_lines(monkeypatch, [UPPER], [])  # one of four
     assert place.evaluate("segmentation") == pytest.approx(0.75)
@@ -92,6 +129,8 @@ def test_scores_are_metrics_of_a_run(place: Place, monkeypatch: pytest.MonkeyPat
         "test/mean_iou": pytest.approx(0.75),
         "test/median_iou": pytest.approx(0.75),
         "test/worst_iou": pytest.approx(0.5),
+        "test/left_out_lines": 0,
+        "test/unread": 0,
     }
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.evaluation import page as page_target
+from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
 from hwr.layout.cut import LineCut
 from hwr.tracking import Store
@@ -27,10 +28,13 @@ def at(text: str, box: tuple[int, int, int, int]) -> ReadLine:
     return ReadLine(text, (x1, y1, x2, y2), (), (), 0.5, ())
 
 
+CROP = LineCrop(height=16, max_width=500, margin=0.0, mask=False, deskew=False, normalise=False)
+
+
 class Reader:
     """Reads the pages of `tiny`, better the more it is given."""
 
-    text = SimpleNamespace(decoder=GreedyDecoder(ALPHABET))
+    text = SimpleNamespace(decoder=GreedyDecoder(ALPHABET), crop=CROP)
 
     def __call__(self, page: GreyImage, given: Given | None = None) -> Found:
         if given is None:  # one wrong character, a line missed, one too much
@@ -108,6 +112,31 @@ def test_lines_left_out_of_reading_take_their_readings_with_them(place: Place, r
     assert scores["budget"]["area"]["cer"] == pytest.approx(1 / 5)
 
 
+def test_page_that_cannot_be_read_counts_as_missed(
+    place: Place, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_pages(place.folder / "data") / "p1.png"
+    image.write_bytes(image.read_bytes()[:60])
+    place.evaluate("page")
+    scores = place.scores
+    # p0: one character of seven wrong, one line missed, one too much; all seven of p1 are missed.
+    assert scores["characters"] == {"reference": 14, "substitutions": 1, "deletions": 9, "insertions": 1}
+    assert scores["budget"]["line outlines"]["deletions"] == 7
+    assert (scores["pages"], scores["lines"], scores["missed_lines"]) == (2, 4, 3)
+    assert list(scores["unread"]) == ["p1/l0", "p1/l1"]
+    assert "p1.png: truncated or damaged PNG" in scores["unread"]["p1/l0"]
+    assert "could not be read, count as missed: 2 lines: p1/l0 (" in capsys.readouterr().out
+
+
+def test_line_without_a_place_counts_as_missed(place: Place, reader: Reader) -> None:
+    path = write_pages(place.folder / "data", ("ab ba", "ba")) / "p0.xml"
+    path.write_text(path.read_text(encoding="utf-8").replace('HPOS="20" VPOS="60"', ""), encoding="utf-8")
+    place.evaluate("page")
+    scores = place.scores
+    assert scores["unread"] == {"p0/l1": "neither HPOS … nor a polygon; draw its outline"}
+    assert (scores["lines"], scores["missed_lines"], scores["line_boxes"]["true"]) == (2, 1, 1)
+
+
 def test_pages_are_scored_one_by_one(place: Place, reader: Reader) -> None:
     place.evaluate("page")
     pages = json.loads((place.output / "pages.json").read_text(encoding="utf-8"))
@@ -158,7 +187,10 @@ def test_split_without_lines_to_score_is_refused(
 ) -> None:
     write_pages(place.folder / "data", ("&gt;a&lt;", ""))
     said = refused(capsys, lambda: place.evaluate("page"))
-    assert said == "the split test has no page with lines to score; see data.exclude"
+    assert said == (
+        "the split test has no lines left; left out: 1 line (test 1) by data.exclude.pattern=[<>]; "
+        "1 line (test 1) by empty_text, nothing to compare with; change that, or the data"
+    )
     assert not list(place.output.glob("*"))
 
 

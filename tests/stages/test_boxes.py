@@ -83,9 +83,13 @@ def test_samples_are_copied_into_memory() -> None:
     assert (held.ids, held.boxes, held.placements) == (made.ids, made.boxes, made.placements)
 
 
-def test_page_that_cannot_be_a_sample_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^page p9: torn$"):
-        box_parts.box_samples([], Drawn(samples(1, problems=[("p9", "page p9: torn")])), "train")
+def test_pages_that_cannot_be_samples_are_left_out_unless_none_is_left() -> None:
+    torn = [("p9", "page p9: torn"), ("p8", "page p8: burnt")]
+    assert box_parts.box_samples([], Drawn(samples(1, problems=torn)), "train").ids == ["p0"]
+    made = built(samples(1, problems=torn[:1]), samples(1, problems=torn[1:]))
+    assert made.unusable == dict(torn)
+    with pytest.raises(InputError, match=r"^the split train has no page left: page p9: torn \(and 1 more\)$"):
+        box_parts.box_samples([], Drawn(samples(0, problems=torn)), "train")
 
 
 def test_split_without_samples_is_refused() -> None:
@@ -98,14 +102,16 @@ def test_stage_of_boxes_has_no_alphabet() -> None:
     assert (made.alphabet, made.size) == (None, "so many")
 
 
-def test_pages_are_left_as_a_policy_says_and_held_to_their_pixels(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, {"train": "tea" * 400, "valid": ""})
-    overrides = ["stage=paragraph", "data=alto", f"data.root={root}"]
-    recipe = parse_recipe(composed("train", overrides, TrainConfig).root)
-    pages, _ = inspected_pages(recipe)
-    assert pages == recipe.data.pages(whole=True)
-    with pytest.raises(InputError, match="max_pixels=7"):
-        inspected_pages(replace(recipe, loading=replace(recipe.loading, max_pixels=7)))
+@pytest.mark.parametrize("stage", ["paragraph", "segmentation"])
+def test_inspection_finds_pages_that_make_no_sample(tmp_path: Path, stage: str) -> None:
+    root = write_folder(tmp_path, {"train": "tea", "valid": "tea"})
+    page = root / "p-valid.xml"
+    page.write_text(page.read_text().replace('HPOS="10"', 'HPOS="399.5"'))  # half a pixel of its box is left
+    overrides = [f"stage={stage}", "data=alto", f"data.root={root}", "inspect.policy.no_area=keep"]
+    pages, report = inspected_pages(parse_recipe(composed("train", overrides, TrainConfig).root))
+    assert list(report.findings["no_sample"]) == ["p-valid"]
+    assert [own.id for own in pages] == ["p-train"]
+    assert report.told() == ["left out by inspect.policy.no_sample=drop: 1 page (valid 1) with 1 line"]
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(3, 3), (14, box_parts.SAMPLES)])

@@ -8,13 +8,22 @@ import pytest
 from hwr import tracking
 from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
+from hwr.data.records import Line, Page
 from hwr.errors import InputError
 from hwr.stages import build
-from hwr.stages.build import find_weights, in_memory, inspect_data, inspected_pages, refuse_problems
+from hwr.stages.build import (
+    build_training,
+    find_weights,
+    in_memory,
+    inspect_data,
+    inspected_pages,
+    with_images,
+)
 from hwr.stages.kind import Recipe
 from hwr.stages.recipe import parse_recipe
-from tests.alto_folder import write_folder
-from tests.stages.small import save
+from hwr.text import Alphabet
+from tests.alto_folder import write_folder, write_page
+from tests.stages.small import SETTINGS, save
 
 
 def config(*overrides: str) -> TrainConfig:
@@ -24,6 +33,10 @@ def config(*overrides: str) -> TrainConfig:
 
 def recipe(root: Path, *overrides: str) -> "Recipe[object]":
     return parse_recipe(config("data=alto", f"data.root={root}", f"folder={root / 'outputs'}", *overrides))
+
+
+def page(name: str, split: str) -> Page:
+    return Page(name, "w", split, Path("p.png"), (10, 10), (Line(f"{name}/1", "x", (0.0, 0.0, 1.0, 1.0)),))
 
 
 # pages
@@ -136,14 +149,52 @@ def test_images_are_copied_into_memory_unless_they_are_too_many() -> None:
     assert in_memory(mapped, limit=16)[0] is mapped[0]
 
 
-def test_what_has_no_image_is_refused_with_how_many_more() -> None:
-    refuse_problems([], "line")
-    with pytest.raises(InputError, match=r"^line b: torn$"):
-        refuse_problems([("b", "torn")], "line")
-    with pytest.raises(InputError, match=r"^page b: torn \(and 1 more\)$"):
-        refuse_problems([("b", "torn"), ("c", "burnt")], "page")
+def test_lines_without_an_image_are_left_out_unless_a_split_then_has_none() -> None:
+    pages = [page("a", "train"), page("b", "train"), page("c", "valid")]
+    torn = [("a/1", "line a/1 of a.png: torn"), ("b/1", "line b/1 of b.png: torn")]
+    assert with_images(pages, []) == pages
+    assert [[line.id for line in own.lines] for own in with_images(pages, torn[:1])] == [[], ["b/1"], ["c/1"]]
+    with pytest.raises(
+        InputError, match=r"^the split train has no lines left: .* a.png: torn \(and 1 more\)$"
+    ):
+        with_images(pages, torn)
 
 
-def test_reason_that_names_its_page_does_not_get_the_name_twice() -> None:
-    with pytest.raises(InputError, match=r"^page b: torn$"):
-        refuse_problems([("b", "page b: torn")], "page")
+@pytest.mark.parametrize(
+    ("policy", "refused"),
+    [({}, False), ({"unreadable_image": "drop"}, False), ({"unreadable_image": "refuse"}, True)],
+)
+def test_training_tells_of_images_that_only_cutting_finds_damaged(
+    tmp_path: Path, policy: dict[str, str], refused: bool
+) -> None:
+    root = write_folder(tmp_path, {"train": "tea", "valid": "tea"})
+    write_page(root / "torn.xml", "toast")
+    image = root / "torn.jpg"
+    image.write_bytes(image.read_bytes()[:3000])
+    with (root / "pages.csv").open("a") as table:
+        table.write("torn,writer-train,train\n")
+    choices = [f"inspect.policy.{name}={choice}" for name, choice in policy.items()]
+    made = recipe(root, *SETTINGS["line"], *choices)
+    if refused:
+        with pytest.raises(InputError, match=r"1 line that cannot be cut out: torn/l .*truncated.*no_area"):
+            build_training(made, progress=False)
+        return
+    training = build_training(made, progress=False)
+    assert list(training.report.findings["no_area"]) == ["torn/l"]
+    assert training.report.told() == ["left out by no image: 1 line (train 1)"]
+    assert training.report.used == {"train": 1, "valid": 1, "test": 0}
+    assert training.built.alphabet == Alphabet.of(["tea"])  # nothing of what is left out is learnt
+
+
+def test_training_says_what_emptied_a_split(tmp_path: Path) -> None:
+    made = recipe(write_folder(tmp_path, {"train": "toast", "valid": "tea"}), "data.exclude.pattern=oa")
+    said = r"the split train has no lines left; left out: 1 line \(train 1\) by data.exclude.pattern=oa"
+    with pytest.raises(InputError, match=said):
+        build_training(made, progress=False)
+
+
+def test_pages_of_no_split_are_told(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, {"train": "tea", "valid": "tea"})
+    write_page(root / "more.xml", "toast")
+    report, _ = inspect_data(recipe(root), full=False)
+    assert report.told() == ["left out by no split: 1 page (no split 1) with 1 line"]

@@ -63,7 +63,7 @@ def test_device_is_refused_when_it_is_not_there(name: str, said: str) -> None:
 def test_pages_are_drawn_into_the_cache_where_no_folder_is_named(tmp_path: Path) -> None:
     source = smoke("data.pages={train: 1, valid: 0, test: 0}", f"folder={tmp_path}").data
     assert source.cache == tmp_path / "cache"
-    drawn = source.pages(whole=False)
+    drawn = source.read(whole=False).pages
     assert [page.split for page in drawn] == ["train"]
     assert drawn[0].image.is_relative_to(tmp_path / "cache")
 
@@ -76,7 +76,7 @@ def test_excluded_lines_stay_only_on_pages_taken_whole(
 ) -> None:
     root = write_folder(tmp_path, {"train": "tea", "valid": "toast"})
     settings = config("data=alto", f"data.root={root}", "data.exclude.pattern=tea").data
-    pages = data_source(settings, str(tmp_path)).pages(whole=whole)
+    pages = data_source(settings, str(tmp_path)).read(whole=whole).pages
     assert {page.split: len(page.lines) for page in pages} == counts
 
 

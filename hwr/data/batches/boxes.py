@@ -1,7 +1,8 @@
 """Whole pages or handwritten areas on a canvas with their boxes, and batches of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,8 @@ _SAME_ASPECT = 0.02  # relative: a scan scaled by whole pixels stays within
 class BoxSet:
     """Pages on one canvas: ids, images (H, W), boxes (K, 4) in fractions of the canvas, and placements.
 
-    `problems` are the (id, reason) of pages that could not be used.
+    `problems` are the (id, reason) of pages that could not be used, `missed` the boxes of those among them
+    whose boxes are known, by id.
     """
 
     ids: Sequence[str]
@@ -37,6 +39,7 @@ class BoxSet:
     boxes: Sequence[FloatArray]
     placements: Sequence[Placement]
     problems: Sequence[tuple[str, str]] = ()
+    missed: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,8 @@ class BoxBatch:
 
 def area_of(page: Page) -> Box | None:
     """Return the handwritten area of a page: as its source gives it, or around all lines; None without."""
-    if page.area is not None:
-        return page.area
-    return union(line.box for line in page.lines) if page.lines else None
+    boxes = [line.box for line in page.lines if not line.flaw]
+    return page.area if page.area is not None else union(boxes) if boxes else None
 
 
 def whole_pages(
@@ -69,11 +71,10 @@ def whole_pages(
     `folder` holds the cache. Raise InputError as `cached` does, and for a growth that is no share.
     """
     _check_growth(growth)
-    sound, problems = _sound(pages)
+    make = partial(_sample, settings=settings, growth=growth, unit=None)
     cutter = _PageCutter(settings, None)
-    images = cached(sound, cutter, folder=folder, loading=loading, progress=progress)
-    boxes = {page.id: np.array([_grown_area(page, growth)]) for page in sound}
-    return _box_set(sound, boxes, cutter, images, problems)
+    cut = partial(cached, cutter=cutter, folder=folder, loading=loading, progress=progress)
+    return _box_set(pages, make, cut)
 
 
 def area_crops(
@@ -92,11 +93,19 @@ def area_crops(
     Raise InputError as `cached` does, and for a growth that is no share.
     """
     _check_growth(growth)
-    sound, problems = _sound([page for page in pages if page.lines], unit)
+    make = partial(_sample, settings=settings, growth=growth, unit=unit)
     cutter = _PageCutter(settings, growth)
-    images = cached(sound, cutter, folder=folder, loading=loading, progress=progress)
-    boxes = {page.id: np.array(_unit_boxes(page, unit)).reshape(-1, 4) for page in sound}
-    return _box_set(sound, boxes, cutter, images, problems)
+    cut = partial(cached, cutter=cutter, folder=folder, loading=loading, progress=progress)
+    return _box_set([page for page in pages if page.lines], make, cut)
+
+
+def sample_flaw(page: Page, settings: PageFit, growth: float, unit: Unit | None) -> str:
+    """Return why `area_crops`, or `whole_pages` where `unit` is None, cannot use a page that has an area."""
+    try:
+        _sample(page, settings, growth, unit)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def page_training_batches(
@@ -167,7 +176,10 @@ class _PageCutter:
         return [(page.id, fit_to_canvas(image, self.region(page), self.fit)[0])]
 
     def region(self, page: Page) -> Box:
-        return _WHOLE if self.growth is None else _grown_area(page, self.growth)
+        area = area_of(page)
+        if self.growth is None or area is None:
+            return _WHOLE
+        return grown(clip(area), self.growth)
 
 
 def _check_growth(growth: float) -> None:
@@ -175,36 +187,30 @@ def _check_growth(growth: float) -> None:
         raise InputError(f"growth {growth} of the area is not between 0 and 1; it is a share of its sides")
 
 
-def _sound(pages: Sequence[Page], unit: Unit = "line") -> tuple[list[Page], list[tuple[str, str]]]:
-    """Sort the pages that have an area into those that can be used, and (id, reason) of the others."""
-    sound: list[Page] = []
-    problems: list[tuple[str, str]] = []
-    for page in pages:
-        if (area := area_of(page)) is not None:
-            reason = _flaw(page, area, unit)
-            if reason:
-                problems.append((page.id, f"page {page.id}: {reason}"))
-            else:
-                sound.append(page)
-    return sound, problems
+def _sample(
+    page: Page, settings: PageFit, growth: float, unit: Unit | None
+) -> tuple[FloatArray, Placement] | None:
+    """Return the boxes (K, 4) of a page on its canvas, and where it lies there; None for one without an area.
 
-
-def _flaw(page: Page, area: Box, unit: Unit) -> str:
+    Raise InputError where there is nothing to find, or nothing to find it by.
+    """
+    area = area_of(page)
+    if area is None:
+        return None
     x1, y1, x2, y2 = clip(area)
     height, width = page.size
     if not ((x2 - x1) * width >= 1 and (y2 - y1) * height >= 1):  # so put, numbers that are none fail too
-        return "its handwritten area is less than a pixel high or wide; correct the outlines"
+        raise InputError("its handwritten area is less than a pixel high or wide; correct the outlines")
     without = next((line.id for line in page.lines if not line.words), None)
     if unit == "word" and without is not None:
-        return f"line {without} has no words with boxes; add them, or train on lines"
-    return ""
-
-
-def _grown_area(page: Page, growth: float) -> Box:
-    area = area_of(page)
-    if area is None:
-        raise ValueError(f"page {page.id} has no area")
-    return grown(clip(area), growth)
+        raise InputError(f"line {without} has no words with boxes; add them, or train on lines")
+    whole = grown((x1, y1, x2, y2), growth)
+    spot = placement(page.size, _WHOLE if unit is None else whole, settings)
+    boxes = np.array([whole] if unit is None else _unit_boxes(page, unit)).reshape(-1, 4)
+    visible, _ = visible_boxes(spot.to_canvas(boxes), spot.place)
+    if not len(visible):
+        raise InputError("no box lies in its handwritten area; correct the outlines")
+    return visible, spot
 
 
 def _unit_boxes(page: Page, unit: Unit) -> list[Box]:
@@ -215,26 +221,20 @@ def _unit_boxes(page: Page, unit: Unit) -> list[Box]:
 
 def _box_set(
     pages: Sequence[Page],
-    boxes: Mapping[str, FloatArray],
-    cutter: _PageCutter,
-    images: CutImages,
-    problems: Sequence[tuple[str, str]],
+    make: Callable[[Page], tuple[FloatArray, Placement] | None],
+    cut: Callable[[Sequence[Page]], CutImages],
 ) -> BoxSet:
-    """Put images and boxes (fractions of the page) together; pages without any box are problems too."""
-    by_id = {page.id: page for page in pages}
-    found: list[tuple[str, GreyImage, FloatArray, Placement]] = []
-    empty: list[tuple[str, str]] = []
-    for name, image in zip(images.ids, images.images, strict=True):
-        spot = placement(by_id[name].size, cutter.region(by_id[name]), cutter.fit)
-        own, _ = visible_boxes(spot.to_canvas(boxes[name]), spot.place)
-        if len(own):
-            found.append((name, image, own, spot))
+    """Return the pages that `make` makes samples of, with the images that `cut` cuts out."""
+    samples: dict[str, tuple[FloatArray, Placement]] = {}
+    problems: list[tuple[str, str]] = []
+    for page in pages:
+        try:
+            sample = make(page)
+        except InputError as error:
+            problems.append((page.id, f"page {page.id}: {error}"))
         else:
-            empty.append((name, f"page {name}: no box lies in its handwritten area; correct the outlines"))
-    return BoxSet(
-        [name for name, _, _, _ in found],
-        [image for _, image, _, _ in found],
-        [own for _, _, own, _ in found],
-        [spot for _, _, _, spot in found],
-        (*problems, *images.problems, *empty),
-    )
+            samples |= {page.id: sample} if sample else {}
+    images = cut([page for page in pages if page.id in samples])
+    boxes, placements = [samples[n][0] for n in images.ids], [samples[n][1] for n in images.ids]
+    missed = {name: samples[name][0] for name, _ in images.problems}
+    return BoxSet(list(images.ids), images.images, boxes, placements, (*problems, *images.problems), missed)

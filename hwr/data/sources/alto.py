@@ -1,13 +1,13 @@
 """ALTO XML, versions 2 to 4, one file a page, as eScriptorium, Transkribus and libraries export it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from hwr.data.records import Line, Page, Word
-from hwr.data.sources.files import PageImages, image_size
-from hwr.data.sources.xml import Sheet, local_name, page_fractions, parse_number, read_pages
+from hwr.data.records import NOWHERE, Dataset, Line, Page, Word
+from hwr.data.sources.files import PageImages, size_or_flaw
+from hwr.data.sources.xml import Sheet, local_name, locate, page_fractions, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Box, Point, around, clip, union
 from hwr.text import nfc
@@ -15,7 +15,7 @@ from hwr.text import nfc
 _HYPHENS = ("-", "=", "¬", "\u00ad", "\u2010", "\u2011", "\u2e17")
 
 
-def read_alto(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
+def read_alto(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> Dataset:
     """Return the pages of all ALTO files under `root`: see `read_pages`."""
     return read_pages(root, "alto", _page, splits=splits, shares=shares, seed=seed)
 
@@ -29,15 +29,20 @@ def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
     elements = tree.findall("{*}Layout/{*}Page")
     if len(elements) != 1:
         raise InputError(f"{path}: holds {len(elements)} <Page> elements; export one file a page")
-    image = images.find(path, _text(tree, "{*}Description/{*}sourceImageInformation/{*}fileName"))
+    named = _text(tree, "{*}Description/{*}sourceImageInformation/{*}fileName")
+    image, flaw = images.find_or_flaw(path, named)
     unit = _text(tree, "{*}Description/{*}MeasurementUnit") or "pixel"
     own = _own_size(elements[0], path)
     if own is None and unit != "pixel":
         raise InputError(f"{path}: <Page> lacks WIDTH and HEIGHT, the scale of its {unit}; export it again")
-    size_px = image_size(image) if own is None or unit != "pixel" else (round(own[0]), round(own[1]))
+    if own is None or unit != "pixel":
+        size_px, unread = size_or_flaw(image)
+        flaw = flaw or unread
+    else:
+        size_px = round(own[0]), round(own[1])
     sheet = _Sheet(name, path, own or size_px, _labels(tree))
     lines = (_line(line, n, sheet) for n, line in enumerate(_ordered_lines(tree, elements[0]), start=1))
-    return Page(id=name, writer="", split="", image=image, size=size_px, lines=tuple(lines))
+    return Page(id=name, writer="", split="", image=image, size=size_px, lines=tuple(lines), flaw=flaw)
 
 
 def _ordered_lines(tree: Element, page: Element) -> list[Element]:
@@ -55,22 +60,19 @@ def _ordered_lines(tree: Element, page: Element) -> list[Element]:
 
 def _line(element: Element, position: int, sheet: _Sheet) -> Line:
     name = f"{sheet.id}/{element.get('ID') or f'line{position}'}"
-    words = _words(element, name, sheet)
+    kinds = (sheet.labels[tag] for tag in element.get("TAGREFS", "").split() if tag in sheet.labels)
+    line = Line(name, _line_text(element), NOWHERE, kind=next(kinds, ""))
+    return locate(line, lambda: _placed(line, element, sheet))
+
+
+def _placed(line: Line, element: Element, sheet: _Sheet) -> Line:
+    words = _words(element, line.id, sheet)
     polygon = _polygon(element, sheet)
     box = _box(element, sheet) or (around(polygon) if polygon else None)
     if box is None and not words:
-        raise InputError(f"{sheet.path}: line {name} has neither HPOS … nor a polygon; export it again")
+        raise InputError("neither HPOS … nor a polygon; draw its outline")
     box = box or union(word.box for word in words)
-    kinds = (sheet.labels[tag] for tag in element.get("TAGREFS", "").split() if tag in sheet.labels)
-    return Line(
-        id=name,
-        text=_line_text(element),
-        box=box,
-        polygon=polygon,
-        baseline=_baseline(element, box, sheet),
-        kind=next(kinds, ""),
-        words=words,
-    )
+    return replace(line, box=box, polygon=polygon, baseline=_baseline(element, box, sheet), words=words)
 
 
 def _line_text(line: Element) -> str:

@@ -3,18 +3,20 @@
 import logging
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from urllib.parse import unquote
 
+from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.load import IMAGE_SUFFIXES
 from hwr.images.page_files import upright_size
 
 _ELSEWHERE = re.compile(r"[A-Za-z][\w+.-]*:/*|/+")  # a scheme, a drive, the root of a file system or network
 _LOG = logging.getLogger(__name__)
+OF_MACOS = "of macOS"  # ._NAME and __MACOSX/, which its archives hold beside every file
 
 
 def existing_folder(folder: str | Path) -> Path:
@@ -76,6 +78,13 @@ class PageImages:
         )
         raise InputError(f"{description}: {refused or missing}")
 
+    def find_or_flaw(self, description: Path, stated: str) -> tuple[Path, str]:
+        """Return the image that `find` finds, or `description` itself and why there is none."""
+        try:
+            return self.find(description, stated), ""
+        except InputError as error:
+            return description, str(error)
+
     def tell(self) -> None:
         """Log once how many images were not found as stated."""
         if self._notes:
@@ -121,14 +130,44 @@ class PageImages:
     def _by_name(self) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = {}
         for path in sorted(self.root.rglob("*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._"):
+            if _is_image(path) and not is_of_macos(path.relative_to(self.root)):
                 found.setdefault(_folded(path.name), []).append(path)
         return found
+
+
+def is_of_macos(path: Path) -> bool:
+    """Tell whether a path within a data folder is one that macOS adds."""
+    return path.name.startswith("._") or "__MACOSX" in path.parts
+
+
+def images_beside(root: Path, pages: Iterable[Page], what: str) -> dict[str, str]:
+    """Return the images under `root` that no page has, and the files of macOS, each with what it is."""
+    used = {page.image for page in pages}
+    notes = {}
+    for path in sorted(root.rglob("*")):
+        place = path.relative_to(root)
+        if is_of_macos(place) and path.is_file():
+            notes[place.as_posix()] = OF_MACOS
+        elif _is_image(path) and path.resolve() not in used:
+            notes[place.as_posix()] = what
+    return notes
+
+
+def size_or_flaw(image: Path) -> tuple[tuple[int, int], str]:
+    """Return the size of an image, or a pixel and why it cannot be read."""
+    try:
+        return image_size(image), ""
+    except InputError as error:
+        return (1, 1), str(error)
 
 
 def image_size(image: Path) -> tuple[int, int]:
     """Return the (height, width) of an image as shown, from its header; raise InputError when it is none."""
     return upright_size(image)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _path_parts(stated: str) -> tuple[bool, list[str]]:

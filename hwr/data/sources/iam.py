@@ -6,14 +6,14 @@ U.-V. Marti and H. Bunke, "The IAM-database", IJDAR 5 (2002), pages 39-46.
 import html
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from hwr.data.records import Line, Page, Word
-from hwr.data.sources.files import existing_folder, image_size, path_inside
+from hwr.data.records import NOWHERE, Dataset, LeftOut, Line, Page, Word
+from hwr.data.sources.files import existing_folder, path_inside, size_or_flaw
 from hwr.data.sources.splits import read_lists, warn_of_missing
-from hwr.data.sources.xml import parse_number, xml_documents
+from hwr.data.sources.xml import locate, parse_number, read_documents
 from hwr.errors import InputError
 from hwr.images.boxes import Box, clip, union
 from hwr.images.load import IMAGE_SUFFIXES
@@ -34,14 +34,14 @@ def read_iam(
     lists: Mapping[str, Mapping[str, Sequence[str]]],
     segmentation: str,
     whole_forms: bool,
-) -> list[Page]:
+) -> Dataset:
     """Return forms (`images` "forms"), or one page a line ("lines") or a word ("words").
 
     `root` holds `xml/` and `forms/` (or `formsA-D/` …), `lines/` or `words/`. `splits`, from `root` when
     relative, is a folder of id lists (of lines or forms), or holds a folder `task` of them; `lists[task]`
     names the lists of each split. On a form with listed lines the others are left out, unless `whole_forms`;
     a form without any has no split. `segmentation` "ok" leaves out lines whose segmentation is marked `err`.
-    A form's area is the union of all its lines. Raise InputError for anything missing or damaged.
+    A form's area is the union of all its lines. Raise InputError for lists and settings that do not fit.
     """
     root = existing_folder(root)
     _check_choice("images", images, ("forms", "lines", "words"))
@@ -50,17 +50,24 @@ def read_iam(
     folder = _list_folder(root, splits, task)
     split_of = read_lists(folder, lists[task])
     pictures = _Pictures.found(root, images)
+    folder_of_xml = root / "xml" if (root / "xml").is_dir() else root
+    forms, findings = read_documents(folder_of_xml, "form", lambda _, path, tree: _form(tree, path))
     pages: list[Page] = []
-    ids: set[str] = set()
-    for _, path, tree in xml_documents(root / "xml" if (root / "xml").is_dir() else root, "form"):
-        form = _form(tree, path)
-        ids.update((form.id, *(line.id for line in form.lines)))
-        chosen = _chosen_lines(form, split_of, whole_forms=whole_forms)
-        if segmentation == "ok":
-            chosen = [(line, split) for line, split in chosen if line.segmented]
+    unlisted: list[tuple[str, str]] = []
+    doubted: list[tuple[str, str]] = []
+    for form in forms:
+        listed = _chosen_lines(form, split_of, whole_forms=whole_forms)
+        names = {line.id for line, _ in listed}
+        chosen = [pair for pair in listed if segmentation == "all" or pair[0].segmented]
+        unlisted += [("", line.id) for line in form.lines if line.id not in names]
+        doubted += [(split, line.id) for line, split in listed if (line, split) not in chosen]
         pages.extend(_PAGES[images](form, chosen, pictures))
-    warn_of_missing(split_of, ids, folder)
-    return pages
+    warn_of_missing(
+        split_of, {own for form in forms for own in (form.id, *(line.id for line in form.lines))}, folder
+    )
+    rules = {f"data.splits={splits}": unlisted, f"data.segmentation={segmentation}": doubted}
+    left_out = [LeftOut.of(rule, lines=lines) for rule, lines in rules.items()]
+    return Dataset(tuple(pages), findings, tuple(filter(None, left_out)))
 
 
 @dataclass(frozen=True)
@@ -94,10 +101,21 @@ class _Pictures:
             )
         return cls(root, kind, paths)
 
-    def of(self, name: str) -> Path:
+    def of(self, name: str) -> tuple[Path, str]:
+        """Return an image, or the data folder and why there is none."""
         if name not in self.paths:
-            raise InputError(f"{self.root}: {name} has no image in {self.kind}; add it, or remove its XML")
-        return path_inside(self.root, self.paths[name])
+            return self.root, f"{name} has no image in {self.kind}; add it, or remove its XML"
+        try:
+            return path_inside(self.root, self.paths[name]), ""
+        except InputError as error:
+            return self.root, str(error)
+
+    def page(self, form: "_Form", line: Line, split: str) -> Page:
+        """Return the page of a line, or a word, that has an image of its own."""
+        image, flaw = self.of(line.id)
+        size, unread = size_or_flaw(image)
+        alone = Line(line.id, line.text, _WHOLE, segmented=line.segmented)
+        return Page(line.id, form.writer, split, image, size, (alone,), flaw=flaw or unread)
 
 
 def _form_page(form: _Form, chosen: _Chosen, pictures: _Pictures) -> Iterator[Page]:
@@ -107,25 +125,23 @@ def _form_page(form: _Form, chosen: _Chosen, pictures: _Pictures) -> Iterator[Pa
             f"form {form.id} has lines in {', '.join(splits)}; list one, or set data.images=lines"
         )
     lines = tuple(line for line, _ in chosen)
-    area = union(line.box for line in form.lines) if form.lines else None
+    boxes = [line.box for line in form.lines if not line.flaw]
+    area = union(boxes) if boxes else None
     split = splits[0] if splits else ""
-    yield Page(form.id, form.writer, split, pictures.of(form.id), form.size, lines, area)
+    image, flaw = pictures.of(form.id)
+    yield Page(form.id, form.writer, split, image, form.size, lines, area, flaw)
 
 
 def _line_pages(form: _Form, chosen: _Chosen, pictures: _Pictures) -> Iterator[Page]:
     for line, split in chosen:
-        image = pictures.of(line.id)
-        alone = Line(line.id, line.text, _WHOLE, segmented=line.segmented)
-        yield Page(line.id, form.writer, split, image, image_size(image), (alone,))
+        yield pictures.page(form, line, split)
 
 
 def _word_pages(form: _Form, chosen: _Chosen, pictures: _Pictures) -> Iterator[Page]:
     for line, split in chosen:
         for word in line.words:
             if word.id not in _DAMAGED:
-                image = pictures.of(word.id)
-                alone = Line(word.id, word.text, _WHOLE, segmented=line.segmented)
-                yield Page(word.id, form.writer, split, image, image_size(image), (alone,))
+                yield pictures.page(form, replace(line, id=word.id, text=word.text), split)
 
 
 _PAGES = {"forms": _form_page, "lines": _line_pages, "words": _word_pages}
@@ -145,27 +161,28 @@ def _form(tree: Element, path: Path) -> _Form:
     if height <= 0 or width <= 0:
         raise InputError(f"{path}: <form> gives no height and width; restore the file")
     size = (round(height), round(width))
-    lines = tuple(_line(line, size, path) for line in tree.iterfind("handwritten-part/line"))
-    return _Form(tree.get("id") or path.stem, tree.get("writer-id", "") or path.stem, size, lines)
+    name = tree.get("id") or path.stem
+    elements = enumerate(tree.iterfind("handwritten-part/line"))
+    lines = tuple(
+        _line(line, line.get("id") or f"{name}-{number:02d}", size, path) for number, line in elements
+    )
+    return _Form(name, tree.get("writer-id", "") or path.stem, size, lines)
 
 
-def _line(element: Element, size: tuple[int, int], path: Path) -> Line:
-    name = element.get("id", "")
+def _line(element: Element, name: str, size: tuple[int, int], path: Path) -> Line:
+    segmented = element.get("segmentation") != "err"
+    line = Line(name, _clean(element.get("text", "")), NOWHERE, segmented=segmented)
+    return locate(line, lambda: _placed(line, element, size, path))
+
+
+def _placed(line: Line, element: Element, size: tuple[int, int], path: Path) -> Line:
     boxed = [(word, _box(word, size, path)) for word in element.iterfind("word")]
     words = tuple(
         Word(w.get("id", ""), _clean(w.get("text", "")), box) for w, box in boxed if box is not None
     )
-    if not name or not words:
-        raise InputError(
-            f"{path}: line {name or 'without id'} has no word with a <cmp> box; restore the file"
-        )
-    return Line(
-        id=name,
-        text=_clean(element.get("text", "")),
-        box=union(word.box for word in words),
-        words=words,
-        segmented=element.get("segmentation") != "err",
-    )
+    if not words:
+        raise InputError("no word with a <cmp> box; restore the file")
+    return replace(line, box=union(word.box for word in words), words=words)
 
 
 def _box(word: Element, size: tuple[int, int], path: Path) -> Box | None:

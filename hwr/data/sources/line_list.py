@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hwr.data.records import Line, Page
-from hwr.data.sources.files import existing_folder, image_size, path_inside
+from hwr.data.records import Dataset, Line, Page
+from hwr.data.sources.files import existing_folder, images_beside, is_of_macos, path_inside, size_or_flaw
 from hwr.data.sources.splits import check_split, share_out
 from hwr.data.sources.table import Columns, table_rows
 from hwr.errors import InputError
@@ -31,25 +31,32 @@ _IMAGE_ENDS = (
 )  # the last ones of Ocropus, grey before black and white
 
 
-def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[float], seed: int) -> list[Page]:
+def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[float], seed: int) -> Dataset:
     """Return one page a row of `table` (file, text[, writer, split]), a file in `root`: see `table_rows`.
 
     None takes the only `.tsv` or `.csv` in `root`; else pairs of an image and its text, `NAME.png` and
     `NAME.gt.txt`, in any folder; else the only `.txt`. Images lie in `root`, their suffix may be left out.
-    Without splits the lines are shared out by writer: see `share_out`. Raise InputError for a table that
-    cannot be read and for an image that is missing, damaged or outside `root`.
+    Without splits the lines are shared out by writer: see `share_out`. Images without a text are passed over,
+    and told. Raise InputError for a table that cannot be read.
     """
     root = existing_folder(root)
     pages = [_page(row, root, place) for place, row in _rows(root, table)]
-    return pages if any(page.split for page in pages) else share_out(pages, shares, seed)
+    unused = images_beside(root, pages, "an image without a text")
+    shared = pages if any(page.split for page in pages) else share_out(pages, shares, seed)
+    return Dataset(tuple(shared), {"unused_file": unused})
 
 
 def _page(row: Mapping[str, str], root: Path, place: str) -> Page:
-    image = _image(root, row["file"], place)
-    name = image.relative_to(root.resolve()).with_suffix("").as_posix()
-    line = Line(id=name, text=nfc(row["text"]), box=(0.0, 0.0, 1.0, 1.0))
     split = check_split(row.get("split", ""), place)
-    return Page(name, row.get("writer") or name, split, image, image_size(image), (line,))
+    name, flaw = Path(row["file"]).with_suffix("").as_posix(), ""
+    try:
+        image = _image(root, row["file"], place)
+        name = image.relative_to(root.resolve()).with_suffix("").as_posix()
+    except InputError as error:
+        image, flaw = root, str(error)
+    size, unread = size_or_flaw(image)
+    line = Line(id=name, text=nfc(row["text"]), box=(0.0, 0.0, 1.0, 1.0))
+    return Page(name, row.get("writer") or name, split, image, size, (line,), flaw=flaw or unread)
 
 
 def _image(root: Path, name: str, place: str) -> Path:
@@ -66,9 +73,10 @@ def _image(root: Path, name: str, place: str) -> Path:
 def _rows(root: Path, table: str | None) -> list[tuple[str, dict[str, str]]]:
     if table is not None:
         return table_rows(root / Path(table).expanduser(), _COLUMNS)
-    files = sorted(path for path in root.iterdir() if path.is_file())
+    own = [path for path in sorted(root.rglob("*")) if not is_of_macos(path.relative_to(root))]
+    files = [path for path in own if path.parent == root and path.is_file()]
     tables = [path for path in files if path.suffix.lower() in (".tsv", ".csv")]
-    pairs = [] if tables else sorted(root.rglob(f"*{_PAIRED}"))
+    pairs = [] if tables else [path for path in own if path.name.endswith(_PAIRED)]
     if pairs:
         return [_pair(path, root) for path in pairs]
     tables = tables or [path for path in files if path.suffix.lower() == ".txt"]

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from hwr.data.records import Line, Page, Word
-from hwr.data.sources.files import PageImages, image_size
-from hwr.data.sources.xml import Sheet, parse_number, read_pages
+from hwr.data.records import NOWHERE, Dataset, Line, Page, Word
+from hwr.data.sources.files import PageImages, size_or_flaw
+from hwr.data.sources.xml import Sheet, locate, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Point, around
 from hwr.text import nfc
@@ -17,7 +18,7 @@ _STRUCTURE = re.compile(r"structure\s*\{[^}]*?type\s*:\s*([^;}]+)")
 _POSITION = re.compile(r"readingOrder\s*\{[^}]*?index\s*:\s*(\d{1,9})")
 
 
-def read_pagexml(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> list[Page]:
+def read_pagexml(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> Dataset:
     """Return the pages of all PAGE files under `root`: see `read_pages`."""
     return read_pages(root, "PcGts", _page, splits=splits, shares=shares, seed=seed)
 
@@ -26,12 +27,19 @@ def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
     element = tree.find("{*}Page")
     if element is None:
         raise InputError(f"{path}: holds no <Page>; export it again")
-    image = images.find(path, element.get("imageFilename", "").strip())
+    image, flaw = images.find_or_flaw(path, element.get("imageFilename", "").strip())
     height, width = (parse_number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
-    size = (round(height), round(width)) if height > 0 and width > 0 else image_size(image)
+    if height > 0 and width > 0:
+        size = round(height), round(width)
+    else:
+        size, unread = size_or_flaw(image)
+        flaw = flaw or unread
     sheet = Sheet(name, path, size)
     lines = (_line(line, position, sheet) for position, line in enumerate(_ordered_lines(element), start=1))
-    return Page(id=name, writer="", split="", image=image, size=size, lines=tuple(lines))
+    return Page(
+        id=name, writer="", split="", image=image, size=size, lines=tuple(lines), flaw=flaw,
+        unlined=sum(map(_unlined, filter(_is_region, element.iter()))),
+    )  # fmt: skip
 
 
 def _ordered_lines(page: Element) -> list[Element]:
@@ -59,6 +67,12 @@ def _in_order(elements: list[Element]) -> list[Element]:
     return [elements[n] for n in sorted(range(len(elements)), key=positions.__getitem__)]
 
 
+def _unlined(region: Element) -> int:
+    """Return how many characters a region holds itself, where no line or region inside holds any."""
+    lined = any(map(_line_text, region.iterfind("{*}TextLine")))
+    return 0 if lined or any(map(_is_region, region)) else len(_text(region))
+
+
 def _is_region(element: Element) -> bool:
     return element.tag.endswith(("Region", "TableCell"))
 
@@ -79,18 +93,21 @@ def _index(element: Element) -> int:
 
 def _line(element: Element, position: int, sheet: Sheet) -> Line:
     name = f"{sheet.id}/{element.get('id') or f'line{position}'}"
+    line = Line(name, _line_text(element), NOWHERE, kind=_kind(element))
+    return locate(line, lambda: _placed(line, element, sheet))
+
+
+def _placed(line: Line, element: Element, sheet: Sheet) -> Line:
     outline = _points(element, "{*}Coords", sheet)
     baseline = _points(element, "{*}Baseline", sheet)
     if not outline and not baseline:
-        raise InputError(f"{sheet.path}: line {name} has neither Coords nor Baseline; export it again")
-    return Line(
-        id=name,
-        text=_text(element) or nfc(" ".join(_text(word) for word in element.iterfind("{*}Word"))),
+        raise InputError("neither Coords nor Baseline; draw its outline")
+    return replace(
+        line,
         box=around(outline or baseline),
         polygon=outline if len(outline) > 2 else (),
         baseline=baseline,
-        kind=_kind(element),
-        words=tuple(_words(element, name, sheet)),
+        words=tuple(_words(element, line.id, sheet)),
     )
 
 
@@ -99,6 +116,10 @@ def _words(line: Element, line_id: str, sheet: Sheet) -> Iterator[Word]:
         outline = _points(element, "{*}Coords", sheet)
         if outline:
             yield Word(f"{line_id}/{element.get('id') or f'word{position}'}", _text(element), around(outline))
+
+
+def _line_text(line: Element) -> str:
+    return _text(line) or nfc(" ".join(_text(word) for word in line.iterfind("{*}Word")))
 
 
 def _text(element: Element) -> str:

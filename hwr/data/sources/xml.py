@@ -10,17 +10,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree as SafeTree
 from defusedxml import DefusedXmlException
 
-from hwr.data.records import Page
-from hwr.data.sources.files import PageImages, existing_folder, path_inside
+from hwr.data.records import Dataset, Line, Page
+from hwr.data.sources.files import (
+    OF_MACOS,
+    PageImages,
+    existing_folder,
+    images_beside,
+    is_of_macos,
+    path_inside,
+)
 from hwr.data.sources.outlines import with_outlines
 from hwr.data.sources.splits import assign_splits
 from hwr.errors import InputError
 from hwr.images.boxes import Point
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,23 +54,33 @@ def read_pages(
     splits: str | None,
     shares: Sequence[float],
     seed: int,
-) -> list[Page]:
+) -> Dataset:
     """Return the pages of all files under `root` whose root element is `name`, in the order of their paths.
 
-    `page` makes one of its id, path, root element, and the images of the folder; lines
-    without outline get one: see `with_outlines`. `splits`, `shares` and
-    `seed` determine writer and split of a page: see `assign_splits`. Raise InputError when there is no such
-    file, when one is damaged, or when its image is missing or outside `root`.
+    `page` makes one of its id, path, root element, and the images of the folder; lines without outline get
+    one: see `with_outlines`. `splits`, `shares` and `seed` determine writer and split of a page: see
+    `assign_splits`. Images that no file describes are passed over, and told. Raise InputError as
+    `read_documents` does.
     """
     root = existing_folder(root)
     images = PageImages(root)
-    pages = [page(id_, path, tree, images) for id_, path, tree in xml_documents(root, name)]
+    pages, findings = read_documents(root, name, lambda id_, path, tree: page(id_, path, tree, images))
     images.tell()
+    unused = findings["unused_file"] | images_beside(root, pages, "an image that no file describes")
     pages = [replace(page, lines=tuple(with_outlines(page.lines, page.size))) for page in pages]
-    return assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
+    pages = assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
+    return Dataset(tuple(pages), {**findings, "unused_file": unused})
 
 
-_FORMATS = {"alto": "alto", "PcGts": "pagexml", "form": "iam"}  # root element -> data source
+def locate(line: Line, place: Callable[[], Line]) -> Line:
+    """Return what `place` makes of a line, or `line` itself with what is wrong with its coordinates."""
+    try:
+        return place()
+    except InputError as error:
+        return replace(line, flaw=str(error))
+
+
+_FORMATS = {"<alto>": "alto", "<PcGts>": "pagexml", "<form>": "iam"}  # root element -> data source
 
 
 def parse_xml(path: Path) -> Element:
@@ -75,22 +95,34 @@ def local_name(element: Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def xml_documents(folder: Path, name: str) -> Iterator[tuple[str, Path, Element]]:
-    """Yield page id, path and root element of every XML file under `folder` whose root element is `name`.
+def read_documents(
+    folder: Path, name: str, read: Callable[[str, Path, Element], T]
+) -> tuple[list[T], dict[str, dict[str, str]]]:
+    """Return what `read` makes of the id, path and root element of XML files under `folder`, and findings.
 
-    Other formats (METS, metadata) are passed over. The id is the file's stem, or its path from `folder`
-    where two files share the stem. Raise InputError when `folder` holds no such file, or one that is damaged
-    or leads outside.
+    It reads those whose root element is `name`. The id is the file's stem, or its path from `folder` where
+    two files share the stem. Files that are damaged or refused, by `read` too, and those of other formats
+    (METS, metadata, macOS) are passed over: the findings tell why. Raise InputError when no file is left.
     """
     paths = sorted(path for path in existing_folder(folder).rglob("*") if path.suffix.lower() == ".xml")
-    names = {path: _root_name(path_inside(folder, path)) for path in paths}
-    found = [path for path in paths if names[path] == name]
-    if not found:
-        raise InputError(_nothing_found(folder, name, set(names.values())))
+    named = {path: path.relative_to(folder).with_suffix("").as_posix() for path in paths}
+    roots, damaged = _tried(paths, lambda path: _root(folder, path))
+    found = [path for path, root in roots.items() if root == f"<{name}>"]
     stems = Counter(path.stem for path in found)
-    for path in found:
-        unique = path.stem if stems[path.stem] == 1 else path.relative_to(folder).with_suffix("").as_posix()
-        yield unique, path, parse_xml(path)
+
+    def document(path: Path) -> T:
+        return read(path.stem if stems[path.stem] == 1 else named[path], path, parse_xml(path))
+
+    documents, broken = _tried(found, document)
+    damaged = dict(sorted({**damaged, **broken}.items()))
+    if not documents:
+        raise InputError(_nothing_found(folder, name, set(roots.values()), list(damaged.values())))
+    unused = {path: root for path, root in roots.items() if path not in found}
+    passed_over = {"unused_file": unused, "damaged_file": damaged}
+    return list(documents.values()), {
+        finding: {path.relative_to(folder).as_posix(): note for path, note in notes.items()}
+        for finding, notes in passed_over.items()
+    }
 
 
 def parse_number(text: str, path: Path) -> float:
@@ -134,16 +166,34 @@ def _refusing(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: damaged XML ({error}); export it again") from None
 
 
-def _root_name(path: Path) -> str:
-    """Return the name of the root element without reading further than that."""
+def _tried(paths: Sequence[Path], call: Callable[[Path], T]) -> tuple[dict[Path, T], dict[Path, str]]:
+    """Return what `call` returns for each path, and why it refuses the others."""
+    results, refused = dict[Path, T](), dict[Path, str]()
+    for path in paths:
+        try:
+            results[path] = call(path)
+        except InputError as error:
+            refused[path] = str(error)
+    return results, refused
+
+
+def _root(folder: Path, path: Path) -> str:
+    """Return <NAME> of the root element, without reading further than that, or what else a file is."""
+    if is_of_macos(path.relative_to(folder)):
+        return OF_MACOS
+    path = path_inside(folder, path)
     with _refusing(path), path.open("rb") as file:
+        if not file.peek(1):
+            return "empty"
         _, root = next(SafeTree.iterparse(file, events=("start",), forbid_dtd=True), (None, Element("")))
-    return local_name(root)
+    return f"<{local_name(root)}>"
 
 
-def _nothing_found(folder: Path, name: str, others: set[str]) -> str:
-    known = sorted(_FORMATS[other] for other in others if other in _FORMATS)
+def _nothing_found(folder: Path, name: str, others: set[str], damaged: Sequence[str]) -> str:
+    known = sorted(_FORMATS[other] for other in others - {f"<{name}>"} if other in _FORMATS)
     if known:
         return f"{folder} holds no <{name}> file, but files for data={known[0]}; use that source"
-    held = f"only XML of <{'>, <'.join(sorted(others))}>" if others else "no XML file"
+    if damaged:
+        return damaged[0] + (f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else "")
+    held = f"only XML that is {', '.join(sorted(others))}" if others else "no XML file"
     return f"{folder} holds {held}; set data.root to a folder with <{name}> files"

@@ -23,12 +23,12 @@ from pydantic import Field
 from tqdm import tqdm
 
 from hwr.config.roots import Amount, Count, NonNegative, Positive, Probability, Split
-from hwr.data.records import SPLITS, Page, pages_from_json, pages_to_json
+from hwr.data.records import SPLITS, Dataset, Page, pages_from_json, pages_to_json
 from hwr.data.synthetic import hands, texts
 from hwr.data.synthetic.forms import Form, Layout, draw_form
 from hwr.data.synthetic.hands import draw_hand
 from hwr.errors import InputError
-from hwr.files import as_input_error, built_once, read_text, sha256
+from hwr.files import as_input_error, built, read_text, sha256
 from hwr.images import boxes
 
 HELD_OUT = "held-out"
@@ -75,7 +75,7 @@ def read_synthetic(
     lines: Pair, size: Pair, body: Sizes, families: Sequence[str], held_out: Sequence[str], printed: str,
     fonts: str | Path | None, text: str | Path | None, accents: Probability, variation: NonNegative,
     ruled: Probability,
-) -> list[Page]:  # fmt: skip
+) -> Dataset:  # fmt: skip
     """Return the pages that conf/data/synthetic.yaml describes, drawing them into `folder` the first time.
 
     `folder` and `processes` do not change the pages. Raises InputError.
@@ -97,8 +97,8 @@ def read_synthetic(
         (fresh / _RECORDS).write_text(pages_to_json(pages), encoding="utf-8")
 
     with as_input_error(home, "choose another data.folder"):
-        built_once(home, draw)
-    return pages_from_json((home / _RECORDS).read_text(encoding="utf-8"), home.resolve())
+        drawn = built(home, draw, lambda folder: pages_from_json(folder / _RECORDS))
+    return Dataset(tuple(drawn))
 
 
 def _path(name: str | Path | None) -> Path | None:

@@ -20,7 +20,7 @@ from hwr.images.page_files import Loading
 from hwr.losses import CtcLoss
 from hwr.pictures import cards
 from hwr.scoring import edits
-from hwr.stages.build import in_memory, refuse_problems
+from hwr.stages.build import in_memory, with_images
 from hwr.stages.kind import Built, Kind, ModelRecipe, Picture, Recipe
 from hwr.stages.line.model import MODEL, LineReader, LineSettings, line_network, line_steps
 from hwr.text import Alphabet
@@ -90,7 +90,7 @@ class LineStage:
 
 def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bool) -> Built:
     """Cut the lines out of the pages, and build the stage that is trained on them."""
-    task = _task(recipe, pages, progress=progress)
+    task, unusable = _task(recipe, pages, progress=progress)
     network = line_network(recipe.model, task.alphabet, recipe.context)
     reader = LineReader(network, batch_size=recipe.batch_size, context=recipe.context)
     decoder = build_decoder(recipe.decoder, task.alphabet)
@@ -102,6 +102,7 @@ def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bo
         size=f"{len(task.train.ids)} training and {len(task.valid.ids)} validation lines",
         augmented=lambda seed: _augmented(task, first, seed),
         predicted=lambda count: _readings(stage, count),
+        unusable=unusable,
     )
 
 
@@ -160,14 +161,19 @@ def error_rate(true: Sequence[Sequence[str]], read: Sequence[Sequence[str]]) -> 
     return float(errors / max(1, sum(map(len, true))))
 
 
-def _task(recipe: Recipe[LineSettings], pages: Sequence[Page], *, progress: bool) -> LineTask:
-    alphabet = Alphabet.of(line.text for line in lines_of(pages, "train"))
-    check_characters(lines_of(pages, "valid"), alphabet, recipe.unknown)
+def _task(
+    recipe: Recipe[LineSettings], pages: Sequence[Page], *, progress: bool
+) -> tuple[LineTask, dict[str, str]]:
+    """Return what is trained, and why lines by id have no image."""
+    for split in ("train", "valid"):
+        lines_of(pages, split)  # refuses a split without any
     cache, crop = recipe.data.cache, recipe.settings.crop
     images = line_images(pages, crop, folder=cache, loading=recipe.loading, progress=progress)
-    refuse_problems(images.problems, "line")
+    pages = with_images(pages, images.problems)
+    alphabet = Alphabet.of(line.text for line in lines_of(pages, "train"))
+    check_characters(lines_of(pages, "valid"), alphabet, recipe.unknown)
     train, valid = (line_set(pages, images, split) for split in ("train", "valid"))
-    return LineTask(alphabet, train, valid, recipe.losses, recipe.augmentations)
+    return LineTask(alphabet, train, valid, recipe.losses, recipe.augmentations), dict(images.problems)
 
 
 def _augmented(task: LineTask, phase: str, seed: int) -> Picture:

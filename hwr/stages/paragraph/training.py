@@ -46,6 +46,6 @@ KIND = Kind(
     metrics=area_stage.keywords["metrics"],
     heads=(),
     learns_text=False,
-    limits=boxes.limits,
+    limits=boxes.sample_limits,
     build=build_paragraph,
 )

@@ -76,6 +76,6 @@ KIND = Kind(
     metrics=METRICS,
     heads=(),
     learns_text=False,
-    limits=boxes.limits,
+    limits=boxes.sample_limits,
     build=build_segmentation,
 )

@@ -135,11 +135,6 @@ def test_growth_is_refused_when_it_is_no_share(tmp_path: Path, growth: float) ->
             build([page(tmp_path)], tmp_path, growth)
 
 
-def test_page_ids_are_refused_when_they_occur_twice(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="page id 'p0' occurs twice"):
-        wholes([page(tmp_path)] * 2, tmp_path)
-
-
 # problems
 
 

@@ -1,11 +1,12 @@
 """The IAM reader on folders of the database's shape, with its real ids and made-up words."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hwr.data.records import Page
+from hwr.data.records import NOWHERE, Dataset, LeftOut, Page
 from hwr.data.sources import iam
 from hwr.errors import InputError
 from tests.iam_folder import LISTS, first_of, write_form, write_lists
@@ -19,8 +20,12 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def read(root: Path, **settings: Any) -> list[Page]:
+def dataset(root: Path, **settings: Any) -> Dataset:
     return iam.read_iam(root, lists=LISTS, **(DEFAULTS | settings))
+
+
+def read(root: Path, **settings: Any) -> tuple[Page, ...]:
+    return dataset(root, **settings).pages
 
 
 @pytest.fixture
@@ -108,7 +113,7 @@ def test_read_lets_either_validation_set_be_chosen(root: Path) -> None:
     write_form(root, "c04-110")
     write_lists(root, trainset="a01-000u-00", validationset1="f04-032-00", validationset2="c04-110-00")
     only = {"official": LISTS["official"] | {"valid": ["validationset1"]}}
-    chosen = iam.read_iam(root, lists=only, **DEFAULTS)
+    chosen = iam.read_iam(root, lists=only, **DEFAULTS).pages
     assert {page.id for page in read(root) if page.split == "valid"} == {"c04-110", "f04-032"}
     assert {page.id for page in chosen if page.split == "valid"} == {"f04-032"}
 
@@ -128,11 +133,35 @@ def test_read_refuses_a_setting_it_does_not_know(root: Path, settings: dict[str,
         read(root, **settings)
 
 
-def test_read_refuses_missing_images(root: Path) -> None:
+def test_read_tells_what_lists_and_segmentation_leave_out(root: Path) -> None:
+    unlisted = LeftOut("data.splits=splits", lines={"": ("a01-000u-02",)})
+    doubted = LeftOut("data.segmentation=ok", lines={"train": ("a01-000u-01",)})
+    assert dataset(root).left_out == (unlisted,)
+    assert dataset(root, segmentation="ok").left_out == (unlisted, doubted)
+    assert dataset(root, whole_forms=True).left_out == ()
+
+
+@pytest.mark.parametrize("images", ["forms", "lines"])
+def test_read_keeps_a_page_without_image(root: Path, images: str) -> None:
+    for path in (*root.rglob("a01-000u.png"), *root.rglob("a01-000u-00.png")):
+        path.unlink()
     write_form(root, "a01-003")
-    (root / "forms" / "a01-003.png").unlink()
-    with pytest.raises(InputError, match=r"a01-003 has no image in forms; add it, or remove its XML"):
-        read(root)
+    page = read(root, images=images)[0]
+    assert page.image == root
+    assert f"{page.id} has no image in {images}; add it, or remove its XML" in page.flaw
+
+
+def test_read_keeps_a_line_whose_words_have_no_place(root: Path) -> None:
+    path = root / "xml" / "a01-000u.xml"
+    first, rest = path.read_text().split("</line>", 1)
+    path.write_text(re.sub(r"<cmp[^>]*>(</cmp>)?", "", first) + "</line>" + rest)
+    (page,) = read(root)
+    assert (page.lines[0].box, page.lines[1].flaw) == (NOWHERE, "")
+    assert "no word with a <cmp> box" in page.lines[0].flaw
+    assert page.area == pytest.approx((400 / 2479, page.lines[1].box[1], 700 / 2479, 950 / 3542))
+
+
+def test_read_refuses_a_folder_without_images(root: Path) -> None:
     (root / "forms" / "a01-000u.png").unlink()
     with pytest.raises(InputError, match=r"holds no folder forms with images"):
         read(root)

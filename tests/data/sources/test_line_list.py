@@ -17,8 +17,8 @@ def folder(root: Path, table: str, name: str = "lines.tsv") -> Path:
     return root
 
 
-def read(root: Path, table: str | None = None) -> list[Page]:
-    return line_list.read_line_list(root, table=table, shares=(0.8, 0.1, 0.1), seed=0)
+def read(root: Path, table: str | None = None) -> tuple[Page, ...]:
+    return line_list.read_line_list(root, table=table, shares=(0.8, 0.1, 0.1), seed=0).pages
 
 
 def test_read_gives_one_page_a_row(tmp_path: Path) -> None:
@@ -75,25 +75,48 @@ def test_read_takes_the_table_that_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "flaw"),
+    [
+        ("gone.png", "lines.tsv, line 2: image gone.png is not in"),
+        ("../a.png", "lines.tsv, line 2: path '../a.png' leads outside the data folder"),
+        ("/etc/hostname", "leads outside the data folder"),
+        ("bad.png", "bad.png: damaged"),
+    ],
+)
+def test_read_keeps_a_row_whose_image_cannot_be_read(tmp_path: Path, row: str, flaw: str) -> None:
+    folder(tmp_path, f"a.png\tx\n{row}\ty\n")
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n")
+    good, bad = read(tmp_path)
+    assert (good.id, good.flaw, bad.lines[0].text) == ("a", "", "y")
+    assert flaw in bad.flaw
+    assert bad.image in (tmp_path, tmp_path / "bad.png")
+
+
+@pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("gone.png\tx\n", "lines.tsv, line 1: image gone.png is not in"),
-        ("../a.png\tx\n", "lines.tsv, line 1: path .* leads outside the data folder"),
-        ("/etc/hostname\tx\n", "leads outside the data folder"),
         ("a.png\tx\tanna\tdev\n", "lines.tsv, line 1: split 'dev' is unknown"),
         ("", "lines.tsv holds no row"),
     ],
 )
-def test_read_refuses_a_bad_row(tmp_path: Path, table: str, message: str) -> None:
+def test_read_refuses_a_table_that_it_cannot_follow(tmp_path: Path, table: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(folder(tmp_path, table))
 
 
-def test_read_refuses_a_damaged_image(tmp_path: Path) -> None:
+def test_read_tells_of_images_without_a_text_and_of_files_of_macos(tmp_path: Path) -> None:
     folder(tmp_path, "a.png\tx\n")
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n")
-    with pytest.raises(InputError, match=r"a.png: "):
-        read(tmp_path)
+    for name in ("._lines.tsv", "._a.png", "__MACOSX/._a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\x00\x05\x16\x07")
+    dataset = line_list.read_line_list(tmp_path, table=None, shares=(0.8, 0.1, 0.1), seed=0)
+    assert [page.id for page in dataset.pages] == ["a"]
+    assert dataset.findings == {
+        "unused_file": {
+            "._a.png": "of macOS", "._lines.tsv": "of macOS", "__MACOSX/._a.png": "of macOS",
+            "b.png": "an image without a text", "sub/c.jpg": "an image without a text",
+        }
+    }  # fmt: skip
 
 
 def test_read_refuses_a_folder_without_or_with_two_tables(tmp_path: Path) -> None:

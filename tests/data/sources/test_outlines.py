@@ -113,7 +113,7 @@ def test_outlines_are_about_those_drawn_by_hand(shared: Path) -> None:
     if not root.is_dir():
         pytest.skip(f"no folder {root}: outlines are not compared with drawn ones")
     heights = []
-    for page in load_pages("alto", root=root, splits=None, shares=(1, 0, 0), seed=0):
+    for page in load_pages("alto", root=root, splits=None, shares=(1, 0, 0), seed=0).pages:
         drawn = [line for line in page.lines if len(line.baseline) > 1 and line.polygon]
         stripped = [replace(line, polygon=(), box=around(line.baseline)) for line in drawn]
         made = with_outlines(stripped, page.size)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import pytest
 
@@ -21,7 +22,18 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("read", [xml.parse_xml, lambda path: list(xml.xml_documents(path.parent, "alto"))])
+def documents(root: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Return the ids of the <alto> documents, which are refused where they say so, and what else is found."""
+
+    def read(name: str, path: Path, tree: Element) -> str:
+        if tree.get("refuse"):
+            raise InputError(f"{path}: no page")
+        return name
+
+    return xml.read_documents(root, "alto", read)
+
+
+@pytest.mark.parametrize("read", [xml.parse_xml, lambda path: documents(path.parent)])
 @pytest.mark.parametrize(
     "text",
     [
@@ -64,36 +76,68 @@ def test_parse_reads_other_encodings(tmp_path: Path) -> None:
     assert xml.parse_xml(path).get("t") == "é"
 
 
-def test_documents_pass_over_other_formats(tmp_path: Path) -> None:
+def test_documents_pass_over_other_files_and_tell(tmp_path: Path) -> None:
     write(tmp_path / "mets.xml", '<mets xmlns="http://www.loc.gov/METS/"/>')
     write(tmp_path / "page" / "p1.xml", "<PcGts/>")
     write(tmp_path / "alto" / "p1.xml", '<alto xmlns="http://www.loc.gov/standards/alto/ns-v4#"/>')
-    assert [name for name, _, _ in xml.xml_documents(tmp_path, "alto")] == ["p1"]
+    write(tmp_path / "alto" / "._p1.xml", "\x00\x05\x16\x07")
+    write(tmp_path / "__MACOSX" / "p1.xml", "\x00\x05\x16\x07")
+    write(tmp_path / "empty.xml", "")
+    ids, findings = documents(tmp_path)
+    assert ids == ["p1"]
+    assert findings == {
+        "unused_file": {
+            "__MACOSX/p1.xml": "of macOS",
+            "alto/._p1.xml": "of macOS",
+            "empty.xml": "empty",
+            "mets.xml": "<mets>",
+            "page/p1.xml": "<PcGts>",
+        },
+        "damaged_file": {},
+    }
+
+
+def test_documents_that_are_damaged_are_all_told_and_the_others_read(tmp_path: Path) -> None:
+    outside = write(tmp_path / "outside.xml", "<alto/>")
+    root = tmp_path / "data"
+    write(root / "good.xml", "<alto/>")
+    (root / "link.xml").symlink_to(outside)
+    write(root / "cut.xml", "<alto><Layout>")
+    write(root / "bomb.xml", BOMB)
+    write(root / "refused.xml", '<alto refuse="yes"/>')
+    write(root / "garbage.xml", "p")
+    ids, findings = documents(root)
+    assert ids == ["good"]
+    notes = findings["damaged_file"]
+    assert list(notes) == ["bomb.xml", "cut.xml", "garbage.xml", "link.xml", "refused.xml"]
+    for note, said in zip(notes.values(), ("DTD", "damaged", "damaged", "outside", "no page"), strict=True):
+        assert said in note
 
 
 def test_documents_of_one_stem_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     for name in ("book1/p1", "book2/p1", "book2/p2"):
         write(tmp_path / f"{name}.xml", "<alto/>")
-    assert [name for name, _, _ in xml.xml_documents(tmp_path, "alto")] == ["book1/p1", "book2/p1", "p2"]
+    write(tmp_path / "book2/._p2.xml", "")  # tells nothing apart
+    assert documents(tmp_path)[0] == ["book1/p1", "book2/p1", "p2"]
 
 
-def test_documents_refuse_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{tmp_path} holds no XML file; set data.root"):
-        list(xml.xml_documents(tmp_path, "alto"))
-
-
-def test_documents_name_the_source_for_what_is_there(tmp_path: Path) -> None:
-    write(tmp_path / "p.xml", "<PcGts/>")
-    with pytest.raises(InputError, match=r"holds no <alto> file, but files for data=pagexml"):
-        list(xml.xml_documents(tmp_path, "alto"))
-
-
-def test_documents_refuse_a_link_that_leads_out(tmp_path: Path) -> None:
-    outside = write(tmp_path / "outside.xml", "<alto/>")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "p.xml").symlink_to(outside)
-    with pytest.raises(InputError, match=r"leads outside"):
-        list(xml.xml_documents(tmp_path / "data", "alto"))
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "holds no XML file; set data.root"),
+        ({"mets.xml": "<mets/>", "empty.xml": ""}, "holds only XML that is <mets>, empty; set data.root"),
+        ({"p.xml": "<PcGts/>", "q.xml": "x"}, "holds no <alto> file, but files for data=pagexml"),
+        (
+            {"p.xml": "<alto>", "q.xml": "<alto>"},
+            r"p.xml: damaged XML \(.*\); export it again \(and 1 more\)",
+        ),
+    ],
+)
+def test_documents_refuse_a_folder_without_any(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    with pytest.raises(InputError, match=message):
+        documents(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["1,2 3.5,4", "1 2 3.5 4", " 1,2\n3.5,4 ", "1, 2, 3.5, 4"])

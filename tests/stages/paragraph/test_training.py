@@ -20,7 +20,7 @@ def data(tmp_path: Path) -> list[str]:
 
 def samples(data: list[str], split: str) -> BoxSet:
     recipe = recipe_of("paragraph", *data)
-    return recipe_samples(recipe, recipe.data.pages(whole=True), split, progress=False)
+    return recipe_samples(recipe, recipe.data.read(whole=True).pages, split, progress=False)
 
 
 def test_phases_train_with_mse_then_iou(data: list[str]) -> None:

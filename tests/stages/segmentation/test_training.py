@@ -28,7 +28,7 @@ def data(tmp_path: Path) -> list[str]:
 
 def samples(data: list[str], split: str) -> BoxSet:
     recipe = recipe_of("segmentation", *data)
-    return recipe_samples(recipe, recipe.data.pages(whole=True), split, progress=False)
+    return recipe_samples(recipe, recipe.data.read(whole=True).pages, split, progress=False)
 
 
 def test_sample_is_the_grown_area_in_the_middle_with_the_boxes_of_its_lines(data: list[str]) -> None:
@@ -40,7 +40,10 @@ def test_sample_is_the_grown_area_in_the_middle_with_the_boxes_of_its_lines(data
 
 
 def test_words_are_refused_where_lines_have_none(data: list[str]) -> None:
-    with pytest.raises(InputError, match=r"^page p-train: line p-train/l has no words with boxes; add them"):
+    with pytest.raises(
+        InputError,
+        match=r"^the split train has no page left: page p-train: line p-train/l has no words with boxes",
+    ):
         samples([*data, "stage.unit=word"], "train")
 
 

@@ -12,7 +12,7 @@ from tests.transcription.export.validation import faults
 def test_box_reads_back_within_half_a_pixel_when_it_lies_between_pixels(tmp_path: Path) -> None:
     box = (0.1024, 0.104, 0.6013, 0.3549)  # px: 20.48 10.4 120.26 35.49
     write(tmp_path, "p.xml", to_alto(page(line("Hello", box=box))))
-    ((found,),) = (read.lines for read in read_alto(tmp_path, **SPLITTING))
+    ((found,),) = (read.lines for read in read_alto(tmp_path, **SPLITTING).pages)
     assert found.box == pytest.approx((20 / 200, 10 / 100, 120 / 200, 35 / 100))
 
 

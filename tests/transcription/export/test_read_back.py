@@ -43,7 +43,7 @@ def source(request: pytest.FixtureRequest) -> str:
 
 def read_back(root: Path, source: str, read: ReadPage) -> Page:
     write(root, "p.xml", WRITERS[source](read))
-    (found,) = source_reader(source)(root, **SPLITTING)
+    (found,) = source_reader(source)(root, **SPLITTING).pages
     return found
 
 
