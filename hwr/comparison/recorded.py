@@ -48,10 +48,7 @@ class ComparedRun:
 
 
 def find_runs(store: Store, names: Sequence[str]) -> list[Any]:
-    """Return the runs of MLflow that ids, their beginnings, or `last` name.
-
-    Raises InputError for a name of none or of several, and for a run named twice.
-    """
+    """Return the runs that these ids, beginnings of ids or `last` name; InputError unless each names one."""
     known = list(_all_runs(store))
     runs = [_named_run(known, name, store) for name in names]
     ids = [run.info.run_id for run in runs]

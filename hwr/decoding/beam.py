@@ -125,10 +125,7 @@ def beam_decoder(
     tokens: Count, threshold: Positive, skip: Annotated[float, Field(gt=0, le=1)], model_weight: float,
     word_bonus: float, word_weight: float, nbest: Count,
 ) -> BeamDecoder:  # fmt: skip
-    """Return a beam search over the classes of `alphabet`; conf/decoder/beam.yaml says what the others mean.
-
-    Raises InputError for files that are missing, damaged, or do not fit the alphabet.
-    """
+    """Return the beam search that conf/decoder/beam.yaml describes; InputError for files that do not fit."""
     characters, words = _record(model, "character", "model"), _record(word_model, "word", "word_model")
     records = tuple(record for record in (characters, words) if record is not None)
     lm, trie, space = ZeroLM(), None, alphabet.blank

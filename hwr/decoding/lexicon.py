@@ -169,11 +169,7 @@ def lexicon_decoder(
     edits: Annotated[int, Field(ge=1, le=3)], limit: Positive, share: Positive, frequency: NonNegative,
     sure: Probability,
 ) -> LexiconDecoder:  # fmt: skip
-    """Return a lexicon search over what `base` reads; conf/decoder/lexicon.yaml says what the others mean.
-
-    `alphabet` is what the recogniser writes; a lexicon may write more. Raises InputError for files that are
-    missing or damaged.
-    """
+    """Return the search that conf/decoder/lexicon.yaml describes; raise InputError for damaged files."""
     path = None if lexicon == ENGLISH else find_language_file(lexicon, WORDS)
     own = Costs.plain() if confusions is None else _costs(confusions)
     index = _index(lexicon, 0 if path is None else path.stat().st_mtime_ns, edits)

@@ -159,10 +159,7 @@ def check_decoder(node: Mapping[str, Any], where: str = "decoder") -> None:
 
 
 def build_decoder(node: Mapping[str, Any], alphabet: Alphabet, where: str = "decoder") -> Decoder:
-    """Return the decoder that a node describes, for probabilities over the classes of `alphabet`.
-
-    Raises InputError for settings that it does not take, and for files that do not fit the alphabet.
-    """
+    """Return the decoder of a node for the classes of `alphabet`; InputError for files that do not fit."""
     given: dict[str, Any] = {"alphabet": alphabet}
     if "base" in node:
         given["base"] = build_decoder(_base(node, where), alphabet, f"{where}.base")

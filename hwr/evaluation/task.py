@@ -132,21 +132,13 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is published of a target.
+    """What is published of a target: figures, by their names in scores.json (characters.deletions)."""
 
-    Args:
-        figures: names in scores.json (characters.deletions) of what must come out again.
-        each: a part of scores.json, and such names in each of its entries.
-        kept: names of what the record of a training keeps of the test scores.
-        head: of the columns in the table of published results.
-        rows: fills these for a result, given a link to its card.
-    """
-
-    figures: Sequence[str]
-    each: tuple[str, Sequence[str]] = ("", ())
-    kept: Sequence[str] = ()
-    head: Sequence[str]
-    rows: Callable[[str, Result], list[list[str]]]
+    figures: Sequence[str]  # must come out again
+    each: tuple[str, Sequence[str]] = ("", ())  # a part of scores.json, and figures of each of its entries
+    kept: Sequence[str] = ()  # figures of a test that the record of a training keeps
+    head: Sequence[str]  # of the columns in the table of published results
+    rows: Callable[[str, Result], list[list[str]]]  # of that table, for a result and a link to its card
 
 
 @dataclass(frozen=True, kw_only=True)

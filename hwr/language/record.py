@@ -123,10 +123,7 @@ class MadeFromText(Protocol):
 
 
 def refuse_seen(decoder: MadeFromText, lines: Mapping[str, str], fingerprint: str) -> None:
-    """Raise InputError where a model or lexicon of `decoder` was made from the lines it is to read.
-
-    `lines` are true texts by id, `fingerprint` that of their data.
-    """
+    """Raise InputError where a model of `decoder` was made from the lines, texts by id, it is to read."""
     for record in decoder.records:
         if seen := record.seen(lines, fingerprint):
             raise InputError(
@@ -136,10 +133,7 @@ def refuse_seen(decoder: MadeFromText, lines: Mapping[str, str], fingerprint: st
 
 
 def find_language_file(name: str, file: str) -> Path:
-    """Return the file that `name` gives: a file, or a folder or published name that holds `file`.
-
-    Raises InputError where there is none.
-    """
+    """Return the file of a name: itself, or `file` in a folder or published; raise InputError for none."""
     for path in (Path(name) / file, Path(name), EXPERIMENTS / name / file):
         if path.is_file():
             return path

@@ -39,10 +39,7 @@ class ResidualBlock(nn.HybridBlock):
 
 
 def resnet34_layers(stages: int) -> list[Any]:
-    """Return ResNet-34's layers for grey images up to its first or second stage: H/4 x W/4, or H/8 x W/8.
-
-    Built empty: nothing is downloaded.
-    """
+    """Return ResNet-34's layers for grey images, untrained, to stage 1 (H/4 x W/4) or 2 (H/8 x W/8)."""
     return [
         nn.Conv2D(64, 7, 2, 3, in_channels=1, use_bias=False),
         *resnet34_v1(pretrained=False).features[1 : 4 + stages],  # normalisation, ReLU, pooling, stages

@@ -168,10 +168,7 @@ def _align(
 def _run_sctk(
     command: Sequence[str], scratch: Path, timeout_s: float, *, standard_input: bytes = b""
 ) -> bytes:
-    """Run a program of SCTK in `scratch`; return what it prints.
-
-    Raises InputError where it is missing, fails or takes longer than `timeout_s`.
-    """
+    """Run a program of SCTK in `scratch` and return what it prints; raise InputError where it fails."""
     program = command[0]
     try:
         done = subprocess.run(

@@ -76,10 +76,7 @@ def bootstrap_test(
 
 
 def units_to_draw(lines: Mapping[str, Counts], writers: Mapping[str, str]) -> list[Counts]:
-    """Return what a bootstrap draws: a count a writer where all are known and several, else the lines.
-
-    `writers` are by line id, "" where unknown.
-    """
+    """Return what a bootstrap draws: a count a writer where all are known and several, else the lines."""
     known = all(writers.get(line) for line in lines)
     clusters = list(sum_by_cluster(lines, writers).values()) if known else []
     return clusters if len(clusters) > 1 else list(lines.values())

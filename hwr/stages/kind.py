@@ -33,38 +33,23 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Generic[S]):
-    """The part of a stage that weights belong to.
+    """The part of a stage that weights belong to."""
 
-    Args:
-        name: of the stage, as `stage.kind` gives it.
-        settings: the dataclass that the other keys of the node `stage` construct.
-        networks: the makers of networks that it can train.
-    """
-
-    name: str
-    settings: type[S]
-    networks: Collection[Callable[..., Any]]
+    name: str  # of the stage, as `stage.kind` gives it
+    settings: type[S]  # a dataclass, constructed from the other keys of the node `stage`
+    networks: Collection[Callable[..., Any]]  # makers of the networks that it can train
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A stage built from pages: what the trainer trains, and what is logged about it.
+    """A stage built from pages: what the trainer trains, and what is logged about it."""
 
-    Args:
-        stage: what the trainer trains; its batches are its own matter.
-        alphabet: None for a stage without text.
-        size: what it is trained on, in words.
-        augmented: draws augmented training samples from a seed.
-        predicted: draws so many validation samples with what was predicted.
-        unusable: why lines or pages, by id, have no image although their inspection passed.
-    """
-
-    stage: Stage[Any]
-    alphabet: Alphabet | None
-    size: str
-    augmented: Callable[[int], Picture]
-    predicted: Callable[[int], Picture]
-    unusable: Mapping[str, str] = field(default_factory=dict)
+    stage: Stage[Any]  # its batches are its own matter
+    alphabet: Alphabet | None  # None for a stage without text
+    size: str  # what it is trained on, in words
+    augmented: Callable[[int], Picture]  # draws augmented training samples from a seed
+    predicted: Callable[[int], Picture]  # draws so many validation samples with what was predicted
+    unusable: Mapping[str, str] = field(default_factory=dict)  # why ids have no image though inspection passed
 
 
 @dataclass(frozen=True, kw_only=True)

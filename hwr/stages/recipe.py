@@ -60,10 +60,7 @@ def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
 
 
 def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:
-    """Return the data set of a data node, not read yet; caches lie in `folder`.
-
-    Raises InputError for a key that its source does not take, or one it lacks.
-    """
+    """Return a data set that is not read yet; raise InputError for keys that its source does not take."""
     own = {name: value for name, value in settings.items() if name not in ("source", "exclude")}
     bind(data.source_reader(str(settings.get("source"))), own, "data")
     bind(data.exclude_lines, settings.get("exclude") or {}, "data.exclude", ["pages"])

@@ -53,10 +53,7 @@ def write(folder: Path, about: Mapping[str, Any], arrays: Arrays, *, before: int
 
 
 def newest(folder: Path) -> Generation | None:
-    """Return the newest generation that is whole; None where none was ever written.
-
-    Raises InputError where all are damaged.
-    """
+    """Return the newest whole generation, None before the first; InputError where all are damaged."""
     numbers = _numbers(folder)
     for place, number in enumerate(numbers):
         if (found := _read(folder, number)) is not None:
@@ -67,10 +64,7 @@ def newest(folder: Path) -> Generation | None:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file of a run that is there with all of its content, or as it was before.
-
-    Raises NoRoomError where it cannot be written.
-    """
+    """Write a file with all of its content, or leave it as it was and raise NoRoomError."""
     remedy = "make room there, then resume the run"
     with as_input_error(path, remedy, NoRoomError), replacing(path, durable=True) as fresh:
         fresh.write_bytes(content)

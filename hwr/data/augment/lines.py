@@ -21,10 +21,7 @@ _INK = 64  # ink darker than this must stay on the canvas; lighter is noise of t
 
 @dataclass(frozen=True, kw_only=True)
 class LineAugmentation:
-    """Changes to line images, as conf/augmentation/line.yaml explains them.
-
-    Every value is the largest change, drawn uniformly; 0 switches it off.
-    """
+    """Largest changes to line images, drawn uniformly (conf/augmentation/line.yaml); 0 switches one off."""
 
     probability: Probability
     shift_x: Probability

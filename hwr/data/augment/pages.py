@@ -15,10 +15,7 @@ from hwr.images.load import WHITE, GreyImage
 
 @dataclass(frozen=True, kw_only=True)
 class PageAugmentation:
-    """Changes to pages, as conf/augmentation/page.yaml explains them.
-
-    Every value is the largest change, drawn uniformly; 0 switches it off.
-    """
+    """Largest changes to pages, drawn uniformly (conf/augmentation/page.yaml); 0 switches one off."""
 
     probability: Probability
     shift_x: Probability

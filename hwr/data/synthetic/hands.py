@@ -45,10 +45,7 @@ def packaged_family(slug: str) -> FontFamily:
 
 
 def families_in(folder: Path) -> list[FontFamily]:
-    """Return the families of all font files in `folder`, named after the family name inside the files.
-
-    Raises InputError when the folder is missing, holds no font, or holds a damaged one.
-    """
+    """Return the font families in `folder`, named as in their files; raise InputError where it has none."""
     if not folder.is_dir():
         raise InputError(f"font folder {folder} does not exist")
     members: dict[str, list[Path]] = {}

@@ -33,11 +33,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserSettings:
-    """Settings of stage `denoiser`: confusions, texts and sampling.
-
-    `confusions` names a file or folder of counted confusions, `texts` UTF-8 files of further text; the
-    others are those of `Sampling`.
-    """
+    """Settings of stage `denoiser`, as conf/stage/denoiser.yaml explains them."""
 
     confusions: str
     texts: Sequence[str]
@@ -178,11 +174,7 @@ def denoise_decoder(
     alphabet: Alphabet, base: Decoder, *, weights: str, model: str | None, width: Count, max_growth: Amount,
     model_weight: float, reading_weight: float, copy_bonus: float, batch_size: Count, device: str,
 ) -> DenoiseDecoder:  # fmt: skip
-    """Return a decoder that corrects the texts of `base`, as conf/decoder/denoise.yaml explains.
-
-    `alphabet` is what the recogniser writes. Raises InputError for weights and files that are missing or do
-    not fit the alphabet.
-    """
+    """Return the decoder that conf/decoder/denoise.yaml describes; InputError for files that do not fit."""
     network = _denoiser(weights, batch_size, device)
     missing = network.alphabet.unknown(alphabet.symbols)
     if missing:
