@@ -196,8 +196,8 @@ def _permutation(rate: PairedRate) -> PairedTest:
 
 
 def _permutation_and_bootstrap(rate: PairedRate, how: Resampling) -> list[PairedTest]:
-    drawn = significance.bootstrap_test(list(rate.first.values()), list(rate.second.values()), how)
-    interval, p = drawn if drawn is not None else (None, 1.0)
+    first, second = (list(side.values()) for side in (rate.first, rate.second))
+    interval, p = significance.bootstrap_test(first, second, how)
     return [_permutation(rate), rate.tested("bootstrap", p, interval=interval)]
 
 

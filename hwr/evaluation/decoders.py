@@ -214,10 +214,8 @@ def _timed(maker: Maker, lines: Lines, repeats: int) -> tuple[Sequence[Reading],
 
 
 def _difference(entry: Entry, base: Entry, rate: str, how: Resampling) -> dict[str, Any]:
-    return {
-        "value": getattr(entry.scores, rate) - getattr(base.scores, rate),
-        "interval": significance.difference_interval(entry.counts(rate), base.counts(rate), how),
-    }
+    interval, _ = significance.bootstrap_test(base.counts(rate), entry.counts(rate), how)
+    return {"value": getattr(entry.scores, rate) - getattr(base.scores, rate), "interval": interval}
 
 
 def _metrics(board: Result) -> dict[str, float]:

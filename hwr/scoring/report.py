@@ -110,7 +110,7 @@ def score_texts(
     counts: Mapping[str, ByLine] = in_process
     if scorer.name == "sclite":
         sides, folder = (references, hypotheses), output / "sclite"
-        counts = {unit: count_with_sclite(*sides, scorer, unit=unit, folder=folder).lines for unit in _UNITS}
+        counts = {unit: count_with_sclite(*sides, scorer, unit=unit, folder=folder) for unit in _UNITS}
     summary = {
         **_pooled(counts),
         "scorer": scorer.name,

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -31,19 +30,10 @@ _END = "_end_"
 _SUM = re.compile(r"^ *\| Sum +\| *(\d+) +(\d+) *\| *(\d+) +(\d+) +(\d+) +(\d+) +\d+ +\d+ *\|$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class ScliteCounts:
-    """Counts of SClite by line id and in total; `files` are the reports that were kept."""
-
-    lines: dict[str, Counts]
-    total: Counts
-    files: tuple[Path, ...]
-
-
 def count_with_sclite(
     references: Texts, hypotheses: Texts, scorer: Scorer, *, unit: Unit, folder: Path | None = None
-) -> ScliteCounts:
-    """Count the edits of `hypotheses` against `references`; case matters, neither side is normalised.
+) -> dict[str, Counts]:
+    """Count the edits of `hypotheses` against `references` by id; case matters, neither side is normalised.
 
     Words are white-space separated, punctuation attached. Ids are free text: in SClite's files line 1 of
     `references` is `line-000001`. With a `folder`, SClite's input and reports stay there: `{unit}.ref.trn`,
@@ -53,7 +43,7 @@ def count_with_sclite(
     check_ids(references, hypotheses)
     program = find_sclite(scorer.command)
     if not references:
-        return ScliteCounts({}, Counts(), ())
+        return {}
     tokens = _Tokens(unit)
     sides = [[tokens.of(side[line]) for line in references] for side in (references, hypotheses)]
     with tempfile.TemporaryDirectory() as name:
@@ -62,10 +52,11 @@ def count_with_sclite(
             _write_trn(scratch / f"{unit}.{side}.trn", lines)
         reports = ["-f", "0", "-n", unit, "-O", ".", "-o", "rsum", "pra", "dtl"]
         _align(program, (f"{unit}.ref.trn", f"{unit}.hyp.trn", unit), reports, scratch, scorer.timeout_s)
-        counts, total = _read_counts(scratch, unit)
+        counts = _read_counts(scratch, unit)
         _check_counts(list(references), sides, counts)
-        files = _keep_files(scratch, folder) if folder is not None else ()
-    return ScliteCounts(dict(zip(references, counts, strict=True)), total, files)
+        if folder is not None:
+            _keep_files(scratch, folder)
+    return dict(zip(references, counts, strict=True))
 
 
 def sctk_matched_pairs(references: Texts, first: Texts, second: Texts, scorer: Scorer) -> MatchedPairs:
@@ -185,7 +176,7 @@ def _run_sctk(
     return done.stdout
 
 
-def _read_counts(scratch: Path, unit: Unit) -> tuple[list[Counts], Counts]:
+def _read_counts(scratch: Path, unit: Unit) -> list[Counts]:
     """Read the lines' counts, in order, from the alignments; hold their sum against the Sum row."""
     try:
         reports = [(scratch / f"{unit}.{kind}").read_text("utf-8", "replace") for kind in ("pra", "raw")]
@@ -200,7 +191,7 @@ def _read_counts(scratch: Path, unit: Unit) -> tuple[list[Counts], Counts]:
     if (len(rows), Counts.total(rows)) != (lines, _row(*row)) or reference != _row(*row).reference:
         pooled = f"{Counts.total(rows)} over {len(rows)}"
         raise InputError(f"SClite's lines sum to {pooled}, its Sum row is {total[0]!r}")
-    return rows, Counts.total(rows)
+    return rows
 
 
 def _row(correct: int, substitutions: int, deletions: int, insertions: int) -> Counts:
@@ -217,10 +208,10 @@ def _check_counts(ids: list[str], sides: list[list[list[str]]], counts: list[Cou
             raise InputError(f"SClite read line {line!r} otherwise than it was written: {seen}")
 
 
-def _keep_files(scratch: Path, folder: Path) -> tuple[Path, ...]:
-    """Copy all files to `folder`; return their new paths."""
+def _keep_files(scratch: Path, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return tuple(Path(shutil.copy(file, folder)) for file in sorted(scratch.iterdir()))
+        for file in scratch.iterdir():
+            shutil.copy(file, folder)
     except OSError as error:
         raise InputError(f"cannot write SClite's reports to {folder}: {error.strerror}") from None

@@ -47,28 +47,20 @@ def rate_interval(units: Sequence[Counts], how: Resampling) -> Interval | None:
     return _middle(_resampled_rates([units], how)[0]) if len(units) > 1 else None
 
 
-def difference_interval(units: Sequence[Counts], base: Sequence[Counts], how: Resampling) -> Interval | None:
-    """Return the 95 % interval of the pooled rate of `units` less that of `base`; None for fewer than two.
-
-    Both count the same lines or writers, in one order, and every resample draws the same of both, so that
-    their difficulty cancels out (paired bootstrap: Bisani and Ney, 2004).
-    """
-    found = bootstrap_test(base, units, how)
-    return None if found is None else found[0]
-
-
 def bootstrap_test(
     first: Sequence[Counts], second: Sequence[Counts], how: Resampling
-) -> tuple[Interval, float] | None:
+) -> tuple[Interval | None, float]:
     """Return the 95 % interval of the pooled rate of `second` less that of `first`, and a p-value.
 
-    The p-value is twice the share of resamples on the rarer side of zero, one added to both counts so that it
-    is never 0 (Efron and Tibshirani, 1993, chapter 15.4). None for fewer than two units.
+    Both count the same lines or writers, in one order, and every resample draws the same of both, so that
+    their difficulty cancels out (paired bootstrap: Bisani and Ney, 2004). The p-value is twice the share of
+    resamples on the rarer side of zero, one added to both counts so that it is never 0 (Efron and Tibshirani,
+    1993, chapter 15.4). Fewer than two units have no interval, and p is 1.
     """
     if len(first) != len(second):
         raise ValueError(f"{len(second)} and {len(first)} units are no pairs")
     if len(first) < 2:
-        return None
+        return None, 1.0
     other, own = _resampled_rates([first, second], how)
     differences = own - other  # (R,)
     rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
