@@ -46,12 +46,9 @@ def build_training(recipe: Recipe[Any], *, progress: bool) -> Training:
     return Training(built=built, report=report, fingerprint=fingerprint(pages), took=took)
 
 
-def inspected_pages(recipe: Recipe[Any], *, full: bool = False) -> tuple[list[Page], Report]:
-    """Return the pages of a recipe as its policy leaves them, and the report on all of them.
-
-    `full` decodes every image. Raises InputError for findings that the policy refuses.
-    """
-    report, pages = inspect_data(recipe, full=full)
+def inspected_pages(recipe: Recipe[Any]) -> tuple[list[Page], Report]:
+    """Return the pages as the policy leaves or refuses them, and the report on all of them."""
+    report, pages = inspect_data(recipe, full=False)
     report.refuse(recipe.policy)
     return pages, report
 

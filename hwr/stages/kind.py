@@ -49,7 +49,7 @@ class Built:
     size: str  # what it is trained on, in words
     augmented: Callable[[int], Picture]  # draws augmented training samples from a seed
     predicted: Callable[[int], Picture]  # draws so many validation samples with what was predicted
-    unusable: Mapping[str, str] = field(default_factory=dict)  # why ids have no image though inspection passed
+    unusable: Mapping[str, str] = field(default_factory=dict)  # why ids have no image after all
 
 
 @dataclass(frozen=True, kw_only=True)

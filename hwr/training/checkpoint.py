@@ -35,24 +35,6 @@ class Progress:
     seconds: float = 0.0
     began: float = 0.0
 
-    def next_step(self, seconds: float) -> "Progress":
-        """Count a step that ended `seconds` after the training started."""
-        return replace(self, step=self.step + 1, seconds=seconds)
-
-    def next_epoch(self, error: float, seconds: float) -> "Progress":
-        """Count an epoch that ended with the monitored `error`, `seconds` after the training started."""
-        better = error < self.best
-        return replace(
-            self,
-            phase_epoch=self.phase_epoch + 1,
-            epoch=self.epoch + 1,
-            step=0,
-            stale=0 if better else self.stale + 1,
-            best=error if better else self.best,
-            seconds=seconds,
-            began=seconds,
-        )
-
 
 class Checkpoint:
     """The state of the training of the initialised `network`; `folder` holds its newest two generations.
@@ -143,13 +125,18 @@ class Checkpoint:
     def finish_step(self, losses: Sequence[float], seconds: float) -> None:
         """Count a step and keep the losses of its samples."""
         self.losses += losses
-        self.progress = self.progress.next_step(seconds)
+        self.progress = replace(self.progress, step=self.progress.step + 1, seconds=seconds)
 
     def finish_epoch(self, error: float, seconds: float) -> None:
         """Count an epoch, and keep the weights of this moment where `error` is the lowest so far."""
-        if error < self.progress.best:
+        at, better = self.progress, error < self.progress.best
+        if better:
             self.best = arrays(self.network)
-        self.progress, self.losses = self.progress.next_epoch(error, seconds), []
+        self.losses = []
+        self.progress = replace(
+            at, phase_epoch=at.phase_epoch + 1, epoch=at.epoch + 1, step=0, stale=0 if better else at.stale + 1,
+            best=error if better else at.best, seconds=seconds, began=seconds,
+        )  # fmt: skip
 
     def keep_metrics(self, values: Mapping[str, float]) -> None:
         """Keep the metrics of the epoch that has ended."""

@@ -178,10 +178,13 @@ def test_network_stays_when_nothing_is_averaged(tmp_path: Path) -> None:
         ([float("nan")], float("inf"), 1),  # no number is not better either
     ],
 )
-def test_progress_counts_epochs_without_a_lower_error(errors: list[float], best: float, stale: int) -> None:
-    progress = Progress()
+def test_progress_counts_epochs_without_a_lower_error(
+    tmp_path: Path, errors: list[float], best: float, stale: int
+) -> None:
+    state = Checkpoint(dense(), tmp_path)
     for error in errors:
-        progress = progress.next_epoch(error, seconds=1.0)
+        state.finish_epoch(error, seconds=1.0)
+    progress = state.progress
     assert (progress.best, progress.stale, progress.epoch) == (best, stale, len(errors))
 
 
