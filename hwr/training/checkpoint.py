@@ -134,8 +134,8 @@ class Checkpoint:
             self.best = arrays(self.network)
         self.losses = []
         self.progress = replace(
-            at, phase_epoch=at.phase_epoch + 1, epoch=at.epoch + 1, step=0, stale=0 if better else at.stale + 1,
-            best=error if better else at.best, seconds=seconds, began=seconds,
+            at, phase_epoch=at.phase_epoch + 1, epoch=at.epoch + 1, step=0, seconds=seconds, began=seconds,
+            stale=0 if better else at.stale + 1, best=error if better else at.best,
         )  # fmt: skip
 
     def keep_metrics(self, values: Mapping[str, float]) -> None:
