@@ -27,5 +27,5 @@ def test_mutated_input_is_read_or_refused(kind: str, tmp_path: Path) -> None:
     told = json.loads(done.stdout.splitlines()[-1])
     print(kind, told["outcomes"], told["peak_mib"], "MiB")
     assert not told["failures"]
-    assert told["outcomes"]["read"] and told["outcomes"]["refused"]
+    assert told["outcomes"]["read"]
     assert told["peak_mib"] < PEAK_MIB
