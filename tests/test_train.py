@@ -424,6 +424,9 @@ def test_run_holds_what_it_was_made_from(smoke: Smoke) -> None:
     assert run_info.info.status == "FINISHED"
     assert run_info.data.params["phases.plain.augmentation.probability"] == "0.0"
     assert run_info.data.tags["overrides"].startswith("experiments=line/smoke folder=")
+    assert run_info.data.tags["left_out"] == "nothing"
+    report = json.loads((smoke.folder / "runs" / smoke.run / "inspection.json").read_text(encoding="utf-8"))
+    assert report["left_out"] == []
     artifacts = smoke.folder / "artifacts" / smoke.run / "artifacts"
     kept = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
     assert {

@@ -32,6 +32,7 @@ from hwr.weights import Weights
 Value = TypeVar("Value")
 
 UNTOLD = "empty_text, nothing to compare with"  # lines that no one has transcribed
+_BLANK = np.full((48, 48), 255, np.uint8)  # in place of the image of an unread line
 CHUNK = 256  # lines between two moves of the progress bar
 
 
@@ -124,7 +125,10 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
         kinds,
         alphabet_of(found),
         fingerprint(pages),
-        unread=[UnreadLine(name, *known[name], reason) for name, reason in reasons.items()],
+        unread=[
+            UnreadLine(name, *known[name], reason.removeprefix(f"line {name} of "))
+            for name, reason in reasons.items()
+        ],
         left_out=left_out,
     )
 
@@ -171,7 +175,8 @@ def scored(
     scores = score_texts(texts, config.scorer, config.resampling, output=output, about=about)
     cards.save_picture(output / "lines.png", _picture(config, lines, texts, scores))
     if config.kept_height:
-        line_archive.save_lines(output / line_archive.NAME, lines.images, height=config.kept_height)
+        images = [*lines.images, *[_BLANK] * len(lines.unread)]  # as many as lines.tsv has, in its order
+        line_archive.save_lines(output / line_archive.NAME, images, height=config.kept_height)
     return Outcome(scores.summary, table(config.split, scores.summary), scores.cer)
 
 

@@ -109,7 +109,8 @@ def _read(reader: PageReader, page: Page, scored: Collection[str], config: Evalu
         name: page_scoring.pair_lines(page.id, true, [FoundLine(own.text, own.box) for own in read.lines])
         for name, read in found.items()
     }
-    unread = {name: flaw for name, flaw in flaws.items() if flaw and name in scored}
+    nowhere = [own.id for own in page.lines if own.id in scored and not box_areas(np.array([own.box])).any()]
+    unread = {name: flaws[name] for name in nowhere}
     return _Result(page, _small(image), found, alignments, seconds, unread)
 
 
@@ -151,7 +152,7 @@ def _about(results: Sequence[_Result]) -> dict[str, Any]:
         "page_text": ordered._asdict(),
         "budget": {name: _budget(results, name) for name in GIVEN},
         "line_boxes": detection.Detection.total(boxes).as_dict(),
-        "seconds_a_page": float(np.median([own.seconds for own in results])),
+        "seconds_a_page": float(np.median([own.seconds for own in results if own.seconds] or [0.0])),
     }
 
 

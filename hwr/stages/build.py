@@ -41,7 +41,9 @@ def build_training(recipe: Recipe[Any], *, progress: bool) -> Training:
     for split in ("train", "valid"):
         report.refuse_empty(split)
     built = kind.build(recipe, pages, progress)
-    report, pages = _without_unusable(report, pages, built.unusable, recipe.policy)
+    report, pages = _without_unusable(
+        report.after(built.left_out, pages), pages, built.unusable, recipe.policy
+    )
     took = "" if start is None else str(_taken(recipe, start, built))
     return Training(built=built, report=report, fingerprint=fingerprint(pages), took=took)
 

@@ -19,7 +19,7 @@ from hwr import data
 from hwr.config.bind import STAGES, make
 from hwr.config.roots import StoreConfig
 from hwr.data.inspection import Limits
-from hwr.data.records import Dataset, Page
+from hwr.data.records import Dataset, LeftOut, Page
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
 from hwr.text import Alphabet
@@ -50,6 +50,7 @@ class Built:
     augmented: Callable[[int], Picture]  # draws augmented training samples from a seed
     predicted: Callable[[int], Picture]  # draws so many validation samples with what was predicted
     unusable: Mapping[str, str] = field(default_factory=dict)  # why ids have no image after all
+    left_out: Sequence[LeftOut] = ()  # what the stage leaves out besides
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,11 @@
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from hwr.data.records import Page
@@ -14,6 +15,7 @@ from hwr.errors import InputError
 from hwr.images.load import IMAGE_SUFFIXES
 from hwr.images.page_files import upright_size
 
+T = TypeVar("T")
 _ELSEWHERE = re.compile(r"[A-Za-z][\w+.-]*:/*|/+")  # a scheme, a drive, the root of a file system or network
 _LOG = logging.getLogger(__name__)
 OF_MACOS = "of macOS"  # ._NAME and __MACOSX/, which its archives hold beside every file
@@ -133,6 +135,17 @@ class PageImages:
             if _is_image(path) and not is_of_macos(path.relative_to(self.root)):
                 found.setdefault(_folded(path.name), []).append(path)
         return found
+
+
+def tried(paths: Iterable[Path], call: Callable[[Path], T]) -> tuple[dict[Path, T], dict[Path, str]]:
+    """Return what `call` returns for each path, and why it refuses the others."""
+    results, refused = dict[Path, T](), dict[Path, str]()
+    for path in paths:
+        try:
+            results[path] = call(path)
+        except InputError as error:
+            refused[path] = str(error)
+    return results, refused
 
 
 def is_of_macos(path: Path) -> bool:

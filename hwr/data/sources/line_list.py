@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hwr.data.records import Dataset, Line, Page
-from hwr.data.sources.files import existing_folder, images_beside, is_of_macos, path_inside, size_or_flaw
+from hwr.data.sources.files import (
+    existing_folder,
+    images_beside,
+    is_of_macos,
+    path_inside,
+    size_or_flaw,
+    tried,
+)
 from hwr.data.sources.splits import check_split, share_out
 from hwr.data.sources.table import Columns, table_rows
 from hwr.errors import InputError
@@ -36,14 +43,15 @@ def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[floa
 
     None takes the only `.tsv` or `.csv` in `root`; else pairs of an image and its text, `NAME.png` and
     `NAME.gt.txt`, in any folder; else the only `.txt`. Images lie in `root`, their suffix may be left out.
-    Without splits the lines are shared out by writer: see `share_out`. Images without a text are passed over,
-    and told. Raise InputError for a table that cannot be read.
+    Without splits the lines are shared out by writer: see `share_out`. Images without a text, and files of
+    text that cannot be read, are passed over, and told. Raise InputError for a table that cannot be read.
     """
     root = existing_folder(root)
-    pages = [_page(row, root, place) for place, row in _rows(root, table)]
+    rows, damaged = _rows(root, table)
+    pages = [_page(row, root, place) for place, row in rows]
     unused = images_beside(root, pages, "an image without a text")
     shared = pages if any(page.split for page in pages) else share_out(pages, shares, seed)
-    return Dataset(tuple(shared), {"unused_file": unused})
+    return Dataset(tuple(shared), {"unused_file": unused, "damaged_file": damaged})
 
 
 def _page(row: Mapping[str, str], root: Path, place: str) -> Page:
@@ -70,21 +78,25 @@ def _image(root: Path, name: str, place: str) -> Path:
     raise InputError(f"{place}: image {name} is not in {root}; add it or remove the row")
 
 
-def _rows(root: Path, table: str | None) -> list[tuple[str, dict[str, str]]]:
+def _rows(root: Path, table: str | None) -> tuple[list[tuple[str, dict[str, str]]], dict[str, str]]:
+    """Return the rows of the table or the files of text with their places, and what is wrong with others."""
     if table is not None:
-        return table_rows(root / Path(table).expanduser(), _COLUMNS)
+        return table_rows(root / Path(table).expanduser(), _COLUMNS), {}
     own = [path for path in sorted(root.rglob("*")) if not is_of_macos(path.relative_to(root))]
     files = [path for path in own if path.parent == root and path.is_file()]
     tables = [path for path in files if path.suffix.lower() in (".tsv", ".csv")]
     pairs = [] if tables else [path for path in own if path.name.endswith(_PAIRED)]
     if pairs:
-        return [_pair(path, root) for path in pairs]
+        rows, damaged = tried(pairs, lambda path: _pair(path, root))
+        if not rows:
+            raise InputError(damaged[pairs[0]])
+        return list(rows.values()), {path.relative_to(root).as_posix(): own for path, own in damaged.items()}
     tables = tables or [path for path in files if path.suffix.lower() == ".txt"]
     if len(tables) != 1:
         names = ", ".join(path.name for path in tables)
         what = f"{len(tables)} tables ({names})" if tables else f"no .tsv or .csv, no {_PAIRED}"
         raise InputError(f"{root} holds {what}; set data.table to the one that lists file and text")
-    return table_rows(tables[0], _COLUMNS)
+    return table_rows(tables[0], _COLUMNS), {}
 
 
 def _pair(path: Path, root: Path) -> tuple[str, dict[str, str]]:

@@ -24,6 +24,7 @@ from hwr.data.sources.files import (
     images_beside,
     is_of_macos,
     path_inside,
+    tried,
 )
 from hwr.data.sources.outlines import with_outlines
 from hwr.data.sources.splits import assign_splits
@@ -106,14 +107,14 @@ def read_documents(
     """
     paths = sorted(path for path in existing_folder(folder).rglob("*") if path.suffix.lower() == ".xml")
     named = {path: path.relative_to(folder).with_suffix("").as_posix() for path in paths}
-    roots, damaged = _tried(paths, lambda path: _root(folder, path))
+    roots, damaged = tried(paths, lambda path: _root(folder, path))
     found = [path for path, root in roots.items() if root == f"<{name}>"]
     stems = Counter(path.stem for path in found)
 
     def document(path: Path) -> T:
         return read(path.stem if stems[path.stem] == 1 else named[path], path, parse_xml(path))
 
-    documents, broken = _tried(found, document)
+    documents, broken = tried(found, document)
     damaged = dict(sorted({**damaged, **broken}.items()))
     if not documents:
         raise InputError(_nothing_found(folder, name, set(roots.values()), list(damaged.values())))
@@ -164,17 +165,6 @@ def _refusing(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ParseError, LookupError, ValueError) as error:
         raise InputError(f"{path}: damaged XML ({error}); export it again") from None
-
-
-def _tried(paths: Sequence[Path], call: Callable[[Path], T]) -> tuple[dict[Path, T], dict[Path, str]]:
-    """Return what `call` returns for each path, and why it refuses the others."""
-    results, refused = dict[Path, T](), dict[Path, str]()
-    for path in paths:
-        try:
-            results[path] = call(path)
-        except InputError as error:
-            refused[path] = str(error)
-    return results, refused
 
 
 def _root(folder: Path, path: Path) -> str:

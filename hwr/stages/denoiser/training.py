@@ -17,7 +17,7 @@ from hwr.data.batches.texts import (
     running_text,
     text_training_batches,
 )
-from hwr.data.records import Page
+from hwr.data.records import LeftOut, Page
 from hwr.files import read_text
 from hwr.language.confusions import Confusions
 from hwr.language.noise import Noise, Recogniser
@@ -96,7 +96,7 @@ class DenoiserStage:
 
 def build_denoiser(recipe: Recipe[DenoiserSettings], pages: Sequence[Page], progress: bool) -> Built:
     """Take running text from the pages, and build the stage that is trained on it."""
-    alphabet, task = _task(recipe, pages)
+    alphabet, task, left_out = _task(recipe, pages)
     denoiser = text_denoiser(recipe.model, alphabet, batch_size=recipe.batch_size, context=recipe.context)
     stage = DenoiserStage(denoiser, task, batch_size=recipe.batch_size, seed=recipe.seed)
     lines = sum(len(passage.lines) for passage in task.train)
@@ -106,6 +106,7 @@ def build_denoiser(recipe: Recipe[DenoiserSettings], pages: Sequence[Page], prog
         size=f"{lines} training and {len(task.valid)} validation lines",
         augmented=lambda seed: _misread(task, recipe.plan.phases[0].name, seed),
         predicted=lambda count: _rewritten(stage, count),
+        left_out=left_out,
     )
 
 
@@ -121,24 +122,30 @@ KIND = Kind(
 )
 
 
-def extra_texts(files: Sequence[str], pages: Sequence[Page]) -> list[Passage]:
-    """Return the running text of UTF-8 files, without lines that the valid or test split holds.
+def extra_texts(files: Sequence[str], pages: Sequence[Page]) -> tuple[list[Passage], list[LeftOut]]:
+    """Return the running text of UTF-8 files, without lines that the valid or test split holds, and those.
 
     Empty lines part passages. Raises InputError for a file that cannot be read.
     """
     held = [line.text for page in pages if page.split in ("valid", "test") for line in page.lines]
-    found = []
+    found, left_out = [], []
     for file in files:
         texts = [nfc(text) for text in read_text(Path(file), key="stage.texts").splitlines()]
         known = shared_texts(texts, held)
         own = ["" if text in known else text for text in texts]
-        found += running_text([f"{file}:{number}" for number in range(1, len(own) + 1)], own)
-    return found
+        ids = [f"{file}:{number}" for number in range(1, len(own) + 1)]
+        found += running_text(ids, own)
+        lost = [("texts", name) for name, text in zip(ids, texts, strict=True) if text in known]
+        left_out.append(LeftOut.of(f"stage.texts={file}, as in valid or test", lines=lost))
+    return found, left_out
 
 
-def _task(recipe: Recipe[DenoiserSettings], pages: Sequence[Page]) -> tuple[Alphabet, TextTask]:
+def _task(
+    recipe: Recipe[DenoiserSettings], pages: Sequence[Page]
+) -> tuple[Alphabet, TextTask, list[LeftOut]]:
     settings, known = recipe.settings, Confusions.load(recipe.settings.confusions)
-    train = [*passages(pages, "train"), *extra_texts(settings.texts, pages)]
+    more, left_out = extra_texts(settings.texts, pages)
+    train = [*passages(pages, "train"), *more]
     lines_of(pages, "train")  # refuses a split without any
     read = [read for _, read in known.counts if read is not None]
     alphabet = Alphabet.of([*(line for passage in train for line in passage.lines), *read])
@@ -150,7 +157,8 @@ def _task(recipe: Recipe[DenoiserSettings], pages: Sequence[Page]) -> tuple[Alph
     # A recogniser of this alphabet reads no other characters.
     noised = ["".join(c for c in text if c in alphabet.symbols)[: settings.longest] for text in noised]
     texts = [(line.id, line.text) for line in valid]
-    return alphabet, TextTask(train, texts, noised, settings.sampling, recipe.losses, recognisers)
+    task = TextTask(train, texts, noised, settings.sampling, recipe.losses, recognisers)
+    return alphabet, task, left_out
 
 
 def _misread(task: TextTask, phase: str, seed: int) -> Picture:

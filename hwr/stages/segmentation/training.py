@@ -57,7 +57,7 @@ def anchor_table(recipe: Recipe[Any]) -> str:
     if recipe.kind is not KIND:
         raise InputError(f"stage {recipe.kind.name} has no anchors; use stage=segmentation")
     grid = box_detector(recipe.model, batch_size=recipe.batch_size, context=recipe.context).grid
-    pages, _ = inspected_pages(recipe)
+    pages, report = inspected_pages(recipe)
     rows = []
     for split in SPLITS:
         if any(page.split == split and page.lines for page in pages):
@@ -66,7 +66,8 @@ def anchor_table(recipe: Recipe[Any]) -> str:
             shares = [f"{100 * (best >= least).mean():.1f} %" for least in (0.4, 0.5, 0.6, 0.7)]
             rows.append([split, str(len(own)), *shares, f"{best.mean():.3f}"])
     table = text_table(("split", "boxes", "IoU 0.4", "0.5", "0.6", "0.7", "mean"), rows)
-    return f"{table}\n{len(grid)} anchors; share of boxes whose best anchor has that IoU or more"
+    said = f"{len(grid)} anchors; share of boxes whose best anchor has that IoU or more"
+    return "\n".join([*report.told(), table, said])
 
 
 KIND = Kind(

@@ -41,10 +41,17 @@ def test_read_takes_a_text_beside_each_image(tmp_path: Path) -> None:
     assert [(p.image.name, p.lines[0].text) for p in pages] == [("a.nrm.png", "Hello, you"), ("c.jpg", "")]
 
 
-def test_read_refuses_several_lines_beside_one_image(tmp_path: Path) -> None:
+def test_read_passes_over_a_text_that_is_not_that_of_one_line_and_tells(tmp_path: Path) -> None:
+    Image.new("L", (60, 20), 255).save(tmp_path / "b.png")
     (tmp_path / "a.gt.txt").write_text("one\ntwo\n")
+    (tmp_path / "c.gt.txt").write_bytes(b"\xff")
     with pytest.raises(InputError, match=r"a.gt.txt: holds 2 lines of text"):
         read(tmp_path)
+    (tmp_path / "b.gt.txt").write_text("one\n")
+    dataset = line_list.read_line_list(tmp_path, table=None, shares=(0.8, 0.1, 0.1), seed=0)
+    assert [page.id for page in dataset.pages] == ["b"]
+    assert list(dataset.findings["damaged_file"]) == ["a.gt.txt", "c.gt.txt"]
+    assert "not UTF-8" in dataset.findings["damaged_file"]["c.gt.txt"]
 
 
 def test_read_takes_a_text_file_for_the_table_where_there_is_no_other(tmp_path: Path) -> None:
@@ -115,7 +122,8 @@ def test_read_tells_of_images_without_a_text_and_of_files_of_macos(tmp_path: Pat
         "unused_file": {
             "._a.png": "of macOS", "._lines.tsv": "of macOS", "__MACOSX/._a.png": "of macOS",
             "b.png": "an image without a text", "sub/c.jpg": "an image without a text",
-        }
+        },
+        "damaged_file": {},
     }  # fmt: skip
 
 

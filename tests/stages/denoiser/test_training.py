@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from hwr.data.records import Line, Page
+from hwr.data.records import LeftOut, Line, Page
 from hwr.errors import InputError
 from hwr.stages.denoiser import training as denoiser
 from hwr.stages.kind import Built
 from tests.alto_folder import write_folder
-from tests.stages.small import training_of, write_confusions
+from tests.stages.small import training_of, write_confusions, write_data
 
 ALWAYS = ["augmentation.clean=0", "augmentation.strength=99", "augmentation.smoothing=0"]  # misread
 LONG = "a line of more than twenty characters"
@@ -64,13 +64,15 @@ def test_text_of_files_is_learnt_too(data: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_lines_that_are_held_out_are_left_out_of_files(tmp_path: Path, split: str) -> None:
     (tmp_path / "more.txt").write_text(f"before\n{LONG}\nshort\n", encoding="utf-8")
-    found = denoiser.extra_texts([str(tmp_path / "more.txt")], [page(split, LONG, "short")])
+    file = str(tmp_path / "more.txt")
+    found, (rule,) = denoiser.extra_texts([file], [page(split, LONG, "short")])
+    assert rule == LeftOut(f"stage.texts={file}, as in valid or test", lines={"texts": (f"{file}:2",)})
     assert [passage.lines for passage in found] == [("before",), ("short",)]  # short lines repeat by chance
 
 
 def test_lines_of_the_training_split_stay_in_files(tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text(f"{LONG}\n", encoding="utf-8")
-    (found,) = denoiser.extra_texts([str(tmp_path / "more.txt")], [page("train", LONG)])
+    (found,), _ = denoiser.extra_texts([str(tmp_path / "more.txt")], [page("train", LONG)])
     assert found.lines == (LONG,)
 
 
@@ -86,3 +88,13 @@ def test_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | No
 def test_missing_confusions_are_refused(data: list[str]) -> None:
     with pytest.raises(InputError, match="language/nowhere: no such file"):
         built(*data, "stage.confusions=language/nowhere")
+
+
+def test_texts_need_no_images(tmp_path: Path) -> None:
+    overrides = write_data(tmp_path, "denoiser")
+    for image in (tmp_path / "data").glob("train*.jpg"):
+        image.unlink()
+    training = training_of("denoiser", *overrides)
+    assert len(training.report.findings["unreadable_image"]) == 5
+    assert training.report.told() == []
+    assert training.report.used["train"] == 5
