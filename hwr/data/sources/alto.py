@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from hwr.data.records import NOWHERE, Dataset, Line, Page, Word
 from hwr.data.sources.files import PageImages, size_or_flaw
-from hwr.data.sources.xml import Sheet, local_name, locate, page_fractions, parse_number, read_pages
+from hwr.data.sources.xml import Sheet, local_name, locate, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Box, Point, around, clip, union
 from hwr.text import nfc
@@ -68,11 +68,14 @@ def _line(element: Element, position: int, sheet: _Sheet) -> Line:
 def _placed(line: Line, element: Element, sheet: _Sheet) -> Line:
     words = _words(element, line.id, sheet)
     polygon = _polygon(element, sheet)
+    baseline = _baseline(element, sheet)
     box = _box(element, sheet) or (around(polygon) if polygon else None)
-    if box is None and not words:
-        raise InputError("neither HPOS … nor a polygon; draw its outline")
-    box = box or union(word.box for word in words)
-    return replace(line, box=box, polygon=polygon, baseline=_baseline(element, box, sheet), words=words)
+    if box is None and not words and len(baseline) < 2:
+        raise InputError("neither HPOS … nor a polygon or baseline; draw its outline")
+    box = box or (union(word.box for word in words) if words else around(baseline))
+    if len(baseline) == 1:  # before version 4 the height of a level line
+        baseline = tuple((x, baseline[0][1]) for x in (box[0], box[2]))
+    return replace(line, box=box, polygon=polygon, baseline=baseline, words=words)
 
 
 def _line_text(line: Element) -> str:
@@ -107,15 +110,11 @@ def _words(line: Element, line_id: str, sheet: _Sheet) -> tuple[Word, ...]:
     return tuple(words)
 
 
-def _baseline(line: Element, box: Box, sheet: _Sheet) -> tuple[Point, ...]:
-    """Return BASELINE: points in version 4, in earlier ones one number, the height of a level line."""
+def _baseline(line: Element, sheet: _Sheet) -> tuple[Point, ...]:
+    """Return BASELINE: points in version 4, in earlier ones one number, which gives one point."""
     text = line.get("BASELINE", "")
-    if not text.strip():
-        return ()
-    if len(text.replace(",", " ").split()) > 1:
-        return sheet.points(text)
-    ((_, y),) = page_fractions([(0.0, parse_number(text, sheet.path))], sheet.size)
-    return (box[0], y), (box[2], y)
+    numbers = text.replace(",", " ").split()
+    return sheet.points(f"0 {text}" if len(numbers) == 1 else text)
 
 
 def _polygon(line: Element, sheet: _Sheet) -> tuple[Point, ...]:

@@ -16,6 +16,8 @@ from hwr.images.load import IMAGE_SUFFIXES
 from hwr.images.page_files import upright_size
 
 T = TypeVar("T")
+# Ocropus and Calamari keep grey and black-and-white copies of lines and pages.
+_SUFFIXES = (*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES), ".nrm.png", ".bin.png")
 _ELSEWHERE = re.compile(r"[A-Za-z][\w+.-]*:/*|/+")  # a scheme, a drive, the root of a file system or network
 _LOG = logging.getLogger(__name__)
 OF_MACOS = "of macOS"  # ._NAME and __MACOSX/, which its archives hold beside every file
@@ -49,22 +51,22 @@ def path_inside(root: Path, name: str | Path) -> Path:
 
 
 class PageImages:
-    """The images in the data folder `root`, found for the XML files that describe them; none lies outside."""
+    """The images in the data folder `root`, found for the files that name them; none lies outside."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._notes: list[str] = []  # on images that were not found as stated
 
-    def find(self, description: Path, stated: str = "") -> Path:
-        """Return the image that `description`, an XML file in the folder, describes and calls `stated`.
+    def find(self, folder: Path, stated: str, stems: Sequence[str] = ()) -> Path:
+        """Return the image that a file in `folder` calls `stated`.
 
         The stated path may be that of another machine: the longest end of it is taken that leads to a file
-        from the description's folder or from one above; else the same name with another suffix; else an
-        image of the description's own stem; else a file of that name anywhere in the folder, in any case and
-        Unicode form. Raise InputError when there is none, or one outside the folder, or several alike.
+        from `folder` or from one above; else the same with another suffix; else an image of one of the
+        `stems`; else a file of that name anywhere in the data folder, in any case and Unicode form. Raise
+        InputError when there is none, or one outside the data folder, or several alike.
         """
         refused = ""
-        for candidate, as_stated in self._candidates(description, stated):
+        for candidate, as_stated in self._candidates(folder, stated, stems):
             try:
                 image = path_inside(self.root, candidate)
             except InputError as error:
@@ -72,60 +74,56 @@ class PageImages:
                 continue
             if image.is_file():
                 if not as_stated:
-                    self._notes.append(f"{description.name} names {stated!r}, {image.name} was read")
+                    self._notes.append(f"{stated!r} is {image.relative_to(self.root.resolve())}")
                 return image
-        wanted = stated or f"{description.stem}{{{','.join(IMAGE_SUFFIXES)}}}"
-        missing = (
-            f"its image {wanted} is missing; put it beside the XML, set data.root higher, or remove the XML"
-        )
-        raise InputError(f"{description}: {refused or missing}")
+        wanted = stated or f"{stems[0]}.*"
+        raise InputError(refused or f"its image {wanted} is missing; add it, or set data.root higher")
 
     def find_or_flaw(self, description: Path, stated: str) -> tuple[Path, str]:
-        """Return the image that `find` finds, or `description` itself and why there is none."""
+        """Return the image that an XML file calls `stated`, or that of its stem; or itself and why not."""
+        stems = (description.stem, Path(description.stem).stem)  # of p.jpg.xml or p.alto.xml as well
         try:
-            return self.find(description, stated), ""
+            return self.find(description.parent, stated, stems), ""
         except InputError as error:
-            return description, str(error)
+            return description, f"{description}: {error}"
 
     def tell(self) -> None:
         """Log once how many images were not found as stated."""
         if self._notes:
-            text = "%d image(s) found by name in %s, not where the XML says: %s%s"
+            text = "%d image(s) found by name in %s, not where they are said to lie: %s%s"
             _LOG.warning(text, len(self._notes), self.root, self._notes[0], ", …" * (len(self._notes) > 1))
 
-    def _candidates(self, description: Path, stated: str) -> Iterator[tuple[Path, bool]]:
+    def _candidates(self, folder: Path, stated: str, stems: Sequence[str]) -> Iterator[tuple[Path, bool]]:
         """Yield the paths where the image may lie, and whether that is what `stated` says."""
-        folders = [folder for folder in description.parents if folder.is_relative_to(self.root)]
+        folders = [own for own in (folder, *folder.parents) if own.is_relative_to(self.root)]
         foreign, parts = _path_parts(stated)
         if stated and (not Path(stated).is_absolute() or Path(stated).is_relative_to(self.root)):
-            yield description.parent / stated, True
-        for start in range(len(parts)):
-            for folder in folders:
-                yield folder.joinpath(*parts[start:]), not (foreign or start)
-        stems = [Path(name).stem for name in (*parts[-1:], description.name)]
-        for stem in dict.fromkeys((*stems, Path(stems[-1]).stem)):  # of p.jpg.xml or p.alto.xml as well
-            for folder in folders:
-                for suffix in ("", *IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)):
-                    if suffix or Path(stem).suffix.lower() in IMAGE_SUFFIXES:
-                        yield folder / f"{stem}{suffix}", not stated
+            yield folder / stated, True
+        ends = [own.joinpath(*parts[start:]) for start in range(len(parts)) for own in folders]
+        whole = 0 if foreign else len(folders)  # of the ends
+        yield from ((path, n < whole) for n, path in enumerate(ends))
+        bare = whole if parts and _stem(parts[-1]) == parts[-1] else 0
+        for n, path in enumerate(ends):
+            yield from ((path.with_name(f"{_stem(path.name)}{end}"), n < bare) for end in _SUFFIXES)
+        for path in (own / stem for stem in dict.fromkeys(stems) for own in folders):
+            own_ends = _SUFFIXES if _stem(path.name) == path.name else ("",)
+            yield from ((path.with_name(f"{path.name}{end}"), not stated) for end in own_ends)
         if parts:
-            yield from ((path, False) for path in self._namesakes(description, parts))
+            yield from ((path, False) for path in self._namesakes(folder, parts))
 
-    def _namesakes(self, description: Path, parts: Sequence[str]) -> Sequence[Path]:
+    def _namesakes(self, folder: Path, parts: Sequence[str]) -> Sequence[Path]:
         """Return the image of the last part's name: of several, whose path ends alike, or the nearest."""
         folded = [_folded(part) for part in parts]
 
         def likeness(path: Path) -> tuple[int, int]:
             own = [_folded(part) for part in path.relative_to(self.root).parts]
-            return _alike(own[::-1], folded[::-1]), _alike(path.parent.parts, description.parent.parts)
+            return _alike(own[::-1], folded[::-1]), _alike(path.parent.parts, folder.parts)
 
         found = self._by_name.get(folded[-1], [])
         best = [path for path in found if likeness(path) == max(map(likeness, found))]
         if len(best) > 1:
             names = ", ".join(str(path.relative_to(self.root)) for path in best[:3])
-            raise InputError(
-                f"{description}: its image may be any of {names}; put the right one beside the XML"
-            )
+            raise InputError(f"its image may be any of {names}; say which, or leave one")
         return best
 
     @cached_property
@@ -191,6 +189,12 @@ def _path_parts(stated: str) -> tuple[bool, list[str]]:
         path = unquote(path)
     parts = path[start.end() if start else 0 :].split("/")
     return bool(start) or ".." in parts, [part for part in parts if part not in ("", ".", "..")]
+
+
+def _stem(name: str) -> str:
+    """Return a file name without the suffix of an image."""
+    path = Path(name)
+    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def _folded(name: str) -> str:

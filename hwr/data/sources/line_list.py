@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hwr.data.records import Dataset, Line, Page
 from hwr.data.sources.files import (
+    PageImages,
     existing_folder,
     images_beside,
     is_of_macos,
@@ -16,7 +17,6 @@ from hwr.data.sources.splits import check_split, share_out
 from hwr.data.sources.table import Columns, table_rows
 from hwr.errors import InputError
 from hwr.files import read_text
-from hwr.images.load import IMAGE_SUFFIXES
 from hwr.text import nfc
 
 _COLUMNS = Columns(
@@ -30,52 +30,37 @@ _COLUMNS = Columns(
     prose=True,
 )
 _PAIRED = ".gt.txt"
-_IMAGE_ENDS = (
-    "",
-    *IMAGE_SUFFIXES,
-    ".nrm.png",
-    ".bin.png",
-)  # the last ones of Ocropus, grey before black and white
 
 
 def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[float], seed: int) -> Dataset:
     """Return one page a row of `table` (file, text[, writer, split]), a file in `root`: see `table_rows`.
 
     None takes the only `.tsv` or `.csv` in `root`; else pairs of an image and its text, `NAME.png` and
-    `NAME.gt.txt`, in any folder; else the only `.txt`. Images lie in `root`, their suffix may be left out.
-    Without splits the lines are shared out by writer: see `share_out`. Images without a text, and files of
-    text that cannot be read, are passed over, and told. Raise InputError for a table that cannot be read.
+    `NAME.gt.txt`, in any folder; else the only `.txt`. Images are found as `PageImages` does. Without splits
+    the lines are shared out by writer: see `share_out`. Images without a text, and files of text that cannot
+    be read, are passed over, and told. Raise InputError for a table that cannot be read.
     """
     root = existing_folder(root)
     rows, damaged = _rows(root, table)
-    pages = [_page(row, root, place) for place, row in rows]
+    images = PageImages(root)
+    pages = [_page(row, images, place) for place, row in rows]
+    images.tell()
     unused = images_beside(root, pages, "an image without a text")
     shared = pages if any(page.split for page in pages) else share_out(pages, shares, seed)
     return Dataset(tuple(shared), {"unused_file": unused, "damaged_file": damaged})
 
 
-def _page(row: Mapping[str, str], root: Path, place: str) -> Page:
-    split = check_split(row.get("split", ""), place)
-    name, flaw = Path(row["file"]).with_suffix("").as_posix(), ""
+def _page(row: Mapping[str, str], images: PageImages, place: str) -> Page:
+    name, split = row["file"], check_split(row.get("split", ""), place)
     try:
-        image = _image(root, row["file"], place)
-        name = image.relative_to(root.resolve()).with_suffix("").as_posix()
+        image, flaw = images.find(images.root, name), ""
+        name = image.relative_to(images.root.resolve()).as_posix()
     except InputError as error:
-        image, flaw = root, str(error)
+        image, flaw = images.root, f"{place}: {error}"
     size, unread = size_or_flaw(image)
+    name = Path(name).with_suffix("").as_posix()
     line = Line(id=name, text=nfc(row["text"]), box=(0.0, 0.0, 1.0, 1.0))
     return Page(name, row.get("writer") or name, split, image, size, (line,), flaw=flaw or unread)
-
-
-def _image(root: Path, name: str, place: str) -> Path:
-    for suffix in _IMAGE_ENDS:
-        try:
-            image = path_inside(root, f"{name}{suffix}")
-        except InputError as error:
-            raise InputError(f"{place}: {error}") from None
-        if image.is_file():
-            return image
-    raise InputError(f"{place}: image {name} is not in {root}; add it or remove the row")
 
 
 def _rows(root: Path, table: str | None) -> tuple[list[tuple[str, dict[str, str]]], dict[str, str]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.records import Line
+from hwr.data.records import NOWHERE, Line
 from hwr.images.boxes import Point, around
 
 # How far writing reaches from its baseline, as shares of the distance to the next one: medians of 2,109
@@ -21,8 +21,8 @@ def with_outlines(lines: Sequence[Line], size: tuple[int, int]) -> list[Line]:
     """Return the lines of a page of `size` (height, width) px; those with a baseline alone get an outline.
 
     It reaches to 0.7 of the distance to the baseline above and 0.3 of that to the one below. Where there is
-    none, or the distance is not between half and twice the median of the page, that median counts. Lines of a
-    page without such distances stay as they are.
+    none, or the distance is not between half and twice the median of the page, that median counts. On a page
+    without such distances the place of these lines is not known.
     """
     bare = [_is_bare(line, size) for line in lines]
     if not any(bare):
@@ -31,7 +31,9 @@ def with_outlines(lines: Sequence[Line], size: tuple[int, int]) -> list[Line]:
     ends = np.array([(base[0], base[-1]) for base in bases])  # (L, 2, 2)
     gaps = np.array([_gaps(base, ends) for base in bases])  # (L, 2)
     if not np.isfinite(gaps).any():
-        return list(lines)
+        flaw = "a baseline alone, and no line beside it that tells its height; draw its outline"
+        lost = {"box": NOWHERE, "polygon": (), "baseline": (), "flaw": flaw}
+        return [replace(line, **lost) if own else line for line, own in zip(lines, bare, strict=True)]
     usual = np.median(gaps[np.isfinite(gaps)])
     reach = np.where((gaps > usual / 2) & (gaps < usual * 2), gaps, usual) * (ABOVE, BELOW)
     return [

@@ -24,9 +24,9 @@ def read_pagexml(root: str | Path, *, splits: str | None, shares: Sequence[float
 
 
 def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
-    element = tree.find("{*}Page")
-    if element is None:
-        raise InputError(f"{path}: holds no <Page>; export it again")
+    element, *more = tree.findall("{*}Page") or [None]
+    if element is None or more:
+        raise InputError(f"{path}: holds {len(more) + 1 if more else 'no'} <Page>; export one file a page")
     image, flaw = images.find_or_flaw(path, element.get("imageFilename", "").strip())
     height, width = (parse_number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
     if height > 0 and width > 0:
@@ -115,11 +115,17 @@ def _words(line: Element, line_id: str, sheet: Sheet) -> Iterator[Word]:
     for position, element in enumerate(line.iterfind("{*}Word"), start=1):
         outline = _points(element, "{*}Coords", sheet)
         if outline:
-            yield Word(f"{line_id}/{element.get('id') or f'word{position}'}", _text(element), around(outline))
+            yield Word(
+                f"{line_id}/{element.get('id') or f'word{position}'}", _word_text(element), around(outline)
+            )
 
 
 def _line_text(line: Element) -> str:
-    return _text(line) or nfc(" ".join(_text(word) for word in line.iterfind("{*}Word")))
+    return _text(line) or nfc(" ".join(map(_word_text, line.iterfind("{*}Word"))))
+
+
+def _word_text(word: Element) -> str:
+    return _text(word) or nfc("".join(map(_text, word.iterfind("{*}Glyph"))))
 
 
 def _text(element: Element) -> str:

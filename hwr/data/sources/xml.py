@@ -4,6 +4,8 @@ XML is read in any namespace: use `{*}name` in paths. Document type definitions 
 entity bombs and external entities; nothing is fetched.
 """
 
+import codecs
+import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -87,8 +89,18 @@ _FORMATS = {"<alto>": "alto", "<PcGts>": "pagexml", "<form>": "iam"}  # root ele
 def parse_xml(path: Path) -> Element:
     """Return the root element of an XML file; raise InputError when it is damaged or carries a DTD."""
     with _refusing(path):
-        root: Element = SafeTree.fromstring(path.read_bytes(), forbid_dtd=True)
+        root: Element = SafeTree.fromstring(_decoded(path.read_bytes()), forbid_dtd=True)
     return root
+
+
+def _decoded(data: bytes) -> str | bytes:
+    """Return XML as text where it is UTF-8, or UTF-16 with a mark, whatever it declares; else as it is."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data if b"\0" in data else data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data
 
 
 def local_name(element: Element) -> str:
@@ -168,13 +180,15 @@ def _refusing(path: Path) -> Iterator[None]:
 
 
 def _root(folder: Path, path: Path) -> str:
-    """Return <NAME> of the root element, without reading further than that, or what else a file is."""
+    """Return <NAME> of the root element, without parsing further than that, or what else a file is."""
     if is_of_macos(path.relative_to(folder)):
         return OF_MACOS
     path = path_inside(folder, path)
-    with _refusing(path), path.open("rb") as file:
-        if not file.peek(1):
+    with _refusing(path):
+        data = _decoded(path.read_bytes())
+        if not data:
             return "empty"
+        file = io.StringIO(data) if isinstance(data, str) else io.BytesIO(data)
         _, root = next(SafeTree.iterparse(file, events=("start",), forbid_dtd=True), (None, Element("")))
     return f"<{local_name(root)}>"
 

@@ -99,6 +99,13 @@ def test_read_takes_polygons_in_either_style_and_their_box(tmp_path: Path, point
     assert line.box == (0.1, 0.1, 0.6, 0.35)
 
 
+def test_read_takes_lines_with_a_baseline_alone(tmp_path: Path) -> None:
+    lines = [f'<TextLine BASELINE="20 {y} 120 {y}"><String CONTENT="x"/></TextLine>' for y in (40, 80)]
+    write(tmp_path, "".join(lines))
+    boxes = [line.box for line in read_page(tmp_path).lines]
+    assert boxes == [pytest.approx(box) for box in ((0.1, 0.12, 0.6, 0.52), (0.1, 0.52, 0.6, 0.92))]
+
+
 @pytest.mark.parametrize("baseline", ["30", "20 30 120 30", "20,30 120,30"])
 def test_read_takes_a_baseline_as_height_or_points(tmp_path: Path, baseline: str) -> None:
     line = read_line(tmp_path, LINE.replace("<TextLine", f'<TextLine BASELINE="{baseline}"'))

@@ -84,9 +84,9 @@ def test_read_takes_the_table_that_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "flaw"),
     [
-        ("gone.png", "lines.tsv, line 2: image gone.png is not in"),
-        ("../a.png", "lines.tsv, line 2: path '../a.png' leads outside the data folder"),
-        ("/etc/hostname", "leads outside the data folder"),
+        ("gone.png", "lines.tsv, line 2: its image gone.png is missing; add it"),
+        ("../gone.png", "leads outside the data folder"),
+        ("/etc/hostname", "lines.tsv, line 2: its image /etc/hostname is missing"),
         ("bad.png", "bad.png: damaged"),
     ],
 )

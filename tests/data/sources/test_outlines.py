@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hwr.data import load_pages
-from hwr.data.records import Line
+from hwr.data.records import NOWHERE, Line
 from hwr.data.sources.outlines import with_outlines
 from hwr.images.boxes import Point, around
 
@@ -88,13 +88,19 @@ def test_outline_is_cut_to_the_page() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        level("alone", 200),
         bare("point", (50, 200), (50, 200)),
         Line("box", "text", (0.1, 0.2, 0.9, 0.2)),
     ],
 )
 def test_a_line_stays_as_it_is_where_nothing_tells_its_height(line: Line) -> None:
     assert with_outlines([line], SIZE) == [line]
+
+
+def test_a_line_alone_has_no_place_that_is_known() -> None:
+    other = Line("box", "text", (0.1, 0.2, 0.9, 0.3))
+    assert with_outlines([level("a", 250)], SIZE)[0].box == NOWHERE
+    assert "draw its outline" in with_outlines([level("a", 250)], SIZE)[0].flaw
+    assert with_outlines([level("a", 350), other], SIZE)[1] == other
 
 
 @pytest.mark.parametrize("flat", [False, True])

@@ -101,10 +101,16 @@ def test_read_takes_words_with_boxes(tmp_path: Path) -> None:
     assert [(w.id, w.text, w.box) for w in line.words] == [("p/l1/w1", "two", (0.1, 0.1, 0.3, 0.35))]
 
 
-def test_read_joins_words_when_the_line_has_no_text(tmp_path: Path) -> None:
-    words = "".join(
-        f"<Word>{COORDS}<TextEquiv><Unicode>{t}</Unicode></TextEquiv></Word>" for t in ("two", "words")
-    )
+@pytest.mark.parametrize("glyphs", [False, True])
+def test_read_joins_words_when_the_line_has_no_text(tmp_path: Path, glyphs: bool) -> None:
+    def reading(text: str) -> str:
+        return f"<TextEquiv><Unicode>{text}</Unicode></TextEquiv>"
+
+    inner = [
+        "".join(f"<Glyph>{reading(letter)}</Glyph>" for letter in text) if glyphs else reading(text)
+        for text in ("two", "words")
+    ]
+    words = "".join(f"<Word>{COORDS}{text}</Word>" for text in inner)
     assert read_line(tmp_path, f'<TextLine id="l1">{COORDS}{words}</TextLine>').text == "two words"
 
 
@@ -193,9 +199,10 @@ def test_read_counts_the_text_of_regions_without_lines(tmp_path: Path) -> None:
     assert read_page(tmp_path).unlined == 3 * len("one two")
 
 
-def test_read_refuses_a_file_without_page(tmp_path: Path) -> None:
-    (tmp_path / "p.xml").write_text("<PcGts/>")
-    with pytest.raises(InputError, match=r"p.xml: holds no <Page>"):
+@pytest.mark.parametrize(("pages", "number"), [("", "no"), ("<Page/><Page/>", "2")])
+def test_read_refuses_a_file_without_a_page_of_its_own(tmp_path: Path, pages: str, number: str) -> None:
+    (tmp_path / "p.xml").write_text(f"<PcGts>{pages}</PcGts>")
+    with pytest.raises(InputError, match=f"p.xml: holds {number} <Page>; export one file a page"):
         read_page(tmp_path)
 
 

@@ -59,7 +59,9 @@ def test_a_document_type_is_refused(tmp_path: Path, text: str, read: object) -> 
         b"<alto><Layout>",
         b"<alto>&nbsp;</alto>",
         b"\x00\x01",
-        b'<?xml version="1.0" encoding="klingon"?><alto/>',
+        b'<?xml version="1.0" encoding="klingon"?><alto t="\xe9"/>',
+        b'<?xml version="1.0" encoding="UTF-8"?><alto t="\xe9"/>',
+        b'<?xml version="1.0" encoding="Shift_JIS"?><alto t="\x82\xa0"/>',
     ],
 )
 def test_damaged_xml_is_refused_in_one_line(tmp_path: Path, data: bytes) -> None:
@@ -70,10 +72,29 @@ def test_damaged_xml_is_refused_in_one_line(tmp_path: Path, data: bytes) -> None
     assert "\n" not in str(error.value)
 
 
-def test_parse_reads_other_encodings(tmp_path: Path) -> None:
-    path = tmp_path / "p.xml"
-    path.write_bytes('<?xml version="1.0" encoding="ISO-8859-1"?><a t="é"/>'.encode("latin-1"))
-    assert xml.parse_xml(path).get("t") == "é"
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [
+        ("UTF-8", "utf-8"),
+        ("UTF-8", "utf-8-sig"),
+        ("ISO-8859-1", "latin-1"),
+        ("windows-1252", "cp1252"),
+        ("UTF-16", "utf-16"),
+        ("UTF-16LE", "utf-16-le"),
+        # These declare another one than they have, as some libraries write.
+        ("UTF-16", "utf-8"),
+        ("UTF-8", "utf-16"),
+        ("ISO-8859-1", "utf-8"),
+        ("ISO-8859-1", "utf-8-sig"),
+    ],
+)
+def test_documents_are_read_in_the_encoding_that_they_have(
+    tmp_path: Path, declared: str, encoding: str
+) -> None:
+    text = f'<?xml version="1.0" encoding="{declared}"?><a t="é"/>'
+    (tmp_path / "p.xml").write_bytes(text.encode(encoding))
+    found, _ = xml.read_documents(tmp_path, "a", lambda name, path, root: root.get("t"))
+    assert found == ["é"]
 
 
 def test_documents_pass_over_other_files_and_tell(tmp_path: Path) -> None:
