@@ -22,11 +22,25 @@ SOURCES = {
 }
 
 
-def load_pages(source: str, exclude: Mapping[str, Any] | None = None, **settings: Any) -> Dataset:
+SHARED_SETTINGS = ("source", "exclude", "soft_hyphens")  # of every source, beside its own
+_SOFT = "\u00ad"
+SOFT_HYPHENS: dict[str, Callable[[str], str]] = {
+    "keep": str,
+    "drop": lambda text: text.replace(_SOFT, ""),
+    "hyphen": lambda text: re.sub(f"{_SOFT}$", "-", text).replace(
+        _SOFT, ""
+    ),  # seen at the end of a line alone
+}
+
+
+def load_pages(
+    source: str, exclude: Mapping[str, Any] | None = None, soft_hyphens: str = "keep", **settings: Any
+) -> Dataset:
     """Return what a source, a name in SOURCES, yields with its own `settings`, without excluded lines.
 
-    `exclude` holds the arguments of `exclude_lines`. Ids that occur twice are made unique, and told. Raise
-    InputError for an unknown source or setting, and for whatever the source itself refuses.
+    `exclude` holds the arguments of `exclude_lines`; `soft_hyphens` is a name in SOFT_HYPHENS. Ids that occur
+    twice are made unique, and told. Raise InputError for an unknown source or setting, and for whatever the
+    source itself refuses.
     """
     read = source_reader(source)
     _check_arguments(read, settings, f"data={source}")
@@ -34,7 +48,7 @@ def load_pages(source: str, exclude: Mapping[str, Any] | None = None, **settings
     dataset: Dataset = read(**settings)
     for page in dataset.pages:
         check_split(page.split, f"page {page.id}")
-    pages, repeated = _with_unique_ids(dataset.pages)
+    pages, repeated = _with_unique_ids(_with_hyphens(dataset.pages, soft_hyphens))
     kept, excluded = exclude_lines(pages, **(exclude or {}))
     findings = {**dataset.findings, "duplicate_id": repeated}
     files = [LeftOut(name, files=tuple(findings.get(name, ()))) for name in ("unused_file", "damaged_file")]
@@ -86,6 +100,19 @@ def _check_arguments(function: Any, arguments: Mapping[str, Any], name: str) -> 
     except TypeError as error:
         known = ", ".join(inspect.signature(function).parameters)
         raise InputError(f"{name}: {error}; its settings are {known}") from None
+
+
+def _with_hyphens(pages: Sequence[Page], soft_hyphens: str) -> Sequence[Page]:
+    """Return pages with the soft hyphens of lines and words written as they are to be learnt."""
+    if soft_hyphens not in SOFT_HYPHENS:
+        raise InputError(f"data.soft_hyphens={soft_hyphens} is unknown; use one of {', '.join(SOFT_HYPHENS)}")
+    write = SOFT_HYPHENS[soft_hyphens]
+
+    def written(line: Line) -> Line:
+        words = tuple(replace(word, text=write(word.text)) for word in line.words)
+        return replace(line, text=write(line.text), words=words) if _SOFT in line.text else line
+
+    return [replace(page, lines=tuple(map(written, page.lines))) for page in pages]
 
 
 def _with_unique_ids(pages: Sequence[Page]) -> tuple[list[Page], dict[str, str]]:

@@ -38,12 +38,18 @@ KINDS = {
     ),
     "no_sample": FindingKind("page", "that a training on whole pages cannot use", "correct the outlines"),
     "no_area": FindingKind("line", "that cannot be cut out", "correct the outlines"),
+    "odd_shape": FindingKind("line", "too flat or too tall for their text", "correct outlines or text"),
     "empty_text": FindingKind("line", "without text", "transcribe them"),
     "too_long_for_ctc": FindingKind(
         "line", "with more text than time steps", "correct text or outline, or raise the height"
     ),
     "outside_alphabet": FindingKind(
         "line", "with characters outside the alphabet", "correct the text or extend the alphabet"
+    ),
+    "right_to_left": FindingKind(
+        "line",
+        "in a script that runs from right to left",
+        "nothing here is tested on one; write each text as it stands in the image, from left to right",
     ),
     "shared_writer": FindingKind("writer", "in more than one split", "split the pages by writer"),
     "shared_text": FindingKind("line", "whose text a later split holds too", "split the pages by text"),

@@ -61,7 +61,7 @@ def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
 
 def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:
     """Return a data set that is not read yet; raise InputError for keys that its source does not take."""
-    own = {name: value for name, value in settings.items() if name not in ("source", "exclude")}
+    own = {name: value for name, value in settings.items() if name not in data.SHARED_SETTINGS}
     bind(data.source_reader(str(settings.get("source"))), own, "data")
     bind(data.exclude_lines, settings.get("exclude") or {}, "data.exclude", ["pages"])
     return DataSource(settings, Path(folder) / "cache")

@@ -50,6 +50,26 @@ def test_load_refuses_unknown_and_missing_settings(root: Path) -> None:
         load_pages("line_list", {"typ": []}, root=root, **SHARES)
 
 
+@pytest.mark.parametrize(
+    ("soft_hyphens", "texts"),
+    [
+        ({}, ["Wort\u00adteil\u00ad", "\u00ad"]),
+        ({"soft_hyphens": "keep"}, ["Wort\u00adteil\u00ad", "\u00ad"]),
+        ({"soft_hyphens": "hyphen"}, ["Wortteil-", "-"]),
+        ({"soft_hyphens": "drop"}, ["Wortteil", ""]),
+    ],
+)
+def test_load_writes_soft_hyphens_as_told(root: Path, soft_hyphens: dict[str, str], texts: list[str]) -> None:
+    (root / "lines.tsv").write_text("a.png\tWort\u00adteil\u00ad\nb.png\t\u00ad\n", encoding="utf-8")
+    pages = load_pages("line_list", root=root, **soft_hyphens, **SHARES).pages
+    assert [page.lines[0].text for page in pages] == texts
+
+
+def test_load_refuses_an_unknown_way_with_soft_hyphens(root: Path) -> None:
+    with pytest.raises(InputError, match=r"data.soft_hyphens=no is unknown; use one of keep, drop, hyphen"):
+        load_pages("line_list", root=root, soft_hyphens="no", **SHARES)
+
+
 def test_load_makes_ids_unique_and_tells(root: Path) -> None:
     (root / "lines.tsv").write_text("b.png\tone\nb.jpg\ttwo\na.png\tthree\nb.jpg\tfour\n")
     dataset = load_pages("line_list", root=root, **SHARES)

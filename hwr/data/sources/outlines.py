@@ -32,8 +32,10 @@ def with_outlines(lines: Sequence[Line], size: tuple[int, int]) -> list[Line]:
     gaps = np.array([_gaps(base, ends) for base in bases])  # (L, 2)
     if not np.isfinite(gaps).any():
         flaw = "a baseline alone, and no line beside it that tells its height; draw its outline"
-        lost = {"box": NOWHERE, "polygon": (), "baseline": (), "flaw": flaw}
-        return [replace(line, **lost) if own else line for line, own in zip(lines, bare, strict=True)]
+        return [
+            replace(line, box=NOWHERE, polygon=(), baseline=(), flaw=flaw) if own else line
+            for line, own in zip(lines, bare, strict=True)
+        ]
     usual = np.median(gaps[np.isfinite(gaps)])
     reach = np.where((gaps > usual / 2) & (gaps < usual * 2), gaps, usual) * (ABOVE, BELOW)
     return [

@@ -24,9 +24,10 @@ def read_pagexml(root: str | Path, *, splits: str | None, shares: Sequence[float
 
 
 def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
-    element, *more = tree.findall("{*}Page") or [None]
-    if element is None or more:
-        raise InputError(f"{path}: holds {len(more) + 1 if more else 'no'} <Page>; export one file a page")
+    elements = tree.findall("{*}Page")
+    if len(elements) != 1:
+        raise InputError(f"{path}: holds {len(elements) or 'no'} <Page>; export one file a page")
+    element = elements[0]
     image, flaw = images.find_or_flaw(path, element.get("imageFilename", "").strip())
     height, width = (parse_number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
     if height > 0 and width > 0:
