@@ -21,9 +21,9 @@ from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
 SAME_SHAPE = 0.02  # a page may differ this much in aspect: files round their sizes
-# How many heights of its line a character is wide: between 0.07 and 1.1 in 15,000 lines drawn with care.
-CHARACTER_WIDTHS = 0.05, 1.2
-_FEWEST = 4  # characters: shorter texts may be spaced or stretched at will
+# In heights of its line a character is 0.07 to 1.1 wide, in 15,000 lines drawn with care; a short text may
+# stand in a longer line, and one of fewer than four characters may be a dash across the page.
+NARROWEST, WIDEST, SPARE, FEWEST = 0.05, 1.0, 10.0, 4
 QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 
 _ANY_WIDTH = 10**9  # px
@@ -193,10 +193,10 @@ def _too_long(lines: Iterable[Line], widths: Mapping[str, int], steps: Callable[
 
 
 def _odd_shape(line: Line, widths: Mapping[str, int], height: int) -> str:
-    share = widths.get(line.id, 0) / height / max(len(line.text), 1)
-    low, high = CHARACTER_WIDTHS
-    usual = not share or len(line.text) < _FEWEST or low <= share <= high
-    return "" if usual else f"a character is {share:.2g} times as wide as the line is high"
+    length, number = widths.get(line.id, 0) / height, len(line.text)
+    if not length or number < FEWEST or NARROWEST * number <= length <= WIDEST * number + SPARE:
+        return ""
+    return f"{length:.2g} times as long as high, with {number} characters"
 
 
 def _right_to_left(text: str) -> str:
