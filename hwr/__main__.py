@@ -114,9 +114,9 @@ def run_command(
             from hwr.runs.hydra_callback import sweep_ended
 
             with sweep_ended():
-                compose.run_hydra(command.name, command.load_root(), command, words)
+                compose.run_hydra(command.name, command.load_root(), command, list(map(_quoted, words)))
             return
-        keys = [*command.preset, *overrides]
+        keys = [*command.preset, *map(_quoted, overrides)]
         configuration: Any = keys
         if command.root is not None:
             folder = given.pop("config_dir")
@@ -179,6 +179,8 @@ def file_keys(path: Path, chosen: dict[str, str], prefix: str = "") -> Iterator[
 
 def _run(words: list[str]) -> None:
     try:
+        if problem := runtime.problem():
+            raise InputError(problem)
         if not words or words[0] in ("-h", "--help"):
             print(usage())
             return
@@ -243,11 +245,18 @@ def _expanded(start: re.Match[str]) -> str:
     return str(Path(start[0]).expanduser())
 
 
+def _quoted(word: str) -> str:
+    """Return KEY=VALUE with the value in quotes where it has letters that Hydra only reads there: é."""
+    key, _, value = word.partition("=")
+    plain = value.isascii() or word.startswith("-") or set(value) & set("'\"[]{}(),=\\$")
+    return word if plain else f"{key}='{value}'"
+
+
 def _refuse_unreadable(words: Sequence[str]) -> None:
     """Raise InputError for a key or flag with bytes that are no UTF-8: no record of a run can hold them."""
     for word in words:
         if any("\ud800" <= character <= "\udfff" for character in word):
-            raise InputError(f"{word!a}: not UTF-8; rename that file or folder")
+            raise InputError(f"{word!a}: not UTF-8; rename that file or folder, or use a UTF-8 locale")
 
 
 def _dest(names: Sequence[str]) -> str:

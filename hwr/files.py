@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from hwr.errors import InputError, NoRoomError, tell
 
@@ -30,6 +30,7 @@ _LONG = 200  # bytes of a name to which a process id may be added: file systems 
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
+_TOLD: set[int] = set()  # devices without locks, of which a line told
 _BUILDING, _REPLACED = ".building", ".replaced"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
@@ -58,11 +59,9 @@ def held(
     Without `wait` it is not held where a process or thread is in the way. Raises InputError where no lock can
     be made, and where another one holds it longer than `limit_s`.
     """
-    with as_input_error(lock, "choose another folder"):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("ab")
-    with file:
-        how, begun, told = fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic(), False
+    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    with _lockable(lock, how) as file:
+        begun, told = time.monotonic(), False
         while not (ours := _locked(file.fileno(), how)) and wait:
             waited_s = time.monotonic() - begun
             if waited_s > limit_s:
@@ -76,6 +75,44 @@ def held(
         yield ours
 
 
+@contextlib.contextmanager
+def _lockable(lock: Path, how: int) -> Iterator[IO[bytes]]:
+    """Open a file for a lock: `lock`, or where its file system has no locks, one for this machine alone."""
+    with _opened(lock) as file:
+        reason, device = _refusal(file, how), os.fstat(file.fileno()).st_dev
+        if reason is None:
+            yield file
+            return
+    folder = Path(_temporary()) / f"hwr-locks-{os.getuid()}"
+    if device not in _TOLD:
+        _TOLD.add(device)
+        tell(f"{lock.parent}: no file locks there ({reason}); they hold on this machine alone, in {folder}")
+    with _opened(folder / hashlib.sha256(os.fsencode(lock.resolve())).hexdigest()) as file:
+        if (reason := _refusal(file, how)) is not None:
+            raise InputError(
+                f"{folder}: no file locks there ({reason}); set TMPDIR to a folder of a local disk"
+            )
+        yield file
+
+
+def _refusal(file: IO[bytes], how: int) -> str | None:
+    """Return why a file cannot be locked, though nobody else may have locked it; None where it can."""
+    try:
+        _locked(file.fileno(), how)
+    except OSError as error:
+        return str(error.strerror)
+    return None
+
+
+@contextlib.contextmanager
+def _opened(lock: Path) -> Iterator[IO[bytes]]:
+    with as_input_error(lock, "choose another folder"):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("ab")
+    with file:
+        yield file
+
+
 def _locked(descriptor: int, how: int) -> bool:
     """Lock a file at once, and tell whether that was possible."""
     try:
@@ -83,6 +120,21 @@ def _locked(descriptor: int, how: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give an empty folder for the block; raise InputError where no temporary folder can be written."""
+    _temporary()
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError as error:
+        raise InputError(f"TMPDIR: {error.strerror}; set it to a folder that can be written") from None
 
 
 def make_folder(folder: Path) -> None:

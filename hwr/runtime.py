@@ -31,7 +31,9 @@ DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
-THREADS_GIVEN = "OMP_NUM_THREADS" in os.environ  # by the user, or by the process that started this one
+THREADS = "OMP_NUM_THREADS"
+_GIVEN = os.environ.get(THREADS, "")
+THREADS_GIVEN = bool(_GIVEN)  # by the user, or by the process that started this one
 # The bits of a result depend on these: recorded ones are made with them fixed, so that more machines give
 # the same. Like the defaults they count at the start of a process.
 PINNED = {"OMP_NUM_THREADS": "2", "DNNL_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
@@ -90,11 +92,24 @@ def prepare() -> None:
     """Set the variables that MXNet and other libraries read at import; call it before they are imported."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+    os.environ[THREADS] = str(_threads(os.environ.get(THREADS, "")) or available_cores())
     if not any(isinstance(finder, _NumpyAlias) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NumpyAlias())
     if os.environ.get("HWR_ALLOCATOR", "pages") == "pages" and "MALLOC_MMAP_MAX_" not in os.environ:
         _keep_pages()
+
+
+def problem() -> str:
+    """Return what is wrong with the environment that this process was given, in one line, or nothing."""
+    if not _GIVEN or _threads(_GIVEN):
+        return ""
+    return f"{THREADS}={_GIVEN}: not a number of threads; set it to 1 or more, or unset it"
+
+
+def _threads(given: str) -> int:
+    """Return the number of threads: of OpenMP's list for nested teams the first; 0 for none."""
+    first = given.partition(",")[0].strip()
+    return int(first) if first.isdecimal() else 0
 
 
 class _NumpyAlias(MetaPathFinder):
@@ -211,7 +226,7 @@ def describe() -> dict[str, str]:
         "processor": _processor(),
         "processor_instruction_set": widest_instruction_set(),
         "instruction_set": instruction_set(),
-        "threads": os.environ["OMP_NUM_THREADS"],
+        "threads": os.environ[THREADS],
         "engine": os.environ["MXNET_ENGINE_TYPE"],
         "allocator": os.environ.get("HWR_ALLOCATOR", "pages"),
     }

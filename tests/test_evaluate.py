@@ -14,7 +14,7 @@ from hwr.config.roots import EvaluateConfig
 from hwr.evaluation import targets
 from tests.alto_folder import write_folder
 from tests.refusal import refused, tells
-from tests.smoke import Smoke, evaluate
+from tests.smoke import Smoke, evaluate, script
 
 KEYS = {
     "cer", "wer", "characters", "words", "lines", "scorer", "convention", "exact_lines", "intervals",
@@ -220,3 +220,20 @@ def test_characters_that_the_weights_cannot_write_are_refused_where_asked(
 
 def test_store_that_knows_no_such_run_attaches_none(smoke: Smoke) -> None:
     assert tracking.attach(smoke.store, "0123") is None
+
+
+def test_sweep_writes_an_output_for_each_job(smoke: Smoke, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "data", {"valid": "tea", "test": "toast"})
+    words = [f"weights.line={smoke.weights}", f"folder={smoke.folder}", f"output={tmp_path / 'out'}"]
+    words += ["scorer=edit_distance", "data=alto", f"data.root={root}", "kept_height=0"]
+    done = script("evaluate.py", "-m", *words, "split=valid,test", "hydra.job.chdir=true")
+    assert done.returncode == 0, done.stderr
+    assert [scores(tmp_path / "out" / str(job))["split"] for job in (0, 1)] == ["valid", "test"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"0", "1"}
+    assert [line.rpartition("split=")[2] for line in done.stdout.splitlines() if line.startswith("job ")] == [
+        "valid",
+        "test",
+    ]
+    done = script("evaluate.py", "-m", *words, "split=valid,test", "publish=line/mine")
+    assert done.returncode == 2
+    assert "error: publish=line/mine: one evaluation is published; leave -m out\n" in done.stderr

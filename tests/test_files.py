@@ -1,7 +1,10 @@
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -292,3 +295,64 @@ def started(script: str) -> "subprocess.Popen[bytes]":
     assert process.stdout is not None
     process.stdout.readline()
     return process
+
+
+# file systems without locks, machines without a temporary folder
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch, below: Path, number: int) -> None:
+    """Let files below a folder have no locks, as on some file systems over a network."""
+    flock = fcntl.flock
+
+    def refuse(descriptor: int, how: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().is_relative_to(below):
+            raise OSError(number, os.strerror(number))
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(files, "_TOLD", set())
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS])
+def test_locks_hold_on_this_machine_where_a_file_system_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    (tmp_path / "local").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "local"))
+    without_locks(monkeypatch, tmp_path / "net", number)
+    one, other = tmp_path / "net" / "a" / "lock", tmp_path / "net" / "b" / "lock"
+    with held(one) as ours, held(one, wait=False) as again, held(other, wait=False) as of_other:
+        assert (ours, again, of_other) == (True, False, True)
+    with held(one, wait=False) as free:
+        assert free
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith(f"{one.parent}: no file locks there ({os.strerror(number)}); ")
+    assert str(tmp_path / "local") in said
+
+
+def test_lock_is_refused_where_no_file_system_has_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "local"))
+    without_locks(monkeypatch, tmp_path, errno.ENOLCK)
+    with pytest.raises(InputError, match=r"no file locks there .*; set TMPDIR to"), held(tmp_path / "lock"):
+        pass
+
+
+def test_scratch_folder_is_refused_where_none_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    with (
+        pytest.raises(InputError, match=r"^TMPDIR: No usable .*; set it to a folder that"),
+        files.scratch_folder(),
+    ):
+        pass
+
+
+def test_scratch_folder_is_gone_behind_its_block() -> None:
+    with files.scratch_folder() as folder:
+        assert folder.is_dir()
+    assert not folder.exists()

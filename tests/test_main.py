@@ -186,6 +186,10 @@ def script(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
         (["models", "now"], "models takes no keys, not now"),
         (["inspect", "--config-dir=no/where"], "--config-dir no/where: no such folder"),
         (["inspect", "data=alto", "data.root=d\udcff"], "'data.root=d\\udcff': not UTF-8; rename"),
+        (
+            ["inspect", "data=alto", "data.root=no/données à lire"],
+            f"data folder {Path.cwd()}/no/données à lire does",
+        ),
         (["inspect", "data=alto", "data.root=~/no/data"], "data folder /home/me/no/data does not exist"),
         (["inspect", "data=alto", "data.root='~/no data'"], "data folder /home/me/no data does not exist"),
         (["anchors", "data=alto"], "data.root is not set; give data.root=… on the command line"),

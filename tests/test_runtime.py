@@ -33,6 +33,30 @@ def test_defaults_are_set_when_the_package_is_imported() -> None:
     assert python(SHOW).stdout == f"NaiveEngine {runtime.available_cores()}\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "threads"), [("2,1", "2"), (" 3 ", "3"), ("", str(runtime.available_cores()))]
+)
+def test_first_number_of_threads_counts(given: str, threads: str) -> None:
+    done = python(f"{SHOW}; hwr.runtime.start()", OMP_NUM_THREADS=given)
+    assert (done.stdout, done.stderr) == (f"NaiveEngine {threads}\n", "")
+
+
+@pytest.mark.parametrize("given", ["abc", "0", "-1", "1.5", ",2"])
+def test_number_of_threads_is_refused_in_one_line(given: str) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": given}
+    command = [sys.executable, "-m", "hwr", "models"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: OMP_NUM_THREADS={given}: not a number of threads; set it to 1 or more, or unset it\n"
+    )
+
+
+def test_engine_that_nobody_started_says_nothing_at_the_end() -> None:
+    done = python("import hwr, mxnet; hwr.runtime.finish()")
+    assert done.stderr == ""
+
+
 def test_environment_wins_over_the_defaults() -> None:
     said = python(SHOW, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice", OMP_NUM_THREADS="7").stdout
     assert said == "ThreadedEnginePerDevice 7\n"
@@ -62,6 +86,7 @@ def test_nothing_heavy_is_imported_with_the_package() -> None:
 
 
 def test_numpy_has_the_alias_that_mxnet_reads() -> None:
+    runtime.start()
     assert np.__dict__["bool"] is np.bool_
 
 

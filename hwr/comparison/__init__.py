@@ -1,7 +1,6 @@
 """Compare runs with the first of them: settings, scores, changed lines, and significance tests."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from hwr.comparison.recorded import COMPARED, ComparedRun, fetch_run, find_runs
 from hwr.config.compose import Composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
-from hwr.files import make_folder, write_text
+from hwr.files import make_folder, scratch_folder, write_text
 from hwr.pictures import cards
 from hwr.scoring.sclite import check_scorer
 
@@ -31,9 +30,9 @@ def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
     output = Path(config.output)
     make_folder(output)
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         runs = [
-            fetch_run(store, run, label, config.split, Path(scratch))
+            fetch_run(store, run, label, config.split, scratch)
             for run, label in zip(find_runs(store, names), LABELS, strict=False)
         ]
         comparison = compare_recorded(runs, config)

@@ -94,15 +94,36 @@ def run_hydra(name: str, root: type, run: Callable[[Composed], float], words: Se
     handed_on = for_resumed(words)
 
     def job(cfg: DictConfig) -> float:
-        os.chdir(
-            HydraConfig.get().runtime.cwd
-        )  # relative paths hold, with hydra.job.chdir and in other processes
         with clear_errors():
+            _return_to(HydraConfig.get().runtime.cwd)
+            _separate_outputs(cfg)
             made = typed(cfg, root)
             return run(replace(made, overrides=(*made.overrides, *handed_on)))
 
     sys.argv = [f"hwr {name}", *(word for word in words if word not in handed_on)]
     hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
+
+
+def _return_to(folder: str) -> None:
+    """Go where the command was started: relative paths hold with hydra.job.chdir and in other processes."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        reason = (
+            f"a job cannot go there ({error.strerror}); start the sweep in a folder that all machines share"
+        )
+        raise InputError(f"{folder}: {reason}") from None
+
+
+def _separate_outputs(cfg: DictConfig) -> None:
+    """Give each job of a sweep that writes to `output` a folder there, and say which overrides it has."""
+    if "output" not in cfg or OmegaConf.is_missing(HydraConfig.get().job, "num"):
+        return
+    if cfg.get("publish") is not None:
+        raise InputError(f"publish={cfg.publish}: one evaluation is published; leave -m out")
+    number = HydraConfig.get().job.num
+    cfg.output = f"{cfg.output}/{number}"
+    print(f"job {number}: {' '.join(HydraConfig.get().overrides.task)}")
 
 
 def for_resumed(words: Sequence[str]) -> tuple[str, ...]:

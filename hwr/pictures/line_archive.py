@@ -1,7 +1,6 @@
 """Small images of many lines in one file, to show lines without their pages."""
 
 import io
-import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from hwr.errors import InputError
-from hwr.files import as_input_error, replacing
+from hwr.files import as_input_error, replacing, scratch_folder
 from hwr.images.load import GreyImage, check_size, decode_image, open_image
 
 NAME = "lines.zip"
@@ -29,7 +28,7 @@ def save_lines(path: Path, lines: Iterable[GreyImage], *, height: int) -> None:
 def load_lines(path: Path, numbers: Sequence[int]) -> list[GreyImage]:
     """Return the lines of these numbers; raise InputError where the file is damaged or lacks one."""
     try:
-        with zipfile.ZipFile(path) as file, tempfile.TemporaryDirectory() as scratch:
+        with zipfile.ZipFile(path) as file, scratch_folder() as scratch:
             paths = [Path(file.extract(_name(number), scratch)) for number in numbers]
             return [_decoded(path) for path in paths]
     except (OSError, KeyError, zipfile.BadZipFile) as error:

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,6 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from hwr import runtime
-from hwr.config import CONF
 from hwr.config.compose import parsed
 from hwr.config.messages import clear_errors, one_line
 from hwr.errors import InputError
@@ -24,7 +23,6 @@ from hwr.errors import InputError
 if TYPE_CHECKING:
     from hwr.runs.sweep import Sweep
 
-THREADS = "OMP_NUM_THREADS"
 # Late imports below: MLflow takes seconds, and a single training comes through here as well.
 
 
@@ -43,7 +41,7 @@ class SweepRun(Callback):
         self.__dict__.update(state)
         runtime.secure_output(lossy=True)
         if self._environment:
-            threads = {THREADS: str(runtime.available_cores())}
+            threads = {runtime.THREADS: str(runtime.available_cores())}
             os.environ.update(threads | self._environment)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -55,7 +53,7 @@ class SweepRun(Callback):
             described, count = _described(config)
             threads = _threads(config, count)
             run = _open.enter_context(sweep.parent(described))
-            run.tags({"threads": threads.get(THREADS, "all")})
+            run.tags({"threads": threads.get(runtime.THREADS, "all")})
             self._keys = tuple(described.keys)
             self._environment = {tracking.PARENT_VARIABLE: run.id, **threads}
 
@@ -79,6 +77,15 @@ class SweepRun(Callback):
             error = job_return._return_value  # the property writes to standard error, and raises it
             job_return.return_value, job_return.status = math.inf, JobStatus.COMPLETED
             _record_failure(config, typing.cast(Exception, error))
+
+
+class JobsCheck(Callback):
+    """Refuse a sweep without a job, for conf/evaluate.yaml."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Count the jobs, or print why there is none and exit."""
+        with clear_errors():
+            _count(config, _swept(config))
 
 
 @contextmanager
@@ -107,11 +114,8 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
 
     settings = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     plain = typing.cast("dict[str, Any]", OmegaConf.to_container(settings, resolve=False))
-    params = config.hydra.sweeper.get("params") or {}
-    given = parsed(
-        [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task], swept=True
-    )
-    swept = {key: override for key, override in given.items() if override.is_sweep_override()}
+    given = _given(config)
+    swept = _swept(config)
     for key in ("resume", *swept):
         if key in given and key.partition(".")[0] in NEUTRAL:
             reason = "changes nothing of what is learnt, and cannot be swept"
@@ -129,15 +133,37 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
         hash=hashed([overrides, config_hash(plain)]),
         tags={"overrides": " ".join(config.hydra.overrides.task), "launcher": launcher},
     )
-    return sweep, math.prod(_choices(override) for override in swept.values())
+    return sweep, _count(config, swept)
 
 
-def _choices(override: Override) -> int:
+def _given(config: DictConfig) -> dict[str, Override]:
+    """Return the overrides of a sweep by key, its sweeper's own too."""
+    params = config.hydra.sweeper.get("params") or {}
+    words = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+    return parsed(words, swept=True)
+
+
+def _swept(config: DictConfig) -> dict[str, Override]:
+    return {key: override for key, override in _given(config).items() if override.is_sweep_override()}
+
+
+def _count(config: DictConfig, swept: Mapping[str, Override]) -> int:
+    """Return how many jobs a sweep has; raise InputError for a swept key without a value."""
+    folders = [source.path for source in config.hydra.runtime.config_sources if source.schema == "file"]
+    counts = {override.input_line: _choices(override, folders) for override in swept.values()}
+    for words, count in counts.items():
+        if not count:
+            raise InputError(f"{words}: no value, so there is no job; name some that exist")
+    return math.prod(counts.values())
+
+
+def _choices(override: Override, folders: Sequence[str]) -> int:
     """Return how many values a swept key has; 1 where only the sweeper knows."""
     if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
         value = typing.cast(Glob, override.value())
-        group = CONF / override.get_key_element().lstrip("+~").partition("@")[0]
-        return len(value.filter([path.stem for path in group.glob("*.yaml")]))
+        group = override.get_key_element().lstrip("+~").partition("@")[0]
+        names = {path.stem for folder in folders for path in (Path(folder) / group).glob("*.yaml")}
+        return len(value.filter(sorted(names)))
     return len(list(override.sweep_string_iterator())) if override.is_discrete_sweep() else 1
 
 
@@ -146,10 +172,10 @@ def _threads(config: DictConfig, count: int) -> dict[str, str]:
     from hwr.runs import sweep
 
     if runtime.THREADS_GIVEN:
-        return {THREADS: os.environ[THREADS]}
+        return {runtime.THREADS: os.environ[runtime.THREADS]}
     launcher = typing.cast("dict[str, Any]", OmegaConf.to_container(config.hydra.launcher, resolve=False))
     share = sweep.threads(launcher, count, cores=runtime.available_cores())
-    return {} if share is None else {THREADS: str(share)}
+    return {} if share is None else {runtime.THREADS: str(share)}
 
 
 def _record_failure(config: DictConfig, error: Exception) -> None:

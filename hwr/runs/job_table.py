@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,18 +36,24 @@ class SweepJob:
 
 
 def ranked(jobs: Sequence[SweepJob]) -> list[SweepJob]:
-    """Return the complete jobs by rising value, then the others alike; ties keep their order."""
+    """Return the complete jobs by rising value, then the others alike; ties keep their order.
 
-    def rank(job: SweepJob) -> tuple[bool, float]:
-        return not job.complete, math.inf if job.value is None else job.value
+    Jobs with another monitor are ranked by themselves, behind.
+    """
+
+    def rank(job: SweepJob) -> tuple[int, bool, float]:
+        return _group(job, jobs), not job.complete, math.inf if job.value is None else job.value
 
     return sorted(jobs, key=rank)
 
 
-def best(jobs: Sequence[SweepJob]) -> SweepJob | None:
-    """Return the complete job of the lowest value; None where none is complete."""
-    first = ranked(jobs)[:1]
-    return first[0] if first and first[0].complete else None
+def bests(jobs: Sequence[SweepJob]) -> dict[str, SweepJob]:
+    """Return the complete job of the lowest value for each monitor that has one."""
+    found: dict[str, SweepJob] = {}
+    for job in ranked(jobs):
+        if job.complete:
+            found.setdefault(job.monitor, job)
+    return found
 
 
 def named(swept: Mapping[str, Any]) -> str:
@@ -68,14 +75,28 @@ def jobs_markdown(jobs: Sequence[SweepJob], keys: Sequence[str]) -> str:
 
 
 def _table(jobs: Sequence[SweepJob], keys: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    monitors = {job.monitor for job in jobs if job.monitor}
-    best = f"best/{monitors.pop()}" if len(monitors) == 1 else "best"
+    monitors = _monitors(jobs)
+    several = len(monitors) > 1
+    ranks: Counter[int] = Counter()
     rows = []
-    for rank, job in enumerate(ranked(jobs), 1):
+    for job in ranked(jobs):
+        ranks[_group(job, jobs)] += 1
         swept = [_text(job.swept[key]) if key in job.swept else "" for key in keys]
         value = "" if job.value is None else repr(job.value)
-        rows.append([str(rank), *swept, value, job.state or job.status, job.id, job.error])
-    return ["rank", *keys, best, "status", "run", "error"], rows
+        own = [*swept, *([job.monitor] if several else []), value, job.state or job.status, job.id, job.error]
+        rows.append([str(ranks[_group(job, jobs)]), *own])
+    values = ["monitor", "best"] if several else [f"best/{monitors[0]}" if monitors else "best"]
+    return ["rank", *keys, *values, "status", "run", "error"], rows
+
+
+def _monitors(jobs: Sequence[SweepJob]) -> list[str]:
+    return list(dict.fromkeys(job.monitor for job in jobs if job.monitor))
+
+
+def _group(job: SweepJob, jobs: Sequence[SweepJob]) -> int:
+    """Return which monitor a job has; one that failed before it had any goes with the last."""
+    monitors = _monitors(jobs)
+    return monitors.index(job.monitor) if job.monitor else max(0, len(monitors) - 1)
 
 
 def _text(value: Any) -> str:

@@ -96,6 +96,9 @@ def planned_search(
     """Return the search of a training with `overrides`; raise InputError for what does not fit together."""
     check_search(config)
     space, base = spaced(config.space), composed("train", overrides, TrainConfig, config_dir=config_dir)
+    for key in ("monitor", "stage", "experiments"):
+        if key in space:
+            raise InputError(f"space.{key}: trials with different errors cannot be compared; leave it out")
     for key in (override.lstrip("+~").partition("=")[0] for override in overrides):
         if key in space:
             raise InputError(f"{key}: given and searched; leave {key}=… out, or say '~search.space.{key}'")

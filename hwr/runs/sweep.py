@@ -16,17 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwr import tracking
+from hwr import runtime, tracking
+from hwr.config import ROOT
 from hwr.config.messages import one_line
 from hwr.errors import InputError
 from hwr.files import held, make_folder, parse_json
-from hwr.runs.job_table import DIVERGED, FINISHED, PRUNED, SweepJob, best, jobs_csv, jobs_markdown, named
+from hwr.runs.job_table import DIVERGED, FINISHED, PRUNED, SweepJob, bests, jobs_csv, jobs_markdown, named
 from hwr.tracking import Run, Store
 
 SWEPT_VARIABLE = "HWR_SWEPT"  # what a job sweeps, as JSON
 SWEEP_HASH, CONFIG_HASH, SWEPT, STATE, ERROR = "sweep_hash", "config_hash", "swept", "state", "error"  # tags
 # Keys that change nothing of what is learnt: where a training lies, how it is recorded, how often it is kept.
 NEUTRAL = ("folder", "tracking", "resume", "save_every", "max_pixels")
+# Tags of jobs that their parent carries as well, with all their values.
+COMMON = ("mlflow.source.git.commit", "changed", "data_fingerprint")
 GRACE_S = 10.0  # a killed job has fallen by then
 PATIENCE_S = 300.0  # a tracking server that is away when a job begins or ends is waited for
 
@@ -82,18 +85,20 @@ def parent(sweep: Sweep) -> Iterator[Run]:
                 f"{sweep.name}: runs already in {sweep.folder}; wait until it ends, or end it first"
             )
         before = _unfinished(store, sweep)
-        tags = {**sweep.tags, SWEEP_HASH: sweep.hash, SWEPT: json.dumps(list(sweep.keys))}
+        revision = runtime.Revision.of(ROOT)
+        code = {} if revision is None else revision.tags
+        tags = {**sweep.tags, **code, SWEEP_HASH: sweep.hash, SWEPT: json.dumps(list(sweep.keys))}
         with tracking.start_run(store, sweep.name, run_id=before, tags=tags) as run, _announced(run):
             if before is not None:
                 print(f"{sweep.name}: goes on in run {before}")
             try:
                 yield run
-            except SystemExit as ended:
-                if ended.code == 130:  # a job said so of an interrupt
+            except BaseException as error:
+                _conclude(run, sweep, ended=False)
+                if isinstance(error, SystemExit) and error.code == 130:  # a job said so of an interrupt
                     raise KeyboardInterrupt from None
                 raise
-            finally:
-                ended_jobs = _conclude(run, sweep)
+            ended_jobs = _conclude(run, sweep, ended=True)
             if any(job.status != FINISHED and job.state != DIVERGED for job in ended_jobs):
                 raise SystemExit(1)
 
@@ -112,11 +117,6 @@ def job_tags() -> dict[str, str]:
     """Return the tags that make a run the job of this process; none outside of a sweep."""
     run = tracking.parent_run()
     return {} if run is None else {tracking.PARENT: run, SWEPT: os.environ.get(SWEPT_VARIABLE, "{}")}
-
-
-def jobs(store: Store, run: str) -> list[SweepJob]:
-    """Return the jobs of the sweep `run` in the order they were started."""
-    return [_job(run_of_job) for run_of_job in reversed(tracking.tagged(store, tracking.PARENT, run))]
 
 
 @contextlib.contextmanager
@@ -240,20 +240,43 @@ def _before(store: Store, run: str, config: str) -> SweepJob | None:
     return usable
 
 
-def _conclude(run: Run, sweep: Sweep) -> list[SweepJob]:
-    """Log the best job and the table of all; those that fell are ended."""
+def _conclude(run: Run, sweep: Sweep, *, ended: bool) -> list[SweepJob]:
+    """Log the best job of each monitor and the table of all; those that fell are ended.
+
+    When all jobs have `ended`, also what they have in common, as MLflow's parameters never change.
+    """
     tracking.await_answer(sweep.uri, PATIENCE_S)
     _end_fallen(run, sweep.folder)
-    ended_jobs = jobs(run.store, run.id)
-    first, table = best(ended_jobs), jobs_markdown(ended_jobs, sweep.keys)
+    stored_jobs = list(reversed(tracking.tagged(run.store, tracking.PARENT, run.id)))
+    ended_jobs = [_job(stored) for stored in stored_jobs]
     run.metrics({"jobs": len(ended_jobs), "jobs/finished": sum(job.complete for job in ended_jobs)}, 0)
-    if first is not None and first.value is not None:
-        run.metrics({f"best/{first.monitor}": first.value}, 0)
-        run.tags({"best_run": first.id, "best_swept": json.dumps(first.swept, ensure_ascii=False)})
+    firsts = bests(ended_jobs)
+    for monitor, first in firsts.items():
+        run.metrics({f"best/{monitor}": first.value or 0.0}, 0)
+        of = f"/{monitor}" if len(firsts) > 1 else ""
+        swept = json.dumps(first.swept, ensure_ascii=False)
+        run.tags({f"best_run{of}": first.id, f"best_swept{of}": swept})
+    run.tags({name: values for name in COMMON if (values := _values(name, stored_jobs))})
+    if ended:
+        run.parameters(_common(stored_jobs, sweep.keys))
+    table = jobs_markdown(ended_jobs, sweep.keys)
     run.text("sweep.csv", jobs_csv(ended_jobs, sweep.keys))
     run.text("sweep.md", table)
     print(f"{table}{sweep.name}: run {run.id}\nlook: {run.url}")
     return ended_jobs
+
+
+def _values(tag: str, stored_jobs: Sequence[tracking.StoredRun]) -> str:
+    """Return the different values of a tag of the jobs."""
+    return " ".join(dict.fromkeys(stored.tags[tag] for stored in stored_jobs if tag in stored.tags))
+
+
+def _common(stored_jobs: Sequence[tracking.StoredRun], keys: Sequence[str]) -> dict[str, str]:
+    """Return the parameters that all jobs share, without the swept keys and what is below them."""
+    shared = [set(stored.parameters.items()) for stored in stored_jobs if stored.parameters]
+    below = tuple(f"{key}." for key in keys)
+    common = sorted(set.intersection(*shared)) if shared else []
+    return {key: value for key, value in common if key not in keys and not key.startswith(below)}
 
 
 def _end_fallen(run: Run, folder: Path) -> None:

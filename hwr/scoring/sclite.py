@@ -4,13 +4,13 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from hwr.config.roots import Scorer
 from hwr.errors import InputError
+from hwr.files import scratch_folder
 from hwr.scoring.edits import Counts
 from hwr.scoring.significance import MatchedPairs
 
@@ -46,8 +46,7 @@ def count_with_sclite(
         return {}
     tokens = _Tokens(unit)
     sides = [[tokens.of(side[line]) for line in references] for side in (references, hypotheses)]
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
+    with scratch_folder() as scratch:
         for side, lines in zip(("ref", "hyp"), sides, strict=True):
             _write_trn(scratch / f"{unit}.{side}.trn", lines)
         reports = ["-f", "0", "-n", unit, "-O", ".", "-o", "rsum", "pra", "dtl"]
@@ -71,8 +70,7 @@ def sctk_matched_pairs(references: Texts, first: Texts, second: Texts, scorer: S
     if all(references[line].split() == side[line].split() for side in (first, second) for line in references):
         return MatchedPairs(0, 0.0)  # of texts without any error sc_stats dies
     tokens, timeout_s = _Tokens("words"), scorer.timeout_s
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
+    with scratch_folder() as scratch:
         for side, texts in {"ref": references, "first": first, "second": second}.items():
             _write_trn(scratch / f"{side}.trn", ([*tokens.of(texts[line]), _END] for line in references))
         how, sides = ["-f", "0", "-o", "sgml", "stdout"], ("first", "second")
@@ -99,9 +97,11 @@ def check_ids(references: Texts, hypotheses: Texts) -> None:
 
 
 def check_scorer(scorer: Scorer) -> None:
-    """Raise InputError where SClite is wanted and missing; call it before lines are read."""
+    """Raise InputError where SClite is wanted and cannot work; call it before lines are read."""
     if scorer.name == "sclite":
         find_sclite(scorer.command)
+        with scratch_folder():
+            pass
 
 
 def find_sclite(command: str | None) -> str:

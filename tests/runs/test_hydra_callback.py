@@ -14,10 +14,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from hwr import runtime, tracking
+from hwr.config import CONF
 from hwr.errors import InputError
 from hwr.runs import hydra_callback, sweep
-from hwr.runs.hydra_callback import SweepRun, sweep_ended
+from hwr.runs.hydra_callback import JobsCheck, SweepRun, sweep_ended
 from hwr.tracking import Store, open_store
+from tests.refusal import refused, tells
 
 SMOKE = ("-m", "experiments=line/smoke", "max_epochs=1")
 
@@ -47,6 +49,7 @@ def swept(folder: Path, *overrides: str, **launcher: Any) -> DictConfig:
             "tracking": {"uri": "${oc.env:NO_SUCH_VARIABLE,null}", "experiment": "hwr"},
             "data": {"root": "???"},  # the sweep gives it
             "hydra": {
+                "runtime": {"config_sources": [{"path": str(CONF), "schema": "file", "provider": "main"}]},
                 "overrides": {"task": list(overrides or ["data.root=A,B"])},
                 "sweeper": {"params": None},
                 "launcher": {"_target_": "x.BasicLauncher", **launcher},
@@ -126,6 +129,27 @@ def test_jobs_are_counted_before_they_are_made(tmp_path: Path) -> None:
     assert (set(found.keys), count) == ({"lr", "seed", "clip"}, 24)
 
 
+def test_configurations_of_further_folders_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "crnn_mine.yaml").touch()
+    config = swept(tmp_path, "network=glob(crnn*)")
+    config.hydra.runtime.config_sources.append({"path": str(tmp_path), "schema": "file", "provider": "mine"})
+    assert hydra_callback._described(config)[1] == 4
+
+
+@pytest.mark.parametrize("callback", [SweepRun, JobsCheck])
+@pytest.mark.parametrize(
+    "override", ["network=glob(zzz*)", "seed=range(3,3)", "network=glob(crnn*,exclude=c*)"]
+)
+def test_sweep_without_a_job_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], callback: type[SweepRun | JobsCheck], override: str
+) -> None:
+    config = swept(tmp_path, "lr=1,2", override)
+    said = refused(capsys, lambda: callback().on_multirun_start(config))
+    tells(said, f"{override}: no value", "there is no job", "name some")
+    assert not list(tmp_path.iterdir())
+
+
 def test_configurations_that_a_pattern_names_are_counted(tmp_path: Path) -> None:
     assert hydra_callback._described(swept(tmp_path, "network=glob(crnn*)", "lr=1,2"))[1] == 6
 
@@ -155,7 +179,7 @@ def test_sweep_whose_end_cannot_be_recorded_says_so(
     callback = SweepRun()
     with pytest.raises(SystemExit) as ended, sweep_ended():
         callback.on_multirun_start(swept(tmp_path))
-        monkeypatch.setattr(sweep, "jobs", away)
+        monkeypatch.setattr(tracking, "tagged", away)
         callback.on_multirun_end(swept(tmp_path))
     assert (ended.value.code, statuses(store)) == (2, ["FAILED"])
     assert capsys.readouterr().err == "error: no tracking server answers there\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.runs.job_table import SweepJob, best, jobs_csv, jobs_markdown, named, ranked
+from hwr.runs.job_table import SweepJob, bests, jobs_csv, jobs_markdown, named, ranked
 
 
 def job(
@@ -31,12 +31,12 @@ def test_lowest_value_ranks_first() -> None:
 )
 def test_job_that_is_not_complete_ranks_behind_those_that_are(other: SweepJob) -> None:
     assert ranked([other, job("whole", 0.9)])[0].id == "whole"
-    assert best([other, job("whole", 0.9)]) == job("whole", 0.9)
+    assert bests([other, job("whole", 0.9)]) == {"valid/cer": job("whole", 0.9)}
 
 
 def test_no_job_is_best_when_none_is_complete() -> None:
-    assert best([job("a", 0.1, status="KILLED")]) is None
-    assert best([]) is None
+    assert bests([job("a", 0.1, status="KILLED")]) == {}
+    assert bests([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,21 @@ def test_table_leaves_a_cell_empty_when_a_job_lacks_the_key() -> None:
     assert jobs_csv([job("a", 0.5)], ["lr"]).splitlines()[1] == "1,,0.5,FINISHED,a,"
 
 
-def test_table_names_no_metric_when_jobs_minimise_different_ones() -> None:
+def test_jobs_that_minimise_different_errors_are_ranked_apart() -> None:
     jobs = [
         SweepJob("a", "FINISHED", {}, "valid/cer", 0.5),
         SweepJob("b", "FINISHED", {}, "valid/iou_error", 0.4),
+        SweepJob("c", "FINISHED", {}, "valid/cer", 0.3),
+        SweepJob("d", "FAILED", {}, "", None),
     ]
-    assert jobs_csv(jobs, []).splitlines()[0] == "rank,best,status,run,error"
+    assert bests(jobs) == {"valid/cer": jobs[2], "valid/iou_error": jobs[1]}
+    assert jobs_csv(jobs, []) == (
+        "rank,monitor,best,status,run,error\n"
+        "1,valid/cer,0.3,FINISHED,c,\n"
+        "2,valid/cer,0.5,FINISHED,a,\n"
+        "1,valid/iou_error,0.4,FINISHED,b,\n"
+        "2,,,FAILED,d,\n"
+    )
 
 
 def cells(table: str) -> list[list[str]]:

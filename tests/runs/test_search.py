@@ -98,6 +98,7 @@ def flat(lr: float) -> list[float]:
         (("+space.lrr={low: 1, high: 2}",), (), "lrr: no such key"),
         (("+space.network={hidden: {low: 0.1, high: 0.2}}",), (), "network.hidden=0.1 is not a whole number"),
         (("+space.data={choices: [nowhere]}",), (), "data=nowhere: no such choice"),
+        (("+space.stage={choices: [line, paragraph]}",), (), "space.stage: trials with different errors"),
         (("study=a/b",), (), "study=a/b: not a name; use letters, digits, '.', '-' and '_'"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.artifacts import download_artifacts
 
-from hwr import tracking
+from hwr import runtime, tracking
 from hwr.errors import InputError
 from hwr.files import held
 from hwr.runs import sweep
@@ -62,6 +62,11 @@ def job(
         if ends is None or not isinstance(raised, ends):
             raise
     return run.id
+
+
+def jobs(store: Store, run_id: str) -> list[sweep.SweepJob]:
+    """Return the jobs of a sweep, as its table tells them."""
+    return [sweep._job(one) for one in tracking.tagged(store, tracking.PARENT, run_id)]
 
 
 def stored(store: Store, run_id: str) -> Any:
@@ -149,6 +154,61 @@ def test_parent_ends_as_its_process_does(store: Store, ends: BaseException, stat
         raise ends
     assert only_parent(store).info.status == status
     assert only_parent(store).data.metrics["best/valid/cer"] == 0.5
+
+
+def parent_parameters(store: Store) -> dict[str, str]:
+    return dict(only_parent(store).data.params)
+
+
+def test_parent_holds_what_its_jobs_have_in_common(store: Store) -> None:
+    of_data = {"data_fingerprint": "f1", "mlflow.source.git.commit": "c1"}
+    with sweep.parent(swept(store)):
+        job(store, 1, error=0.5, **of_data)
+        job(store, 2, error=0.25, **of_data)
+        os.environ[sweep.SWEPT_VARIABLE] = json.dumps({"lr": 3})
+        with tracking.start_run(store, "without parameters", tags=sweep.job_tags()):
+            pass
+    assert parent_parameters(store) == {"seed": "0", "monitor": "valid/cer"}
+    tags = only_parent(store).data.tags
+    assert {name: tags[name] for name in of_data} == of_data
+
+
+def test_parent_tells_all_data_and_commits_where_jobs_differ_in_them(store: Store) -> None:
+    with sweep.parent(swept(store)):
+        for number in (1, 2, 3):
+            job(store, number, error=0.5, data_fingerprint=f"f{number % 2}")
+    assert only_parent(store).data.tags["data_fingerprint"] == "f1 f0"
+
+
+def test_parent_of_an_interrupted_sweep_has_no_parameters_yet(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), sweep.parent(swept(store)):
+        job(store, 1, error=0.5)
+        raise KeyboardInterrupt
+    assert parent_parameters(store) == {}
+    with sweep.parent(swept(store, keys=("lr", "seed"))):
+        job(store, 2, error=0.5)
+    assert parent_parameters(store) == {"monitor": "valid/cer"}
+
+
+def test_parent_has_the_commit_from_its_start(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = runtime.Revision("c0ffee", "a patch")
+    monkeypatch.setattr(runtime.Revision, "of", lambda folder: found)
+    with sweep.parent(swept(store)) as run:
+        tags = stored(store, run.id).data.tags
+    assert (tags["mlflow.source.git.commit"], tags["changed"]) == ("c0ffee", "true")
+
+
+def test_parent_holds_the_best_job_of_each_error(store: Store) -> None:
+    with sweep.parent(swept(store)):
+        job(store, 1, error=0.5)
+        os.environ[sweep.SWEPT_VARIABLE] = json.dumps({"lr": 2})
+        with tracking.start_run(store, "other", tags=sweep.job_tags()) as other:
+            other.parameters({"monitor": "valid/iou_error"})
+            other.metrics({"best/valid/iou_error": 0.25}, 1)
+    data = only_parent(store).data
+    assert (data.metrics["best/valid/cer"], data.metrics["best/valid/iou_error"]) == (0.5, 0.25)
+    assert data.tags["best_run/valid/iou_error"] == other.id
+    assert "best_run" not in data.tags
 
 
 def test_parent_ends_when_it_had_no_jobs(store: Store) -> None:
@@ -256,7 +316,7 @@ def test_job_that_fell_with_its_process_ends_as_killed(store: Store) -> None:
     )
     with pytest.raises(SystemExit), sweep.parent(swept(store)) as run:
         subprocess.run([sys.executable, "-c", started, str(store.folder)], check=False)
-        (fallen,) = sweep.jobs(store, run.id)
+        (fallen,) = jobs(store, run.id)
         assert fallen.status == "RUNNING"
     assert stored(store, fallen.id).info.status == "KILLED"
 
@@ -354,7 +414,7 @@ def test_failure_without_a_run_gets_one_that_the_next_start_deletes(store: Store
     os.environ[sweep.SWEPT_VARIABLE] = json.dumps({"lr": -1})
     with pytest.raises(SystemExit), sweep.parent(swept(store)) as run:
         sweep.record_failure(InputError("lr=-1 is not possible"), lambda: store)
-    (failed,) = sweep.jobs(store, run.id)
+    (failed,) = jobs(store, run.id)
     assert (failed.status, failed.swept, failed.error) == ("FAILED", {"lr": -1}, "lr=-1 is not possible")
     with sweep.parent(swept(store)):
         place_of(store, -1)
@@ -366,14 +426,14 @@ def test_failure_twice_is_recorded_once(store: Store) -> None:
         os.environ[sweep.SWEPT_VARIABLE] = json.dumps({"lr": -1})
         sweep.record_failure(InputError("first"), lambda: store)
         sweep.record_failure(InputError("second"), lambda: store)
-    assert [one.error for one in sweep.jobs(store, run.id)] == ["second"]
+    assert [one.error for one in jobs(store, run.id)] == ["second"]
 
 
 def test_failure_is_recorded_in_the_run_of_the_job(store: Store) -> None:
     with pytest.raises(SystemExit), sweep.parent(swept(store)) as run:
         begun = job(store, 1, error=0.5, ends=InputError)
         sweep.record_failure(InputError("disk full"), lambda: store)
-    (failed,) = sweep.jobs(store, run.id)
+    (failed,) = jobs(store, run.id)
     assert (failed.id, failed.value, failed.error) == (begun, 0.5, "disk full")
 
 
@@ -383,7 +443,7 @@ def test_failure_is_over_when_the_job_is_resumed_and_finishes(store: Store) -> N
         sweep.record_failure(InputError("disk full"), lambda: store)
         with tracking.start_run(store, "", run_id=begun, tags={}):
             pass
-    (finished,) = sweep.jobs(store, run.id)
+    (finished,) = jobs(store, run.id)
     assert (finished.complete, finished.error) == (True, "")
 
 
