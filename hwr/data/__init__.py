@@ -10,9 +10,9 @@ from importlib import import_module
 from itertools import count
 from typing import Any
 
+from hwr.config.roots import Text
 from hwr.data.records import Dataset, LeftOut, Line, Page, Replacements, summed
 from hwr.data.sources.splits import check_split
-from hwr.config.roots import Text
 from hwr.errors import InputError
 from hwr.text import nfc
 
@@ -58,9 +58,9 @@ def read_source(
 ) -> Dataset:
     """Return what a source, a name in SOURCES, yields with its own `settings`.
 
-    `soft_hyphens` is a name in SOFT_HYPHENS, `exclude` holds the arguments of `exclude_lines`, `replace` is for
-    `replace_texts` afterwards. Ids that occur twice are made unique, and told. Raise InputError for an unknown
-    source or setting, and for whatever the source itself refuses.
+    `soft_hyphens` is a name in SOFT_HYPHENS, `exclude` holds the arguments of `exclude_lines`, and `replace`
+    those of `replace_texts`, which comes last. Ids that occur twice are made unique, and told. Raise InputError
+    for an unknown source or setting, and for whatever the source itself refuses.
     """
     read, settings = source_reader(source), {key: own for key, own in settings.items() if key not in DRAWN}
     _check_arguments(read, settings, f"data={source}")
