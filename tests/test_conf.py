@@ -157,6 +157,23 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train", "data.pages.train=many", "data.pages.train='many' is not a whole number"),
         ("train", "data.exclude.types=consent", "data.exclude.types='consent' is not"),
         ("train", "data.source=alpo", "data source 'alpo' is unknown"),
+        ("train", "data.share=0", "data.share=0 is not possible; it must be greater than 0"),
+        ("train", "data.same_text=0", "data.same_text=0 is not possible; it must be 1 or more"),
+        ("train", "data.replace=[[a,3]]", "data.replace.0.1=3 is not a text"),
+        ("train", "data.replace=[['',b]]", "data.replace.0.0='' is not possible"),
+        (
+            "train data=latin", "data.sets.csafe_en.share=-1",
+            "data.sets.csafe_en.share=-1 is not possible; it must be greater than 0",
+        ),
+        ("train data=latin", "data.sets.csafe_en.shares=1", "data.sets.csafe_en.shares=1 is not a list"),
+        ("train data=latin", "+data.sets.csafe_en.shar=1", "data.sets.csafe_en.shar: no such key"),
+        ("train data=latin", "+data.sets.csafe_en.exclude.type=a", "csafe_en.exclude.type: no such key"),
+        ("train data=latin", "+data.share=0.5", "data.share: no such key; known are root, sets, only"),
+        ("train data=latin", "data.only=[poilus]", r"poilus: no such set \(did you mean poilus_fr\?\)"),
+        ("train data=latin", "data.only=[]", "data.sets: no set is left"),
+        ("train data=latin", "data.sets={a/b: {source: alto}}", "data.sets.a/b: use letters, digits"),
+        ("train data=latin", "+data.sets.more={source: sets}", "data.sets.more is made of sets; name these"),
+        ("train data=sets", "data.only=null", r"no set is left; add one, \+data@data.sets.NAME=alto"),
         ("train", "inspect.policy.empty_text=burn", "inspect.policy.empty_text=burn is unknown"),
         ("train", "phases.ctc.schedule=cosinus", "schedule='cosinus' is not possible; it must be one of "),
         ("train", "phases.ctc.epochs=0", "phases.ctc.epochs=0 is not possible; it must be 1 or more"),
@@ -315,6 +332,8 @@ def _use_of(file: Path) -> tuple[str, list[str]]:
     if parts[1] == "tune":
         return "tune", [f"decoder={parts[2]}"]
     choice = f"{parts[1]}={parts[2]}"
+    if choice == "data=sets":
+        return "train", [choice, "+data@data.sets.a=alto", "+data@data.sets.b=synthetic"]
     if parts[1] in OF_SEARCH:
         return "search", [choice]
     stage = [f"stage={name}" for name, choices in OF_STAGE.items() if choice in choices]

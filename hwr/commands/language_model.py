@@ -89,12 +89,12 @@ def _pages(config: LanguageModelConfig) -> list[Page]:
     from hwr import runtime
 
     runtime.start()
-    from hwr.data.report import told
+    from hwr.data.report import told, told_replaced
     from hwr.stages.recipe import data_source
 
     dataset = data_source(config.data, config.folder).read(whole=False)
-    for line in told(rule.counts() for rule in dataset.left_out):
-        print(line)
+    rules = [*told(rule.counts() for rule in dataset.left_out), *told_replaced(dataset.replacements)]
+    print(*rules, sep="\n", end="\n" * bool(rules))
     return list(dataset.pages)
 
 

@@ -2,16 +2,19 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace as replaced
 from functools import partial
 from importlib import import_module
 from itertools import count
 from typing import Any
 
-from hwr.data.records import Dataset, LeftOut, Line, Page
+from hwr.config.roots import Text
+from hwr.data.records import Dataset, LeftOut, Line, Page, Replacements, summed
 from hwr.data.sources.splits import check_split
 from hwr.errors import InputError
+from hwr.text import nfc
 
 SOURCES = {
     "synthetic": "hwr.data.synthetic",
@@ -19,10 +22,10 @@ SOURCES = {
     "pagexml": "hwr.data.sources.pagexml",
     "iam": "hwr.data.sources.iam",
     "line_list": "hwr.data.sources.line_list",
+    "sets": "hwr.data.sources.sets",
 }
-
-
-SHARED_SETTINGS = ("source", "exclude", "soft_hyphens")  # of every source, beside its own
+SHARED_SETTINGS = ("source", "exclude", "soft_hyphens", "replace")  # of every source, beside its own
+DRAWN = ("share", "same_text")  # further ones, for `Drawing`
 _SOFT = "\u00ad"
 SOFT_HYPHENS: dict[str, Callable[[str], str]] = {
     "keep": str,
@@ -33,30 +36,48 @@ SOFT_HYPHENS: dict[str, Callable[[str], str]] = {
 }
 
 
-def load_pages(
-    source: str, exclude: Mapping[str, Any] | None = None, soft_hyphens: str = "keep", **settings: Any
-) -> Dataset:
-    """Return what a source, a name in SOURCES, yields with its own `settings`, without excluded lines.
+def load_pages(source: str, exclude: Mapping[str, Any] | None = None, **settings: Any) -> Dataset:
+    """Return what `read_source` does; what is left out holds also files and texts that no line is made of."""
+    dataset = read_source(source, exclude, **settings)
+    files = [
+        LeftOut(name, files=tuple(dataset.findings.get(name, ()))) for name in ("unused_file", "damaged_file")
+    ]
+    unlined = LeftOut.of(
+        "region_text, text in no line",
+        pages=[(page.split, page.id) for page in dataset.pages if page.unlined],
+    )
+    return replaced(dataset, left_out=tuple(filter(None, (*files, *dataset.left_out, unlined))))
 
-    `exclude` holds the arguments of `exclude_lines`; `soft_hyphens` is a name in SOFT_HYPHENS. Ids that occur
-    twice are made unique, and told. Raise InputError for an unknown source or setting, and for whatever the
-    source itself refuses.
+
+def read_source(
+    source: str,
+    exclude: Mapping[str, Any] | None = None,
+    soft_hyphens: str = "keep",
+    replace: Sequence[tuple[str, str]] = (),
+    **settings: Any,
+) -> Dataset:
+    """Return what a source, a name in SOURCES, yields with its own `settings`.
+
+    `soft_hyphens` is a name in SOFT_HYPHENS, `exclude` holds the arguments of `exclude_lines`, and `replace`
+    those of `replace_texts`, which comes last. Ids that occur twice are made unique, and told. Raise InputError
+    for an unknown source or setting, and for whatever the source itself refuses.
     """
-    read = source_reader(source)
+    read, settings = source_reader(source), {key: own for key, own in settings.items() if key not in DRAWN}
     _check_arguments(read, settings, f"data={source}")
     _check_arguments(exclude_lines, {"pages": (), **(exclude or {})}, "data.exclude")
     dataset: Dataset = read(**settings)
     for page in dataset.pages:
         check_split(page.split, f"page {page.id}")
     pages, repeated = _with_unique_ids(_with_hyphens(dataset.pages, soft_hyphens))
-    kept, excluded = exclude_lines(pages, **(exclude or {}))
-    findings = {**dataset.findings, "duplicate_id": repeated}
-    files = [LeftOut(name, files=tuple(findings.get(name, ()))) for name in ("unused_file", "damaged_file")]
-    unlined = LeftOut.of(
-        "region_text, text in no line", pages=[(page.split, page.id) for page in kept if page.unlined]
+    found = {**dataset.findings, "duplicate_id": {**dataset.findings.get("duplicate_id", {}), **repeated}}
+    dataset = replaced(dataset, pages=tuple(pages), findings=found)
+    kept, excluded = exclude_lines(dataset.for_reading().pages, **(exclude or {}))
+    return replaced(
+        dataset,
+        pages=tuple(replace_texts(pages, replace)),
+        excluded=(*dataset.excluded, *excluded),
+        replacements=summed(dataset.replacements, _replacements(kept, dict(replace))),
     )
-    rules = (*files, *dataset.left_out, *excluded, unlined)
-    return Dataset(tuple(kept), findings, tuple(filter(None, rules)))
 
 
 def source_reader(source: str) -> Callable[..., Dataset]:
@@ -84,7 +105,7 @@ def exclude_lines(
     rules |= {f"data.exclude.pattern={pattern}": lambda line: marks.search(line.text)} if pattern else {}
     left_out = []
     for rule, hits in rules.items():
-        kept = [replace(page, lines=tuple(line for line in page.lines if not hits(line))) for page in pages]
+        kept = [replaced(page, lines=tuple(line for line in page.lines if not hits(line))) for page in pages]
         left_out.append(LeftOut.between(rule, pages, kept))
         pages = kept
     return list(pages), list(filter(None, left_out))
@@ -92,6 +113,35 @@ def exclude_lines(
 
 def _is_of(kind: str, line: Line) -> bool:
     return line.kind == kind
+
+
+def replace_texts(pages: Sequence[Page], replace: Sequence[tuple[Text, str]]) -> list[Page]:
+    """Return the pages with the first of each pair replaced by the second in all texts, longer ones first."""
+    if not replace:
+        return list(pages)
+    table, keys = dict(replace), _any_of(dict(replace))
+
+    def changed(text: str) -> str:
+        return nfc(keys.sub(lambda match: table[match[0]], text))
+
+    def changed_line(line: Line) -> Line:
+        words = tuple(replaced(word, text=changed(word.text)) for word in line.words)
+        return replaced(line, text=changed(line.text), words=words)
+
+    return [replaced(page, lines=tuple(map(changed_line, page.lines))) for page in pages]
+
+
+def _replacements(pages: Sequence[Page], table: Mapping[str, str]) -> Replacements:
+    """Return how often `replace_texts` replaces each key in the lines of each split."""
+    counts: dict[str, Counter[str]] = {}
+    for page in pages if table else ():
+        keys = [key for line in page.lines for key in _any_of(table).findall(line.text)]
+        counts.setdefault(page.split, Counter()).update(f"{key} → {table[key] or 'nothing'}" for key in keys)
+    return {split: dict(own) for split, own in counts.items()}
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
 
 
 def _check_arguments(function: Any, arguments: Mapping[str, Any], name: str) -> None:
@@ -109,10 +159,10 @@ def _with_hyphens(pages: Sequence[Page], soft_hyphens: str) -> Sequence[Page]:
     write = SOFT_HYPHENS[soft_hyphens]
 
     def written(line: Line) -> Line:
-        words = tuple(replace(word, text=write(word.text)) for word in line.words)
-        return replace(line, text=write(line.text), words=words) if _SOFT in line.text else line
+        words = tuple(replaced(word, text=write(word.text)) for word in line.words)
+        return replaced(line, text=write(line.text), words=words) if _SOFT in line.text else line
 
-    return [replace(page, lines=tuple(map(written, page.lines))) for page in pages]
+    return [replaced(page, lines=tuple(map(written, page.lines))) for page in pages]
 
 
 def _with_unique_ids(pages: Sequence[Page]) -> tuple[list[Page], dict[str, str]]:
@@ -125,8 +175,8 @@ def _with_unique_ids(pages: Sequence[Page]) -> tuple[list[Page], dict[str, str]]
             name = _unique(line.id, line_ids)
             if name != line.id:
                 repeated[name] = f"{line.id} again"
-            lines.append(line if name == line.id else replace(line, id=name))
-        renamed.append(replace(page, id=_unique(page.id, page_ids), lines=tuple(lines)))
+            lines.append(line if name == line.id else replaced(line, id=name))
+        renamed.append(replaced(page, id=_unique(page.id, page_ids), lines=tuple(lines)))
     return renamed, repeated
 
 

@@ -89,6 +89,7 @@ def inspect_pages(
         widths={name: round(value) for name, value in zip(QUANTILES, shares.tolist(), strict=True)},
         findings={name: findings.get(name, {}) for name in KINDS},
         left_out=dataset.left_out,
+        replacements=dataset.replacements,
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ SPLITS = ("train", "valid", "test")
 NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)  # box of a line whose place is not known
 
 Findings = Mapping[str, Mapping[str, str]]  # name of a finding -> id of a file, page, line or writer -> note
+Replacements = Mapping[str, Mapping[str, int]]  # split -> what is replaced, "’ → '" -> how often
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Page:
     area: Box | None = None
     flaw: str = ""
     unlined: int = 0
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,16 +126,38 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a source yields: pages, what it found wrong beyond them, and what its settings leave out."""
+    """What a source yields: pages, what it found wrong beyond them, and what its settings leave out.
+
+    Lines that are `excluded` are handwriting, but not for reading; `replacements` were made in the others.
+    """
 
     pages: tuple[Page, ...]
     findings: Findings = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
+    excluded: tuple[LeftOut, ...] = ()
+    replacements: Replacements = field(default_factory=dict)
+
+    def for_reading(self) -> "Dataset":
+        """Return the data set without the excluded lines."""
+        ids = {name for rule in self.excluded for own in rule.lines.values() for name in own}
+        pages = (replace(p, lines=tuple(own for own in p.lines if own.id not in ids)) for p in self.pages)
+        return replace(self, pages=tuple(pages), left_out=(*self.left_out, *self.excluded), excluded=())
 
     def of_split(self, split: str) -> "Dataset":
         """Return the part of one split; files belong to all of them."""
-        rules = (part for rule in self.left_out if (part := rule.of_split(split)))
-        return replace(self, pages=tuple(p for p in self.pages if p.split == split), left_out=tuple(rules))
+        left_out, excluded = (
+            tuple(part for rule in rules if (part := rule.of_split(split)))
+            for rules in (self.left_out, self.excluded)
+        )
+        pages = tuple(page for page in self.pages if page.split == split)
+        counts = {split: self.replacements.get(split, {})}
+        return replace(self, pages=pages, left_out=left_out, excluded=excluded, replacements=counts)
+
+
+def summed(first: Replacements, second: Replacements) -> Replacements:
+    """Return what was replaced in all."""
+    splits = dict.fromkeys((*first, *second))
+    return {split: dict(Counter(first.get(split, {})) + Counter(second.get(split, {}))) for split in splits}
 
 
 def fingerprint(pages: Iterable[Page]) -> str:

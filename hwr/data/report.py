@@ -7,7 +7,7 @@ from textwrap import fill
 from typing import Any
 from unicodedata import combining
 
-from hwr.data.records import SPLITS, Findings, LeftOut, Page
+from hwr.data.records import SPLITS, Findings, LeftOut, Page, Replacements
 from hwr.errors import InputError
 from hwr.tables import text_table
 
@@ -76,7 +76,8 @@ class Report:
     `unseen`: the same for the other splits and the characters it lacks. `widths`: quantiles of the
     widths in px of line images at `height`. `findings`: for every name of KINDS, the ids with a note each.
     `left_out`: what each rule leaves out of a training, a line by one rule alone, and `used`: how many lines
-    of each split are left. `splits` counts what `data.exclude` leaves.
+    of each split are left, of each of several sets in `sets`. `splits` counts what `data.exclude` leaves.
+    `replacements`: what `data.replace` has replaced in them.
     """
 
     decoded: bool
@@ -87,7 +88,9 @@ class Report:
     widths: Mapping[str, int]
     findings: Findings
     left_out: Sequence[LeftOut]
+    replacements: Replacements = field(default_factory=dict)
     used: Mapping[str, int] = field(default_factory=dict)
+    sets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def problems(self) -> dict[str, list[str]]:
@@ -100,9 +103,11 @@ class Report:
 
     def after(self, left_out: Iterable[LeftOut], pages: Iterable[Page]) -> "Report":
         """Return the report of which rules have left out more, and left `pages`."""
+        pages = list(pages)
         used = Counter(page.split for page in pages for _ in page.lines)
         rules = (*self.left_out, *filter(None, left_out))
-        return replace(self, left_out=rules, used={split: used[split] for split in SPLITS})
+        used_splits = {split: used[split] for split in SPLITS}
+        return replace(self, left_out=rules, used=used_splits, sets=_set_sizes(pages))
 
     def refuse(self, policy: Mapping[str, str]) -> None:
         """Raise InputError where something was found that `policy` refuses."""
@@ -123,12 +128,19 @@ class Report:
     def table(self, *, examples: int) -> str:
         """Return the report as text for a terminal, with up to `examples` ids a finding."""
         lines, findings = _line_rows(self), _finding_rows(self.findings, examples)
-        parts = [[_split_table(self.splits)], lines, findings, [*self.told(), self._used()]]
+        parts = [[_split_table(self.splits)], lines, findings, [*self.summary(), self._used()]]
         return "\n\n".join("\n".join(part) for part in parts)
 
     def told(self) -> list[str]:
         """Return what is left out, a line for each rule."""
         return told(rule.counts() for rule in self.left_out)
+
+    def summary(self) -> list[str]:
+        """Return what is left out and what is replaced, a line for each, and a table of several sets."""
+        head = ("set", "pages", "writers", *(f"{split} lines" for split in SPLITS))
+        rows = [[name, *(f"{count:,}" for count in own.values())] for name, own in self.sets.items()]
+        table = [text_table(head, rows)] if rows else []
+        return [*self.told(), *told_replaced(self.replacements), *table]
 
     def _used(self) -> str:
         """Return in one line how many lines of each split are left."""
@@ -143,6 +155,14 @@ class Report:
 def told(counts: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return what is left out, `LeftOut.counts` of each rule, a line for each."""
     return [f"left out by {own['rule']}: {_amounts(own)}" for own in counts]
+
+
+def told_replaced(replacements: Replacements) -> list[str]:
+    """Return in a line how often texts were replaced, if any, the most frequent first."""
+    total: Counter[str] = Counter()
+    for counts in replacements.values():
+        total.update(counts)
+    return [f"replaced: {', '.join(f'{what} {n:,}' for what, n in total.most_common())}"] if total else []
 
 
 def told_unread(reasons: Mapping[str, str], unit: str) -> list[str]:
@@ -163,6 +183,22 @@ def nothing_left(split: str, left_out: Iterable[LeftOut], findings: Findings) ->
     if lost:
         return f"the split {split} has no lines left; left out: {'; '.join(lost)}; change that, or the data"
     return f"the split {split} has no lines; see data.splits and data.shares"
+
+
+def _set_sizes(pages: Iterable[Page]) -> dict[str, dict[str, int]]:
+    """Return pages, writers and the lines of each split of every set that has a name."""
+    sets: dict[str, list[Page]] = {}
+    for page in pages:
+        sets.setdefault(page.dataset, []).append(page)
+    return {
+        name: {
+            "pages": len(own),
+            "writers": len({page.writer for page in own if page.writer}),
+            **{split: sum(len(page.lines) for page in own if page.split == split) for split in SPLITS},
+        }
+        for name, own in sets.items()
+        if name
+    }
 
 
 def _amounts(counts: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Target `line`: read the lines of a split with a decoder, and score them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,14 +12,14 @@ from tqdm import tqdm
 from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images
-from hwr.data.records import LeftOut, Line, Page, fingerprint
+from hwr.data.records import LeftOut, Line, Page, Replacements, fingerprint
 from hwr.data.report import nothing_left
 from hwr.decoding.reading import Decoder, Probs, Reading, build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Scored, Target, Task, rates
 from hwr.language.record import refuse_seen
 from hwr.pictures import cards, line_archive
-from hwr.scoring.report import Scores, Texts, score_texts
+from hwr.scoring.report import RATES, Scores, Texts, score_texts
 from hwr.scoring.sclite import check_scorer
 from hwr.stages.build import alphabet_of, model_of, with_images
 from hwr.stages.line.model import MODEL, load_line_reader
@@ -43,34 +43,37 @@ class UnreadLine:
     id: str
     text: str
     writer: str
-    kind: str
+    group: str
     reason: str
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines of a split in order: ids, line images (H, w) uint8, texts, writers ("" = unknown) and kinds.
+    """Lines of a split in order: ids, line images (H, w) uint8, texts, writers ("" = unknown) and groups.
 
+    A group is a set of the data, or where there is but one, a kind of lines.
     `alphabet` is that of the weights, `fingerprint` that of the split's pages; `probs` holds (T, C) float32 a
     line, softmax over the alphabet's classes, where the lines were read. Beside them stand the lines that are
-    `unread`, and what rules have left out.
+    `unread`, and what rules have left out or replaced.
     """
 
     ids: Sequence[str]
     images: Sequence[Image]
     texts: Sequence[str]
     writers: Sequence[str]
-    kinds: Sequence[str]
+    groups: Sequence[str]
     alphabet: Alphabet
     fingerprint: str
     probs: Sequence[Probs] = ()
     unread: Sequence[UnreadLine] = ()
     left_out: Sequence[LeftOut] = ()
+    replacements: Replacements = field(default_factory=dict)
 
     @property
     def scored(self) -> Scored:
         """What is told of the lines beside scores."""
-        return Scored(self.fingerprint, self.left_out, {line.id: line.reason for line in self.unread})
+        unread = {line.id: line.reason for line in self.unread}
+        return Scored(self.fingerprint, self.left_out, unread, self.replacements)
 
     def by_id(self, values: Sequence[Value]) -> dict[str, Value]:
         """Return the values, one a line, by line id."""
@@ -80,8 +83,8 @@ class Lines:
         """Return true texts and those of `readings`, one a line, for scoring; unread lines are missed."""
         read = [reading.text for reading in readings]
         rows = [
-            *zip(self.ids, self.texts, read, self.writers, self.kinds, strict=True),
-            *((line.id, line.text, "", line.writer, line.kind) for line in self.unread),
+            *zip(self.ids, self.texts, read, self.writers, self.groups, strict=True),
+            *((line.id, line.text, "", line.writer, line.group) for line in self.unread),
         ]
         ids, *columns = zip(*rows, strict=True)
         return Texts(*(dict(zip(ids, column, strict=True)) for column in columns))
@@ -115,14 +118,17 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
     images = line_images(pages, crop, folder=cache, loading=config.loading, progress=True)
     own, reasons = line_set(with_images(pages, images.problems), images, config.split), dict(images.problems)
     by_id: dict[str, tuple[Page, Line]] = {line.id: (page, line) for page in pages for line in page.lines}
-    known = {name: (line.text, page.writer, line.kind or "other") for name, (page, line) in by_id.items()}
-    texts, writers, kinds = zip(*(known[name] for name in own.ids), strict=True)
+    known = {
+        name: (line.text, page.writer, page.dataset or line.kind or "other")
+        for name, (page, line) in by_id.items()
+    }
+    texts, writers, groups = zip(*(known[name] for name in own.ids), strict=True)
     return Lines(
         own.ids,
         own.images,
         texts,
         writers,
-        kinds,
+        groups,
         alphabet_of(found),
         fingerprint(pages),
         unread=[
@@ -130,6 +136,7 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
             for name, reason in reasons.items()
         ],
         left_out=left_out,
+        replacements=dataset.replacements,
     )
 
 
@@ -182,9 +189,9 @@ def scored(
 
 def table(split: str, summary: dict[str, Any]) -> str:
     """Return the error rates with their intervals and counts, then those of groups, as a text table."""
-    groups = summary["groups"] if len(summary["groups"]) > 1 else {}
-    shown = [("CER", summary, "cer", "characters"), ("WER", summary, "wer", "words")]
-    shown += [(f"CER of {name}", group, "cer", "characters") for name, group in groups.items()]
+    shown = [(rate.upper(), summary, rate, unit) for rate, unit in RATES.items()]
+    groups = [(rate, name, own) for rate in RATES for name, own in several_groups(summary).items()]
+    shown += [(f"{rate.upper()} of {name}", own, rate, RATES[rate]) for rate, name, own in groups]
     rows = []
     for title, scores, rate, unit in shown:
         interval = scores["intervals"][rate] if "intervals" in scores else None
@@ -219,9 +226,14 @@ def within(interval: Sequence[float] | None, form: str) -> str:
 
 
 def values(summary: dict[str, Any]) -> dict[str, float]:
-    """Return the metrics that a summary holds: error rates, of all lines and of each kind of them."""
-    groups = {f"{group}/cer": scores["cer"] for group, scores in summary["groups"].items()}
-    return rates(summary) | (groups if len(groups) > 1 else {})
+    """Return the metrics that a summary holds: error rates, of all lines and of each group of them."""
+    groups = several_groups(summary)
+    return rates(summary) | {f"{rate}/{name}": own[rate] for rate in RATES for name, own in groups.items()}
+
+
+def several_groups(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the scores of each group of lines; nothing where there is but one."""
+    return summary["groups"] if len(summary["groups"]) > 1 else {}
 
 
 def _rows(link: str, result: Result) -> list[list[str]]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hwr.config.roots import EvaluateConfig
-from hwr.data import exclude_lines
 from hwr.data.batches.boxes import area_of
 from hwr.data.records import LeftOut, Page, fingerprint
 from hwr.data.report import nothing_left
@@ -60,13 +59,12 @@ def score_pages(evaluation: Evaluation) -> Outcome:
     """Read the pages, score them, and write scores, tables and pictures."""
     config, loaded, output = evaluation.config, evaluation.loaded, evaluation.output
     dataset = evaluation.task.dataset(whole=True)
-    pages = dataset.pages
+    pages, kept = dataset.pages, dataset.for_reading()
     reader = build_page_reader(dict(zip(STEPS, loaded, strict=True)), config)
-    kept, excluded = exclude_lines(pages, **(config.data.get("exclude") or {}))
-    scored = {own.id: own.text for page in kept for own in page.lines if own.text}
-    texts = [replace(page, lines=tuple(own for own in page.lines if own.text)) for page in kept]
-    untold = LeftOut.between(lines.UNTOLD, kept, texts)
-    left_out = [*dataset.left_out, *excluded, *filter(None, [untold])]
+    scored = {own.id: own.text for page in kept.pages for own in page.lines if own.text}
+    texts = [replace(page, lines=tuple(own for own in page.lines if own.text)) for page in kept.pages]
+    untold = LeftOut.between(lines.UNTOLD, kept.pages, texts)
+    left_out = [*kept.left_out, *filter(None, [untold])]
     digest = fingerprint(pages)
     refuse_seen(reader.text.decoder, scored, digest)
     results = [
@@ -78,7 +76,8 @@ def score_pages(evaluation: Evaluation) -> Outcome:
         raise InputError(nothing_left(config.split, left_out, dataset.findings))
     unread = {name: reason for own in results for name, reason in own.unread.items()}
     without = {"pages_without_lines_to_score": len(pages) - len(results)}
-    about = evaluation.about(Scored(digest, left_out, unread)) | _about(results) | without
+    told = Scored(digest, left_out, unread, dataset.replacements)
+    about = evaluation.about(told) | _about(results) | without
     scores = score_texts(_texts(results), config.scorer, config.resampling, output=output, about=about)
     write_json(output / "pages.json", _by_page(results))
     cards.save_picture(output / "pages.png", _picture(results, config.pictures))
@@ -123,11 +122,10 @@ def _unread(page: Page, true: Sequence[TrueLine], reason: str) -> _Result:
 
 
 def _texts(results: Sequence[_Result]) -> Texts:
-    """Return the lines of the automatic reading, extra ones with their page's writer."""
-    rows = [(*pair, own.page.writer) for own in results for pair in own.alignments[AUTOMATIC].pairs]
-    ids, *columns = zip(*rows, strict=True)
-    references, hypotheses, writers = (dict(zip(ids, column, strict=True)) for column in columns)
-    return Texts(references, hypotheses, writers, {})
+    """Return the lines of the automatic reading, extra ones with their page's writer; groups are sets."""
+    pairs = [(own.page, pair) for own in results for pair in own.alignments[AUTOMATIC].pairs]
+    ids, *columns = zip(*((*pair, page.writer, page.dataset) for page, pair in pairs), strict=True)
+    return Texts(*(dict(zip(ids, column, strict=True)) for column in columns))
 
 
 def _about(results: Sequence[_Result]) -> dict[str, Any]:
@@ -206,7 +204,7 @@ def _small(image: GreyImage) -> GreyImage:
 def _values(summary: dict[str, Any]) -> dict[str, float]:
     budget = {f"given/{name.replace(' ', '_')}/cer": own["cer"] for name, own in summary["budget"].items()}
     rates = {f"boxes/{name}": value for name, value in common.rates(summary["line_boxes"]).items()}
-    return common.rates(summary) | budget | rates
+    return lines.values(summary) | budget | rates
 
 
 def _table(split: str, summary: dict[str, Any]) -> str:

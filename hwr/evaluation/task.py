@@ -2,15 +2,15 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from hwr import runtime, tracking
 from hwr.config.compose import Composed
 from hwr.config.roots import EvaluateConfig, LinesConfig
-from hwr.data.records import Dataset, LeftOut
-from hwr.data.report import told, told_unread
+from hwr.data.records import Dataset, LeftOut, Replacements
+from hwr.data.report import told, told_replaced, told_unread
 from hwr.errors import InputError
 from hwr.files import write_json
 from hwr.scoring.edits import Counts
@@ -75,16 +75,18 @@ def open_task(config: Config) -> Task[Config]:  # type: ignore[misc]  # covarian
 class Scored:
     """What is scored: the data's fingerprint, what rules leave out, and why lines or pages could not be read.
 
-    What is `unread`, by id, counts as missed.
+    What is `unread`, by id, counts as missed. `replacements` were made in true texts.
     """
 
     fingerprint: str
     left_out: Sequence[LeftOut]
     unread: Mapping[str, str]
+    replacements: Replacements = field(default_factory=dict)
 
     def told(self, unit: str) -> list[str]:
         """Return what to print of it, `unread` being of a unit (line, page)."""
-        return [*told(rule.counts() for rule in self.left_out), *told_unread(self.unread, unit)]
+        rules = [*told(rule.counts() for rule in self.left_out), *told_replaced(self.replacements)]
+        return [*rules, *told_unread(self.unread, unit)]
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ def new_run(name: str, found: Sequence[Weights], store: Store, composed: Compose
 def told_of(summary: Result) -> list[str]:
     """Return what scores.json says of what is left out and unread, as lines to print."""
     unit = "line" if "lines" in summary else "page"
-    return [*told(summary["left_out"]), *told_unread(summary["unread"], unit)]
+    rules = [*told(summary["left_out"]), *told_replaced(summary["replacements"])]
+    return [*rules, *told_unread(summary["unread"], unit)]
 
 
 def lost(summary: Result) -> dict[str, float]:
@@ -213,6 +216,7 @@ def about(
         "split": config.split,
         "data_fingerprint": scored.fingerprint,
         "left_out": [rule.counts() for rule in scored.left_out],
+        "replacements": scored.replacements,
         "unread": dict(scored.unread),
         "weights": folders[0] if len(found) == 1 else folders,
         "weights_sha256": digests[0] if len(found) == 1 else digests,

@@ -201,7 +201,7 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, *, 
         print(f"init: {training.took}")
     with optional("picture of augmented samples"):
         current.picture("pictures/augmented.png", training.built.augmented(composed.root.seed))
-    print(*training.report.told(), f"run {current.id}: {training.built.size}", sep="\n")
+    print(*training.report.summary(), f"run {current.id}: {training.built.size}", sep="\n")
 
 
 def _tell_differences(current: tracking.Run, start: Mapping[str, str], differences: Sequence[str]) -> None:

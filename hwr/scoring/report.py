@@ -23,7 +23,7 @@ CONVENTION = (
 LINES = "lines.tsv"  # what is written in every line, what was read there, and the edits between them
 _LOGGER = logging.getLogger(__name__)
 _UNITS: tuple[Unit, ...] = ("characters", "words")
-_RATES: dict[str, Unit] = {"cer": "characters", "wer": "words"}
+RATES: dict[str, Unit] = {"cer": "characters", "wer": "words"}
 _COUNTS = Counts._fields
 _LINE_COLUMNS = ("id", "reference", "hypothesis", *(f"{u}_{n}" for u in _UNITS for n in _COUNTS), "writer")
 _CONFUSION_COLUMNS = ("count", "kind", "reference", "hypothesis", "reference_code_point",
@@ -36,7 +36,7 @@ ByLine = dict[str, Counts]
 
 @dataclass(frozen=True)
 class Texts:
-    """Line id -> reference, hypothesis, writer ("" = unknown) and group; a line may have no group.
+    """Line id -> reference, hypothesis, writer ("" = unknown) and group (a set, a kind), where it is of one.
 
     A line that was missed has hypothesis "": deletions. One that was read where none is has reference "":
     insertions; give it its page's writer.
@@ -199,7 +199,7 @@ def _unescaped(cell: str) -> str:
 def _pooled(counts: Mapping[str, ByLine]) -> dict[str, Any]:
     totals = {unit: Counts.total(counts[unit].values()) for unit in _UNITS}
     return {
-        **{name: totals[unit].rate for name, unit in _RATES.items()},
+        **{name: totals[unit].rate for name, unit in RATES.items()},
         **{unit: total._asdict() for unit, total in totals.items()},
         "lines": len(counts["characters"]),
     }
@@ -213,7 +213,7 @@ def _by_writer(texts: Texts, lines: ByLine) -> list[Counts]:
 
 
 def _intervals(texts: Texts, how: Resampling, counts: Mapping[str, ByLine]) -> dict[str, Any]:
-    drawn = {name: significance.units_to_draw(counts[unit], texts.writers) for name, unit in _RATES.items()}
+    drawn = {name: significance.units_to_draw(counts[unit], texts.writers) for name, unit in RATES.items()}
     over = "writers" if len(_by_writer(texts, counts["characters"])) > 1 else "lines"
     return {
         "over": over,
@@ -228,9 +228,9 @@ def _macro_rates(texts: Texts, counts: Mapping[str, ByLine]) -> dict[str, float]
     """Return the means; a line without reference, such as one read where none is, has no rate of its own."""
     units = {
         f"macro_{name}_lines": [line for line in counts[unit].values() if line.reference]
-        for name, unit in _RATES.items()
+        for name, unit in RATES.items()
     }
-    units |= {f"macro_{name}_writers": _by_writer(texts, counts[unit]) for name, unit in _RATES.items()}
+    units |= {f"macro_{name}_writers": _by_writer(texts, counts[unit]) for name, unit in RATES.items()}
     return {name: significance.macro_rate(own) for name, own in units.items() if own}
 
 
@@ -239,7 +239,7 @@ def _by_group(texts: Texts, counts: Mapping[str, ByLine]) -> dict[str, dict[str,
     group_of = texts.groups.get
     return {
         group: {unit: {n: own for n, own in counts[unit].items() if group_of(n) == group} for unit in _UNITS}
-        for group in sorted({texts.groups[line] for line in texts.references if line in texts.groups})
+        for group in sorted({*texts.groups.values()} - {""})
     }
 
 

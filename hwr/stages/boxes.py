@@ -1,7 +1,8 @@
 """Shared parts of the two stages that find boxes: settings, samples, batches, pictures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import mxnet as mx
@@ -9,6 +10,7 @@ import numpy as np
 
 from hwr.config.roots import LinesConfig, Probability
 from hwr.data import inspection
+from hwr.data.batches import Drawing, Draws
 from hwr.data.batches.boxes import BoxBatch, BoxSet, page_training_batches, sample_flaw, whole_pages
 from hwr.data.records import Page
 from hwr.errors import InputError
@@ -70,14 +72,20 @@ class BoxStage:
     augmentations: Mapping[str, Any]
     batch_size: int
     seed: int
+    drawing: Mapping[str, Drawing] = field(default_factory=dict)
     lone: bool
     metrics: Sequence[str]
     arguments: Callable[[Any, Any, Any], tuple[Any, ...]]
     errors: Callable[[Any, Sequence[FloatArray]], dict[str, float]]
 
+    @cached_property
+    def draws(self) -> Draws:
+        """Which pages every epoch draws."""
+        return Draws(self.train.datasets, self.train.ids, self.drawing, seed=self.seed)
+
     def steps(self) -> int:
         """Return the number of batches an epoch has."""
-        return -(-len(self.train.ids) // self.batch_size)
+        return -(-len(self.draws) // self.batch_size)
 
     def batches(self, phase: Phase, epoch: int, *, start: int = 0) -> Iterator[BoxBatch]:
         """Yield the augmented training batches of `epoch`, from batch `start` on."""
@@ -87,8 +95,9 @@ class BoxStage:
             moved, places, _ = augmentation(image, boxes, seed=seed, epoch=epoch, index=index)
             return (moved, places) if len(places) or not self.lone else (image, boxes)
 
+        train = self.train.taken(self.draws.of_epoch(epoch))
         return page_training_batches(
-            self.train, batch_size=self.batch_size, seed=(seed, epoch), change=change, start=start
+            train, batch_size=self.batch_size, seed=(seed, epoch), change=change, start=start
         )
 
     def loss(self, phase: Phase, batch: BoxBatch) -> Any:
@@ -107,17 +116,19 @@ def built(
     """Return what a stage of boxes built from training and validation samples, with its run's pictures."""
     train, valid = samples
     augmentation = recipe.augmentations[recipe.plan.phases[0].name]
+    made = stage(
+        finder=finder, network=finder.network, train=train, valid=valid, losses=recipe.losses,
+        augmentations=recipe.augmentations, batch_size=recipe.batch_size, seed=recipe.seed,
+        drawing=recipe.data.drawing,
+    )  # fmt: skip
     return Built(
-        stage=stage(
-            finder=finder, network=finder.network, train=train, valid=valid, losses=recipe.losses,
-            augmentations=recipe.augmentations, batch_size=recipe.batch_size, seed=recipe.seed,
-        ),
+        stage=made,
         alphabet=None,
-        size=size,
+        size=size + made.draws.note,
         augmented=lambda seed: _augmented(train, augmentation, seed),
         predicted=lambda count: _predicted(valid, finder.boxes, count),
         unusable=dict((*train.problems, *valid.problems)),
-    )  # fmt: skip
+    )
 
 
 def limits(held: Recipe[Any] | LinesConfig) -> inspection.Limits:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hwr import data
 from hwr.config.bind import STAGES, make
 from hwr.config.roots import StoreConfig
+from hwr.data.batches import Drawing
 from hwr.data.inspection import Limits
 from hwr.data.records import Dataset, LeftOut, Page
 from hwr.errors import InputError
@@ -88,21 +89,28 @@ class Kind(Generic[S]):
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set that is not read yet: the settings of its node, and the folder of caches."""
+    """A data set that is not read yet: the settings of its node, and the folder of caches.
+
+    `drawing` says how often training samples are drawn, by set.
+    """
 
     settings: Mapping[str, Any]
     cache: Path
+    drawing: Mapping[str, Drawing] = field(default_factory=dict)
 
     def read(self, *, whole: bool) -> Dataset:
         """Read the data set; sources that draw pages keep them in the cache.
 
         `whole` keeps the lines that `data.exclude` leaves out of reading: they are handwriting too.
         """
-        changed: dict[str, Any] = (
-            {"folder": str(self.cache)} if self.settings.get("folder", "") is None else {}
-        )
-        changed |= {"exclude": None} if whole else {}
-        return data.load_pages(**{**self.settings, **changed})
+        dataset = data.load_pages(**self._in_cache(self.settings))
+        return dataset if whole else dataset.for_reading()
+
+    def _in_cache(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a data node, with those of its sets, that keeps what it draws in the cache."""
+        folder = {"folder": str(self.cache)} if node.get("folder", "") is None else {}
+        sets = {name: own and self._in_cache(own) for name, own in node.get("sets", {}).items()}
+        return {**node, **folder, **({"sets": sets} if sets else {})}
 
 
 @dataclass(frozen=True, kw_only=True)

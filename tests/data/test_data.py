@@ -24,7 +24,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_load_reads_a_source_without_excluded_lines(root: Path) -> None:
-    dataset = load_pages("line_list", {"types": [], "pattern": "[<>]"}, root=root, **SHARES)
+    whole = load_pages("line_list", {"types": [], "pattern": "[<>]"}, root=root, **SHARES)
+    dataset = whole.for_reading()
+    assert sum(len(page.lines) for page in whole.pages) == 2
     assert [[line.text for line in page.lines] for page in dataset.pages] == [["good"], []]
     assert dataset.left_out == (
         LeftOut("unused_file", files=("b.jpg",)),
@@ -123,6 +125,28 @@ def test_exclude_leaves_lines_out_by_type_and_by_text(
 def test_exclude_keeps_a_page_whose_lines_all_go() -> None:
     (kept,), _ = exclude_lines([page(("consent", "a"))], types=["consent"])
     assert (kept.id, kept.lines) == ("p", ())
+
+
+@pytest.mark.parametrize(
+    ("replace", "text", "replaced", "counts"),
+    [
+        ([], "l’an", "l’an", {}),
+        ([("’", "'"), ("^", "")], "l’an 1^er l’", "l'an 1er l'", {"’ → '": 2, "^ → nothing": 1}),
+        ([("a", "b"), ("b", "a")], "ab", "ba", {"a → b": 1, "b → a": 1}),  # each once, none anew
+        ([(".", "!"), ("...", "…")], "a... b.", "a… b!", {"... → …": 1, ". → !": 1}),  # the longest
+        ([("e", "e\u0301")], "ete", "\u00e9t\u00e9", {"e → e\u0301": 2}),  # in NFC again
+        ([("^", ""), ("-", " ")], "^ a - b", "a b", {"^ → nothing": 1, "- →  ": 1}),  # no space at the ends
+    ],
+)
+def test_replace_changes_the_texts_of_lines_and_words_and_is_counted(
+    root: Path, replace: list[tuple[str, str]], text: str, replaced: str, counts: dict[str, int]
+) -> None:
+    (root / "lines.tsv").write_text(f"file\ttext\tsplit\na.png\t{text}\ttrain\nb.png\t< ’ ^\ttest\n")
+    exclude = {"pattern": "<"}  # what is not read is not counted
+    dataset = load_pages("line_list", exclude, replace=replace, root=root, **SHARES)
+    assert dataset.pages[0].lines[0].text == replaced
+    assert dataset.of_split("train").replacements == {"train": counts}
+    assert dataset.of_split("test").replacements == {"test": {}}
 
 
 def test_exclude_refuses_a_broken_pattern() -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import inspect
 import json
 import shutil
 import string
@@ -38,7 +39,8 @@ TINY: dict[str, Any] = {
 
 def settings(where: Path, **changed: Any) -> dict[str, Any]:
     default = yaml.safe_load(CONF.read_text())
-    wanted = {key: value for key, value in default.items() if key not in ("source", "exclude")}
+    own = inspect.signature(synthetic.read_synthetic).parameters
+    wanted = {key: value for key, value in default.items() if key in own}
     return wanted | TINY | {"folder": where} | changed
 
 

@@ -17,7 +17,7 @@ LEFT_HALF = np.array([20 / 120, 20 / 160, 60 / 120, 80 / 160])
 UPPER = [0.0, 0.0, 1.0, 1 / 3]  # of the area, 80 x 60 px, which fills its canvas
 ABOUT = {
     "target", "split", "data_fingerprint", "weights", "weights_sha256", "run", "pages",
-    "environment", "settings", "left_out", "unread",
+    "environment", "settings", "left_out", "replacements", "unread",
 }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def test_lines_are_found_in_order_with_what_is_known_of_them(
     assert lines.ids == ["p0/l0", "p0/l1", "p1/l0", "p1/l1"]
     assert lines.texts == ("ab ba", "ba", "ab ba", "ba")
     assert lines.writers == ("ann",) * 4
-    assert lines.kinds == ("other",) * 4
+    assert lines.groups == ("other",) * 4
     assert (lines.unread, lines.left_out) == ([], [])
     assert (lines.alphabet, lines.probs) == (ALPHABET, ())
     assert [image.shape[0] for image in lines.images] == [16] * 4

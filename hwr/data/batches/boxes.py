@@ -1,6 +1,6 @@
 """Whole pages or handwritten areas on a canvas with their boxes, and batches of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ class BoxSet:
     """Pages on one canvas: ids, images (H, W), boxes (K, 4) in fractions of the canvas, and placements.
 
     `problems` are the (id, reason) of pages that could not be used, `missed` the boxes of those among them
-    whose boxes are known, by id.
+    whose boxes are known, by id. `datasets` names the set of every page, empty where there is but one.
     """
 
     ids: Sequence[str]
@@ -40,6 +40,13 @@ class BoxSet:
     placements: Sequence[Placement]
     problems: Sequence[tuple[str, str]] = ()
     missed: Mapping[str, FloatArray] = field(default_factory=dict)
+    datasets: Sequence[str] = ()
+
+    def taken(self, indices: Iterable[int]) -> "BoxSet":
+        """Return the pages of these indices, in their order."""
+        rows = ((self.ids[i], self.images[i], self.boxes[i], self.placements[i]) for i in indices)
+        ids, images, boxes, placements = zip(*rows, strict=True)
+        return BoxSet(ids, images, boxes, placements)
 
 
 @dataclass(frozen=True)
@@ -236,5 +243,8 @@ def _box_set(
             samples |= {page.id: sample} if sample else {}
     images = cut([page for page in pages if page.id in samples])
     boxes, placements = [samples[n][0] for n in images.ids], [samples[n][1] for n in images.ids]
-    missed = {name: samples[name][0] for name, _ in images.problems}
-    return BoxSet(list(images.ids), images.images, boxes, placements, (*problems, *images.problems), missed)
+    missed, sets = {name: samples[name][0] for name, _ in images.problems}, {p.id: p.dataset for p in pages}
+    return BoxSet(
+        list(images.ids), images.images, boxes, placements, (*problems, *images.problems), missed,
+        [sets[name] for name in images.ids],
+    )  # fmt: skip

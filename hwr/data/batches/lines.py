@@ -1,7 +1,7 @@
 """Batches of line images of similar width: shuffled and augmented for training, in order for reading."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,20 @@ Encode = Callable[[str], Sequence[int]]
 
 @dataclass(frozen=True)
 class LineSet:
-    """Lines of one split: ids, line images (height, w) of one height and own widths, and texts."""
+    """Lines of one split: ids, line images (height, w) of one height and own widths, texts.
+
+    `datasets` names the set of every line; it is empty where there is but one.
+    """
 
     ids: Sequence[str]
     images: Sequence[Image]
     texts: Sequence[str]
+    datasets: Sequence[str] = ()
+
+    def taken(self, indices: Iterable[int]) -> "LineSet":
+        """Return the lines of these indices, in their order."""
+        columns = zip(*((self.ids[i], self.images[i], self.texts[i]) for i in indices), strict=True)
+        return LineSet(*columns)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """The training of stage `denoiser`: texts of a data set, with errors drawn from a recogniser's confusions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import mxnet as mx
 import numpy as np
 
+from hwr.data.batches import Drawing, Draws
 from hwr.data.batches.texts import (
     Passage,
     Sampling,
@@ -32,6 +34,7 @@ from hwr.stages.line.training import check_characters, error_rate, lines_of
 from hwr.text import Alphabet, nfc
 from hwr.training.plan import Phase
 
+EXTRA = "stage.texts"  # the set of lines that no data set holds
 SAMPLES = 24  # misread texts in a run's picture
 NEVER = 2**31 - 1  # the epoch in which validation texts are misread
 METRICS = ("valid/cer", "valid/noised_cer")  # what `validate` returns: of the texts rewritten, and as noised
@@ -41,7 +44,8 @@ METRICS = ("valid/cer", "valid/noised_cer")  # what `validate` returns: of the t
 class TextTask:
     """What is trained: running text and how samples are taken of it, losses and recognisers by phase name.
 
-    `valid` holds (id, text) to validate on, `noised` the same texts misread.
+    `valid` holds (id, text) to validate on, `noised` the same texts misread. `datasets` names the sets of
+    training lines by id, where they are of any, and `drawing` says by set how often its lines are drawn.
     """
 
     train: Sequence[Passage]
@@ -50,6 +54,8 @@ class TextTask:
     sampling: Sampling
     losses: Mapping[str, Any]
     recognisers: Mapping[str, Recogniser]
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    drawing: Mapping[str, Drawing] = field(default_factory=dict)
 
 
 class DenoiserStage:
@@ -61,17 +67,25 @@ class DenoiserStage:
         self.network, self.denoiser, self.task = denoiser.network, denoiser, task
         self.batch_size, self.seed = batch_size, seed
 
+    @cached_property
+    def draws(self) -> Draws:
+        """Which samples, the lines so many times, every epoch draws."""
+        task = self.task
+        lines = [line for own in task.train for line in zip(own.ids, own.lines, strict=True)]
+        ids, texts = zip(*lines * task.sampling.repeats, strict=True)
+        datasets = [task.datasets.get(name, EXTRA) for name in ids]
+        return Draws(datasets, texts, task.drawing, seed=self.seed)
+
     def steps(self) -> int:
         """Return the number of batches an epoch has."""
-        lines = self.task.sampling.repeats * sum(len(passage.lines) for passage in self.task.train)
-        return -(-lines // self.batch_size)
+        return -(-len(self.draws) // self.batch_size)
 
     def batches(self, phase: Phase, epoch: int, *, start: int = 0) -> Iterator[TextBatch]:
         """Yield the training batches of `epoch`, misread anew, from batch `start` on."""
         recogniser, longest = self.task.recognisers[phase.name], self.denoiser.longest
         pairs = draw_samples(self.task.train, self.task.sampling, seed=(self.seed, epoch))
         return text_training_batches(
-            pairs,
+            [pairs[index] for index in self.draws.of_epoch(epoch)],
             self.denoiser.alphabet,
             batch_size=self.batch_size,
             seed=(self.seed, epoch),
@@ -103,7 +117,7 @@ def build_denoiser(recipe: Recipe[DenoiserSettings], pages: Sequence[Page], prog
     return Built(
         stage=stage,
         alphabet=alphabet,
-        size=f"{lines} training and {len(task.valid)} validation lines",
+        size=f"{lines} training and {len(task.valid)} validation lines{stage.draws.note}",
         augmented=lambda seed: _misread(task, recipe.plan.phases[0].name, seed),
         predicted=lambda count: _rewritten(stage, count),
         left_out=left_out,
@@ -157,7 +171,9 @@ def _task(
     # A recogniser of this alphabet reads no other characters.
     noised = ["".join(c for c in text if c in alphabet.symbols)[: settings.longest] for text in noised]
     texts = [(line.id, line.text) for line in valid]
-    task = TextTask(train, texts, noised, settings.sampling, recipe.losses, recognisers)
+    datasets = {line.id: page.dataset for page in pages for line in page.lines}
+    drawing = recipe.data.drawing
+    task = TextTask(train, texts, noised, settings.sampling, recipe.losses, recognisers, datasets, drawing)
     return alphabet, task, left_out
 
 

@@ -1,7 +1,7 @@
 """The training of stage `line`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import editdistance
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hwr.data import inspection
 from hwr.data.augment.lines import LineAugmentation
+from hwr.data.batches import Drawing, Draws
 from hwr.data.batches.lines import Image, LineBatch, LineSet, line_training_batches
 from hwr.data.cache import CutImages, line_images
 from hwr.data.records import Line, Page
@@ -34,13 +35,17 @@ Augment = Callable[..., Image]  # image, *, seed, epoch, index
 
 @dataclass(frozen=True)
 class LineTask:
-    """What is trained: alphabet, lines to train and validate on, losses and augmentations by phase name."""
+    """What is trained: alphabet, lines to train and validate on, losses and augmentations by phase name.
+
+    `drawing` says by set how often its lines are drawn.
+    """
 
     alphabet: Alphabet
     train: LineSet
     valid: LineSet
     losses: Mapping[str, Any]
     augmentations: Mapping[str, Augment]
+    drawing: Mapping[str, Drawing] = field(default_factory=dict)
 
 
 class LineStage:
@@ -53,16 +58,17 @@ class LineStage:
     ) -> None:
         self.network, self.reader, self.task, self.decoder = reader.network, reader, task, decoder
         self.batch_size, self.seed = batch_size, seed
+        self.draws = Draws(task.train.datasets, task.train.texts, task.drawing, seed=seed)
 
     def steps(self) -> int:
         """Return the number of batches an epoch has."""
-        return -(-len(self.task.train.ids) // self.batch_size)
+        return -(-len(self.draws) // self.batch_size)
 
     def batches(self, phase: Phase, epoch: int, *, start: int = 0) -> Iterator[LineBatch]:
         """Yield the augmented training batches of `epoch`, from batch `start` on."""
         augment = self.task.augmentations[phase.name]
         return line_training_batches(
-            self.task.train,
+            self.task.train.taken(self.draws.of_epoch(epoch)),
             batch_size=self.batch_size,
             seed=(self.seed, epoch),
             change=lambda image, index: augment(image, seed=self.seed, epoch=epoch, index=index),
@@ -78,10 +84,17 @@ class LineStage:
         return self.task.losses[phase.name](logits, shortcut, mx.nd.array(batch.labels, ctx=context))
 
     def validate(self) -> dict[str, float]:
-        """Return character and word error rate on the validation lines."""
-        true, read = self.task.valid.texts, [reading.text for reading in self.read(self.task.valid.images)]
+        """Return character and word error rate on the validation lines, and the first by set."""
+        lines = self.task.valid
+        true, read = lines.texts, [reading.text for reading in self.read(lines.images)]
         words = ([text.split() for text in texts] for texts in (true, read))
-        return {"valid/cer": error_rate(true, read), "valid/wer": error_rate(*words)}
+        pairs: dict[str, list[tuple[str, str]]] = {}
+        for name, *pair in zip(lines.datasets, true, read, strict=bool(lines.datasets)):
+            pairs.setdefault(name, []).append((pair[0], pair[1]))
+        by_set = {
+            f"valid/cer/{name}": error_rate(*zip(*own, strict=True)) for name, own in pairs.items() if name
+        }
+        return {"valid/cer": error_rate(true, read), "valid/wer": error_rate(*words), **by_set}
 
     def read(self, images: Sequence[Image]) -> list[Reading]:
         """Return the text of every line image."""
@@ -99,7 +112,7 @@ def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bo
     return Built(
         stage=stage,
         alphabet=task.alphabet,
-        size=f"{len(task.train.ids)} training and {len(task.valid.ids)} validation lines",
+        size=f"{len(task.train.ids)} training and {len(task.valid.ids)} validation lines{stage.draws.note}",
         augmented=lambda seed: _augmented(task, first, seed),
         predicted=lambda count: _readings(stage, count),
         unusable=unusable,
@@ -135,9 +148,10 @@ def lines_of(pages: Sequence[Page], split: str) -> list[Line]:
 def line_set(pages: Sequence[Page], images: CutImages, split: str) -> LineSet:
     """Return the lines of a split with their images."""
     places = {name: place for place, name in enumerate(images.ids)}
-    lines = lines_of(pages, split)
+    lines, datasets = lines_of(pages, split), {line.id: page.dataset for page in pages for line in page.lines}
     kept = in_memory([images.images[places[line.id]] for line in lines])
-    return LineSet([line.id for line in lines], kept, [line.text for line in lines])
+    ids = [line.id for line in lines]
+    return LineSet(ids, kept, [line.text for line in lines], [datasets[name] for name in ids])
 
 
 def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) -> None:
@@ -173,7 +187,8 @@ def _task(
     alphabet = Alphabet.of(line.text for line in lines_of(pages, "train"))
     check_characters(lines_of(pages, "valid"), alphabet, recipe.unknown)
     train, valid = (line_set(pages, images, split) for split in ("train", "valid"))
-    return LineTask(alphabet, train, valid, recipe.losses, recipe.augmentations), dict(images.problems)
+    task = LineTask(alphabet, train, valid, recipe.losses, recipe.augmentations, recipe.data.drawing)
+    return task, dict(images.problems)
 
 
 def _augmented(task: LineTask, phase: str, seed: int) -> Picture:
