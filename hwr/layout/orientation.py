@@ -13,10 +13,10 @@ from hwr.images.boxes import Box, FloatArray, Point, around, corners
 from hwr.images.load import GreyImage
 
 SURE = 0.8  # score of a page that stands upright: upside down the most legible hands reach 0.77
-LINES, LINES_ASIDE = 8, 4  # read once more: upside down, and of the page turned aside
+LINES, LINES_ASIDE = 10, 4  # read once more: upside down, and of the page turned aside
 
 _ASIDE = 0.58  # score that no page reaches when it is read aside
-_LEGIBLE, _LEGIBLE_ASIDE = 0.58, 0.5  # score, the way it is turned, of a page that is turned
+_LEGIBLE, _LEGIBLE_ASIDE = 0.55, 0.5  # score, the way it is turned, of a page that is turned
 _SURER, _SURER_ASIDE = 0.03, 0.05  # by how much it must be higher than as given
 _DEVIATIONS = 2.0  # of the mean of the lines' differences, by which they must differ from 0
 
