@@ -263,6 +263,7 @@ class TranscribeConfig(PagesConfig):
     weights: WeightsConfig
     decoder: Node = _node()
     seams: bool
+    orientation: Literal["auto", 0, 90, 180, 270]
     batch_size: Count
     device: str
     pdf_dpi: Count

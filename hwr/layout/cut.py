@@ -27,6 +27,19 @@ class LineCut:
     polygon: tuple[Point, ...]
     baseline: tuple[Point, ...]
 
+    def in_strip(self, strip: tuple[float, float]) -> "LineCut":
+        """Return the line on a page of which its own is a strip, from and to a fraction of the width."""
+        x1, y1, x2, y2 = self.box
+        polygon, baseline = (
+            tuple((along(x, strip), y) for x, y in points) for points in (self.polygon, self.baseline)
+        )
+        return LineCut((along(x1, strip), y1, along(x2, strip), y2), polygon, baseline)
+
+
+def along(x: float, strip: tuple[float, float]) -> float:
+    """Return where a fraction of a strip's width is on its page."""
+    return strip[0] + x * (strip[1] - strip[0])
+
 
 def cut_lines(page: GreyImage, boxes: FloatArray) -> list[LineCut]:
     """Return a tight polygon and a baseline for each of the line `boxes` (N, 4) of `page`, in their order.

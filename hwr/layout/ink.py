@@ -48,10 +48,10 @@ def extract_ink(page: GreyImage, boxes: FloatArray) -> InkSheet:
     small = cv2.resize(part, (int(scaled[0]), int(scaled[1])), interpolation=cv2.INTER_AREA)
     origin, factor = np.array([x1, y1], dtype=np.float64), scaled / full
     corners = np.hstack([(low - origin) * factor, (high - origin) * factor])
-    return InkSheet(_ink(_depth(np.asarray(small))), corners, origin, factor, size)
+    return InkSheet(_ink(paper_depth(np.asarray(small))), corners, origin, factor, size)
 
 
-def _depth(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def paper_depth(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return how much darker each pixel (H, W) is than the paper around it, in grey levels."""
     height, width = grey.shape
     coarse = cv2.resize(grey, (-(-width // 8), -(-height // 8)), interpolation=cv2.INTER_AREA)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from glob import glob, has_magic
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -18,13 +19,14 @@ from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError, tell
 from hwr.files import as_input_error, make_folder, replacing
 from hwr.images import page_files
-from hwr.images.load import IMAGE_SUFFIXES
+from hwr.images.load import IMAGE_SUFFIXES, GreyImage
+from hwr.layout.orientation import turned_image
 from hwr.pictures.cards import png
 from hwr.stages.build import find_weights
 from hwr.transcription import export
 from hwr.transcription.export.overlay import draw_overlay
 from hwr.transcription.output_record import OutputRecord
-from hwr.transcription.page_reader import STEPS, PageReader, build_page_reader
+from hwr.transcription.page_reader import STEPS, Found, PageReader, build_page_reader
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".pdf")  # taken from a folder
 OVERLAY = ".overlay.png"
@@ -271,14 +273,27 @@ def _contents(
 ) -> Iterator[bytes]:
     """Read a page and yield its output of each kind."""
     image = page_files.load_page(page.file, config.loading, page.number)
+    turn, found = _read_upright(reader, image, config.orientation)
     # Sizes are those of the file, not as reduced.
     size = page_files.upright_size(page.file, page.number, pdf_dpi=config.pdf_dpi)
-    read = reader(image).page(page.name, page.file.name, page.number, size)
+    upright = found.page(page.name, page.file.name, page.number, size[::-1] if turn % 180 else size)
+    stored = upright.as_stored(turn)
     for kind in kinds:
         if kind == "overlay":
-            yield png(draw_overlay(image, read, config.overlay_width))
+            yield png(draw_overlay(turned_image(image, turn), upright, config.overlay_width))
         else:
-            yield export.FORMATS[kind](read).encode()
+            yield export.FORMATS[kind](stored).encode()
+
+
+def _read_upright(
+    reader: PageReader, image: GreyImage, orientation: Literal["auto", 0, 90, 180, 270]
+) -> tuple[int, Found]:
+    """Return by how many degrees clockwise a page was turned to be read, and what was read on it then."""
+    if orientation != "auto":
+        return orientation, reader(turned_image(image, orientation))
+    found = reader(image)
+    turn = reader.find_turn(image, found)
+    return turn, reader(turned_image(image, turn)) if turn else found
 
 
 def _write(contents: dict[Path, bytes], record: OutputRecord) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,8 +12,11 @@ from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
 from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretches
 from hwr.images.load import GreyImage
-from hwr.layout.cut import LineCut, cut_lines
+from hwr.layout import orientation
+from hwr.layout.cut import LineCut, along, cut_lines
+from hwr.layout.orientation import Legibility
 from hwr.layout.reading_order import line_order, words_into_lines
+from hwr.layout.spread import find_gutter
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.line.model import LineReader, line_crop, load_line_reader
 from hwr.stages.paragraph.model import MODEL as PARAGRAPH
@@ -91,10 +95,43 @@ class PageReader:
         """Read a page (H, W): its lines in reading order; no area and no lines on an empty one."""
         area, outlines = given.area, given.lines
         if outlines is None:
-            area = area or self.find_area(page)
-            outlines = self.find_lines(page, area)
+            area, outlines = self.find_all(page) if area is None else (area, self.find_lines(page, area))
         lines = self.read(page, outlines)
         return Found((area or union(line.box for line in lines)) if lines else None, lines)
+
+    def find_all(self, page: GreyImage) -> tuple[Box, list[LineCut]]:
+        """Return the area and the outlines of the lines, on a double page those of its left page first."""
+        gutter = find_gutter(page)
+        if gutter is None:
+            area = self.find_area(page)
+            return area, self.find_lines(page, area)
+        areas, lines, width = [], list[LineCut](), page.shape[1]
+        for left, right in pairwise((0, round(gutter * width), width)):
+            part = page[:, left:right]
+            (x1, y1, x2, y2), strip = self.find_area(part), (left / width, right / width)
+            own = self.find_lines(part, (x1, y1, x2, y2))
+            if own:
+                areas.append((along(x1, strip), y1, along(x2, strip), y2))
+                lines += [line.in_strip(strip) for line in own]
+        return union(areas) if areas else _WHOLE, lines
+
+    def find_turn(self, page: GreyImage, found: Found) -> int:
+        """Return by how many degrees clockwise a page, read as `found`, is to be turned to stand upright.
+
+        It costs nothing where the page was read surely; else some lines are read once more.
+        """
+        if _legibility(found.lines).score >= orientation.SURE:
+            return 0
+        lines = sorted(found.lines, key=lambda line: -len(line.text))[: orientation.LINES]
+        given, flipped = _legibility(lines), self._read_flipped(page, lines)
+        if orientation.may_lie_aside(given, flipped):
+            aside = orientation.turned_image(page, 90)
+            longest = self.read(aside, self._longest(aside, orientation.LINES_ASIDE))
+            ways = {90: _legibility(longest), 270: self._read_flipped(aside, longest)}
+            turn = max(ways, key=lambda way: ways[way].score)
+            if orientation.lies_aside(max(given, flipped, key=lambda read: read.score), ways[turn]):
+                return turn
+        return 180 if orientation.is_upside_down(given, flipped) else 0
 
     def find_area(self, page: GreyImage) -> Box:
         """Return the box around the handwriting, grown as configured."""
@@ -135,6 +172,17 @@ class PageReader:
             for outline, image, reading in zip(outlines, images, readings, strict=True)
         ]
         return tuple(line for line in lines if line.text)
+
+    def _longest(self, page: GreyImage, count: int) -> list[LineCut]:
+        """Return the outlines of the lines that are longest for their height."""
+        _, lines = self.find_all(page)
+        x1, y1, x2, y2 = np.array([line.box for line in lines]).reshape(-1, 4).T
+        return [lines[i] for i in np.argsort((y2 - y1) / (x2 - x1), kind="stable")[:count]]
+
+    def _read_flipped(self, page: GreyImage, lines: Sequence[Outline]) -> Legibility:
+        """Tell how surely lines are read upside down."""
+        images = [np.ascontiguousarray(crop_line(page, line, self.text.crop)[::-1, ::-1]) for line in lines]
+        return _legibility(self.text.decoder.read(self.text.reader.probs(images)))
 
     def _line(self, outline: Outline, size: tuple[int, int], width: int, reading: Reading) -> ReadLine:
         spans = _word_spans(reading, self.text.reader.padded_width(width) / width)
@@ -181,6 +229,10 @@ def build_page_reader(loaded: Mapping[str, Weights], config: PipelineSettings) -
             seams=config.seams,
         ),
     )
+
+
+def _legibility(lines: Sequence[ReadLine] | Sequence[Reading]) -> Legibility:
+    return Legibility(np.array([line.confidence for line in lines]), [line.text for line in lines])
 
 
 def _word_spans(reading: Reading, padded: float) -> list[tuple[str, tuple[float, float], float]]:

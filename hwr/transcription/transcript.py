@@ -1,8 +1,9 @@
 """Transcript of a page: lines in reading order, with positions (fractions of the page) and confidences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwr.images.boxes import Box, Point, corners, union
+from hwr.layout.orientation import turned_box, turned_point
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class ReadPage:
     """A page as it was read: `lines` in reading order, `area` around the handwriting, None without any.
 
     `name` is what its outputs are called, `image` the file it came from, `number` its 1-based place there,
-    and `size` (height, width) in upright pixels.
+    and `size` (height, width) in pixels, as EXIF has it. It was read
+    when turned clockwise by `turn` degrees.
     """
 
     name: str
@@ -49,9 +51,32 @@ class ReadPage:
     size: tuple[int, int]
     area: Box | None
     lines: tuple[ReadLine, ...]
+    turn: int = 0
 
     @property
     def extent(self) -> Box | None:
         """The smallest box that holds the area and the lines; None where there is neither."""
         held = [*([] if self.area is None else [self.area]), *(line.box for line in self.lines)]
         return union(held) if held else None
+
+    def as_stored(self, turn: int) -> "ReadPage":
+        """Return a page that was read upright, turned by `turn`, as it lies in its file."""
+        back, area = -turn, self.area
+
+        def moved(line: ReadLine) -> ReadLine:
+            words = tuple(replace(word, box=turned_box(word.box, back)) for word in line.words)
+            polygon, baseline = (
+                tuple(turned_point(point, back) for point in points)
+                for points in (line.polygon, line.baseline)
+            )
+            return replace(
+                line, box=turned_box(line.box, back), polygon=polygon, baseline=baseline, words=words
+            )
+
+        return replace(
+            self,
+            size=self.size[::-1] if turn % 180 else self.size,
+            area=None if area is None else turned_box(area, back),
+            lines=tuple(map(moved, self.lines)),
+            turn=turn,
+        )

@@ -29,7 +29,7 @@ class Reader:
     """Reads of any page what shade its corner is, of a white one nothing; counts the pages."""
 
     def __init__(self) -> None:
-        self.pages = 0
+        self.pages, self.turn = 0, 0
 
     def __call__(self, page: GreyImage) -> Found:
         self.pages += 1
@@ -38,6 +38,9 @@ class Reader:
         text = f"shade {page[0, 0]}"
         words = tuple(ReadWord(word, BOX, 0.5) for word in text.split())
         return Found(BOX, (ReadLine(text, BOX, (), (), 0.5, words),))
+
+    def find_turn(self, page: GreyImage, found: Found) -> int:
+        return self.turn
 
 
 @pytest.fixture
@@ -215,6 +218,27 @@ def test_overlay_is_drawn_where_asked(tmp_path: Path, reader: Reader) -> None:
     assert names(tmp_path) == ["a.overlay.png", "a.png", "a.txt"]
     with Image.open(tmp_path / "a.overlay.png") as drawn:
         assert (drawn.size, drawn.mode) == ((100, 150), "RGB")
+
+
+@pytest.mark.parametrize("orientation", ["auto", 270])
+def test_turned_page_is_read_upright_and_given_as_its_file_holds_it(
+    tmp_path: Path, reader: Reader, orientation: str | int
+) -> None:
+    reader.turn = 270
+    shades = np.full((60, 40), 200, np.uint8)
+    shades[:30, 20:] = 150  # the corner that is upper left when it is turned
+    Image.fromarray(shades).save(tmp_path / "a.png")
+    config = composed(
+        "transcribe", [f"orientation={orientation}", "overlay_width=120"], TranscribeConfig
+    ).root
+    job = Job([tmp_path / "a.png"], ["json", "txt"], True, None, False)
+    assert transcribing.transcribe_pages(job, config) == 0
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "shade 150\n"
+    read = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert (read["turn"], read["width_px"], read["height_px"]) == (270, 40, 60)
+    assert read["lines"][0]["box"] == [0.5, 0.25, 0.75, 0.75]
+    with Image.open(tmp_path / "a.overlay.png") as drawn:
+        assert drawn.size == (120, 80)
 
 
 def test_outputs_have_the_rights_of_any_new_file(tmp_path: Path, reader: Reader) -> None:

@@ -15,6 +15,8 @@ from hwr.images.boxes import Box
 from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
+from hwr.layout.orientation import turned_image
+from hwr.transcription import page_reader
 from hwr.transcription.page_reader import AreaStep, Found, Given, LineStep, PageReader, TextStep
 from hwr.transcription.transcript import ReadLine, ReadPage
 
@@ -93,12 +95,18 @@ class OneByOne:
 
 
 def reader(
-    detector: Any, *, finder: Any = None, unit: str = "line", decoder: Any = named, **text: Any
+    detector: Any,
+    *,
+    finder: Any = None,
+    unit: str = "line",
+    decoder: Any = named,
+    fit: PageFit = CANVAS,
+    **text: Any,
 ) -> PageReader:
     settings = {"crop": CROP, "seams": False, **text}
     return PageReader(
-        AreaStep(finder=finder or Finder(), fit=CANVAS, growth=0.0),
-        LineStep(detector=detector, fit=CANVAS, growth=0.0, unit=unit),
+        AreaStep(finder=finder or Finder(), fit=fit, growth=0.0),
+        LineStep(detector=detector, fit=fit, growth=0.0, unit=unit),
         TextStep(reader=Shades(), decoder=OneByOne(decoder), **settings),
     )
 
@@ -136,6 +144,52 @@ def test_words_side_by_side_are_one_line() -> None:
         pytest.approx((0.1, 0.1, 0.6, 0.32)),
         pytest.approx(LOWER),
     ]
+
+
+def test_left_page_of_a_double_page_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_reader, "find_gutter", lambda image: 0.5)
+    strips = [((x, y, x + 0.4, y + 0.1), shade) for shade, (x, y) in enumerate(
+        [(0.05, 0.2), (0.05, 0.6), (0.55, 0.2), (0.55, 0.6)], start=1
+    )]  # fmt: skip
+    half = Detector((0.1, 0.2, 0.9, 0.3), (0.1, 0.6, 0.9, 0.7))
+    found = reader(half, fit=PageFit(size=(100, 100), normalise=False), seams=True)(page(*strips))
+    assert texts(found) == ["1", "2", "3", "4"]
+    for line, (box, _) in zip(found.lines, strips, strict=True):
+        assert line.box == pytest.approx(box)
+        assert all(box[0] - 0.02 <= x <= box[2] + 0.02 for x, _ in (*line.polygon, *line.baseline))
+    assert found.area == pytest.approx(WHOLE)
+
+
+# Which way a page stands
+
+ROWS = tuple((0.1, y, 0.9, y + 0.1) for y in (0.05, 0.3, 0.6, 0.85))  # alike when turned
+
+
+class Starts(Shades):
+    """Reads the shade at the beginning of each image."""
+
+    def probs(self, images: list[GreyImage]) -> list[NDArray[np.float32]]:
+        self.read = getattr(self, "read", 0) + len(images)
+        return [np.array([[image[image.shape[0] // 2, 4]]], np.float32) for image in images]
+
+
+def surely_where_dark(probs: NDArray[np.float32]) -> Reading:
+    return Reading("word", 0.9 if probs[0, 0] < 100 else 0.3, ((0.0, 0.25),) * 4, (0.5,) * 4)
+
+
+@pytest.mark.parametrize(("turn", "lines"), [(0, 4), (90, 16), (180, 8), (270, 16)])
+def test_page_is_turned_to_where_it_is_read_surely_and_an_upright_one_read_once(
+    turn: int, lines: int
+) -> None:
+    image = np.full((200, 200), 200, np.uint8)
+    for _, y1, _, y2 in ROWS:  # lines begin dark
+        image[round(y1 * 200) : round(y2 * 200), 20:60] = 10
+    own = Starts()
+    made = reader(Detector(*ROWS), decoder=surely_where_dark, fit=PageFit(size=(200, 200), normalise=False))
+    made = replace(made, text=replace(made.text, reader=own))
+    given = turned_image(image, -turn)
+    assert made.find_turn(given, made(given)) == turn
+    assert own.read == lines
 
 
 # The area

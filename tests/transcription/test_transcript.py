@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwr.images.boxes import box_px, corners, points_px
-from tests.transcription.export.read_pages import AREA, BOX, POLYGON, bare, line, page
+from tests.transcription.export.read_pages import AREA, BASELINE, BOX, POLYGON, bare, line, page
 
 SIDES = st.integers(1, 20_000)
 SHARES = st.floats(0, 1)
@@ -55,3 +55,23 @@ def test_extent_holds_area_and_lines(box: tuple, area: tuple | None, expected: t
 
 def test_extent_is_missing_when_nothing_was_found() -> None:
     assert page(area=None).extent is None
+
+
+@pytest.mark.parametrize(
+    ("turn", "size", "box"),
+    [
+        (0, (100, 200), (0.1, 0.1, 0.6, 0.35)),
+        (90, (200, 100), (0.1, 0.4, 0.35, 0.9)),  # what was on top is on the left in the file
+        (180, (100, 200), (0.4, 0.65, 0.9, 0.9)),
+        (270, (200, 100), (0.65, 0.1, 0.9, 0.6)),
+    ],
+)
+def test_turned_page_is_given_as_its_file_holds_it(turn: int, size: tuple, box: tuple) -> None:
+    stored = page(line("a")).as_stored(turn)
+    assert (stored.turn, stored.size) == (turn, size)
+    assert stored.lines[0].box == pytest.approx(box)
+    again = stored.as_stored(-turn % 360)
+    assert again.area == pytest.approx(AREA)
+    for own, before in zip(again.lines[0].polygon + again.lines[0].baseline, POLYGON + BASELINE, strict=True):
+        assert own == pytest.approx(before)
+    assert again.lines[0].words[0].box == pytest.approx(line("a").words[0].box)

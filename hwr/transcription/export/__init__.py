@@ -22,7 +22,8 @@ def to_json(read: ReadPage) -> str:
 
     A box is `[x1, y1, x2, y2]`, a point `[x, y]`, in fractions of the page, so that they fit its picture in
     any size; `width_px` and `height_px` turn them into pixels. They and confidences have six decimals; `area`
-    is null where there is none. Of the names of files, what UTF-8 or XML cannot hold becomes U+FFFD.
+    is null where there is none. `turn` are the degrees clockwise by which the page was turned to be read. Of
+    the names of files, what UTF-8 or XML cannot hold becomes U+FFFD.
     """
     height, width = read.size
     page = {
@@ -31,6 +32,7 @@ def to_json(read: ReadPage) -> str:
         "number": read.number,
         "width_px": width,
         "height_px": height,
+        "turn": read.turn,
         "area": None if read.area is None else _plain(read.area),
         "lines": [
             _described(line, ("confidence", "box", "polygon", "baseline"))

@@ -40,6 +40,8 @@ def to_alto(read: ReadPage) -> str:
     place = read.extent
     if place is not None:
         block = add_child(space, "TextBlock", ID="block_1", **_place(place, read.size))
+        if read.turn:
+            block.set("ROTATION", str(read.turn))  # of the text, counterclockwise
         for position, line in enumerate(read.lines, start=1):
             _line(block, f"line_{position}", line, read.size)
     return xml_text(root)

@@ -30,6 +30,8 @@ def to_pagexml(read: ReadPage, *, created: datetime | None = None) -> str:
     page = add_child(
         root, "Page", imageFilename=PurePath(read.image).name, imageWidth=width, imageHeight=height
     )
+    if read.turn:
+        page.set("orientation", str(read.turn if read.turn <= 180 else read.turn - 360))
     place = read.extent
     if place is not None:
         order = add_child(add_child(page, "ReadingOrder"), "OrderedGroup", id="order")

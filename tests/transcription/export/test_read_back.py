@@ -127,12 +127,19 @@ def test_any_text_reads_back(tmp_path_factory: pytest.TempPathFactory, wrote: st
         page(),
         page(bare(ODD), line(""), area=None),
         page(line("Hello", box=(-0.1, -0.2, 1.3, 1.2)), area=(-0.5, 0, 2, 1)),
+        page(line("Hello")).as_stored(270),
         replace(page(line("Hello")), image='odd "<name>" \udcff.tif', number=12),
     ],
-    ids=["rich", "empty", "area alone", "odd characters", "beyond the page", "odd name"],
+    ids=["rich", "empty", "area alone", "odd characters", "beyond the page", "turned", "odd name"],
 )
 def test_schema_finds_no_fault(source: str, read: ReadPage) -> None:
     assert faults(WRITERS[source](read), "alto" if source == "alto" else "page") == []
+
+
+@pytest.mark.parametrize(("turn", "clockwise"), [(90, "90"), (180, "180"), (270, "-90")])
+def test_turn_of_a_page_is_told(source: str, turn: int, clockwise: str) -> None:
+    text = WRITERS[source](page(line("Hello")).as_stored(turn))
+    assert (f'ROTATION="{turn}"' if source == "alto" else f'orientation="{clockwise}"') in text
 
 
 def test_area_is_the_block_of_the_lines_that_lie_in_it(source: str) -> None:

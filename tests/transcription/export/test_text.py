@@ -17,12 +17,13 @@ def test_txt_is_empty_when_nothing_was_read() -> None:
 
 def test_json_holds_everything_in_a_fixed_order() -> None:
     found = json.loads(to_json(page(line("Hi"))))
-    assert list(found.items())[:6] == [
+    assert list(found.items())[:7] == [
         ("name", "p"),
         ("image", "scans/p.png"),
         ("number", 1),
         ("width_px", 200),
         ("height_px", 100),
+        ("turn", 0),
         ("area", [0.05, 0.05, 0.95, 0.9]),
     ]
     (entry,) = found["lines"]

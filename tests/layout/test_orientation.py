@@ -1,0 +1,82 @@
+"""Turns of images and points agree; a page is turned where it is read more surely, never for little."""
+
+import numpy as np
+import pytest
+
+from hwr.layout.orientation import (
+    Legibility,
+    is_upside_down,
+    lies_aside,
+    may_lie_aside,
+    turned_box,
+    turned_image,
+    turned_point,
+)
+
+DEGREES = (0, 90, 180, 270)
+
+
+def read(*confidences: float, text: str = "words are read here") -> Legibility:
+    return Legibility(np.array(confidences), [text] * len(confidences))
+
+
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_image_is_turned_clockwise_and_its_points_with_it(degrees: int) -> None:
+    image = np.zeros((4, 6), np.uint8)
+    image[0, 5] = 255  # upper right
+    turned = turned_image(image, degrees)
+    row, column = np.argwhere(turned)[0]
+    assert (row, column) == {0: (0, 5), 90: (5, 3), 180: (3, 0), 270: (0, 0)}[degrees]
+    x, y = turned_point((5.5 / 6, 0.5 / 4), degrees)
+    assert (int(y * turned.shape[0]), int(x * turned.shape[1])) == (row, column)
+
+
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_box_turned_there_and_back_is_the_same(degrees: int) -> None:
+    assert turned_box(turned_box((0.1, 0.2, 0.4, 0.3), degrees), -degrees) == pytest.approx(
+        (0.1, 0.2, 0.4, 0.3)
+    )
+
+
+def test_score_counts_signs_as_nothing_and_spaces_not_at_all() -> None:
+    assert Legibility(np.array([0.8, 0.4]), ["ab c", "1/2d"]).score == pytest.approx((0.8 * 3 + 0.4) / 7)
+    assert Legibility(np.array([]), []).score == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "flipped", "turned"),
+    [
+        (read(0.7, 0.7, 0.72, 0.7), read(0.9, 0.9, 0.88, 0.9), True),
+        (read(0.9, 0.9, 0.88, 0.9), read(0.7, 0.7, 0.72, 0.7), False),
+        (read(0.7, 0.7, 0.72, 0.7), read(0.72, 0.72, 0.73, 0.72), False),  # by little
+        (read(0.4, 0.4, 0.41, 0.4), read(0.5, 0.51, 0.5, 0.5), False),  # illegible either way
+        (read(0.9, 0.5, 0.9, 0.5), read(0.6, 0.9, 0.7, 0.9), False),  # one line so, the other so
+        (read(0.7, 0.7), read(0.9, 0.9), False),  # too few lines
+        (read(), read(), False),
+    ],
+)
+def test_page_is_upside_down_where_its_lines_agree(
+    given: Legibility, flipped: Legibility, turned: bool
+) -> None:
+    assert is_upside_down(given, flipped) is turned
+
+
+@pytest.mark.parametrize(
+    ("given", "aside", "turned"),
+    [
+        (read(0.5, 0.5), read(0.9, 0.8), True),
+        (read(0.5, 0.5), read(0.52, 0.54), False),
+        (read(0.5, 0.5), read(0.9, 0.9, text="{1/|}fi{{1/|}1{/"), False),  # rules of a table
+        (read(0.3, 0.3), read(0.4, 0.4), False),
+    ],
+)
+def test_page_lies_aside_where_words_are_read_then(
+    given: Legibility, aside: Legibility, turned: bool
+) -> None:
+    assert lies_aside(given, aside) is turned
+
+
+def test_page_that_is_read_or_has_no_line_is_not_turned_aside() -> None:
+    assert may_lie_aside(read(0.5), read(0.4))
+    assert not may_lie_aside(read(0.5), read(0.7))
+    assert not may_lie_aside(read(), read())
