@@ -22,6 +22,8 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import IO, Any
 
+from hwr.errors import masked
+
 DEFAULTS = {
     "MXNET_ENGINE_TYPE": "NaiveEngine",  # operators run where they are called: no scheduler between two cores
     "OPENCV_FOR_THREADS_NUM": "1",  # a second team of threads would wait for MXNet's
@@ -36,6 +38,7 @@ THREADS_GIVEN = "OMP_NUM_THREADS" in os.environ  # by the user, or by the proces
 # the same. Like the defaults they count at the start of a process.
 PINNED = {"OMP_NUM_THREADS": "2", "DNNL_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
 
+TRACKING_URI = "MLFLOW_TRACKING_URI"
 PATIENCE_S = 10.0  # for who reads standard output or error: a stopped terminal, a full pipe
 GIT_S = 30.0  # for an answer of git, whose checkout may lie on a disk that hangs
 GREETING = "MXNet start using engine"
@@ -172,6 +175,16 @@ class _Output(io.RawIOBase):
         waits = select.poll()
         waits.register(self._number, select.POLLOUT)
         return bool(waits.poll(self._patience_s * 1000))
+
+
+def without_login(uri: str) -> str:
+    """Return a tracking URI without user and password, which stay in MLflow's variable for the address alone.
+
+    Where the URI is shown or stored, nobody learns them; who has to connect finds them there.
+    """
+    if masked(uri) != uri:
+        os.environ[TRACKING_URI] = uri
+    return masked(uri)
 
 
 def start() -> None:

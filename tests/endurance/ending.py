@@ -96,7 +96,10 @@ def started(words: list[str], said: Path, *, piped: bool = False) -> Process:
                 os.dup2(pipes[number][1] if piped else file, number)
             os.closerange(3, trace.fileno())
             os.closerange(trace.fileno() + 1, 256)
-            random.seed()
+            for number, name in ((1, "stdout"), (2, "stderr")):  # which knew the files of before
+                stream = open(number, "w", closefd=False)  # noqa: SIM115
+                setattr(sys, name, stream)
+                setattr(sys, f"__{name}__", stream)
             main(words)
             status = 0
         except SystemExit as ended:
