@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hwr.errors import InputError
 from hwr.files import as_input_error, package_folder, replacing
 from hwr.pictures.differences import Block, Column, collated
 
