@@ -32,9 +32,10 @@ def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
     make_folder(output)
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     with tempfile.TemporaryDirectory() as scratch:
+        found = find_runs(store, names, config.split, Path(scratch))
         runs = [
             fetch_run(store, run, label, config.split, Path(scratch))
-            for run, label in zip(find_runs(store, names), LABELS, strict=False)
+            for run, label in zip(found, LABELS, strict=False)
         ]
         comparison = compare_recorded(runs, config)
         _write(comparison, config, output)

@@ -28,6 +28,7 @@ from hwr.tracking.store import LONGEST_TAG, Store, cut, deleted, embedded, flatt
 from hwr.tracking.termination import Terminated
 
 PARENT = "mlflow.parentRunId"
+WEIGHTS_RUN = "weights_run"  # tag of an evaluation: the ids of the runs that made the weights
 PARENT_VARIABLE = "HWR_PARENT_RUN"
 
 
@@ -169,11 +170,13 @@ def start_run(
 
 def attach(store: Store, run_id: str) -> Run | None:
     """Return the ended run `run_id`, to log more to it; None where the store has none, or deleted it."""
-    try:
-        info = store.client.get_run(run_id).info
-    except MlflowException:
-        return None
-    return Run(store, run_id, info.experiment_id) if info.lifecycle_stage == "active" else None
+    info = _info(store, run_id)
+    return None if info is None else Run(store, run_id, info.experiment_id)
+
+
+def is_stored(store: Store, run_id: str) -> bool:
+    """Tell whether the store has a run, and it was not deleted."""
+    return bool(run_id) and _info(store, run_id) is not None
 
 
 def parent_run() -> str | None:
@@ -213,6 +216,14 @@ def _source() -> dict[str, str]:
     }
     tags |= {} if revision is None else {"source.git.commit": revision.commit}
     return {f"mlflow.{key}": value for key, value in tags.items()}
+
+
+def _info(store: Store, run_id: str) -> Any:
+    """Return what MLflow has on a run; None where it has none, or deleted it."""
+    with contextlib.suppress(MlflowException):
+        info = store.client.get_run(run_id).info
+        return info if info.lifecycle_stage == "active" else None
+    return None
 
 
 def _portable(store: Store) -> str | None:
