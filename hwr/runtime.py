@@ -16,13 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import IO, Any
 
-from hwr.errors import masked
+from hwr.errors import masked, tell
 
 DEFAULTS = {
     "MXNET_ENGINE_TYPE": "NaiveEngine",  # operators run where they are called: no scheduler between two cores
@@ -135,6 +136,12 @@ def secure_output(*, lossy: bool) -> None:
             lossy and stream is getattr(sys, f"__{name}__")
         ):  # else it was replaced on purpose
             setattr(sys, name, _stream(number, getattr(stream, "encoding", None) or "utf-8"))
+    sys.excepthook = _told
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print a traceback without passwords, which may be in the address of a server."""
+    tell(masked("".join(traceback.format_exception(kind, error, trace))).rstrip())
 
 
 def _stream(number: int, encoding: str) -> io.TextIOWrapper:

@@ -31,7 +31,7 @@ def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
     output = Path(config.output)
     make_folder(output)
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, tracking.refusing(store.uri):
         found = find_runs(store, names, config.split, Path(scratch))
         runs = [
             fetch_run(store, run, label, config.split, Path(scratch))

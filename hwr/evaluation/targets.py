@@ -39,7 +39,8 @@ def evaluate(composed: Composed) -> float:
     loaded = target.load(task)
     if config.publish is not None:
         publish.check_weights_published(config.target, loaded)
-    with common.new_run(f"evaluate {target.name}", loaded, task.store, composed) as current:
+    name = common.evaluation_name(config, loaded)
+    with common.new_run(name, loaded, task.store, composed) as current:
         with replacing_contents(output) as fresh:
             outcome = target.score(Evaluation(task, loaded, current, fresh))
             current.folder(f"evaluation/{config.split}", fresh)

@@ -165,12 +165,9 @@ def rates(values: Result) -> dict[str, float]:
 def new_run(name: str, found: Sequence[Weights], store: Store, composed: Composed) -> Iterator[Run]:
     """Start a run that names the weights and what they read, a child of the run that made them all.
 
-    Its parameters are the settings. `name` is followed by data, split and decoder.
+    Its parameters are the settings.
     """
-    config, makers = composed.root, [str(own.about.get("run", "")) for own in found]
-    read = [_data_name(config.data), config.split]
-    if hasattr(config, "decoder") and any(own.alphabet is not None for own in found):
-        read.append(decoder_name(config.decoder))
+    makers = [str(own.about.get("run", "")) for own in found]
     tags = {
         "weights": " ".join(str(own.folder) for own in found),
         "weights_sha256": " ".join(own.sha256 for own in found),
@@ -179,20 +176,25 @@ def new_run(name: str, found: Sequence[Weights], store: Store, composed: Compose
     }
     if len(set(makers)) == 1 and tracking.is_stored(store, makers[0]):
         tags[tracking.PARENT] = makers[0]
-    with tracking.start_run(store, " ".join([name, *read]), tags=tags) as fresh:
+    with tracking.start_run(store, name, tags=tags) as fresh:
         fresh.parameters(composed.values)
         yield fresh
 
 
-def decoder_name(decoder: Mapping[str, Any]) -> str:
+def evaluation_name(config: EvaluateConfig, found: Sequence[Weights]) -> str:
+    """Return the name of an evaluation's run: target, data, split, and the decoder where text is read."""
+    folder = Path(str(config.data.get("root") or "")).name
+    data = "/".join(filter(None, (str(config.data["source"]), folder)))
+    reads = any(own.alphabet is not None for own in found)
+    decoder = [_decoder_name(config.decoder)] if reads else []
+    return " ".join(["evaluate", config.target, data, config.split, *decoder])
+
+
+def _decoder_name(decoder: Mapping[str, Any]) -> str:
     """Return the short name of a decoder, as conf/decoder/ has it, with the one it corrects: lexicon+beam."""
     own = re.sub(r"_?decoder$", "", str(decoder.get("_target_", "")).rpartition(".")[2], flags=re.IGNORECASE)
     base = decoder.get("base")
-    return "+".join([own.lower(), *([decoder_name(base)] if isinstance(base, Mapping) else [])])
-
-
-def _data_name(data: Mapping[str, Any]) -> str:
-    return "/".join(filter(None, (str(data.get("source", "")), Path(str(data.get("root") or "")).name)))
+    return "+".join([own.lower(), *([_decoder_name(base)] if isinstance(base, Mapping) else [])])
 
 
 def about(

@@ -23,6 +23,7 @@ from hwr.tracking.store import (
     flatten,
     forget,
     open_store,
+    refusing,
     status,
     tagged,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "is_stored",
     "open_store",
     "parent_run",
+    "refusing",
     "start_run",
     "status",
     "sync",

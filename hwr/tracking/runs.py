@@ -44,6 +44,7 @@ class Run:
         self.store, self.id = store, run_id
         self.spool = Spool(spool_of(store.folder, run_id))
         self._experiment, self._client = experiment, store.client
+        self._asks = not self.spool.is_whole()
         deliver = Delivery(self._client, run_id, self.spool)
         self._courier = Courier(deliver, self._tell, termination.asked)
         self.spool.describe({"run": run_id, "uri": _portable(store)})
@@ -73,12 +74,14 @@ class Run:
         """Return the steps for which a value of `metric` was taken, by any process that logged to this run.
 
         Whether they have been delivered does not matter: a resumed training must not give them again. They
-        are read from the spool, and from the server where it answers, as it knows a run whose spool is gone.
+        are read from the spool; where that was lost in between, from the server, until it fails to answer.
         """
         name, known = safe(metric), set[int]()
-        if not self._courier.failing:
-            with contextlib.suppress(MlflowException):
+        if self._asks and not self._courier.failing:
+            try:
                 known = {point.step for point in self._client.get_metric_history(self.id, name)}
+            except MlflowException:
+                self._asks = False
         return known | self.spool.steps(name)
 
     def text(self, name: str, text: str) -> None:

@@ -107,6 +107,7 @@ def client_of(uri: str) -> MlflowClient:
 
 def answering(uri: str) -> MlflowClient:
     """Return a client of the store `uri`; raise InputError unless it answers, or its database exists."""
+    uri = without_login(uri)
     if uri.startswith(SQLITE):
         database = Path(uri.removeprefix(SQLITE))
         if not database.is_file():

@@ -125,7 +125,7 @@ def test_damaged_scores_are_refused(store: Store, tmp_path: Path) -> None:
 
 @pytest.fixture
 def training(store: Store) -> str:
-    """Return a training that was evaluated three times: on other data, then on the data of the others, twice."""
+    """Return a training that was evaluated on the data of the others, on other data, and by a decoder."""
     trained = log(store, Logged("trained", {}, evaluated=False, parameters={"lr": 0.5}))
     other = {"data_fingerprint": "e0" * 32}
     for misreads, about in ((3, {}), (5, other), (4, {"settings": {"decoder": "beam"}})):
@@ -137,7 +137,7 @@ def test_training_is_compared_by_its_latest_evaluation_that_is_like_the_others(
     store: Store, training: str, runs: list[str], tmp_path: Path
 ) -> None:
     one, other = recorded.find_runs(store, [training, runs[0]], "test", tmp_path)
-    assert one.scores["characters"]["substituted"] == 3  # on the same data, by the same decoder
+    assert one.scores["characters"]["substitutions"] == 3  # on the same data, by the same decoder
     fetched_run = recorded.fetch_run(store, one, "A", "test", tmp_path)
     assert (fetched_run.id, fetched_run.parameters["lr"]) == (training, "0.5")
     assert (fetched_run.metrics["best/valid/cer"], fetched_run.environment["threads"]) == (0.25, "2")
@@ -147,7 +147,7 @@ def test_training_is_compared_by_its_latest_evaluation_that_is_like_the_others(
 
 def test_latest_evaluation_is_taken_of_a_training_alone(store: Store, training: str, tmp_path: Path) -> None:
     (one,) = recorded.find_runs(store, [training], "test", tmp_path)
-    assert one.scores["characters"]["substituted"] == 4
+    assert one.scores["characters"]["substitutions"] == 4
 
 
 def test_evaluations_of_a_training_are_compared_by_their_ids(
@@ -155,7 +155,7 @@ def test_evaluations_of_a_training_are_compared_by_their_ids(
 ) -> None:
     beam, _, greedy = (run.id for run in tracking.tagged(store, tracking.WEIGHTS_RUN, training))
     runs = recorded.find_runs(store, [greedy, beam], "test", tmp_path)
-    assert [run.scores["characters"]["substituted"] for run in runs] == [3, 4]
+    assert [run.scores["characters"]["substitutions"] for run in runs] == [3, 4]
     assert {run.training.info.run_id for run in runs} == {training}
 
 
