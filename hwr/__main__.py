@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # like standard error: no character stops it
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        _run([_HOME.sub(_expanded, word) for word in (sys.argv[1:] if arguments is None else arguments)])
+        words = sys.argv[1:] if arguments is None else arguments
+        _run([_without_login(_HOME.sub(_expanded, word)) for word in words])
         sys.stdout.flush()
     except BrokenPipeError:  # who reads the output has left: head, less
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,6 +102,7 @@ def run_command(
 ) -> None:
     """Compose the configuration of a command and run its function."""
     runtime.secure_output(lossy=not command.prints)
+    sys.argv = [f"hwr {command.name}", *words]  # what runs are recorded as
     if command.pinned and any(os.environ.get(name) != value for name, value in runtime.PINNED.items()):
         again = [sys.executable, "-m", "hwr", command.name, *words]  # libraries read them at their import
         os.execve(sys.executable, again, {**os.environ, **runtime.PINNED})
@@ -204,6 +206,12 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise InputError with the message and where help is."""
         raise InputError(f"{message}; see {self.prog} --help")
+
+
+def _without_login(word: str) -> str:
+    """Return a word of the command line without the password of a tracking server, which is shown nowhere."""
+    key, equals, uri = word.partition("=")
+    return f"{key}={runtime.without_login(uri)}" if equals and key.lstrip("+") == "tracking.uri" else word
 
 
 def _named(name: str) -> Command:

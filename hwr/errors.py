@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-_LOGIN = re.compile(r"(?<=://)[^/\s@'\"]+(?:@(?=[^\s@/]*))")  # user:password@ of a URI
+_LOGIN = re.compile(r"(?<=://)[^/\s'\"]*@")  # user:password@ of a URI
 
 
 class InputError(ValueError):

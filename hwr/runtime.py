@@ -16,11 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import IO, Any
+
+from hwr.errors import masked, tell
 
 DEFAULTS = {
     "MXNET_ENGINE_TYPE": "NaiveEngine",  # operators run where they are called: no scheduler between two cores
@@ -38,6 +41,7 @@ THREADS_GIVEN = bool(_GIVEN)  # by the user, or by the process that started this
 # the same. Like the defaults they count at the start of a process.
 PINNED = {"OMP_NUM_THREADS": "2", "DNNL_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
 
+TRACKING_URI = "MLFLOW_TRACKING_URI"
 PATIENCE_S = 10.0  # for who reads standard output or error: a stopped terminal, a full pipe
 GIT_S = 30.0  # for an answer of git, whose checkout may lie on a disk that hangs
 GREETING = "MXNet start using engine"
@@ -147,6 +151,12 @@ def secure_output(*, lossy: bool) -> None:
             lossy and stream is getattr(sys, f"__{name}__")
         ):  # else it was replaced on purpose
             setattr(sys, name, _stream(number, getattr(stream, "encoding", None) or "utf-8"))
+    sys.excepthook = _told
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print a traceback without passwords, which may be in the address of a server."""
+    tell(masked("".join(traceback.format_exception(kind, error, trace))).rstrip())
 
 
 def _stream(number: int, encoding: str) -> io.TextIOWrapper:
@@ -187,6 +197,16 @@ class _Output(io.RawIOBase):
         waits = select.poll()
         waits.register(self._number, select.POLLOUT)
         return bool(waits.poll(self._patience_s * 1000))
+
+
+def without_login(uri: str) -> str:
+    """Return a tracking URI without user and password, which stay in MLflow's variable for the address alone.
+
+    Where the URI is shown or stored, nobody learns them; who has to connect finds them there.
+    """
+    if masked(uri) != uri:
+        os.environ[TRACKING_URI] = uri
+    return masked(uri)
 
 
 def start() -> None:

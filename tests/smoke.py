@@ -78,9 +78,9 @@ def train(name: str, folder: Path) -> Smoke:
     """
     record = ["--record", f"experiments/{name}/result.json"] if os.environ.get("HWR_RECORD") else ["--train"]
     held = command("reproduce", name, *record, f"folder={folder}")
-    places = list((folder / "runs").glob("*"))
-    assert len(places) == 1, held.stdout + held.stderr
-    return Smoke(folder, places[0].name, held)
+    trained = list(folder.glob("runs/*/config.yaml"))
+    assert len(trained) == 1, held.stdout + held.stderr
+    return Smoke(folder, trained[0].parent.name, held)
 
 
 def evaluate(smoke: Smoke, output: Path) -> str:

@@ -31,7 +31,7 @@ SHARED = {
 # What these rooms import of the project besides themselves.
 ONLY_ROOMS = {
     "errors": set[str](),
-    "runtime": set[str](),
+    "runtime": {"errors"},
     "losses": set[str](),
     "networks": {"errors", "images"},
     "training": {"errors", "files", "networks"},  # no stage, no data, no tracking

@@ -30,10 +30,11 @@ def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
     output = Path(config.output)
     make_folder(output)
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
-    with scratch_folder() as scratch:
+    with scratch_folder() as scratch, tracking.refusing(store.uri):
+        found = find_runs(store, names, config.split, scratch)
         runs = [
             fetch_run(store, run, label, config.split, scratch)
-            for run, label in zip(find_runs(store, names), LABELS, strict=False)
+            for run, label in zip(found, LABELS, strict=False)
         ]
         comparison = compare_recorded(runs, config)
         _write(comparison, config, output)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hwr.comparison.recorded import ComparedRun
+from hwr.comparison.recorded import SAME, ComparedRun
 from hwr.config.roots import Resampling, Scorer
 from hwr.errors import InputError
 from hwr.scoring import edits, significance
@@ -13,13 +13,6 @@ from hwr.scoring.sclite import sctk_matched_pairs
 from hwr.scoring.significance import Interval
 
 _IOU_UNITS = 10_000  # an IoU is kept to four decimals
-_SAME = {
-    "target": "targets",
-    "data_fingerprint": "data",
-    "convention": "scoring conventions",
-    "pairing": "pairings of lines",
-    "unit": "units",
-}
 _SHOWN = 40  # characters of what differs
 UNREAD = LineScore("", "", "", Counts(), Counts(), "")  # what a run has of a line that it did not read
 
@@ -102,7 +95,7 @@ class PairedRate:
 def check_comparable(first: ComparedRun, second: ComparedRun) -> None:
     """Raise InputError where two evaluations are not of the same data in the same way."""
     pair, remedy = f"runs {first.short} and {second.short}", "evaluate both alike"
-    for key, name in _SAME.items():
+    for key, name in SAME.items():
         one, other = (str(run.scores.get(key)) for run in (first, second))
         if one != other:
             shown = ", ".join(_cut(text, one, other) for text in (one, other))

@@ -18,6 +18,14 @@ LAST = "last"
 COMPARED = "compared"  # tag of a comparison, with the ids of the runs it compares
 _SHORT = 8  # characters of an id that tell runs apart
 _SCORES = "scores.json"
+# What evaluations that are compared have in common: keys of their scores, and what these are.
+SAME = {
+    "target": "targets",
+    "data_fingerprint": "data",
+    "convention": "scoring conventions",
+    "pairing": "pairings of lines",
+    "unit": "units",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,50 +55,97 @@ class ComparedRun:
         return self.id[:_SHORT]
 
 
-def find_runs(store: Store, names: Sequence[str]) -> list[Any]:
-    """Return the runs that these ids, beginnings of ids or `last` name; InputError unless each names one."""
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A run that was named, the training behind it (or itself), and the run that holds its evaluation."""
+
+    named: Any
+    training: Any
+    evaluation: Any
+    scores: Mapping[str, Any]
+
+
+def find_runs(store: Store, names: Sequence[str], split: str, folder: Path) -> list[EvaluatedRun]:
+    """Return the runs that ids, their beginnings, or `last` name, each with an evaluation of `split`.
+
+    A training has those of its weights, the latest of all runs that were evaluated alike. Files are fetched
+    to `folder`. Raises InputError for a name of none or of several, a run named twice, and one that was not
+    evaluated, with the command that does it.
+    """
     known = list(_all_runs(store))
     runs = [_named_run(known, name, store) for name in names]
     ids = [run.info.run_id for run in runs]
     for index, run_id in enumerate(ids):
         if run_id in ids[:index]:
             raise InputError(f"{names[index]} and {names[ids.index(run_id)]} are one run; name two")
-    return runs
+    return _alike([_evaluations(store, known, run, split, folder) for run in runs])
 
 
-def fetch_run(store: Store, run: Any, label: str, split: str, folder: Path) -> ComparedRun:
-    """Return what the store holds of a run, its files fetched to `folder`.
-
-    Raises InputError where it has no evaluation of `split`, with the command that makes one.
-    """
-    run_id = run.info.run_id
-    held = {Path(file.path).name for file in store.client.list_artifacts(run_id, f"evaluation/{split}")}
-    if _SCORES not in held:
-        name = f"run {run_id[:_SHORT]} ({run.info.run_name})"
-        raise InputError(f"{name} has no evaluation of split {split}; {_remedy(run, split)}")
+def fetch_run(store: Store, found: EvaluatedRun, label: str, split: str, folder: Path) -> ComparedRun:
+    """Return what the store holds of a run and its evaluation, the files fetched to `folder`."""
+    named, training = found.named, found.training
+    place = f"evaluation/{split}"
+    held = _listed(store, found.evaluation, place)
     files = {
-        name: tracking.download(f"runs:/{run_id}/evaluation/{split}/{name}", store, folder)
-        for name in (_SCORES, report.LINES, line_archive.NAME)
+        name: _fetched(store, found.evaluation, f"{place}/{name}", folder)
+        for name in (report.LINES, line_archive.NAME)
         if name in held
     }
     lines = report.read_lines(files[report.LINES]) if report.LINES in files else []
-    scores = _read(files[_SCORES])
-    environment = _json(store, run_id, "environment.json", folder)
-    started = datetime.fromtimestamp(run.info.start_time / 1000, timezone.utc)
+    environment = _json(store, training, "environment.json", folder)
+    started = datetime.fromtimestamp(named.info.start_time / 1000, timezone.utc)
     return ComparedRun(
         label=label,
-        id=run_id,
-        name=run.info.run_name,
+        id=named.info.run_id,
+        name=named.info.run_name,
         started=f"{started:%Y-%m-%d %H:%M} UTC",
-        parameters=run.data.params,
-        metrics=run.data.metrics,
-        tags=run.data.tags,
-        environment=tracking.flatten(environment or scores.get("environment", {})),
-        data=tracking.flatten(_json(store, run_id, "data/inspection.json", folder).get("splits", {})),
-        scores=scores,
+        parameters=training.data.params,
+        metrics={**training.data.metrics, **found.evaluation.data.metrics},
+        tags=training.data.tags,
+        environment=tracking.flatten(environment or found.scores.get("environment", {})),
+        data=tracking.flatten(_json(store, training, "data/inspection.json", folder).get("splits", {})),
+        scores=found.scores,
         lines={line.id: line for line in lines},
         line_pictures=files.get(line_archive.NAME),
     )
+
+
+def _evaluations(
+    store: Store, known: Sequence[Any], run: Any, split: str, folder: Path
+) -> list[EvaluatedRun]:
+    """Return a run with each of its evaluations, the latest first.
+
+    Those are itself, the runs that evaluated its weights, and, of older versions, part of the training's run.
+    """
+    run_id, place = run.info.run_id, f"evaluation/{split}"
+    holders = [one for one in known if one is run or one.data.tags.get(tracking.WEIGHTS_RUN) == run_id]
+    made_by = {run_id, run.data.tags.get(tracking.WEIGHTS_RUN)} - {run_id}
+    training = next((one for one in known if one.info.run_id in made_by), run)
+    found = [
+        EvaluatedRun(run, training, one, _read(_fetched(store, one, f"{place}/{_SCORES}", folder)))
+        for one in holders
+        if _SCORES in _listed(store, one, place)
+    ]
+    if not found:
+        name = f"run {run_id[:_SHORT]} ({run.info.run_name})"
+        raise InputError(f"{name} has no evaluation of split {split}; {_remedy(store, training, split)}")
+    return found
+
+
+def _alike(evaluations: Sequence[Sequence[EvaluatedRun]]) -> list[EvaluatedRun]:
+    """Return one evaluation of each run: all of the same data and decoder, or data, or the latest."""
+    for same in (lambda scores: (_data(scores), scores.get("settings", {}).get("decoder")), _data):
+        for first in evaluations[0]:
+            fitting = [
+                [own for own in each if same(own.scores) == same(first.scores)] for each in evaluations
+            ]
+            if all(fitting):
+                return [first, *(each[0] for each in fitting[1:])]
+    return [each[0] for each in evaluations]
+
+
+def _data(scores: Mapping[str, Any]) -> list[Any]:
+    return [scores.get(key) for key in SAME]
 
 
 def _all_runs(store: Store) -> Iterator[Any]:
@@ -117,23 +172,30 @@ def _named_run(known: Sequence[Any], name: str, store: Store) -> Any:
     return matching[0]
 
 
-def _remedy(run: Any, split: str) -> str:
+def _remedy(store: Store, run: Any, split: str) -> str:
     """Return the command that evaluates the weights of a run."""
     run_id, target = run.info.run_id, run.data.tags.get("stage")
     if target is None:
         return "it holds no weights to evaluate; name a training"
     source, root = (run.data.params.get(f"data.{key}") for key in ("source", "root"))
     data = [f"data={source or '…'}", *([f"data.root={root}"] if root else [])]
-    named = {"denoiser": f"decoder=denoise decoder.weights=outputs/runs/{run_id}/weights/best"}
+    named = {"denoiser": f"decoder=denoise decoder.weights={store.folder}/runs/{run_id}/weights/best"}
     weights = named.get(target, f"weights.{target}=runs:/{run_id}")
     return f"make one: python evaluate.py target={target} {weights} split={split} {' '.join(data)}"
 
 
-def _json(store: Store, run_id: str, name: str, folder: Path) -> dict[str, Any]:
+def _json(store: Store, run: Any, name: str, folder: Path) -> dict[str, Any]:
     """Return a JSON file of a run; nothing where it has none, as runs that only evaluate."""
-    inside = name.rpartition("/")[0] or None
-    held = {file.path for file in store.client.list_artifacts(run_id, inside)}
-    return _read(tracking.download(f"runs:/{run_id}/{name}", store, folder)) if name in held else {}
+    inside, _, file = name.rpartition("/")
+    return _read(_fetched(store, run, name, folder)) if file in _listed(store, run, inside) else {}
+
+
+def _listed(store: Store, run: Any, inside: str) -> set[str]:
+    return {Path(file.path).name for file in store.client.list_artifacts(run.info.run_id, inside or None)}
+
+
+def _fetched(store: Store, run: Any, name: str, folder: Path) -> Path:
+    return tracking.download(f"runs:/{run.info.run_id}/{name}", store, folder)
 
 
 def _read(path: Path) -> dict[str, Any]:

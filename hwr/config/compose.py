@@ -23,7 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 from hwr.config import CONF, EXPERIMENTS, ROOT
 from hwr.config.bind import parse_root
 from hwr.config.messages import clear_errors, one_line, several
-from hwr.errors import InputError
+from hwr.errors import InputError, masked
+from hwr.runtime import without_login
 
 OmegaConf.register_new_resolver("hwr.root", lambda: str(ROOT), replace=True)  # ${hwr.root:} in conf/
 
@@ -62,10 +63,12 @@ def typed(cfg: DictConfig, root: type, overrides: Sequence[str] = ()) -> Compose
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from None
+    if isinstance(place := typing.cast("dict[str, Any]", plain).get("tracking"), dict) and place.get("uri"):
+        place["uri"] = without_login(str(place["uri"]))  # of MLFLOW_TRACKING_URI
     made: Any = parse_root(root, at_home(plain))
     values = asdict(made)
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else overrides
-    return Composed(made, OmegaConf.to_yaml(OmegaConf.create(values)), values, tuple(given))
+    return Composed(made, OmegaConf.to_yaml(OmegaConf.create(values)), values, tuple(map(masked, given)))
 
 
 def composed(

@@ -59,8 +59,8 @@ def read_source(
     """Return what a source, a name in SOURCES, yields with its own `settings`.
 
     `soft_hyphens` is a name in SOFT_HYPHENS, `exclude` holds the arguments of `exclude_lines`, and `replace`
-    those of `replace_texts`, which comes last. Ids that occur twice are made unique, and told. Raise InputError
-    for an unknown source or setting, and for whatever the source itself refuses.
+    those of `replace_texts`, which comes last. Ids that occur twice are made unique, and told. Raise
+    InputError for an unknown source or setting, and for whatever the source itself refuses.
     """
     read, settings = source_reader(source), {key: own for key, own in settings.items() if key not in DRAWN}
     _check_arguments(read, settings, f"data={source}")

@@ -39,7 +39,8 @@ def evaluate(composed: Composed) -> float:
     loaded = target.load(task)
     if config.publish is not None:
         publish.check_weights_published(config.target, loaded)
-    with common.run_of(loaded, task.store, composed) as current:
+    name = common.evaluation_name(config, loaded)
+    with common.new_run(name, loaded, task.store, composed) as current:
         with replacing_contents(output) as fresh:
             evaluation = Evaluation(task, loaded, current, fresh)
             outcome = target.score(evaluation)

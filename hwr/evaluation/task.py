@@ -1,6 +1,7 @@
 """Shared parts of evaluations: targets, tasks, the output folder, and the run that records metrics."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,26 +169,20 @@ def rates(values: Result) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def run_of(found: Sequence[Weights], store: Store, composed: Composed) -> Iterator[Run]:
-    """Give the run that made the weights, or a new one that names them; several weights get a new one."""
-    makers = [str(own.about.get("run", "")) for own in found]
-    known = tracking.attach(store, makers[0]) if len(found) == 1 and makers[0] else None
-    if known is not None:
-        yield known
-        return
-    with new_run(f"evaluate {composed.root.target}", found, store, composed) as fresh:
-        yield fresh
-
-
-@contextlib.contextmanager
 def new_run(name: str, found: Sequence[Weights], store: Store, composed: Composed) -> Iterator[Run]:
-    """Start a run that names the weights, with the settings as its parameters."""
+    """Start a run that names the weights and what they read, a child of the run that made them all.
+
+    Its parameters are the settings.
+    """
+    makers = [str(own.about.get("run", "")) for own in found]
     tags = {
         "weights": " ".join(str(own.folder) for own in found),
         "weights_sha256": " ".join(own.sha256 for own in found),
-        "weights_run": " ".join(str(own.about.get("run", "")) for own in found).strip(),
+        tracking.WEIGHTS_RUN: " ".join(makers).strip(),
         "overrides": " ".join(composed.overrides),
     }
+    if len(set(makers)) == 1 and tracking.is_stored(store, makers[0]):
+        tags[tracking.PARENT] = makers[0]
     with tracking.start_run(store, name, tags=tags) as fresh:
         fresh.parameters(composed.values)
         yield fresh
@@ -204,6 +199,22 @@ def lost(summary: Result) -> dict[str, float]:
     """Return as metrics how many lines scores.json says are left out, and how many lines or pages unread."""
     lines = sum(sum(own["lines"].values()) for own in summary["left_out"])
     return {"left_out_lines": lines, "unread": len(summary["unread"])}
+
+
+def evaluation_name(config: EvaluateConfig, found: Sequence[Weights]) -> str:
+    """Return the name of an evaluation's run: target, data, split, and the decoder where text is read."""
+    folder = Path(str(config.data.get("root") or "")).name
+    data = "/".join(filter(None, (str(config.data["source"]), folder)))
+    reads = any(own.alphabet is not None for own in found)
+    decoder = [_decoder_name(config.decoder)] if reads else []
+    return " ".join(["evaluate", config.target, data, config.split, *decoder])
+
+
+def _decoder_name(decoder: Mapping[str, Any]) -> str:
+    """Return the short name of a decoder, as conf/decoder/ has it, with the one it corrects: lexicon+beam."""
+    own = re.sub(r"_?decoder$", "", str(decoder.get("_target_", "")).rpartition(".")[2], flags=re.IGNORECASE)
+    base = decoder.get("base")
+    return "+".join([own.lower(), *([_decoder_name(base)] if isinstance(base, Mapping) else [])])
 
 
 def about(

@@ -19,7 +19,7 @@ from typing import Any
 from hwr import runtime, tracking
 from hwr.config import ROOT
 from hwr.config.messages import one_line
-from hwr.errors import InputError
+from hwr.errors import InputError, masked
 from hwr.files import held, make_folder, parse_json
 from hwr.runs.job_table import DIVERGED, FINISHED, PRUNED, SweepJob, bests, jobs_csv, jobs_markdown, named
 from hwr.tracking import Run, Store
@@ -148,7 +148,7 @@ def record_failure(error: Exception, open_store: Callable[[], Store], *, state: 
 
     `state` is `job_table.DIVERGED` where that is an answer.
     """
-    reason, details = one_line(error), "".join(traceback.format_exception(error))
+    reason, details = one_line(error), masked("".join(traceback.format_exception(error)))
     if not isinstance(error, InputError):
         print(details, file=sys.stderr)
     print(f"error: job {job_name()}: {reason}", file=sys.stderr)

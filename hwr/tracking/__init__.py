@@ -5,7 +5,16 @@ that a run goes on without its tracking server; `hwr sync` delivers what is left
 """
 
 from hwr.tracking.delivery import Synced, sync
-from hwr.tracking.runs import PARENT, PARENT_VARIABLE, Run, attach, parent_run, start_run
+from hwr.tracking.runs import (
+    PARENT,
+    PARENT_VARIABLE,
+    WEIGHTS_RUN,
+    Run,
+    attach,
+    is_stored,
+    parent_run,
+    start_run,
+)
 from hwr.tracking.store import (
     Store,
     StoredRun,
@@ -14,6 +23,7 @@ from hwr.tracking.store import (
     flatten,
     forget,
     open_store,
+    refusing,
     status,
     tagged,
 )
@@ -22,6 +32,7 @@ from hwr.tracking.termination import Terminated
 __all__ = [
     "PARENT",
     "PARENT_VARIABLE",
+    "WEIGHTS_RUN",
     "Run",
     "Store",
     "StoredRun",
@@ -32,8 +43,10 @@ __all__ = [
     "download",
     "flatten",
     "forget",
+    "is_stored",
     "open_store",
     "parent_run",
+    "refusing",
     "start_run",
     "status",
     "sync",

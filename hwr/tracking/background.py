@@ -56,14 +56,11 @@ class Courier:
         """Deliver now, retrying for some seconds; end the thread, and return whether it succeeded."""
         begun = time.monotonic()
 
-        def until(limit_s: float) -> float:
-            return begun + (min(limit_s, HURRY_S) if self._hurry() else limit_s)
+        def until() -> float:
+            return begun + (HURRY_S if self._hurry() else FAREWELL_S if self.failing else LONGEST_S)
 
         with self._state:
-            while not (done := self._delivery(lambda: until(LONGEST_S))):
-                left = until(FAREWELL_S) - time.monotonic()
-                if left <= 0:
-                    break
+            while not (done := self._delivery(until)) and (left := until() - time.monotonic()) > 0:
                 self._state.wait(min(left, PAUSES_S[0]))
             thread, self._thread = self._thread, None
             self._state.notify_all()

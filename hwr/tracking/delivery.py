@@ -12,16 +12,21 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from hwr.errors import InputError, first_line, tell
+from hwr.errors import InputError, first_line, masked, tell
+from hwr.runtime import without_login
 from hwr.tracking.spool import JournalRecord, Sent, Spool, counted
 from hwr.tracking.starts import end_abandoned
-from hwr.tracking.store import DATABASE, SQLITE, check_answers, reason
+from hwr.tracking.store import answering, deleted, embedded, reason
 
 VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow takes in a request
 
 
 class FilesLeftError(Exception):
     """The server answers, but its artifact store refuses files."""
+
+
+class DeletedError(Exception):
+    """The run was deleted on the server."""
 
 
 class Delivery:
@@ -72,6 +77,8 @@ class Delivery:
         try:
             if self._attempt([record], []):
                 self._spool.drop_files(record)
+        except DeletedError:
+            raise
         except Exception as error:  # of whatever keeps files: a disk, a bucket
             if not self._answers():
                 raise
@@ -83,8 +90,12 @@ class Delivery:
         try:
             self._send(batch, points)
         except MlflowException as error:
-            if error.error_code != "INVALID_PARAMETER_VALUE" or self._deleted():
+            if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
+            if self._deleted():
+                raise DeletedError(
+                    deleted(masked(str(self._client.tracking_uri)), "runs", self._run)
+                ) from None
             if len(batch) == 1:
                 self._refuse(batch[0], first_line(error))
             else:
@@ -164,13 +175,17 @@ def sync(folder: Path, uri: str | None) -> Iterator[Synced]:
     Runs whose processes are gone without an end of them end as killed. Raises InputError at the end where a
     server did not answer, and for a spool that is damaged.
     """
-    refusals: dict[str, InputError | None] = {}
+    clients: dict[str, MlflowClient | None] = {}
+    refusals: dict[str, InputError] = {}
 
     def client(recorded: str | None) -> MlflowClient | None:
-        there = uri or recorded or f"{SQLITE}{folder.resolve()}/{DATABASE}"
-        if there not in refusals:
-            refusals[there] = _refusal(there)
-        return MlflowClient(tracking_uri=there) if refusals[there] is None else None
+        there = without_login(uri or recorded or embedded(folder))
+        if there not in clients:
+            try:
+                clients[there] = answering(there)
+            except InputError as error:
+                clients[there], refusals[there] = None, error
+        return clients[there]
 
     for run_id in end_abandoned(folder, client):
         yield Synced(run_id, Counter(status=1), Counter(), None)
@@ -179,23 +194,15 @@ def sync(folder: Path, uri: str | None) -> Iterator[Synced]:
         spool.end_fallen()
         if spool.waiting() and (server := client(spool.about()["uri"])) is not None:
             yield _sync(spool, server)
-    for refusal in filter(None, refusals.values()):
+    for refusal in refusals.values():
         raise refusal
-
-
-def _refusal(uri: str) -> InputError | None:
-    try:
-        check_answers(uri)
-    except InputError as error:
-        return error
-    return None
 
 
 def _sync(spool: Spool, client: MlflowClient) -> Synced:
     run_id, before, failure = spool.about()["run"], counted(spool.waiting()), None
     try:
         Delivery(client, run_id, spool)()
-    except (MlflowException, OSError, FilesLeftError) as error:
+    except (MlflowException, OSError, FilesLeftError, DeletedError) as error:
         failure = reason(error)
     left = counted(spool.waiting())
     return Synced(run_id, before - left, left, failure)

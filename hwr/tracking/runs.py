@@ -1,10 +1,12 @@
 """Runs: records go to a run's spool at once, and from there to the tracking server."""
 
 import contextlib
+import getpass
 import json
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,19 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 from PIL import Image
 
-from hwr.errors import InputError, first_line, tell
+from hwr import runtime
+from hwr.config import ROOT
+from hwr.errors import InputError, tell
 from hwr.tracking import termination
 from hwr.tracking.background import Courier
-from hwr.tracking.delivery import Delivery, FilesLeftError
+from hwr.tracking.delivery import DeletedError, Delivery, FilesLeftError
 from hwr.tracking.spool import Spool, Write, packed
 from hwr.tracking.starts import starting
-from hwr.tracking.store import DATABASE, LONGEST_TAG, SQLITE, Store, cut, flatten, reason, safe
+from hwr.tracking.store import LONGEST_TAG, Store, cut, deleted, embedded, flatten, reason, refusing, safe
 from hwr.tracking.termination import Terminated
 
 PARENT = "mlflow.parentRunId"
+WEIGHTS_RUN = "weights_run"  # tag of an evaluation: the ids of the runs that made the weights
 PARENT_VARIABLE = "HWR_PARENT_RUN"
 
 
@@ -39,6 +44,7 @@ class Run:
         self.store, self.id = store, run_id
         self.spool = Spool(spool_of(store.folder, run_id))
         self._experiment, self._client = experiment, store.client
+        self._asks = not self.spool.is_whole()
         deliver = Delivery(self._client, run_id, self.spool)
         self._courier = Courier(deliver, self._tell, termination.asked)
         self.spool.describe({"run": run_id, "uri": _portable(store)})
@@ -68,12 +74,14 @@ class Run:
         """Return the steps for which a value of `metric` was taken, by any process that logged to this run.
 
         Whether they have been delivered does not matter: a resumed training must not give them again. They
-        are read from the spool, and from the server where it answers, as it knows a run whose spool is gone.
+        are read from the spool; where that was lost in between, from the server, until it fails to answer.
         """
         name, known = safe(metric), set[int]()
-        if not self._courier.failing:
-            with contextlib.suppress(MlflowException):
+        if self._asks and not self._courier.failing:
+            try:
                 known = {point.step for point in self._client.get_metric_history(self.id, name)}
+            except MlflowException:
+                self._asks = False
         return known | self.spool.steps(name)
 
     def text(self, name: str, text: str) -> None:
@@ -134,6 +142,8 @@ class Run:
             news = "is reached again"
         elif isinstance(failure, FilesLeftError):
             news = f"keeps no files ({failure}); they wait in {self.spool.folder}"
+        elif isinstance(failure, DeletedError):
+            news = f"takes nothing: run {self.id} {failure}; what is recorded waits in {self.spool.folder}"
         else:
             news = f"is not reached ({reason(failure)}); what is recorded waits in {self.spool.folder}"
         tell(f"tracking: {self.store.uri} {news}")
@@ -162,11 +172,14 @@ def start_run(
 
 
 def attach(store: Store, run_id: str) -> Run | None:
-    """Return the ended run `run_id`, to log more to it; None where the store does not know it."""
-    try:
-        return Run(store, run_id, store.client.get_run(run_id).info.experiment_id)
-    except MlflowException:
-        return None
+    """Return the ended run `run_id`, to log more to it; None where the store has none, or deleted it."""
+    info = _info(store, run_id)
+    return None if info is None else Run(store, run_id, info.experiment_id)
+
+
+def is_stored(store: Store, run_id: str) -> bool:
+    """Tell whether the store has a run, and it was not deleted."""
+    return bool(run_id) and _info(store, run_id) is not None
 
 
 def parent_run() -> str | None:
@@ -180,25 +193,45 @@ def spool_of(folder: Path, run_id: str) -> Path:
 
 
 def _start(store: Store, name: str, run_id: str | None, tags: Mapping[str, str]) -> Run:
-    try:
+    with refusing(store.uri):
         if run_id is None:
-            shown = {key: cut(value, LONGEST_TAG) for key, value in tags.items()}
+            shown = {key: cut(value, LONGEST_TAG) for key, value in {**_source(), **tags}.items()}
             with starting(store.folder, _portable(store), store.experiment) as own:
-                run_id = store.client.create_run(
-                    store.experiment, tags=shown | own, run_name=name
-                ).info.run_id
-                return _begun(store, run_id)
-        resumed = Run(store, run_id, store.client.get_run(run_id).info.experiment_id)
-    except MlflowException as error:
-        raise InputError(f"tracking.uri={store.uri}: {first_line(error)}") from None
+                fresh = store.client.create_run(store.experiment, tags=shown | own, run_name=name)
+                return _begun(store, fresh.info.run_id)
+        info = store.client.get_run(run_id).info
+    if info.lifecycle_stage != "active":
+        raise InputError(f"run {run_id}: {deleted(store.uri, 'runs', run_id)}, or start another run")
+    resumed = Run(store, run_id, info.experiment_id)
     resumed._record("status", {"status": "RUNNING"})  # after a status of before that may still wait
     return resumed
 
 
+def _source() -> dict[str, str]:
+    """Return the tags by which MLflow shows who ran what: user, command, commit."""
+    revision, user = runtime.Revision.of(ROOT), os.environ.get("MLFLOW_TRACKING_USERNAME")
+    with contextlib.suppress(OSError, KeyError, ImportError):  # a container may know no name for its user
+        user = user or getpass.getuser()
+    tags = {
+        "user": user or "unknown",
+        "source.name": Path(sys.argv[0]).name or "python",
+        "source.type": "LOCAL",
+    }
+    tags |= {} if revision is None else {"source.git.commit": revision.commit}
+    return {f"mlflow.{key}": value for key, value in tags.items()}
+
+
+def _info(store: Store, run_id: str) -> Any:
+    """Return what MLflow has on a run; None where it has none, or deleted it."""
+    with contextlib.suppress(MlflowException):
+        info = store.client.get_run(run_id).info
+        return info if info.lifecycle_stage == "active" else None
+    return None
+
+
 def _portable(store: Store) -> str | None:
     """Return the store's uri for a later delivery; None for the folder's own database, as both move."""
-    embedded = f"{SQLITE}{store.folder.resolve()}/{DATABASE}"
-    return None if store.uri == embedded else store.uri
+    return None if store.uri == embedded(store.folder) else store.uri
 
 
 def _begun(store: Store, run_id: str) -> Run:

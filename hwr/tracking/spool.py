@@ -110,6 +110,11 @@ class Spool:
         metrics = (record.content for record in self.records() if record.kind == "metrics")
         return {content["step"] for content in metrics if metric in content["values"]}
 
+    def is_whole(self) -> bool:
+        """Tell whether it holds what the run recorded from its beginning on, not from a resumption on."""
+        first = next(self.records(), None)
+        return first is not None and first.kind != "status"
+
     def ended(self) -> bool:
         """Tell whether the run ended, delivered or not, since it was started last."""
         statuses = [record.content["status"] for record in self.records() if record.kind == "status"]

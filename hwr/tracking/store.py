@@ -1,14 +1,14 @@
 """The tracking store (an embedded sqlite database or a server): checks, queries, and valid names."""
 
-import http.client
+import contextlib
 import json
 import logging
 import os
 import re
+import sqlite3
+import ssl
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hwr.errors import InputError, first_line, masked, tell
 from hwr.files import held, make_folder
+from hwr.runtime import TRACKING_URI, without_login
+from hwr.tracking.moved import ARTIFACTS, follow
 
 PAUSE_S = 5.0  # between two questions whether it is there again
-ANSWER_S = 5.0  # a tracking server that takes longer to say that it is there is not there
+REGISTRY_URI = "MLFLOW_REGISTRY_URI"
+_REFUSED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")  # MLflow's names of 401 and 403
+LOGIN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+CERTIFICATE = "set MLFLOW_TRACKING_SERVER_CERT_PATH to a file with its certificate or CA"
 TABLES_S = 120.0  # the tables of a fresh database take seconds
 SQLITE = "sqlite:///"
 DATABASE = "mlflow.db"
@@ -53,7 +58,7 @@ class Store:
     @property
     def client(self) -> MlflowClient:
         """A client of the store."""
-        return MlflowClient(tracking_uri=self.uri)
+        return client_of(self.uri)
 
 
 @dataclass(frozen=True)
@@ -72,39 +77,47 @@ def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
 
     Raises InputError when the server does not answer, or the folder cannot be written.
     """
-    uri = uri or f"{SQLITE}{folder.resolve()}/{DATABASE}"
+    uri = without_login(uri or embedded(folder))
     if uri.startswith(SQLITE):
         database = Path(uri.removeprefix(SQLITE)).resolve()
         make_folder(database.parent)
-        uri, artifacts = f"{SQLITE}{database}", (database.parent / "artifacts").as_uri()
-        with held(
-            database.with_name(database.name + ".lock"), limit_s=TABLES_S
-        ):  # two would create the same tables
+        uri, artifacts = f"{SQLITE}{database}", (database.parent / ARTIFACTS).as_uri()
+        with held(database.with_name(database.name + ".lock"), limit_s=TABLES_S):  # two would make the tables
+            with refusing(uri):
+                follow(database)
             return Store(uri, _experiment(uri, experiment, artifacts), folder)
     if not uri.startswith(("http://", "https://")) and "://" not in uri:
         raise InputError(f"tracking.uri={uri}: not a tracking server; use http://…, sqlite:////path or null")
-    check_answers(uri)
     return Store(uri, _experiment(uri, experiment, None), folder)
 
 
-def check_answers(uri: str) -> None:
-    """Raise InputError unless a tracking server answers, or a database exists, at `uri`."""
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
-        raise InputError(f"tracking.uri={uri}: no such database; give tracking.uri=… of where it is")
-    if not uri.startswith(("http://", "https://")):
-        return
-    try:
-        with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=ANSWER_S) as answer:
-            answer.read(16)
-    except urllib.error.HTTPError as error:
-        if error.code < 500:  # it answers; managed servers have no /health
-            return
-        reason: object = f"status {error.code}"
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-    else:
-        return
-    raise InputError(f"tracking.uri={uri}: no tracking server answers there ({reason}); start it or use null")
+def embedded(folder: Path) -> str:
+    """Return the uri of the database that is embedded in `folder`."""
+    return f"{SQLITE}{folder.resolve()}/{DATABASE}"
+
+
+def client_of(uri: str) -> MlflowClient:
+    """Return a client of the store `uri`, with the login of MLFLOW_TRACKING_URI for that server.
+
+    Models are registered there as well, unless MLFLOW_REGISTRY_URI says otherwise.
+    """
+    uri = _with_login(uri)
+    return MlflowClient(uri, os.environ.get(REGISTRY_URI) or uri)
+
+
+def answering(uri: str) -> MlflowClient:
+    """Return a client of the store `uri`; raise InputError unless it answers, or its database exists."""
+    uri = without_login(uri)
+    if uri.startswith(SQLITE):
+        database = Path(uri.removeprefix(SQLITE))
+        if not database.is_file():
+            raise InputError(f"tracking.uri={uri}: no such database; give tracking.uri=… of where it is")
+        with refusing(uri):
+            follow(database.resolve())
+    client = client_of(uri)
+    with refusing(uri):
+        client.search_experiments(max_results=1)
+    return client
 
 
 def await_answer(uri: str | None, patience_s: float) -> None:
@@ -114,7 +127,8 @@ def await_answer(uri: str | None, patience_s: float) -> None:
     deadline, announced = time.monotonic() + patience_s, False
     while True:
         try:
-            return check_answers(uri)
+            answering(uri)
+            return
         except InputError as error:
             if time.monotonic() >= deadline:
                 raise
@@ -130,10 +144,12 @@ def download(uri: str, store: Store, folder: Path) -> Path:
     Raises InputError where there are none.
     """
     target = folder / re.sub(r"[^\w.-]+", "_", uri)
+    own = _with_login(store.uri)
     try:
-        return Path(download_artifacts(artifact_uri=uri, dst_path=str(target), tracking_uri=store.uri))
+        with _default(own):
+            return Path(download_artifacts(artifact_uri=uri, dst_path=str(target), tracking_uri=own))
     except (MlflowException, OSError) as error:
-        raise InputError(f"{uri}: cannot be fetched from {store.uri} ({first_line(error)})") from None
+        raise InputError(f"{uri}: cannot be fetched from {store.uri} ({reason(error)})") from None
 
 
 def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
@@ -143,14 +159,12 @@ def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
     """
     runs: list[Any] = []
     token: str | None = None
-    try:
+    with refusing(store.uri):
         while token != "":
             page = store.client.search_runs(
                 [store.experiment], f"tags.`{tag}` = '{value}'", max_results=1000, page_token=token
             )
             runs, token = [*runs, *page], page.token or ""
-    except MlflowException as error:
-        raise InputError(f"tracking.uri={store.uri}: {first_line(error)}") from None
     return [
         StoredRun(run.info.run_id, run.info.status, run.data.metrics, run.data.params, run.data.tags)
         for run in runs
@@ -167,10 +181,8 @@ def status(store: Store, run_id: str) -> str | None:
 
 def forget(store: Store, run_id: str) -> None:
     """Delete a run; the store can restore it. Raise InputError if that fails."""
-    try:
+    with refusing(store.uri):
         store.client.delete_run(run_id)
-    except MlflowException as error:
-        raise InputError(f"tracking.uri={store.uri}: {first_line(error)}") from None
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -197,16 +209,63 @@ def cut(text: str, longest: int) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return the root cause of an error that MLflow or a library below it wrapped."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return masked((error.strerror if isinstance(error, OSError) else None) or first_line(error))
+    """Return the root cause of an error that MLflow or a library below it wrapped, with its remedy."""
+    if getattr(error, "error_code", "") in _REFUSED or re.search(
+        r"(?i)unauthori[sz]ed|forbidden", str(error)
+    ):
+        return f"it refuses the login; {LOGIN}"
+    *_, error = _causes(error)
+    text = masked((error.strerror if isinstance(error, OSError) else None) or first_line(error))
+    return f"{text}; {CERTIFICATE}" if isinstance(error, ssl.SSLError) else text
+
+
+@contextlib.contextmanager
+def refusing(uri: str) -> Iterator[None]:
+    """Turn what a store answers, or that it does not, into one line with the remedy."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
+        why = reason(error)
+        if CERTIFICATE not in why and any(isinstance(cause, OSError) for cause in _causes(error)):
+            why = f"no tracking server answers there ({why}); start it or use null"
+        raise InputError(f"tracking.uri={uri}: {why}") from None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what it wraps, what that wraps, and so on."""
+    yield error
+    if (inner := error.__cause__ or error.__context__) is not None:
+        yield from _causes(inner)
+
+
+def deleted(uri: str, what: str, identity: str) -> str:
+    """Return that one of `what` (runs, experiments) was deleted, and the command that restores it."""
+    option = {"runs": "--run-id", "experiments": "--experiment-id"}[what]
+    return f"was deleted; restore it (MLFLOW_TRACKING_URI={uri} mlflow {what} restore {option} {identity})"
+
+
+@contextlib.contextmanager
+def _default(uri: str) -> Iterator[None]:
+    """Let a store be MLflow's default in the block: for models it asks its default registry, no client."""
+    before = {name: os.environ.get(name) for name in (TRACKING_URI, REGISTRY_URI)}
+    os.environ |= {TRACKING_URI: uri, REGISTRY_URI: before[REGISTRY_URI] or uri}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ |= {} if value is None else {name: value}
+
+
+def _with_login(uri: str) -> str:
+    own = os.environ.get(TRACKING_URI, "")
+    return own if masked(own).rstrip("/") == uri.rstrip("/") else uri
 
 
 def _experiment(uri: str, name: str, artifacts: str | None) -> str:
     """Return the id of an experiment, created where there is none, with its files in `artifacts`."""
-    try:
-        client = MlflowClient(tracking_uri=uri)
+    with refusing(uri):
+        client = client_of(uri)
         known = client.get_experiment_by_name(name)
         if known is None:
             try:
@@ -215,6 +274,7 @@ def _experiment(uri: str, name: str, artifacts: str | None) -> str:
                 known = client.get_experiment_by_name(name)  # another process created it meanwhile
                 if known is None:
                     raise
-        return str(known.experiment_id)
-    except (MlflowException, SQLAlchemyError) as error:
-        raise InputError(f"tracking.uri={uri}: {first_line(error)}") from None
+    if known.lifecycle_stage != "active":
+        again = deleted(uri, "experiments", known.experiment_id)
+        raise InputError(f"tracking.experiment={name}: {again}, or give another name")
+    return str(known.experiment_id)

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,9 +70,11 @@ def _handlers() -> Iterator[None]:
     _process.depth += 1
     for number in before:
         signal.signal(number, _handle)
+    hook, sys.unraisablehook = sys.unraisablehook, _raise_again if before else sys.unraisablehook
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         _process.depth -= 1
         if _process.depth == 0:
             _process.asked, _process.raised = None, False
@@ -91,6 +94,16 @@ def _switched(*, held: bool) -> Iterator[None]:
 def _handle(number: int, frame: FrameType | None) -> None:
     _process.asked = _process.asked or number
     _raise_if_asked()
+
+
+def _raise_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Let the exception that Python ignores, as it met a finaliser (`__del__`), be raised in a moment."""
+    if ignored.exc_type not in (Terminated, KeyboardInterrupt) or _process.asked is None:
+        sys.__unraisablehook__(ignored)
+        return
+    _process.raised = False
+    main = threading.main_thread().ident
+    threading.Timer(0.01, signal.pthread_kill, (main, _process.asked)).start()
 
 
 def _raise_if_asked() -> None:

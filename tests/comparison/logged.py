@@ -36,6 +36,8 @@ class Logged:
     environment: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     pictures: bool = True
+    evaluated: bool = True
+    of: str = ""  # the training whose weights were evaluated, where the evaluation is a run of its own
 
 
 def misread(count: int, truth: Mapping[str, str] = TRUTH) -> dict[str, str]:
@@ -44,18 +46,25 @@ def misread(count: int, truth: Mapping[str, str] = TRUTH) -> dict[str, str]:
 
 
 def log(store: Store, run: Logged) -> str:
-    """Log a run as a training does, and its evaluation; return its id."""
+    """Log a run as a training does, and its evaluation, or one of these; return its id."""
     tags = {"stage": "line", "data_fingerprint": "d0" * 32}
+    if run.of:
+        tags = {tracking.WEIGHTS_RUN: run.of, tracking.PARENT: run.of}
     with (
         tracking.start_run(store, run.name, tags=tags) as current,
         tempfile.TemporaryDirectory() as place,
     ):
+        if run.of:
+            evaluated(run, Path(place))
+            current.folder("evaluation/test", Path(place))
+            return current.id
         current.parameters({"lr": 0.001, "data": {"source": "alto", "root": "DATA"}, **run.parameters})
         current.metrics({"valid/cer": 0.5, "best/valid/cer": 0.25, "test/cer": 0.125}, 3)
         current.json("environment.json", {"threads": "2", **run.environment})
         current.json("data/inspection.json", {"splits": {"train": {"lines": 9}}})
-        evaluated(run, Path(place))
-        current.folder("evaluation/test", Path(place))
+        if run.evaluated:
+            evaluated(run, Path(place))
+            current.folder("evaluation/test", Path(place))
     return current.id
 
 

@@ -1,6 +1,7 @@
 """Runs are found and fetched from a tracking store."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ def runs(store: Store) -> list[str]:
 
 
 def found(store: Store, *names: str) -> list[str]:
-    return [run.info.run_id for run in recorded.find_runs(store, names)]
+    with tempfile.TemporaryDirectory() as folder:
+        return [run.named.info.run_id for run in recorded.find_runs(store, names, "test", Path(folder))]
 
 
 def test_runs_are_found_by_id_and_beginning(store: Store, runs: list[str]) -> None:
@@ -58,7 +60,7 @@ def test_run_named_twice_is_refused(store: Store, runs: list[str]) -> None:
 
 
 def fetched(store: Store, run_id: str, folder: Path) -> recorded.ComparedRun:
-    (run,) = recorded.find_runs(store, [run_id])
+    (run,) = recorded.find_runs(store, [run_id], "test", folder)
     return recorded.fetch_run(store, run, "A", "test", folder)
 
 
@@ -90,9 +92,8 @@ def test_run_without_pictures_of_lines_is_fetched_without(
 def test_run_without_an_evaluation_is_refused_with_the_command_that_makes_one(
     store: Store, runs: list[str], tmp_path: Path
 ) -> None:
-    (run,) = recorded.find_runs(store, [runs[0]])
     with pytest.raises(InputError) as refused:
-        recorded.fetch_run(store, run, "A", "valid", tmp_path)
+        recorded.find_runs(store, [runs[0]], "valid", tmp_path)
     assert str(refused.value) == (
         f"run {runs[0][:8]} (wide) has no evaluation of split valid; make one: python evaluate.py "
         f"target=line weights.line=runs:/{runs[0]} split=valid data=alto data.root=DATA"
@@ -105,7 +106,7 @@ def test_run_whose_weights_cannot_be_evaluated_so_is_told_what_to_do(store: Stor
     with tracking.start_run(store, "p", tags={}) as pages:
         pass
     for run, remedy in (
-        (denoiser, f"decoder=denoise decoder.weights=outputs/runs/{denoiser.id}/weights/best"),
+        (denoiser, f"decoder=denoise decoder.weights={store.folder}/runs/{denoiser.id}/weights/best"),
         (pages, "it holds no weights to evaluate; name a training"),
     ):
         with pytest.raises(InputError, match=remedy):
@@ -117,3 +118,48 @@ def test_damaged_scores_are_refused(store: Store, tmp_path: Path) -> None:
         run.text("evaluation/test/scores.json", "[1]")
     with pytest.raises(InputError, match=r"scores\.json of a run is damaged"):
         fetched(store, run.id, tmp_path)
+
+
+# evaluations that are runs of their own
+
+
+@pytest.fixture
+def training(store: Store) -> str:
+    """Return a training that was evaluated on the data of the others, on other data, and by a decoder."""
+    trained = log(store, Logged("trained", {}, evaluated=False, parameters={"lr": 0.5}))
+    other = {"data_fingerprint": "e0" * 32}
+    for misreads, about in ((3, {}), (5, other), (4, {"settings": {"decoder": "beam"}})):
+        log(store, Logged("evaluate", misread(misreads), about=about, of=trained))
+    return trained
+
+
+def test_training_is_compared_by_its_latest_evaluation_that_is_like_the_others(
+    store: Store, training: str, runs: list[str], tmp_path: Path
+) -> None:
+    one, other = recorded.find_runs(store, [training, runs[0]], "test", tmp_path)
+    assert one.scores["characters"]["substitutions"] == 3  # on the same data, by the same decoder
+    fetched_run = recorded.fetch_run(store, one, "A", "test", tmp_path)
+    assert (fetched_run.id, fetched_run.parameters["lr"]) == (training, "0.5")
+    assert (fetched_run.metrics["best/valid/cer"], fetched_run.environment["threads"]) == (0.25, "2")
+    assert {name: line.hypothesis for name, line in fetched_run.lines.items()} == misread(3)
+    assert other.evaluation is other.named  # as older versions recorded it
+
+
+def test_latest_evaluation_is_taken_of_a_training_alone(store: Store, training: str, tmp_path: Path) -> None:
+    (one,) = recorded.find_runs(store, [training], "test", tmp_path)
+    assert one.scores["characters"]["substitutions"] == 4
+
+
+def test_evaluations_of_a_training_are_compared_by_their_ids(
+    store: Store, training: str, tmp_path: Path
+) -> None:
+    beam, _, greedy = (run.id for run in tracking.tagged(store, tracking.WEIGHTS_RUN, training))
+    runs = recorded.find_runs(store, [greedy, beam], "test", tmp_path)
+    assert [run.scores["characters"]["substitutions"] for run in runs] == [3, 4]
+    assert {run.training.info.run_id for run in runs} == {training}
+
+
+def test_training_without_an_evaluation_is_told_how_to_make_one(store: Store, tmp_path: Path) -> None:
+    trained = log(store, Logged("trained", {}, evaluated=False))
+    with pytest.raises(InputError, match=f"make one: .* weights.line=runs:/{trained} split=test"):
+        recorded.find_runs(store, [trained], "test", tmp_path)

@@ -62,6 +62,14 @@ class Process:
             if number in self.pipes:
                 os.close(self.pipes.pop(number))
 
+    def read(self) -> None:
+        """Keep what is still to be read from its pipes beside the output of others."""
+        with self.said.open("ab") as file:
+            for end in self.pipes.values():
+                while block := os.read(end, 65536):
+                    file.write(block)
+        self.close((1, 2))
+
     def hung(self) -> str:
         """End a process that hangs, and return where it did."""
         os.kill(self.pid, signal.SIGABRT)
@@ -88,7 +96,10 @@ def started(words: list[str], said: Path, *, piped: bool = False) -> Process:
                 os.dup2(pipes[number][1] if piped else file, number)
             os.closerange(3, trace.fileno())
             os.closerange(trace.fileno() + 1, 256)
-            random.seed()
+            for number, name in ((1, "stdout"), (2, "stderr")):  # which knew the files of before
+                stream = open(number, "w", closefd=False)  # noqa: SIM115
+                setattr(sys, name, stream)
+                setattr(sys, f"__{name}__", stream)
             main(words)
             status = 0
         except SystemExit as ended:
@@ -216,7 +227,7 @@ def _interrupted(small: Small, process: Process, ending: str, seen: dict[str, An
     seen["slowest_s"] = max(seen["slowest_s"], round(time.monotonic() - since, 1))
     if status is None:
         raise AssertionError(f"{process.said}: hangs after {ending or 'nothing'}: {process.hung()}")
-    process.close((1, 2))
+    process.read()
     return status
 
 

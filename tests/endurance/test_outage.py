@@ -4,6 +4,7 @@
 """
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from hwr.config import ROOT
 from hwr.tracking import Run, Store, background, open_store
 from hwr.tracking.spool import Spool
 from tests.endurance.server import Server
+from tests.smoke import PINNED, script
 from tests.tracking.seen import artifact, history, status, stored
 
 pytestmark = pytest.mark.slow
@@ -179,3 +181,27 @@ def when_trained(folder: Path, *, epochs: int) -> Spool:
             return spools[0]
         time.sleep(0.05)
     raise AssertionError(f"no training with {epochs} epochs in {folder}")
+
+
+@pytest.mark.parametrize("given", ["argument", pytest.param("environment", marks=pytest.mark.endurance)])
+def test_password_of_a_server_is_written_nowhere(server: Server, tmp_path: Path, given: str) -> None:
+    password = secrets.token_hex(8)
+    uri = server.uri.replace("http://", f"http://me:{password}@")
+    words = [
+        "experiments=line/smoke",
+        "max_epochs=1",
+        f"folder={tmp_path / 'outputs'}",
+        "tracking.experiment=secret",
+    ]
+    environment = dict(PINNED)
+    if given == "argument":
+        words += ["-m", "lr=1e-3", f"tracking.uri={uri}"]  # Hydra stores the command line of a sweep
+    else:
+        environment["MLFLOW_TRACKING_URI"] = uri
+    done = script("train.py", *words, environment=environment)
+    assert (done.returncode, password in done.stdout + done.stderr) == (0, False), done.stderr
+    store = open_store(server.uri, tmp_path, "secret")
+    assert store.client.search_runs([store.experiment])
+    files = [path for top in (tmp_path, server.folder) for path in top.rglob("*") if path.is_file()]
+    assert any(path.name == "config.yaml" for path in files)
+    assert [path for path in files if password.encode() in path.read_bytes()] == []

@@ -31,6 +31,7 @@ class FakeServer:
         self.deleted = False
         self.keeps_files = self.takes_files = True
         self.requests = 0
+        self.tracking_uri = "http://there:5000"
 
     def log_batch(
         self,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from hwr.tracking.delivery import Delivery, FilesLeftError
+from hwr.tracking.delivery import DeletedError, Delivery, FilesLeftError
 from hwr.tracking.spool import Spool
 from tests.tracking.fake_server import ANSWER_LOST, ARRIVES, LOST, FakeServer
 
@@ -164,7 +164,7 @@ def test_all_waits_while_the_run_is_in_the_trash(spool: Spool) -> None:
     server = FakeServer()
     server.deleted = True
     loss(spool, 1)
-    with pytest.raises(MlflowException):
+    with pytest.raises(DeletedError, match=r"was deleted; restore it .*mlflow runs restore --run-id r1"):
         deliver(server, spool)
     server.deleted = False
     deliver(server, spool)

@@ -12,16 +12,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
-from hwr import tracking
+from hwr import runtime, tracking
+from hwr.config import ROOT
 from hwr.errors import InputError
 from hwr.tracking import Run, Store, Terminated, background, delivery
 from tests.tracking.seen import artifact, history, status, stored
@@ -222,6 +225,34 @@ def test_ended_run_takes_more_when_attached(store: Store) -> None:
     assert status(store, started.id) == "FINISHED"
 
 
+def test_run_says_who_started_it_with_what(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["hwr train", "lr=1"])
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    with tracking.start_run(store, "test", tags={"stage": "line"}) as run:
+        pass
+    tags = stored(run).data.tags
+    assert {name: tags[f"mlflow.{name}"] for name in ("user", "source.name", "source.type")} == {
+        "user": "ada",
+        "source.name": "hwr train",
+        "source.type": "LOCAL",
+    }
+    revision = runtime.Revision.of(ROOT)
+    assert revision is None or tags["mlflow.source.git.commit"] == revision.commit
+
+
+def test_deleted_run_is_refused_with_the_command_that_restores_it(store: Store) -> None:
+    with tracking.start_run(store, "test", tags={}) as run:
+        pass
+    tracking.forget(store, run.id)
+    assert tracking.attach(store, run.id) is None
+    assert not tracking.is_stored(store, run.id)
+    with (
+        pytest.raises(InputError, match=f"was deleted; restore it .*mlflow runs restore --run-id {run.id}"),
+        tracking.start_run(store, "test", run_id=run.id, tags={}),
+    ):
+        pass
+
+
 def test_attaching_to_an_unknown_run_gives_nothing(store: Store) -> None:
     assert tracking.attach(store, "0123") is None
 
@@ -260,6 +291,32 @@ def test_steps_are_known_from_the_server_when_the_spool_is_gone(store: Store) ->
     shutil.rmtree(first.spool.folder)
     with tracking.start_run(store, "test", run_id=first.id, tags={}) as again:
         assert again.recorded("valid/cer") == {3}
+
+
+def test_server_is_not_asked_for_steps_that_the_spool_has(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracking.start_run(store, "test", tags={}) as first:
+        first.metrics({"valid/cer": 0.5}, 3)
+    with tracking.start_run(store, "test", run_id=first.id, tags={}) as again:
+        monkeypatch.setattr(again, "_client", None)
+        assert again.recorded("valid/cer") == {3}
+
+
+def test_server_that_does_not_answer_is_asked_for_steps_once(store: Store) -> None:
+    asked = []
+
+    def lost(run_id: str, name: str) -> None:
+        asked.append(name)
+        raise MlflowException("timed out")
+
+    with tracking.start_run(store, "test", tags={}) as first:
+        pass
+    shutil.rmtree(first.spool.folder)
+    with tracking.start_run(store, "test", run_id=first.id, tags={}) as again:
+        again._client = SimpleNamespace(get_metric_history=lost)  # type: ignore[assignment]
+        assert [again.recorded(name) for name in ("valid/cer", "valid/wer")] == [set(), set()]
+    assert asked == ["valid/cer"]
 
 
 def test_values_that_are_not_finite_are_kept(run: Run) -> None:

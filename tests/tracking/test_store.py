@@ -1,18 +1,29 @@
 """Stores are opened, or refused in a line before anything is recorded."""
 
+import base64
 import http.server
+import ipaddress
+import json
 import logging
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from mlflow import MlflowClient
 
 from hwr import tracking
@@ -112,7 +123,7 @@ def test_server_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_server_that_does_not_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "ANSWER_S", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as mute:
         uri = f"http://127.0.0.1:{mute.getsockname()[1]}"
         with pytest.raises(InputError, match=r"no tracking server answers there .*timed out"):
@@ -124,7 +135,7 @@ def answering(code: int) -> Any:
         def do_GET(self) -> None:
             self.send_response(code)
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(b"{}" if code == 404 else b"no")
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -133,7 +144,12 @@ def answering(code: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [(503, "no tracking server answers there .status 503"), (404, "tracking.uri=")]
+    ("code", "said"),
+    [
+        (503, "no tracking server answers there .too many 503"),
+        (404, "tracking.uri="),
+        (401, "it refuses the login; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or"),
+    ],
 )
 def test_other_servers_are_refused_in_one_line(code: int, said: str, tmp_path: Path) -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), answering(code)) as server:
@@ -206,20 +222,147 @@ def test_server_is_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         if not next(answers):
             raise InputError("no tracking server answers there")
 
-    monkeypatch.setattr(stores, "check_answers", check)
+    monkeypatch.setattr(stores, "answering", check)
     monkeypatch.setattr(stores, "PAUSE_S", 0.0)
     stores.await_answer("http://there:5000", 300.0)
     assert capsys.readouterr().err == (
         "tracking: no tracking server answers there; waiting for it up to 5 min\n"
     )
     stores.await_answer(None, 0.0)  # an embedded one is there
-    monkeypatch.setattr(stores, "check_answers", lambda uri: check_never())
+    monkeypatch.setattr(stores, "answering", lambda uri: check_never())
     with pytest.raises(InputError, match="never"):
         stores.await_answer("http://there:5000", 0.0)
 
 
 def check_never() -> None:
     raise InputError("never")
+
+
+# a server that wants a login, with a certificate of its own
+
+NAME, PASSWORD = "me", "s3cr%2Fet"  # s3cr/et
+AUTHORIZATION = "Basic " + base64.b64encode(b"me:s3cr/et").decode()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a key and a certificate that it signed itself, in a file."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = tmp_path_factory.mktemp("certificate") / "server.pem"
+    path.write_bytes(key.private_bytes(*plain) + signed.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def guarded(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the address, without https://, of a server that knows one experiment and who may ask for it."""
+
+    class Guard(answering(200)):  # type: ignore[misc]
+        def do_GET(self) -> None:  # noqa: N802
+            known = self.headers.get("Authorization") in (AUTHORIZATION, "Bearer t0ken")
+            self.send_response(200 if known else 401)
+            self.end_headers()
+            experiment = {"experiment_id": "7", "name": "hwr", "lifecycle_stage": "active"}
+            self.wfile.write(json.dumps({"experiment": experiment}).encode() if known else b"no")
+
+        do_POST = do_GET  # noqa: N815
+
+    for name in ("URI", "USERNAME", "PASSWORD", "TOKEN", "INSECURE_TLS", "SERVER_CERT_PATH"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with http.server.HTTPServer(("127.0.0.1", 0), Guard) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+LOGIN = f"{NAME}:{PASSWORD}@"
+
+
+@pytest.mark.parametrize(
+    ("login", "environment"),
+    [
+        (LOGIN, {}),
+        ("", {"URI": f"https://{LOGIN}SERVER/"}),  # as a resumed run, whose own address has no login
+        ("", {"USERNAME": NAME, "PASSWORD": "s3cr/et"}),
+        ("", {"TOKEN": "t0ken"}),
+    ],
+)
+def test_server_is_asked_with_the_login_and_the_certificate_that_mlflow_knows(
+    login: str,
+    environment: dict[str, str],
+    guarded: str,
+    certificate: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other")  # which open_store may replace
+    for name, value in environment.items():
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value.replace("SERVER", guarded))
+    store = open_store(f"https://{login}{guarded}", tmp_path, "hwr")
+    assert (store.experiment, store.uri) == ("7", f"https://{guarded}")
+    stores.await_answer(f"https://{login}{guarded}", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("login", "environment", "said"),
+    [
+        (f"{NAME}:wrong@", {"INSECURE_TLS": "true"}, "it refuses the login; set MLFLOW_TRACKING_USERNAME"),
+        (LOGIN, {}, ".*certificate verify failed.*; set MLFLOW_TRACKING_SERVER_CERT_PATH"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_server_that_refuses_is_told_with_the_remedy_and_without_the_password(
+    login: str,
+    environment: dict[str, str],
+    said: str,
+    guarded: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other")
+    for name, value in environment.items():
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+    with pytest.raises(InputError, match=f"^tracking.uri=https://{guarded}: {said}") as refused:
+        open_store(f"https://{login}{guarded}", tmp_path, "hwr")
+    assert PASSWORD not in str(refused.value) and "wrong" not in str(refused.value)
+
+
+def test_deleted_experiment_is_refused_with_the_command_that_restores_it(store: Store) -> None:
+    gone = open_store(store.uri, store.folder, "gone")
+    gone.client.delete_experiment(gone.experiment)
+    remedy = f"mlflow experiments restore --experiment-id {gone.experiment}"
+    with pytest.raises(InputError, match=f"tracking.experiment=gone: was deleted; .*{remedy}"):
+        open_store(store.uri, store.folder, "gone")
+
+
+def test_models_are_asked_for_in_the_store_of_the_run(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where MLflow's own default would lie
+    with tracking.start_run(store, "test", tags={}) as run:
+        run.text("weights/best/config.yaml", "lr: 1")
+    store.client.create_registered_model("reader")
+    place = f"{store.client.get_run(run.id).info.artifact_uri}/weights/best"
+    store.client.create_model_version("reader", place, run.id)
+    store.client.set_registered_model_alias("reader", "best", "1")
+    found = tracking.download("models:/reader@best", store, tmp_path)
+    assert (found / "config.yaml").read_text(encoding="utf-8") == "lr: 1"
+    assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
 # runs in a store

@@ -80,6 +80,23 @@ def test_run_is_killed_by_each_signal_that_asks_it_to_end(
     assert (getattr(ended.value, "code", None), statuses(store)) == (code, ["KILLED"])
 
 
+class _Asked:
+    """Is asked to end while it is dropped, where Python ignores exceptions."""
+
+    def __del__(self) -> None:
+        ask()
+
+
+def test_signal_is_not_lost_where_exceptions_are_ignored(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Terminated), tracking.start_run(store, "test", tags={}):
+        dropped = _Asked()
+        del dropped
+        time.sleep(1)
+    assert (statuses(store), capsys.readouterr().err) == (["KILLED"], "")
+
+
 def test_ignored_hangup_ends_no_run(store: Store) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
