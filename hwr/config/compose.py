@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hwr.config import CONF, EXPERIMENTS, ROOT
-from hwr.config.bind import parse_root
+from hwr.config.bind import parse_root, texts
 from hwr.config.messages import clear_errors, one_line, several
 from hwr.errors import InputError, masked
 from hwr.runtime import without_login
@@ -179,9 +179,9 @@ def portable(text: str) -> str:
     for key, value in (("data.root", "DIR"), ("folder", "outputs"), ("tracking.uri", None), ("init", None)):
         if OmegaConf.select(cfg, key) is not None:
             OmegaConf.update(cfg, key, value)
-    for key, value in (cfg.get("data") or {}).items():
-        if isinstance(value, str) and Path(value).is_absolute():
-            OmegaConf.update(cfg, f"data.{key}", "DIR")
+    for key, value in texts(OmegaConf.to_container(cfg), ""):
+        if Path(value).is_absolute():
+            OmegaConf.update(cfg, key, "DIR")
     return OmegaConf.to_yaml(cfg)
 
 

@@ -171,7 +171,7 @@ def told_unread(reasons: Mapping[str, str], unit: str) -> list[str]:
     return [missed] if reasons else []
 
 
-def nothing_left(split: str, left_out: Iterable[LeftOut], findings: Findings) -> str:
+def nothing_left(split: str, left_out: Iterable[LeftOut], findings: Findings, *, unit: str = "lines") -> str:
     """Return the one line that says why a split is empty, with an example of each rule from `findings`."""
     lost = []
     for rule in (own.of_split(split) for own in left_out):
@@ -181,8 +181,8 @@ def nothing_left(split: str, left_out: Iterable[LeftOut], findings: Findings) ->
             notes = [f" ({own}: {findings[name][own]})" for own in ids if findings.get(name, {}).get(own)]
             lost.append(f"{_amounts(rule.counts())} by {rule.rule}{''.join(notes[:1])}")
     if lost:
-        return f"the split {split} has no lines left; left out: {'; '.join(lost)}; change that, or the data"
-    return f"the split {split} has no lines; see data.splits and data.shares"
+        return f"the split {split} has no {unit} left; left out: {'; '.join(lost)}; change that, or the data"
+    return f"the split {split} has no {unit}; see data.splits and data.shares"
 
 
 def _set_sizes(pages: Iterable[Page]) -> dict[str, dict[str, int]]:

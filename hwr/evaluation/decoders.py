@@ -82,7 +82,7 @@ def compare_decoders(composed: Composed) -> None:
         current.metrics(_metrics(said), 0)
     if config.publish is not None:
         print(f"published in {publish.publish_result(config.publish, [found], said)}")
-    print(table(said), *common.told_of(said), "", f"written to {output}", sep="\n")
+    print(f"{table(said)}\n\nwritten to {output}")
     print(f"run {current.id}\nlook: {current.url}")
 
 
@@ -145,12 +145,13 @@ def columns(board: Result) -> tuple[list[str], list[list[str]]]:
 
 def table(board: Result) -> str:
     """Return what board.json holds as a table in Markdown, and what its figures are."""
-    return markdown_table(*columns(board)) + (
-        f"\n\n{board['split']}: {board['lines']} lines, scored by {board['scorer']}; "
+    said = (
+        f"{board['split']}: {board['lines']} lines, scored by {board['scorer']}; "
         f"intervals drawn over {board['units']} {board['over']}, "
         f"of differences (percentage points) the same {board['over']} of both. "
         f"Speed: decoding alone, median of {board['repeats']}, {board['threads']} threads allowed."
     )
+    return "\n\n".join([markdown_table(*columns(board)), said, *common.told_of(board)])
 
 
 def picture(lines: Lines, entries: Mapping[str, Entry], *, count: int, seed: int) -> cards.Picture:

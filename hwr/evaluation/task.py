@@ -11,7 +11,7 @@ from hwr import runtime, tracking
 from hwr.config.compose import Composed
 from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data.records import Dataset, LeftOut, Replacements
-from hwr.data.report import told, told_replaced, told_unread
+from hwr.data.report import nothing_left, told, told_replaced, told_unread
 from hwr.errors import InputError
 from hwr.files import write_json
 from hwr.scoring.edits import Counts
@@ -55,7 +55,7 @@ class Task(Generic[Config]):
         """
         own = self.data.read(whole=whole).of_split(self.config.split)
         if not own.pages:
-            raise InputError(f"the split {self.config.split} has no pages; see data.splits and data.shares")
+            raise InputError(nothing_left(self.config.split, own.left_out, own.findings, unit="pages"))
         return own
 
     def _named(self, stage: str) -> str:
@@ -191,8 +191,8 @@ def new_run(name: str, found: Sequence[Weights], store: Store, composed: Compose
 def told_of(summary: Result) -> list[str]:
     """Return what scores.json says of what is left out and unread, as lines to print."""
     unit = "line" if "lines" in summary else "page"
-    rules = [*told(summary["left_out"]), *told_replaced(summary["replacements"])]
-    return [*rules, *told_unread(summary["unread"], unit)]
+    rules = [*told(summary.get("left_out", ())), *told_replaced(summary.get("replacements", ()))]
+    return [*rules, *told_unread(summary.get("unread", {}), unit)]
 
 
 def lost(summary: Result) -> dict[str, float]:

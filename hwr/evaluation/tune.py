@@ -219,6 +219,7 @@ def _file(composed: Composed, trials: Trials, chosen: Trial) -> str:
         f"on {len(lines.ids)} lines of the split {config.split}, data fingerprint {lines.fingerprint},",
         f"read with {config.weights.line}: {_change('CER', before.cer, chosen.cer)}, "
         f"{_change('WER', before.wer, chosen.wer)}",
+        *lines.scored.told("line"),
     ]
     node = with_values(config.decoder, chosen.setting)
     return "".join(f"# {one}\n" for one in said) + yaml.safe_dump(node, sort_keys=False, allow_unicode=True)

@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import ssl
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -84,11 +85,22 @@ def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
         uri, artifacts = f"{SQLITE}{database}", (database.parent / ARTIFACTS).as_uri()
         with held(database.with_name(database.name + ".lock"), limit_s=TABLES_S):  # two would make the tables
             with refusing(uri):
-                follow(database)
+                if database.is_file():
+                    follow(database)
+                else:
+                    _make_database(database)
             return Store(uri, _experiment(uri, experiment, artifacts), folder)
     if not uri.startswith(("http://", "https://")) and "://" not in uri:
         raise InputError(f"tracking.uri={uri}: not a tracking server; use http://…, sqlite:////path or null")
     return Store(uri, _experiment(uri, experiment, None), folder)
+
+
+def _make_database(path: Path) -> None:
+    """Make a database with MLflow's tables; a process that is killed meanwhile leaves none behind."""
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as beside:
+        fresh = Path(beside) / path.name
+        MlflowClient(f"{SQLITE}{fresh}").search_experiments(max_results=1)
+        fresh.replace(path)
 
 
 def embedded(folder: Path) -> str:

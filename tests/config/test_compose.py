@@ -3,8 +3,9 @@
 import os
 
 import pytest
+from omegaconf import OmegaConf
 
-from hwr.config.compose import at_home, composed, stored
+from hwr.config.compose import at_home, composed, portable, stored
 from hwr.config.messages import clear_errors
 from hwr.config.roots import EvaluateConfig, InspectConfig, TrainConfig
 from hwr.errors import InputError
@@ -40,7 +41,7 @@ from tests.refusal import refused
         ),
         (
             "data=/some/folder",
-            "data=/some/folder: no such choice; use one of alto, iam, line_list, pagexml, synthetic",
+            "data=/some/folder: no such choice; use one of alto, iam, latin, line_list, pagexml, sets, synthetic",
         ),
         ("data=alto", "data.root is not set; give data.root=… on the command line"),
         ("lr", "lr: not understood; write KEY=VALUE"),
@@ -154,3 +155,13 @@ def test_home_is_expanded_where_a_value_begins_with_it(
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert at_home({"data": {"root": given}}) == {"data": {"root": read}}
+
+
+def test_portable_configuration_names_no_folder_of_the_machine() -> None:
+    text = "data: {root: /d, sets: {a: {root: /e}}}\nfolder: /f\n"
+    text += "stage: {confusions: /g/c.json, texts: [/h, line/i]}\n"
+    assert OmegaConf.to_container(OmegaConf.create(portable(text))) == {
+        "data": {"root": "DIR", "sets": {"a": {"root": "DIR"}}},
+        "folder": "outputs",
+        "stage": {"confusions": "DIR", "texts": ["DIR", "line/i"]},
+    }

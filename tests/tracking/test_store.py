@@ -414,3 +414,16 @@ def test_name_keeps_what_mlflow_takes(name: str, taken: str) -> None:
 @pytest.mark.parametrize(("text", "shown"), [("abc", "abc"), ("abcd", "ab…")])
 def test_text_is_cut_visibly_when_it_is_too_long(text: str, shown: str) -> None:
     assert cut(text, 3) == shown
+
+
+def test_database_of_which_the_making_was_killed_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore.search_experiments", killed)
+        open_store(None, tmp_path, "hwr")
+    assert not list(tmp_path.glob("*.db"))
+    assert open_store(None, tmp_path, "hwr").client.search_experiments()
