@@ -196,7 +196,7 @@ def _read(place: Path) -> dict[str, str]:
 def _changes(name: str, given: Mapping[str, Any], own: Composed) -> dict[str, tuple[Any, Any]]:
     """Return (stored, new) of every key that an override of the command line changes in the run `own`."""
     override = given[name]
-    if name in ("resume", "folder"):
+    if name in ("resume", "folder") or name.startswith("hydra."):
         return {}
     if is_choice(name):
         now = chosen("train", [one.input_line for key, one in given.items() if is_choice(key)])
