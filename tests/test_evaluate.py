@@ -20,7 +20,7 @@ KEYS = {
     "cer", "wer", "characters", "words", "lines", "scorer", "convention", "exact_lines", "intervals",
     "macro_cer_lines", "macro_wer_lines", "macro_cer_writers", "macro_wer_writers", "groups", "levenshtein",
     "in_process", "target", "split", "data_fingerprint", "weights", "weights_sha256", "run",
-    "environment", "settings", "left_out", "unread",
+    "environment", "settings", "left_out", "unread", "replacements",
 }  # fmt: skip
 COUNTS = {"reference", "substitutions", "deletions", "insertions"}
 
@@ -88,7 +88,7 @@ def test_scores_are_logged_to_a_run_below_the_one_that_made_the_weights(
     assert {logged.data.tags[tag] for tag in (tracking.PARENT, tracking.WEIGHTS_RUN)} == {smoke.run}
     assert "test/cer" not in smoke.store.client.get_run(smoke.run).data.metrics
     assert logged.data.metrics["test/cer"] == scores(by_sclite)["cer"]
-    assert {"test/held-out/cer", "test/other/cer", "test/wer"} <= set(logged.data.metrics)
+    assert {"test/cer/held-out", "test/cer/other", "test/wer"} <= set(logged.data.metrics)
     artifacts = smoke.folder / "artifacts" / made / "artifacts" / "evaluation" / "test"
     assert {"scores.json", "lines.tsv", "lines.zip", "confusions.tsv", "lines.png", "sclite"} == {
         p.name for p in artifacts.iterdir()
@@ -152,7 +152,7 @@ def test_one_line_is_scored_without_an_interval(
             "weights line/nothing: no such folder; ",
         ),
         ("weights.line=runs:/0123", "runs:/0123/weights/best: cannot be fetched from sqlite"),
-        ("scorer.name=sclight", "scorer 'sclight' is none of sclite, edit_distance"),
+        ("scorer.name=sclight", "scorer.name='sclight' is not possible; it must be one of sclite"),
         ("+decoder.beam=4", "decoder.beam: no such key"),
         ("device=gpu:7", "device=gpu:7: this MXNet sees 0 GPUs; use device=cpu"),
         ("tracking.uri=nowhere", "tracking.uri=nowhere: not a tracking server; use http"),
