@@ -171,7 +171,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train data=latin", "+data.share=0.5", "data.share: no such key; known are root, sets, only"),
         ("train data=latin", "data.only=[poilus]", r"poilus: no such set \(did you mean poilus_fr\?\)"),
         ("train data=latin", "data.only=[]", "data.sets: no set is left"),
-        ("train data=latin", "data.sets={a/b: {source: alto}}", "data.sets.a/b: use letters, digits"),
+        ("train data=sets", "+data.sets={a/b: {source: alto}}", "data.sets.a/b: use letters, digits"),
         ("train data=latin", "+data.sets.more={source: sets}", "data.sets.more is made of sets; name these"),
         ("train data=sets", "data.only=null", r"no set is left; add one, \+data@data.sets.NAME=alto"),
         ("train", "inspect.policy.empty_text=burn", "inspect.policy.empty_text=burn is unknown"),

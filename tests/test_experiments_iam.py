@@ -110,8 +110,8 @@ def test_recipe_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
     made = recipe("line", *iam, *SMALL["line"])
     training = build_training(parse_recipe(made.root), progress=False)
     stage, (phase,) = training.built.stage, parse_recipe(made.root).plan.phases
-    assert (len(stage.task.train.ids), len(stage.task.valid.ids)) == (3, 3)
-    assert {image.shape[0] for image in stage.task.train.images} == {60}
+    assert (len(stage.train.ids), len(stage.valid.ids)) == (3, 3)
+    assert {image.shape[0] for image in stage.train.images} == {60}
     before = stage.network.output.weight.data().asnumpy()
     losses = epoch(made, training, phase)
     assert np.isfinite(losses).all()
@@ -127,10 +127,10 @@ def test_recipe_for_areas_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -
     stage, (first, second) = training.built.stage, parse_recipe(made.root).plan.phases
     assert training.built.size == "1 training and 1 validation pages"
     # words at x 400 to 700 and y 700 to 950 of a form of 2479 x 3542, which fills 64 x 91 px of the canvas
-    assert stage.task.train.images[0].shape == (96, 64)
+    assert stage.train.images[0].shape == (96, 64)
     x1, x2, (y1, y2) = 400 / 2479, 700 / 2479, ((2 + 91 * y / 3542) / 96 for y in (700, 950))
-    assert stage.task.train.boxes[0].tolist() == [pytest.approx([x1, y1, x2, y2])]
-    assert [type(stage.task.losses[phase.name]) for phase in (first, second)] == [MseLoss, IouLoss]
+    assert stage.train.boxes[0].tolist() == [pytest.approx([x1, y1, x2, y2])]
+    assert [type(stage.losses[phase.name]) for phase in (first, second)] == [MseLoss, IouLoss]
     before = stage.network[-1].weight.data().asnumpy()
     squared = epoch(made, training, first)
     moved = np.abs(stage.network[-1].weight.data().asnumpy() - before).max()
@@ -146,7 +146,7 @@ def test_recipe_for_words_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -
     training = build_training(parse_recipe(made.root), progress=False)
     stage, (phase,) = training.built.stage, parse_recipe(made.root).plan.phases
     assert training.built.size == "1 training and 1 validation areas, 6 and 6 words"  # 2 a line
-    assert stage.task.train.images[0].shape == (64, 64)
+    assert stage.train.images[0].shape == (64, 64)
     before = stage.network.classes[0].weight.data().asnumpy()
     losses = epoch(made, training, phase)
     moved = np.abs(stage.network.classes[0].weight.data().asnumpy() - before).max()

@@ -51,7 +51,7 @@ def test_installed_package_reads_a_page_where_the_user_stands(wheel: Path, tmp_p
     Image.new("L", (400, 600), 255).save(empty / "page.png")
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = run([sys.executable, "-m", "hwr", "transcribe", "page.png"], empty, environment)
-    assert {path.name for path in empty.iterdir()} == {"page.png", "page.txt"}, done.stderr
+    assert {path.name for path in empty.iterdir()} == {"page.png", "page.txt", ".hwr-outputs"}, done.stderr
     where = "from hwr import config; print(config.INSTALLED, config.ROOT)"
     assert run([sys.executable, "-c", where], empty, environment).stdout == f"True {site / 'hwr'}\n"
     smoke = ["-m", "hwr", "train", "experiments=line/smoke", "--cfg", "job", "--resolve"]

@@ -195,7 +195,7 @@ def test_password_of_a_server_is_written_nowhere(server: Server, tmp_path: Path,
     ]
     environment = dict(PINNED)
     if given == "argument":
-        words += ["-m", "lr=1e-3", f"tracking.uri={uri}"]  # Hydra stores the command line of a sweep
+        words = ["-m", *words, "lr=1e-3", f"tracking.uri={uri}"]  # Hydra stores the command line of a sweep
     else:
         environment["MLFLOW_TRACKING_URI"] = uri
     done = script("train.py", *words, environment=environment)

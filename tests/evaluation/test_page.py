@@ -133,7 +133,7 @@ def test_line_without_a_place_counts_as_missed(place: Place, reader: Reader) -> 
     path.write_text(path.read_text(encoding="utf-8").replace('HPOS="20" VPOS="60"', ""), encoding="utf-8")
     place.evaluate("page")
     scores = place.scores
-    assert scores["unread"] == {"p0/l1": "neither HPOS … nor a polygon; draw its outline"}
+    assert scores["unread"] == {"p0/l1": "neither HPOS … nor a polygon or baseline; draw its outline"}
     assert (scores["lines"], scores["missed_lines"], scores["line_boxes"]["true"]) == (2, 1, 1)
 
 

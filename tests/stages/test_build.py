@@ -71,7 +71,8 @@ def test_pages_are_left_as_the_policy_says(tmp_path: Path) -> None:
     choice = "inspect.policy.too_long_for_ctc="
     counts = {}
     for policy in ("keep", "drop"):
-        pages, report = inspected_pages(recipe(root, choice + policy))
+        kept = "inspect.policy.odd_shape=keep"
+        pages, report = inspected_pages(recipe(root, choice + policy, kept))
         counts[policy] = {page.split: len(page.lines) for page in pages}
         assert set(report.findings["too_long_for_ctc"]) == {"p-train/l"}
     assert counts == {"keep": {"train": 1, "valid": 1}, "drop": {"train": 0, "valid": 1}}
