@@ -110,8 +110,8 @@ def test_recipe_trains_on_a_folder_of_the_iams_shape(iam: list[str]) -> None:
     made = recipe("line", *iam, *SMALL["line"])
     training = build_training(parse_recipe(made.root), progress=False)
     stage, (phase,) = training.built.stage, parse_recipe(made.root).plan.phases
-    assert (len(stage.train.ids), len(stage.valid.ids)) == (3, 3)
-    assert {image.shape[0] for image in stage.train.images} == {60}
+    assert (len(stage.task.train.ids), len(stage.task.valid.ids)) == (3, 3)
+    assert {image.shape[0] for image in stage.task.train.images} == {60}
     before = stage.network.output.weight.data().asnumpy()
     losses = epoch(made, training, phase)
     assert np.isfinite(losses).all()

@@ -191,7 +191,7 @@ def new_run(name: str, found: Sequence[Weights], store: Store, composed: Compose
 def told_of(summary: Result) -> list[str]:
     """Return what scores.json says of what is left out and unread, as lines to print."""
     unit = "line" if "lines" in summary else "page"
-    rules = [*told(summary.get("left_out", ())), *told_replaced(summary.get("replacements", ()))]
+    rules = [*told(summary.get("left_out", ())), *told_replaced(summary.get("replacements", {}))]
     return [*rules, *told_unread(summary.get("unread", {}), unit)]
 
 
