@@ -8,7 +8,6 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hwr.commands import confusion, language_model
 from hwr.config import CONF, ROOT
 from hwr.config.compose import Composed, composed, stored
 from hwr.config.roots import (
@@ -26,9 +25,9 @@ from hwr.config.roots import (
 )
 from hwr.decoding.reading import check_decoder
 from hwr.errors import InputError
+from hwr.evaluation import confusion, targets, tune
 from hwr.evaluation import decoders as board
-from hwr.evaluation import targets, tune
-from hwr.runs import search
+from hwr.runs import language_model, search
 from hwr.stages.recipe import data_source, device_context, parse_recipe
 
 

@@ -14,7 +14,7 @@ from hwr.losses import IouLoss, MseLoss
 from hwr.stages.build import Training, build_training
 from hwr.stages.recipe import parse_recipe
 from hwr.training import optimizers
-from hwr.training.plan import Phase
+from hwr.training.loop import Phase
 from tests.iam_folder import LISTS, first_of, write_form
 from tests.networks.cost import cost
 

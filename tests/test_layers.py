@@ -18,7 +18,7 @@ FLOORS = {
     "stages": 3,
     **dict.fromkeys(("transcription", "runs"), 4),
     "evaluation": 5,
-    **dict.fromkeys(("published", "commands", "__main__"), 6),
+    **dict.fromkeys(("published", "__main__"), 6),
     **dict.fromkeys(("train", "evaluate"), 7),
 }
 # Rooms that others of their floor may import as well.

@@ -21,7 +21,7 @@ from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.runs import train
 from hwr.stages import build
 from hwr.training import checkpoint
-from hwr.training.plan import Step
+from hwr.training.loop import Step
 from tests.alto_folder import write_folder, write_page
 from tests.refusal import refused, tells
 from tests.smoke import Smoke, script

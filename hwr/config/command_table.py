@@ -127,12 +127,12 @@ COMMANDS = (
     ),
     Command(
         "inspect", "count the contents of a data set, list its problems",
-        "hwr.commands.data:report_data", "inspect", "InspectConfig",
+        "hwr.stages.build:report_data", "inspect", "InspectConfig",
         example="hwr inspect data=alto data.root=DIR full=true", computes=False, prints=True,
     ),
     Command(
         "anchors", "count how many boxes of a data set a detector's anchors match",
-        "hwr.commands.data:print_anchor_table", "inspect", "InspectConfig",
+        "hwr.stages.segmentation.training:print_anchor_table", "inspect", "InspectConfig",
         example="hwr anchors data=alto data.root=DIR stage.unit=word network=ssd_word",
         preset=("stage=segmentation",), prints=True,
     ),
@@ -172,14 +172,14 @@ COMMANDS = (
     ),
     Command(
         "sync", "deliver what a tracking server missed during runs",
-        "hwr.commands.sync:sync_runs", "sync", "SyncConfig",
+        "hwr.tracking.sync:sync_runs", "sync", "SyncConfig",
         example="hwr sync outputs tracking.uri=http://127.0.0.1:5000", computes=False,
         note="The exit status is 1 if something is still undelivered.",
         positional=Positional("folders", "[FOLDER]", "same as folder=FOLDER", most=1),
     ),
     Command(
         "language-model", "make an n-gram model and a lexicon from text",
-        "hwr.commands.language_model:make_language_model", "language_model", "LanguageModelConfig",
+        "hwr.runs.language_model:make_language_model", "language_model", "LanguageModelConfig",
         example="hwr language-model data=alto data.root=DIR weights.line=line/copiste --output my/model.arpa",
         computes=False,
         positional=Positional("files", "[TEXT …]", "UTF-8 text file; each line is a line of text; without "
@@ -194,7 +194,7 @@ COMMANDS = (
     ),
     Command(
         "confusion", "count which characters a recogniser confuses",
-        "hwr.commands.confusion:count_confusions", "confusion", "ConfusionConfig",
+        "hwr.evaluation.confusion:count_confusions", "confusion", "ConfusionConfig",
         example="hwr confusion data=alto data.root=DIR output=confusions.json",
     ),
     Command(

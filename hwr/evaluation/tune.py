@@ -1,8 +1,9 @@
 """Tune a decoder: try settings on validation lines, and write the best ones to a file."""
 
+import itertools
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,10 +18,8 @@ from hwr.config.messages import no_such_key
 from hwr.config.roots import TuneConfig
 from hwr.decoding.reading import build_decoder, check_decoder
 from hwr.errors import InputError
-from hwr.evaluation import setting_search
 from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines
-from hwr.evaluation.setting_search import Setting
 from hwr.evaluation.task import open_task
 from hwr.files import make_folder, write_text
 from hwr.scoring import edits
@@ -31,6 +30,10 @@ from hwr.tables import text_table
 from hwr.tracking import Run
 
 DECODERS = (Path("conf") if INSTALLED else CONF) / "decoder"  # an installed package stays as it is
+Setting = dict[str, Any]
+Judge = Callable[[Setting], float]  # the error of a setting
+Space = Mapping[str, Sequence[Any]]  # key -> the values that are tried
+
 _REMEMBERED = 1 << 16  # counted lines: from one setting to the next most read the same
 _characters = lru_cache(_REMEMBERED)(edits.character_edits)
 _words = lru_cache(_REMEMBERED)(edits.word_edits)
@@ -97,7 +100,7 @@ def tune_decoder(composed: Composed) -> Path:
     with common.new_run(f"tune {name}", [found], task.store, composed) as parent:
         trials, space = Trials(config, lines, parent), space_of(config)
         start = {key: _value(config.decoder, key) for key in space}
-        chosen = trials.of(setting_search.best_setting(space, start, trials, config))
+        chosen = trials.of(best_setting(space, start, trials, config))
         said = _file(composed, trials, chosen)
         write_text(output, said)
         _keep(parent, config, trials, chosen)
@@ -129,6 +132,23 @@ def check_tuning(config: TuneConfig) -> None:
             raise InputError(f"cheap={key}: not a key of space, whose keys are {', '.join(space)}")
     data_source(config.data, config.folder)
     device_context(config.device)
+
+
+def best_setting(space: Space, start: Setting, judge: Judge, how: TuneConfig) -> Setting:
+    """Return the setting with the least error of those tried, `start` among them; of equals the first.
+
+    `judge` is asked once for a setting, the first time for `start`; conf/tune.yaml explains search, rounds,
+    cheap and tolerance.
+    """
+    asked = _once(judge)
+    asked(start)
+    dear = {key: values for key, values in space.items() if key not in how.cheap}
+    grid = how.search == "grid"
+    found = _of_all(dear, start, asked) if grid else _in_turn(dear, start, asked, how.rounds)
+    for key in how.cheap:
+        if key in space:
+            found = _least(key, [*space[key], found[key]], found, asked, how.tolerance)
+    return found
 
 
 def space_of(config: TuneConfig) -> dict[str, Sequence[Any]]:
@@ -231,3 +251,39 @@ def _change(name: str, before: float, after: float) -> str:
 
 def _named(setting: Setting) -> str:
     return " ".join(f"{key}={value}" for key, value in setting.items())
+
+
+def _of_all(space: Space, start: Setting, judge: Judge) -> Setting:
+    combined = (dict(zip(space, values, strict=True)) for values in itertools.product(*space.values()))
+    return min([start, *(start | own for own in combined)], key=judge)
+
+
+def _in_turn(space: Space, start: Setting, judge: Judge, rounds: int) -> Setting:
+    found = start
+    for _ in range(rounds):
+        before = found
+        for key, values in space.items():
+            found = min([found, *(found | {key: value} for value in values)], key=judge)
+        if found is before:
+            break
+    return found
+
+
+def _least(key: str, values: Sequence[Any], found: Setting, judge: Judge, tolerance: float) -> Setting:
+    """Return the setting with the least value of `key` whose error is near enough to the least error."""
+    tried = [found | {key: value} for value in sorted(values)]
+    bound = min(map(judge, tried)) + tolerance
+    return next(setting for setting in tried if judge(setting) <= bound)
+
+
+def _once(judge: Judge) -> Judge:
+    """Return `judge` with a memory; 1 and 1.0 are one value."""
+    known: dict[str, float] = {}
+
+    def asked(setting: Setting) -> float:
+        name = repr(sorted((key, float(v) if type(v) is int else v) for key, v in setting.items()))
+        if name not in known:
+            known[name] = judge(setting)
+        return known[name]
+
+    return asked

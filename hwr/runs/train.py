@@ -26,8 +26,7 @@ from hwr.runs.job_table import FINISHED, PRUNED
 from hwr.stages.build import Training, build_training
 from hwr.stages.recipe import parse_recipe
 from hwr.training import checkpoint
-from hwr.training.loop import Tracker, fit, nothing_left
-from hwr.training.plan import Plan, Step
+from hwr.training.loop import Plan, Step, Tracker, fit, nothing_left
 
 Watch = Callable[[Mapping[str, float], int], None]
 

@@ -21,7 +21,7 @@ from hwr.images.load import GreyImage
 from hwr.pictures import cards
 from hwr.stages.build import first_reason, in_memory
 from hwr.stages.kind import Built, Picture, Recipe
-from hwr.training.plan import Phase
+from hwr.training.loop import Phase
 
 SAMPLES = 12  # augmented images in a run's picture
 TRUE, PREDICTED = "#2f9e44", "#e03131"  # colours of true and of predicted boxes

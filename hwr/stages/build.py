@@ -1,5 +1,7 @@
 """Build trainings from recipes, and load trained networks."""
 
+import json
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,14 +11,14 @@ import numpy as np
 
 from hwr import weights
 from hwr.config import EXPERIMENTS
-from hwr.config.compose import stored
-from hwr.config.roots import StoreConfig, TrainConfig
+from hwr.config.compose import Composed, stored
+from hwr.config.roots import InspectConfig, StoreConfig, TrainConfig
 from hwr.data import inspection
 from hwr.data.records import LeftOut, Page, fingerprint
 from hwr.data.report import Report
 from hwr.errors import InputError
 from hwr.stages.kind import Built, Model, ModelRecipe, Picture, Recipe, S
-from hwr.stages.recipe import parse_model
+from hwr.stages.recipe import parse_model, parse_recipe
 from hwr.text import Alphabet
 from hwr.weights import Weights
 
@@ -62,6 +64,24 @@ def inspect_data(recipe: Recipe[Any], *, full: bool) -> tuple[Report, list[Page]
     pages, dropped = inspection.apply_policy(dataset.pages, report.findings, recipe.policy)
     unassigned = LeftOut.between("no split", pages, [page for page in pages if page.split])
     return report.after([*dropped, unassigned], pages), pages
+
+
+def report_data(composed: Composed) -> None:
+    """Print the report on a data set, and write it as JSON where asked."""
+    config: InspectConfig = composed.root
+    report, _ = inspect_data(parse_recipe(config), full=config.full)
+    text = json.dumps(report.as_dict(), indent=1, ensure_ascii=False) + "\n"
+    if config.output == "-":
+        sys.stdout.write(text)
+        return
+    print(report.table(examples=config.inspect.examples))
+    if config.output is not None:
+        try:
+            Path(config.output).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"output={config.output}: cannot be written ({error.strerror}); choose another file"
+            ) from None
 
 
 def find_weights(name: str, kind: str, config: StoreConfig) -> Weights:

@@ -24,8 +24,7 @@ from hwr.data.records import Dataset, LeftOut, Page
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
 from hwr.text import Alphabet
-from hwr.training.loop import Stage
-from hwr.training.plan import Plan
+from hwr.training.loop import Plan, Stage
 
 S = TypeVar("S")  # the settings of a stage, a dataclass
 

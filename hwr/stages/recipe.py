@@ -16,7 +16,8 @@ from hwr.decoding.reading import check_decoder
 from hwr.errors import InputError
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
 from hwr.training import optimizers
-from hwr.training.plan import Phase, Plan, Schedule
+from hwr.training.loop import Phase, Plan
+from hwr.training.optimizers import Schedule
 
 _SAME = ("monitor", "seed", "max_epochs", "max_minutes", "patience", "save_every", "clip", "average")
 

@@ -4,13 +4,13 @@ A run is recorded on disk first (`spool`) and delivered from there (`delivery`) 
 that a run goes on without its tracking server; `hwr sync` delivers what is left when it ends.
 """
 
-from hwr.tracking.delivery import Synced, sync
 from hwr.tracking.runs import (
     PARENT,
     PARENT_VARIABLE,
     WEIGHTS_RUN,
     Run,
     attach,
+    flatten,
     is_stored,
     parent_run,
     start_run,
@@ -20,7 +20,6 @@ from hwr.tracking.store import (
     StoredRun,
     await_answer,
     download,
-    flatten,
     forget,
     open_store,
     refusing,
@@ -36,7 +35,6 @@ __all__ = [
     "Run",
     "Store",
     "StoredRun",
-    "Synced",
     "Terminated",
     "attach",
     "await_answer",
@@ -49,6 +47,5 @@ __all__ = [
     "refusing",
     "start_run",
     "status",
-    "sync",
     "tagged",
 ]

@@ -1,22 +1,18 @@
 """Deliver the records of a spool to a run of the tracking server: in order, none lost, none twice.
 
-This happens during the run, and in `hwr sync` for runs that ended while the server was unavailable.
+This happens during the run, and in `sync` for runs that ended while the server was unavailable.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from hwr.errors import InputError, first_line, masked, tell
-from hwr.runtime import without_login
-from hwr.tracking.spool import JournalRecord, Sent, Spool, counted
-from hwr.tracking.starts import end_abandoned
-from hwr.tracking.store import answering, deleted, embedded, reason
+from hwr.errors import first_line, masked, tell
+from hwr.tracking.spool import JournalRecord, Sent, Spool
+from hwr.tracking.store import deleted, reason
 
 VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow takes in a request
 
@@ -157,55 +153,6 @@ class Delivery:
     def _refuse(self, record: JournalRecord, reason: str) -> None:
         self._spool.refuse(record, reason)
         tell(f"tracking: {record.kind} of run {self._run} refused ({reason}); kept in {self._spool.folder}")
-
-
-@dataclass(frozen=True)
-class Synced:
-    """The result of `sync` for a run: how much was delivered, what still waits, and why."""
-
-    run: str
-    delivered: Counter[str]
-    waiting: Counter[str]
-    reason: str | None
-
-
-def sync(folder: Path, uri: str | None) -> Iterator[Synced]:
-    """Deliver the spools of all runs in `folder`, to `uri` or to their own servers; yield a result for each.
-
-    Runs whose processes are gone without an end of them end as killed. Raises InputError at the end where a
-    server did not answer, and for a spool that is damaged.
-    """
-    clients: dict[str, MlflowClient | None] = {}
-    refusals: dict[str, InputError] = {}
-
-    def client(recorded: str | None) -> MlflowClient | None:
-        there = without_login(uri or recorded or embedded(folder))
-        if there not in clients:
-            try:
-                clients[there] = answering(there)
-            except InputError as error:
-                clients[there], refusals[there] = None, error
-        return clients[there]
-
-    for run_id in end_abandoned(folder, client):
-        yield Synced(run_id, Counter(status=1), Counter(), None)
-    for path in sorted(folder.glob("runs/*/spool")):
-        spool = Spool(path)
-        spool.end_fallen()
-        if spool.waiting() and (server := client(spool.about()["uri"])) is not None:
-            yield _sync(spool, server)
-    for refusal in refusals.values():
-        raise refusal
-
-
-def _sync(spool: Spool, client: MlflowClient) -> Synced:
-    run_id, before, failure = spool.about()["run"], counted(spool.waiting()), None
-    try:
-        Delivery(client, run_id, spool)()
-    except (MlflowException, OSError, FilesLeftError, DeletedError) as error:
-        failure = reason(error)
-    left = counted(spool.waiting())
-    return Synced(run_id, before - left, left, failure)
 
 
 def _batches(records: Iterable[JournalRecord]) -> Iterator[list[JournalRecord]]:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from mlflow.exceptions import MlflowException
@@ -18,18 +19,21 @@ from PIL import Image
 
 from hwr import runtime
 from hwr.config import ROOT
-from hwr.errors import InputError, tell
+from hwr.errors import InputError, NoRoomError, tell
+from hwr.files import as_input_error, held
 from hwr.tracking import termination
 from hwr.tracking.background import Courier
 from hwr.tracking.delivery import DeletedError, Delivery, FilesLeftError
 from hwr.tracking.spool import Spool, Write, packed
-from hwr.tracking.starts import starting
-from hwr.tracking.store import LONGEST_TAG, Store, cut, deleted, embedded, flatten, reason, refusing, safe
+from hwr.tracking.store import Store, deleted, embedded, reason, refusing
 from hwr.tracking.termination import Terminated
 
 PARENT = "mlflow.parentRunId"
 WEIGHTS_RUN = "weights_run"  # tag of an evaluation: the ids of the runs that made the weights
 PARENT_VARIABLE = "HWR_PARENT_RUN"
+START, STARTS = "hwr.start", ".starting"  # tag of a run with the name of its start, and the folder of notes
+LONGEST_VALUE = 6000  # MLflow cuts longer parameter values without a word
+LONGEST_TAG = 5000
 
 
 class Run:
@@ -171,6 +175,21 @@ def start_run(
                 started.end(status)
 
 
+@contextlib.contextmanager
+def starting(folder: Path, uri: str | None, experiment: str) -> Iterator[dict[str, str]]:
+    """Note in the block that a run is being started; yield the tag that tells it from others.
+
+    The note stays where the block fails: a server may have started the run, though its answer was lost.
+    """
+    name = uuid4().hex
+    note = folder / STARTS / name
+    with held(note):
+        with as_input_error(note, "make room there", NoRoomError):
+            note.write_text(json.dumps({"uri": uri, "experiment": experiment}), encoding="utf-8")
+        yield {START: name}
+        note.unlink()
+
+
 def attach(store: Store, run_id: str) -> Run | None:
     """Return the ended run `run_id`, to log more to it; None where the store has none, or deleted it."""
     info = _info(store, run_id)
@@ -185,6 +204,29 @@ def is_stored(store: Store, run_id: str) -> bool:
 def parent_run() -> str | None:
     """Return the id of the sweep's run when this process runs a job of one."""
     return os.environ.get(PARENT_VARIABLE)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings as names `a.b.c` with texts: lists as JSON, long ones cut with an ellipsis."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = prefix + safe(str(key))
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, name + ".")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            flat[name] = cut(text, LONGEST_VALUE)
+    return flat
+
+
+def safe(name: str) -> str:
+    """Return a name with `_` for characters that MLflow refuses."""
+    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
+
+
+def cut(text: str, longest: int) -> str:
+    """Return a text of at most so many characters, cut with an ellipsis."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def spool_of(folder: Path, run_id: str) -> Path:

@@ -1,7 +1,6 @@
-"""The tracking store (an embedded sqlite database or a server): checks, queries, and valid names."""
+"""The tracking store, an embedded sqlite database or a server: checks, queries, a folder that was moved."""
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -13,16 +12,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from sqlalchemy.exc import SQLAlchemyError
 
 from hwr.errors import InputError, first_line, masked, tell
 from hwr.files import held, make_folder
 from hwr.runtime import TRACKING_URI, without_login
-from hwr.tracking.moved import ARTIFACTS, follow
 
 PAUSE_S = 5.0  # between two questions whether it is there again
 REGISTRY_URI = "MLFLOW_REGISTRY_URI"
@@ -31,9 +31,15 @@ LOGIN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TR
 CERTIFICATE = "set MLFLOW_TRACKING_SERVER_CERT_PATH to a file with its certificate or CA"
 TABLES_S = 120.0  # the tables of a fresh database take seconds
 SQLITE = "sqlite:///"
-DATABASE = "mlflow.db"
-LONGEST_VALUE = 6000  # MLflow cuts longer parameter values without a word
-LONGEST_TAG = 5000
+DATABASE, ARTIFACTS = "mlflow.db", "artifacts"  # and the folder of the files beside it
+# Where MLflow keeps whole paths.
+_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 # Read by MLflow at every request; a variable that is already in the environment wins.
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # s; 120 would hold up the end of a run
@@ -101,6 +107,38 @@ def _make_database(path: Path) -> None:
         fresh = Path(beside) / path.name
         MlflowClient(f"{SQLITE}{fresh}").search_experiments(max_results=1)
         fresh.replace(path)
+
+
+def follow(database: Path) -> None:
+    """Let artifact locations in a folder that this one was moved or copied from lead here; others stay.
+
+    Raises sqlite3.Error.
+    """
+    if not database.is_file():
+        return
+    here = database.parent / ARTIFACTS
+    with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if "experiments" not in tables:
+            return
+        locations = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+        for (location,) in locations:
+            old = Path(unquote(urlparse(location or "").path))
+            if old.name != ARTIFACTS or old == here or not _left(old, here, database.name):
+                continue
+            for table, column in _COLUMNS:
+                if table in tables:
+                    rest, begins = f"substr({column}, ?)", f"substr({column}, 1, ?) = ?"
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || {rest} WHERE {begins}",
+                        (here.as_uri(), len(location) + 1, len(location), location),
+                    )
+            _artifact_repos_cache.clear()  # of MLflow, by the id of the run alone
+
+
+def _left(old: Path, here: Path, database: str) -> bool:
+    """Tell whether the files at `old` are those of the folder that was moved or copied."""
+    return here.is_dir() or not old.is_dir() or (old.parent / database).is_file()
 
 
 def embedded(folder: Path) -> str:
@@ -195,29 +233,6 @@ def forget(store: Store, run_id: str) -> None:
     """Delete a run; the store can restore it. Raise InputError if that fails."""
     with refusing(store.uri):
         store.client.delete_run(run_id)
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested settings as names `a.b.c` with texts: lists as JSON, long ones cut with an ellipsis."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        name = prefix + safe(str(key))
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, name + ".")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            flat[name] = cut(text, LONGEST_VALUE)
-    return flat
-
-
-def safe(name: str) -> str:
-    """Return a name with `_` for characters that MLflow refuses."""
-    return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
-
-
-def cut(text: str, longest: int) -> str:
-    """Return a text of at most so many characters, cut with an ellipsis."""
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def reason(error: BaseException) -> str:

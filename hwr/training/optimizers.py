@@ -6,7 +6,7 @@ from typing import Any, Literal
 import mxnet as mx
 from mxnet import optimizer
 
-from hwr.training.plan import Schedule
+Schedule = Literal["constant", "cosine"]
 
 
 class AdamW(optimizer.Adam):

@@ -24,8 +24,8 @@ from hwr.layout.orientation import turned_image
 from hwr.pictures.cards import png
 from hwr.stages.build import find_weights
 from hwr.transcription import export
-from hwr.transcription.export.overlay import draw_overlay
 from hwr.transcription.output_record import OutputRecord
+from hwr.transcription.overlay import draw_overlay
 from hwr.transcription.page_reader import STEPS, Found, PageReader, build_page_reader
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".pdf")  # taken from a folder

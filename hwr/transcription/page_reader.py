@@ -14,9 +14,9 @@ from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretch
 from hwr.images.load import GreyImage
 from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
+from hwr.layout.ink import find_gutter
 from hwr.layout.orientation import Legibility
 from hwr.layout.reading_order import line_order, words_into_lines
-from hwr.layout.spread import find_gutter
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.line.model import LineReader, line_crop, load_line_reader
 from hwr.stages.paragraph.model import MODEL as PARAGRAPH

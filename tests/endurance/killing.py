@@ -21,7 +21,7 @@ from hwr import runtime
 from hwr.config import ROOT
 from hwr.runs.resume import Once
 from hwr.training import state_files
-from hwr.training.plan import Phase, Plan
+from hwr.training.loop import Phase, Plan
 
 SAVE_EVERY = 3e-4  # minutes: a state every few steps
 STAGES = ("line", "paragraph", "segmentation", "denoiser")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwr.config.roots import TuneConfig
-from hwr.evaluation.setting_search import Judge, Setting, best_setting
+from hwr.evaluation.tune import Judge, Setting, best_setting
 
 SPACE = {"weight": [0.0, 1.0, 2.0], "bonus": [-1.0, 0.0, 1.0]}
 START: Setting = {"weight": 0.0, "bonus": 0.0}

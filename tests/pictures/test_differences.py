@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.pictures.differences import Column, collated
+from hwr.pictures.cards import Column, collated
 
 LETTERS = st.text("ab c", max_size=12)
 

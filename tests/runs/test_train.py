@@ -1,7 +1,7 @@
 """What is told of a training under way."""
 
 from hwr.runs.train import Bar
-from hwr.training.plan import Step
+from hwr.training.loop import Step
 
 
 def test_bar_tells_epoch_loss_and_speed_and_starts_anew_with_a_phase() -> None:

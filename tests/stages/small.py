@@ -17,7 +17,7 @@ from hwr.stages.paragraph.model import area_finder
 from hwr.stages.recipe import parse_recipe
 from hwr.stages.segmentation.model import box_detector
 from hwr.text import Alphabet
-from hwr.training.plan import Phase
+from hwr.training.loop import Phase
 from hwr.weights import Weights
 from tests.alto_folder import write_page
 

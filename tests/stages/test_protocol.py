@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwr.training.loop import Stage
-from hwr.training.plan import Phase
+from hwr.training.loop import Phase
 
 
 @dataclass(frozen=True)

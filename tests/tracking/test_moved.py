@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hwr import tracking
-from hwr.tracking import Store, open_store, sync
+from hwr.tracking import Store, open_store
+from hwr.tracking.sync import sync_folder
 from tests.tracking.seen import artifact
 
 
@@ -60,7 +61,7 @@ def test_what_waits_in_a_copy_is_delivered_to_the_copy(store: Store, tmp_path: P
     run.spool.append_files("", lambda place: (place / "late.txt").write_text("tea"))
     there = tmp_path / "copy"
     shutil.copytree(store.folder, there)
-    assert [synced.reason for synced in sync(there, None)] == [None]
+    assert [synced.reason for synced in sync_folder(there, None)] == [None]
     assert (files(there), files(store.folder)) == (["late.txt"], [])
 
 

@@ -30,7 +30,7 @@ from hwr import tracking
 from hwr.errors import InputError
 from hwr.tracking import Store, flatten, forget, open_store, tagged
 from hwr.tracking import store as stores
-from hwr.tracking.store import cut, safe
+from hwr.tracking.runs import cut, safe
 from tests.tracking.seen import history
 
 

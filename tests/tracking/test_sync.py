@@ -9,9 +9,10 @@ import pytest
 
 from hwr import tracking
 from hwr.errors import InputError
-from hwr.tracking import Store, Synced, open_store, sync
+from hwr.tracking import Store, open_store
 from hwr.tracking.runs import spool_of
 from hwr.tracking.spool import Spool
+from hwr.tracking.sync import Synced, sync_folder
 from tests.tracking.seen import history, status
 
 
@@ -34,16 +35,16 @@ def left(store: Store, *losses: float) -> str:
 
 def test_what_waits_is_delivered_with_the_status_and_nothing_is_left(store: Store, tmp_path: Path) -> None:
     run = left(store, 2.0, 1.0)
-    assert list(sync(tmp_path, None)) == [Synced(run, Counter(metrics=2, status=1), Counter(), None)]
+    assert list(sync_folder(tmp_path, None)) == [Synced(run, Counter(metrics=2, status=1), Counter(), None)]
     assert history(store, run, "loss") == [(0, 2.0), (1, 1.0)]
     assert status(store, run) == "KILLED"
-    assert list(sync(tmp_path, None)) == []
+    assert list(sync_folder(tmp_path, None)) == []
 
 
 def test_runs_end_when_they_ended_not_when_they_are_delivered(store: Store, tmp_path: Path) -> None:
     run = left(store)
     *_, last = Spool(spool_of(tmp_path, run)).records()
-    list(sync(tmp_path, None))
+    list(sync_folder(tmp_path, None))
     assert store.client.get_run(run).info.end_time == last.time_ms
 
 
@@ -51,7 +52,7 @@ def test_what_waits_moves_with_its_folder(store: Store, tmp_path: Path) -> None:
     run = left(store, 2.0)
     moved = tmp_path.with_name(tmp_path.name + "-moved")
     tmp_path.rename(moved)
-    list(sync(moved, None))
+    list(sync_folder(moved, None))
     assert status(Store(f"sqlite:///{moved}/mlflow.db", "1"), run) == "KILLED"
 
 
@@ -59,7 +60,7 @@ def test_run_that_the_server_does_not_know_still_waits(store: Store, tmp_path: P
     spool = Spool(spool_of(tmp_path, "0123"))
     spool.describe({"run": "0123", "uri": None})
     spool.append("status", {"status": "FINISHED"})
-    (synced,) = sync(tmp_path, None)
+    (synced,) = sync_folder(tmp_path, None)
     assert (synced.delivered, synced.waiting) == (Counter(), Counter(status=1))
     assert "0123" in (synced.reason or "")
 
@@ -72,7 +73,7 @@ def test_server_that_does_not_answer_is_refused_after_the_others_got_theirs(
     spool.append("status", {"status": "FINISHED"})
     run = left(store, 1.0)
     with pytest.raises(InputError, match=r"tracking.uri=http://127.0.0.1:1: no tracking server answers"):
-        list(sync(tmp_path, None))
+        list(sync_folder(tmp_path, None))
     assert status(store, run) == "KILLED"
     assert spool.waiting()
 
@@ -80,7 +81,7 @@ def test_server_that_does_not_answer_is_refused_after_the_others_got_theirs(
 def test_given_server_takes_the_place_of_the_recorded_one(store: Store, tmp_path: Path) -> None:
     run = left(store, 1.0)
     Spool(spool_of(tmp_path, run)).describe({"run": run, "uri": "http://127.0.0.1:1"})
-    list(sync(tmp_path, store.uri))
+    list(sync_folder(tmp_path, store.uri))
     assert status(store, run) == "KILLED"
 
 
@@ -89,7 +90,7 @@ def test_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     spool.describe({"run": "r1", "uri": None})
     spool.append("status", {"status": "FINISHED"})
     with pytest.raises(InputError, match=r"mlflow.db: no such database; give tracking.uri="):
-        list(sync(tmp_path, None))
+        list(sync_folder(tmp_path, None))
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -107,14 +108,14 @@ def fallen(store: Store) -> str:
 def test_run_whose_process_is_gone_ends_as_killed(store: Store, tmp_path: Path) -> None:
     run = fallen(store)
     assert status(store, run) == "RUNNING"
-    assert list(sync(tmp_path, None)) == [Synced(run, Counter(status=1), Counter(), None)]
+    assert list(sync_folder(tmp_path, None)) == [Synced(run, Counter(status=1), Counter(), None)]
     assert status(store, run) == "KILLED"
-    assert list(sync(tmp_path, None)) == []
+    assert list(sync_folder(tmp_path, None)) == []
 
 
 def test_run_that_goes_on_is_not_ended(store: Store, tmp_path: Path) -> None:
     with tracking.start_run(store, "test", tags={}) as run:
-        assert list(sync(tmp_path, None)) == []
+        assert list(sync_folder(tmp_path, None)) == []
         assert status(store, run.id) == "RUNNING"
 
 
@@ -122,7 +123,7 @@ def test_run_that_may_go_on_in_the_original_of_a_copy_is_not_ended(store: Store,
     fallen(store)
     copy = tmp_path.with_name(tmp_path.name + "-copy")
     shutil.copytree(tmp_path, copy)
-    assert list(sync(copy, None)) == []
+    assert list(sync_folder(copy, None)) == []
 
 
 def test_run_whose_process_was_killed_while_it_started_it_ends_as_killed(
@@ -135,6 +136,6 @@ def test_run_whose_process_was_killed_while_it_started_it_ends_as_killed(
             os._exit(2)
     assert os.waitpid(pid, 0)[1] == 256
     (run,) = store.client.search_runs([store.experiment])
-    assert list(sync(tmp_path, None)) == [Synced(run.info.run_id, Counter(status=1), Counter(), None)]
+    assert list(sync_folder(tmp_path, None)) == [Synced(run.info.run_id, Counter(status=1), Counter(), None)]
     assert status(store, run.info.run_id) == "KILLED"
     assert not list(tmp_path.glob(".starting/*"))

@@ -14,8 +14,7 @@ from mxnet.gluon import nn
 from hwr.errors import InputError
 from hwr.training import optimizers, state_files
 from hwr.training.checkpoint import Checkpoint, Progress
-from hwr.training.loop import NonFiniteLossError, fit, nothing_left
-from hwr.training.plan import Phase, Plan, Step
+from hwr.training.loop import NonFiniteLossError, Phase, Plan, Step, fit, nothing_left
 
 X = np.array([[1.0], [2.0], [3.0], [4.0]], np.float32)  # y = 2 x + 1
 Y = 2 * X + 1

@@ -32,7 +32,7 @@ from hwr.stages.denoiser.model import MODEL, DenoiserSettings, TextDenoiser, tex
 from hwr.stages.kind import Built, Kind, Picture, Recipe
 from hwr.stages.line.training import check_characters, error_rate, lines_of
 from hwr.text import Alphabet, nfc
-from hwr.training.plan import Phase
+from hwr.training.loop import Phase
 
 EXTRA = "stage.texts"  # the set of lines that no data set holds
 SAMPLES = 24  # misread texts in a run's picture

@@ -25,7 +25,7 @@ from hwr.stages.build import in_memory, with_images
 from hwr.stages.kind import Built, Kind, ModelRecipe, Picture, Recipe
 from hwr.stages.line.model import MODEL, LineReader, LineSettings, line_network, line_steps
 from hwr.text import Alphabet
-from hwr.training.plan import Phase
+from hwr.training.loop import Phase
 
 SAMPLES = 24  # augmented line images in a run's picture
 METRICS = ("valid/cer", "valid/wer")  # what `validate` returns, errors all

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hwr.config.compose import Composed
 from hwr.data.augment.pages import PageAugmentation
 from hwr.data.records import SPLITS, Page
 from hwr.errors import InputError
@@ -17,6 +18,7 @@ from hwr.stages import boxes
 from hwr.stages.boxes import BoxStage
 from hwr.stages.build import inspected_pages
 from hwr.stages.kind import Built, Kind, Recipe
+from hwr.stages.recipe import parse_recipe
 from hwr.stages.segmentation.model import MODEL, DetectionSettings, box_detector
 from hwr.tables import text_table
 
@@ -50,6 +52,11 @@ def build_segmentation(recipe: Recipe[DetectionSettings], pages: Sequence[Page],
         f"{counts[0]} and {counts[1]} {recipe.settings.unit}s"
     )
     return boxes.built(detection_stage, detector, recipe, (train, valid), size)
+
+
+def print_anchor_table(composed: Composed) -> None:
+    """Print how many boxes of each split the anchors of a detector cover."""
+    print(anchor_table(parse_recipe(composed.root)))
 
 
 def anchor_table(recipe: Recipe[Any]) -> str:

@@ -4,7 +4,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from hwr.data.sources.alto import read_alto
-from hwr.transcription.export.alto import to_alto
+from hwr.transcription.export import to_alto
 from tests.transcription.export.read_pages import SPLITTING, line, page, write
 from tests.transcription.export.validation import faults
 

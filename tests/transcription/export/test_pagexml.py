@@ -1,7 +1,7 @@
 from datetime import datetime, timedelta, timezone
 from xml.etree.ElementTree import fromstring
 
-from hwr.transcription.export.pagexml import to_pagexml
+from hwr.transcription.export import to_pagexml
 from tests.transcription.export.read_pages import line, page
 from tests.transcription.export.validation import faults
 

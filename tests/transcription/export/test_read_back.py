@@ -10,9 +10,7 @@ from hypothesis import given, settings
 
 from hwr.data import source_reader
 from hwr.data.records import Page
-from hwr.transcription.export.alto import to_alto
-from hwr.transcription.export.pagexml import to_pagexml
-from hwr.transcription.export.xml import clean_text
+from hwr.transcription.export import clean_text, to_alto, to_pagexml
 from hwr.transcription.transcript import ReadPage
 from tests.transcription.export.read_pages import (
     AREA,

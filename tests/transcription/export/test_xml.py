@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwr.transcription.export.xml import (
+from hwr.transcription.export import (
     add_child,
     clean_text,
     confidence_text,

@@ -8,7 +8,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.training.plan import Phase
+from hwr.training.loop import Phase
 
 METRICS = ("valid/darkness_error",)
 

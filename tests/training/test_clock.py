@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hwr.training.plan import Clock, Plan
+from hwr.training.loop import Clock, Plan
 
 Turn = Callable[[float], None]
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hwr.transcription.export import overlay
-from hwr.transcription.export.overlay import AREA, draw_overlay
+from hwr.transcription import overlay
+from hwr.transcription.overlay import AREA, draw_overlay
 from hwr.transcription.transcript import ReadLine
 from tests.transcription.export.read_pages import bare, page
 

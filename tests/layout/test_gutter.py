@@ -7,7 +7,7 @@ import pytest
 
 from hwr.images.load import GreyImage
 from hwr.images.page_files import Loading, load_page
-from hwr.layout.spread import find_gutter
+from hwr.layout.ink import find_gutter
 
 LOADING = Loading(max_pixels=10**8, working_pixels=10**8)
 

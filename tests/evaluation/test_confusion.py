@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwr.__main__ import main
-from hwr.commands.confusion import confusion_table
+from hwr.evaluation.confusion import confusion_table
 from hwr.language.confusions import Confusions, Costs, CountedLines
 from tests.evaluation.tiny import TEXTS, write_pages, write_weights
 from tests.refusal import refused

@@ -1,1 +1,0 @@
-"""Commands with logic of their own; the table of all is `hwr/config/command_table.py`."""

@@ -1,0 +1,231 @@
+"""Exports of read pages: ALTO 4.2 and PAGE of 2019-07-15 in pixels, plain text and JSON.
+
+ALTO has one block, a `String` for each word; box, polygon, baseline, words and texts are all kept, and the
+confidences of words, not of lines. Schema and meaning: https://www.loc.gov/standards/alto/
+
+PAGE has one region. It keeps one outline for each line: `Coords` holds the polygon, or the box if there is no
+polygon. The box of a line read back is therefore that of its polygon. Schema:
+https://github.com/PRImA-Research-Lab/PAGE-XML
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from pathlib import PurePath
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+import hwr
+from hwr.images.boxes import Box, Point, box_px, corners, points_px
+from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
+
+SUFFIXES = {"alto": ".alto.xml", "page": ".page.xml", "txt": ".txt", "json": ".json"}
+
+_ALTO = "http://www.loc.gov/standards/alto/ns-v4#"
+_ALTO_SCHEMA = "http://www.loc.gov/standards/alto/v4/alto-4-2.xsd"
+_PAGE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
+_PAGE_SCHEMA = f"{_PAGE}/pagecontent.xsd"
+# XML 1.0, section 2.2: these characters cannot stand in a document, not even escaped.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def to_txt(read: ReadPage) -> str:
+    """Return the lines in reading order, each with its line break; nothing for a page without lines."""
+    return "".join(f"{line.text}\n" for line in read.lines)
+
+
+def to_json(read: ReadPage) -> str:
+    """Return a page as a JSON object, its keys always in the same order.
+
+    A box is `[x1, y1, x2, y2]`, a point `[x, y]`, in fractions of the page, so that they fit its picture in
+    any size; `width_px` and `height_px` turn them into pixels. They and confidences have six decimals; `area`
+    is null where there is none. `turn` are the degrees clockwise by which the page was turned to be read. Of
+    the names of files, what UTF-8 or XML cannot hold becomes U+FFFD.
+    """
+    height, width = read.size
+    page = {
+        "name": clean_text(read.name),
+        "image": clean_text(read.image),
+        "number": read.number,
+        "width_px": width,
+        "height_px": height,
+        "turn": read.turn,
+        "area": None if read.area is None else _plain(read.area),
+        "lines": [
+            _described(line, ("confidence", "box", "polygon", "baseline"))
+            | {"words": [_described(word, ("confidence", "box")) for word in line.words]}
+            for line in read.lines
+        ],
+    }
+    return json.dumps(page, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def to_alto(read: ReadPage) -> str:
+    """Return a page as an ALTO document; characters that XML forbids become U+FFFD.
+
+    A page without area and lines has an empty print space.
+    """
+    root = xml_document("alto", _ALTO, _ALTO_SCHEMA)
+    root.set("SCHEMAVERSION", "4.2")
+    _alto_description(root, read)
+    height, width = read.size
+    layout = add_child(root, "Layout")
+    page = add_child(
+        layout, "Page", ID=f"page_{read.number}", PHYSICAL_IMG_NR=read.number, WIDTH=width, HEIGHT=height
+    )
+    space = add_child(page, "PrintSpace", HPOS=0, VPOS=0, WIDTH=width, HEIGHT=height)
+    place = read.extent
+    if place is not None:
+        block = add_child(space, "TextBlock", ID="block_1", **_place(place, read.size))
+        if read.turn:
+            block.set("ROTATION", str(read.turn))  # of the text, counterclockwise
+        for position, line in enumerate(read.lines, start=1):
+            _alto_line(block, f"line_{position}", line, read.size)
+    return xml_text(root)
+
+
+def to_pagexml(read: ReadPage, *, created: datetime | None = None) -> str:
+    """Return a page as a PAGE document; characters that XML forbids become U+FFFD.
+
+    `created` is the moment it is dated with, the present one by default, local where it has no time
+    zone. A page without area and lines has neither region nor reading order.
+    """
+    root = xml_document("PcGts", _PAGE, _PAGE_SCHEMA)
+    _date(root, created or datetime.now(timezone.utc))
+    height, width = read.size
+    page = add_child(
+        root, "Page", imageFilename=PurePath(read.image).name, imageWidth=width, imageHeight=height
+    )
+    if read.turn:
+        page.set("orientation", str(read.turn if read.turn <= 180 else read.turn - 360))
+    place = read.extent
+    if place is not None:
+        order = add_child(add_child(page, "ReadingOrder"), "OrderedGroup", id="order")
+        add_child(order, "RegionRefIndexed", index=0, regionRef="region_1")
+        region = add_child(page, "TextRegion", id="region_1")
+        _points(region, "Coords", corners(place), read.size)
+        for position, line in enumerate(read.lines, start=1):
+            _page_line(region, f"line_{position}", line, read.size)
+    return xml_text(root)
+
+
+FORMATS: dict[str, Callable[[ReadPage], str]] = {
+    "alto": to_alto,
+    "page": to_pagexml,
+    "txt": to_txt,
+    "json": to_json,
+}
+
+
+def clean_text(text: str) -> str:
+    """Return `text` with every character that XML forbids (control characters) replaced by U+FFFD."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def xml_document(name: str, namespace: str, schema: str) -> Element:
+    """Return the root element of a document in `namespace` that points to its `schema`, a URL.
+
+    The namespace is a plain attribute: the names of the elements inside need no prefix then.
+    """
+    root = Element(name, {"xmlns": namespace, "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance"})
+    root.set("xsi:schemaLocation", f"{namespace} {schema}")
+    return root
+
+
+def add_child(parent: Element, name: str, text: str = "", /, **attributes: str | int) -> Element:
+    """Append an element to `parent` and return it; its text and values are cleaned."""
+    element = SubElement(parent, name, {key: clean_text(str(value)) for key, value in attributes.items()})
+    if text:
+        element.text = clean_text(text)
+    return element
+
+
+def points_text(values: Iterable[tuple[int, int]]) -> str:
+    """Return points as both formats write them: `x,y x,y …`."""
+    return " ".join(f"{x},{y}" for x, y in values)
+
+
+def confidence_text(value: float) -> str:
+    """Return a confidence in [0, 1] with four decimals."""
+    return f"{value:.4f}"
+
+
+def xml_text(root: Element) -> str:
+    """Return the document as indented text, its declaration first; to be stored as UTF-8."""
+    indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
+
+
+def _described(part: ReadLine | ReadWord, keys: Iterable[str]) -> dict[str, Any]:
+    return {"text": part.text, **{key: _plain(getattr(part, key)) for key in keys}}
+
+
+def _plain(value: Any) -> Any:
+    """Return a number with six decimals, or nested tuples of numbers as lists of such."""
+    return [_plain(one) for one in value] if isinstance(value, tuple) else round(float(value), 6)
+
+
+def _alto_description(root: Element, read: ReadPage) -> None:
+    description = add_child(root, "Description")
+    add_child(description, "MeasurementUnit", "pixel")
+    add_child(add_child(description, "sourceImageInformation"), "fileName", PurePath(read.image).name)
+    step = add_child(description, "Processing", ID="processing_1")
+    add_child(step, "processingCategory", "contentGeneration")
+    software = add_child(step, "processingSoftware")
+    add_child(software, "softwareName", "hwr")
+    add_child(software, "softwareVersion", hwr.__version__)
+
+
+def _alto_line(block: Element, name: str, line: ReadLine, size: tuple[int, int]) -> None:
+    element = add_child(block, "TextLine", ID=name, **_place(line.box, size))
+    if len(line.baseline) >= 2:
+        element.set("BASELINE", points_text(points_px(line.baseline, size)))
+    if len(line.polygon) >= 3:
+        outline = points_text(points_px(line.polygon, size))
+        add_child(add_child(element, "Shape"), "Polygon", POINTS=outline)
+    for position, word in enumerate(line.words, start=1):
+        if position > 1:
+            add_child(element, "SP")
+        string = add_child(element, "String", ID=f"{name}_word_{position}", **_place(word.box, size))
+        string.set("CONTENT", clean_text(word.text))
+        string.set("WC", confidence_text(word.confidence))
+    if not line.words:  # the schema asks for one
+        add_child(element, "String", CONTENT="")
+
+
+def _place(box: Box, size: tuple[int, int]) -> dict[str, int]:
+    x1, y1, x2, y2 = box_px(box, size)
+    return {"HPOS": x1, "VPOS": y1, "WIDTH": x2 - x1, "HEIGHT": y2 - y1}
+
+
+def _date(root: Element, moment: datetime) -> None:
+    stamp = moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata = add_child(root, "Metadata")
+    add_child(metadata, "Creator", f"hwr {hwr.__version__}")
+    add_child(metadata, "Created", stamp)
+    add_child(metadata, "LastChange", stamp)
+
+
+def _page_line(region: Element, name: str, line: ReadLine, size: tuple[int, int]) -> None:
+    element = add_child(region, "TextLine", id=name)
+    _points(element, "Coords", line.outline, size)
+    if len(line.baseline) >= 2:  # the schema allows no single point
+        _points(element, "Baseline", line.baseline, size)
+    for position, word in enumerate(line.words, start=1):
+        _word(element, f"{name}_word_{position}", word, size)
+    _text(element, line.text, line.confidence)
+
+
+def _word(line: Element, name: str, word: ReadWord, size: tuple[int, int]) -> None:
+    element = add_child(line, "Word", id=name)
+    _points(element, "Coords", corners(word.box), size)
+    _text(element, word.text, word.confidence)
+
+
+def _text(element: Element, text: str, confidence: float) -> None:
+    add_child(add_child(element, "TextEquiv", conf=confidence_text(confidence)), "Unicode", text)
+
+
+def _points(element: Element, name: str, points: Iterable[Point], size: tuple[int, int]) -> None:
+    add_child(element, name, points=points_text(points_px(points, size)))
