@@ -51,7 +51,7 @@ class Said:
 
 def search(counts: dict[str, int], costs: Costs | None = None, **settings: Any) -> WordCorrector:
     how = {"limit": 3.0, "share": 1.0, "frequency": 0.0, **settings}
-    return WordCorrector(index=Index.of(Lexicon(counts), 2), costs=costs or Costs.plain(), **how)
+    return WordCorrector(index=Index(Lexicon(counts), 2), costs=costs or Costs.plain(), **how)
 
 
 def corrected(text: str, counts: dict[str, int], *, sure: float = 1.0, confidence: float = 0.5) -> str:
@@ -158,7 +158,7 @@ WORD = st.text("abc", min_size=1, max_size=10)
 
 @given(st.lists(WORD, min_size=1), WORD, st.integers(1, 3))
 def test_candidates_are_the_words_within_the_edits(words: list[str], word: str, edits: int) -> None:
-    found = Index.of(Lexicon(dict.fromkeys(words, 1)), edits).near(word)
+    found = Index(Lexicon(dict.fromkeys(words, 1)), edits).near(word)
     assert sorted(found) == sorted({own for own in words if editdistance.eval(own, word) <= edits})
 
 

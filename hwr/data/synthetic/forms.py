@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -95,10 +95,8 @@ def draw_form(
     sheet = draw_sheet(layout.size, layout.ruled, rng)
     desk = _Desk(_blank(sheet, rng), sheet, form.hand, rng)
     _print_header(desk, form.id, rows, layout)
-    lines = [_write_line(desk, row, first + pitch * index) for index, row in enumerate(rows)]
-    return _scan(desk.canvas, sheet, rng), tuple(
-        _named(line, f"{form.id}-{i:02d}", form.kind) for i, line in enumerate(lines)
-    )
+    lines = tuple(_write_line(desk, form, n, row, first + pitch * n) for n, row in enumerate(rows))
+    return _scan(desk.canvas, sheet, rng), lines
 
 
 def outline_of_boxes(found: Sequence[Box]) -> tuple[Point, ...]:
@@ -109,8 +107,9 @@ def outline_of_boxes(found: Sequence[Box]) -> tuple[Point, ...]:
     for left, right in pairwise(edges):
         here = [box for box in found if box[0] < right and box[2] > left]
         if here:
-            above += [(left, min(box[1] for box in here)), (right, min(box[1] for box in here))]
-            below += [(left, max(box[3] for box in here)), (right, max(box[3] for box in here))]
+            _, top, _, bottom = boxes.union(here)
+            above += [(left, top), (right, top)]
+            below += [(left, bottom), (right, bottom)]
     return tuple(above + below[::-1])
 
 
@@ -159,10 +158,8 @@ def _header_top(layout: Layout) -> float:
 
 
 def _first_baseline(rows: list[list[_Placed]], hand: Hand, layout: Layout) -> float:
-    leading = _PRINT_LEADING * _print_size(layout)
-    return (
-        _header_top(layout) + leading * (3.2 + len(_printed_rows(rows, layout))) + hand.pitch * hand.body_px
-    )
+    printed = _PRINT_LEADING * _print_size(layout) * (3.2 + len(_printed_rows(rows, layout)))
+    return _header_top(layout) + printed + hand.pitch * hand.body_px
 
 
 def _print_header(desk: _Desk, title: str, rows: list[list[_Placed]], layout: Layout) -> None:
@@ -179,9 +176,9 @@ def _print_header(desk: _Desk, title: str, rows: list[list[_Placed]], layout: La
         _rule(desk.canvas, desk.sheet, y, _PRINT_INK)
 
 
-def _write_line(desk: _Desk, row: list[_Placed], height: float) -> Line:
+def _write_line(desk: _Desk, form: Form, number: int, row: list[_Placed], height: float) -> Line:
     """Write a row along a drifting, wavy baseline that starts at `height`."""
-    hand, rng = desk.hand, desk.rng
+    hand, rng, name = desk.hand, desk.rng, f"{form.id}-{number:02d}"
     if desk.sheet.ruled:
         _rule(desk.canvas, desk.sheet, height + 0.15 * hand.body_px, 0.85 * desk.sheet.paper)
     slope = hand.slope * (1.0 + float(rng.normal(0, 0.25)))
@@ -195,12 +192,13 @@ def _write_line(desk: _Desk, row: list[_Placed], height: float) -> Line:
         tilt = slope + wave / length * float(np.cos(angle)) + 0.2 * hand.lift_jitter * float(rng.normal())
         upright = np.array([[1.0, -tilt, placed.left], [tilt, 1.0, y], [0.0, 0.0, 1.0]])
         to_scan = (desk.sheet.to_scan @ upright).astype(np.float32)
-        words.append(Word("", placed.text, _write(desk, placed.ink, to_scan)))
+        words.append(Word(f"{name}-{len(words):02d}", placed.text, _write(desk, placed.ink, to_scan)))
         ends = np.array([[0.0, 0.0, 1.0], [placed.ink.advance * hand.stretch, 0.0, 1.0]]) @ to_scan.T
         baseline += [(float(x), float(y)) for x, y in ends / desk.sheet.size[::-1]]
     found = [word.box for word in words]
     text = " ".join(word.text for word in words)
-    return Line("", text, boxes.union(found), outline_of_boxes(found), tuple(baseline), words=tuple(words))
+    box, outline = boxes.union(found), outline_of_boxes(found)
+    return Line(name, text, box, outline, tuple(baseline), form.kind, tuple(words))
 
 
 def _write(desk: _Desk, ink: Ink, to_scan: Floats) -> Box:
@@ -219,11 +217,6 @@ def _write(desk: _Desk, ink: Ink, to_scan: Floats) -> Box:
     x1, x2 = (left + columns[0]) / width, (left + columns[-1] + 1) / width
     y1, y2 = (top + rows[0]) / height, (top + rows[-1] + 1) / height
     return boxes.clip((float(x1), float(y1), float(x2), float(y2)))
-
-
-def _named(line: Line, name: str, kind: str) -> Line:
-    words = tuple(replace(word, id=f"{name}-{index:02d}") for index, word in enumerate(line.words))
-    return replace(line, id=name, kind=kind, words=words)
 
 
 _PRINT_INK = 45.0
