@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         words = sys.argv[1:] if arguments is None else arguments
-        _run([_without_login(_HOME.sub(_expanded, word)) for word in words])
+        words = [_HOME.sub(lambda home: str(Path(home[0]).expanduser()), word) for word in words]
+        _run(list(map(_without_login, words)))
         sys.stdout.flush()
     except BrokenPipeError:  # who reads the output has left: head, less
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,7 +79,9 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     for flag in command.flags:
         if flag.key is not None and (value := given.pop(_dest(flag.names))) is not None:
             overrides.append(f"{flag.key}={value}")
-    _refuse_unreadable([*overrides, *(str(value) for value in given.values())])
+    for word in (*overrides, *map(str, given.values())):
+        if any("\ud800" <= character <= "\udfff" for character in word):  # no record of a run can hold it
+            raise InputError(f"{word!a}: not UTF-8; rename that file or folder, or use a UTF-8 locale")
     if (folder := given.get("config_dir")) is not None and not Path(folder).is_dir():
         raise InputError(f"--config-dir {folder}: no such folder; give one that holds configuration files")
     remedy = f"see hwr {command.name} --help"
@@ -91,9 +94,8 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     if len(rest) < positional.least:
         raise InputError(f"{command.name}: {positional.metavar} is missing: {positional.help}; {remedy}")
     if positional.most is not None and len(rest) > positional.most:
-        raise InputError(
-            f"{rest[positional.most]}: not understood; {command.name} takes {positional.metavar} once"
-        )
+        once = f"{command.name} takes {positional.metavar} once"
+        raise InputError(f"{rest[positional.most]}: not understood; {once}")
     return overrides, given | {positional.name: rest}
 
 
@@ -106,10 +108,8 @@ def run_command(
     if command.pinned and any(os.environ.get(name) != value for name, value in runtime.PINNED.items()):
         again = [sys.executable, "-m", "hwr", command.name, *words]  # libraries read them at their import
         os.execve(sys.executable, again, {**os.environ, **runtime.PINNED})
-    from hwr.config import compose
-    from hwr.config.messages import (
-        clear_errors,  # Hydra takes half a second: --help and unknown flags need it not
-    )
+    from hwr.config import compose  # Hydra takes half a second: --help and unknown flags need it not
+    from hwr.config.messages import clear_errors
 
     with clear_errors():
         if command.hydra:
@@ -173,9 +173,8 @@ def file_keys(path: Path, chosen: dict[str, str], prefix: str = "") -> Iterator[
         if value is None:
             heading = comment
             continue
-        yield Key(
-            prefix + ".".join(name for _, name in parents), value, "; ".join(filter(None, (heading, comment)))
-        )
+        name = prefix + ".".join(name for _, name in parents)
+        yield Key(name, value, "; ".join(filter(None, (heading, comment))))
         heading = ""
 
 
@@ -215,9 +214,8 @@ def _without_login(word: str) -> str:
 
 
 def _named(name: str) -> Command:
-    for command in COMMANDS:
-        if command.name == name:
-            return command
+    if name in NAMES:
+        return COMMANDS[NAMES.index(name)]
     close = "".join(f" (did you mean {near}?)" for near in get_close_matches(name, NAMES, n=1))
     raise InputError(f"{name}: no such command{close}; use {', '.join(NAMES)}")
 
@@ -230,12 +228,8 @@ def _parser(command: Command) -> _Parser:
         rest.metavar, rest.help = positional.metavar, positional.help
     for flag in command.all_flags:
         options: dict[str, Any] = {"help": flag.help, "required": flag.required, "dest": _dest(flag.names)}
-        if flag.metavar is None:
-            options["action"] = "store_true"
-        else:
-            options |= {"metavar": flag.metavar} | (
-                {"action": "append", "default": []} if flag.repeated else {}
-            )
+        options |= {"action": "store_true"} if flag.metavar is None else {"metavar": flag.metavar}
+        options |= {"action": "append", "default": []} if flag.repeated else {}
         parser.add_argument(*flag.names, **options)
     return parser
 
@@ -249,22 +243,11 @@ def _usage(command: Command) -> tuple[str, ...]:
     return (program, positional, required, "[OPTION …]" if command.all_flags else "", keys)
 
 
-def _expanded(start: re.Match[str]) -> str:
-    return str(Path(start[0]).expanduser())
-
-
 def _quoted(word: str) -> str:
     """Return KEY=VALUE with the value in quotes where it has letters that Hydra only reads there: é."""
     key, _, value = word.partition("=")
     plain = value.isascii() or word.startswith("-") or set(value) & set("'\"[]{}(),=\\$")
     return word if plain else f"{key}='{value}'"
-
-
-def _refuse_unreadable(words: Sequence[str]) -> None:
-    """Raise InputError for a key or flag with bytes that are no UTF-8: no record of a run can hold them."""
-    for word in words:
-        if any("\ud800" <= character <= "\udfff" for character in word):
-            raise InputError(f"{word!a}: not UTF-8; rename that file or folder, or use a UTF-8 locale")
 
 
 def _dest(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Normalise texts to Unicode NFC, and map characters to class indices; blank is the last class."""
+"""Texts in Unicode NFC, cut where they are long; characters as class indices, blank the last class."""
 
 import hashlib
 import json
@@ -22,6 +22,11 @@ class UnknownCharacterError(InputError):
 def nfc(text: str) -> str:
     """Return `text` in NFC, with each run of white space as one space and none at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text of at most so many characters, cut with an ellipsis."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 @dataclass(frozen=True)

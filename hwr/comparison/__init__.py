@@ -32,10 +32,8 @@ def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     with scratch_folder() as scratch, tracking.refusing(store.uri):
         found = find_runs(store, names, config.split, scratch)
-        runs = [
-            fetch_run(store, run, label, config.split, scratch)
-            for run, label in zip(found, LABELS, strict=False)
-        ]
+        labelled = zip(found, LABELS, strict=False)
+        runs = [fetch_run(store, run, label, config.split, scratch) for run, label in labelled]
         comparison = compare_recorded(runs, config)
         _write(comparison, config, output)
     print(report.text_report(comparison))
@@ -54,9 +52,8 @@ def compare_recorded(runs: Sequence[ComparedRun], config: CompareConfig) -> Comp
     for other in others:
         paired.check_comparable(base, other)
     level = config.level / len(others)  # p-values are adjusted for so many runs
-    tests = [
-        paired.paired_tests(base, other, config.resampling, config.scorer, level=level) for other in others
-    ]
+    how = config.resampling, config.scorer
+    tests = [paired.paired_tests(base, other, *how, level=level) for other in others]
     return Comparison(runs, paired.adjust_tests(tests), config.split, config.level)
 
 

@@ -117,7 +117,10 @@ def error_rates(first: ComparedRun, second: ComparedRun) -> list[PairedRate]:
             PairedRate("WER", "lines", *({line: own.words for line, own in side} for side in sides)),
         ]
     if "iou_by_page" in first.scores:
-        areas = [{page: _missed(iou) for page, iou in run.scores["iou_by_page"].items()} for run in runs]
+        areas = [
+            {page: Counts(_IOU_UNITS, round(_IOU_UNITS * (1 - iou))) for page, iou in pages.items()}
+            for pages in (run.scores["iou_by_page"] for run in runs)
+        ]
         return [PairedRate("1 − IoU", "pages", *areas)]
     pages = [run.scores["by_page"].items() for run in runs]
     return [
@@ -134,7 +137,9 @@ def paired_tests(
 
     Where swaps of writers can give a p-value of `level`, the test over writers decides, else that over lines.
     """
-    writers = _writers(first, second)
+    writers = {name: line.writer for run in (second, first) for name, line in run.lines.items()}
+    if not all(writers.values()) or len(set(writers.values())) < 2:
+        writers = {}
     rates = error_rates(first, second)
     tests: list[PairedTest] = []
     for rate in rates:
@@ -160,12 +165,6 @@ def adjust_tests(comparisons: Sequence[Sequence[PairedTest]]) -> list[list[Paire
         [replace(test, adjusted=p[number]) for test, p in zip(tests, adjusted, strict=True)]
         for number, tests in enumerate(comparisons)
     ]
-
-
-def _writers(first: ComparedRun, second: ComparedRun) -> dict[str, str]:
-    """Return the writer of every line; nothing unless all are known and several."""
-    writers = {name: line.writer for run in (second, first) for name, line in run.lines.items()}
-    return writers if all(writers.values()) and len(set(writers.values())) > 1 else {}
 
 
 def _deciding_first(
@@ -215,10 +214,6 @@ def _mcnemar(first: ComparedRun, second: ComparedRun, wrong: PairedRate) -> Pair
     first_alone, second_alone = (sum(pair == alone for pair in pairs) for alone in ((1, 0), (0, 1)))
     note = f"{second_alone} read well by {first.label} alone, {first_alone} by {second.label}"
     return wrong.tested("McNemar", significance.mcnemar_p(first_alone, second_alone), note=note)
-
-
-def _missed(iou: float) -> Counts:
-    return Counts(_IOU_UNITS, round(_IOU_UNITS * (1 - iou)))
 
 
 def _boxes(page: Mapping[str, int], limit: int) -> Counts:

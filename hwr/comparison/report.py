@@ -15,6 +15,7 @@ from hwr.comparison.recorded import ComparedRun
 from hwr.images.load import GreyImage
 from hwr.pictures import cards, line_archive
 from hwr.tables import ABSENT, figure_columns, text_table
+from hwr.text import shortened
 
 Value = TypeVar("Value")
 
@@ -92,11 +93,8 @@ def draw_changed_lines(comparison: Comparison, count: int) -> cards.Picture | No
 
 def most_changed(base: ComparedRun, run: ComparedRun, count: int) -> tuple[list[str], list[str]]:
     """Return the ids of lines with the largest loss, and with the largest gain, of wrong characters."""
-    changes = {
-        name: run.lines[name].characters.errors - line.characters.errors
-        for name, line in base.lines.items()
-        if name in run.lines
-    }
+    both = {name: (line, run.lines[name]) for name, line in base.lines.items() if name in run.lines}
+    changes = {name: own.characters.errors - one.characters.errors for name, (one, own) in both.items()}
     ranked = sorted(changes, key=changes.__getitem__)  # where changes are alike, in the order of the lines
     better = [name for name in ranked if changes[name] < 0]
     worse = sorted((name for name in changes if changes[name] > 0), key=lambda name: -changes[name])
@@ -163,11 +161,9 @@ def p_value(p: float) -> str:
 
 def _sentence(base: ComparedRun, run: ComparedRun, test: PairedTest, level: float) -> str:
     better = test.better(level)
-    verdict = (
-        f"no significant difference between {run.label} and {base.label}"
-        if better is None
-        else f"{(base, run)[better].label} is significantly better than {(run, base)[better].label}"
-    )
+    verdict = f"no significant difference between {run.label} and {base.label}"
+    if better is not None:
+        verdict = f"{(base, run)[better].label} is significantly better than {(run, base)[better].label}"
     rates = f"{run.label} {percent(test.rates[1])}, {base.label} {percent(test.rates[0])}"
     p = p_value(test.adjusted)
     sure = f"{test.test} test over {test.units} {test.what}, p {p if p.startswith('<') else f'= {p}'}"
@@ -230,7 +226,7 @@ def _difference_table(title: str, runs: Sequence[ComparedRun], sides: Sequence[M
     if lacking:
         return Table(title, [], [], note=f"Not recorded for {', '.join(lacking)}.")
     rows = [
-        [key, *(ABSENT if value is None else _cut(value) for value in values)]
+        [key, *(ABSENT if value is None else shortened(value, _LONGEST) for value in values)]
         for key, values in differing(sides).items()
     ]
     return Table(title, ["", *(run.label for run in runs)], rows, note="" if rows else "No difference.")
@@ -254,15 +250,10 @@ def _intervals(comparison: Comparison) -> dict[str, Any] | None:
         return round(float(_LEFT + (_RIGHT - _LEFT) * (value - low) / room), 1)
 
     rows = [
-        {
-            "name": name,
-            "start": across(start),
-            "end": across(end),
-            "middle": across(test.difference),
-            "text": f"{points(test.difference)} [{points(start)}, {points(end)}]",
-        }
+        {"name": name, "start": across(start), "end": across(end), "middle": across(test.difference),
+         "text": f"{points(test.difference)} [{points(start)}, {points(end)}]"}
         for name, test, (start, end) in drawn
-    ]
+    ]  # fmt: skip
     return {"rows": rows, "zero": across(0), "right": _RIGHT}
 
 
@@ -300,7 +291,3 @@ def _is_rate(name: str) -> bool:
 
 def _signed(number: str) -> str:
     return number.replace("-", "−")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -112,10 +112,8 @@ def _return_to(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError as error:
-        reason = (
-            f"a job cannot go there ({error.strerror}); start the sweep in a folder that all machines share"
-        )
-        raise InputError(f"{folder}: {reason}") from None
+        reason = f"a job cannot go there ({error.strerror})"
+        raise InputError(f"{folder}: {reason}; start the sweep in a folder that all machines share") from None
 
 
 def _separate_outputs(cfg: DictConfig) -> None:

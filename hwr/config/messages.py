@@ -61,7 +61,7 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except (InputError, HydraException, OmegaConfBaseException) as error:
-        if _in_sweep():
+        if HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num"):
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -122,11 +122,8 @@ def no_such_key(key: str, known: Sequence[str]) -> str:
 def several(key: str, values: str) -> str:
     """Return the line that refuses several values of a key; a sweep of functions has no other meaning."""
     sweep = f"{key}={values}: several values; add -m to sweep over them (train, evaluate)"
-    return (
-        sweep
-        if "(" in values
-        else f"{sweep}, or write {key}=[{values}] for a list, \"{key}='{values}'\" for a text"
-    )
+    others = f", or write {key}=[{values}] for a list, \"{key}='{values}'\" for a text"
+    return sweep if "(" in values else sweep + others
 
 
 def suggestion(key: str, known: Sequence[str]) -> str:
@@ -145,10 +142,6 @@ def _path(location: Sequence[int | str], settings: Any) -> list[int | str]:
         path.append(step)
         settings = settings[step]
     return path
-
-
-def _in_sweep() -> bool:
-    return HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num")
 
 
 def _no_such_choice(file: str, options: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace as replaced
-from functools import partial
 from importlib import import_module
 from itertools import count
 from typing import Any
@@ -30,22 +29,18 @@ _SOFT = "\u00ad"
 SOFT_HYPHENS: dict[str, Callable[[str], str]] = {
     "keep": str,
     "drop": lambda text: text.replace(_SOFT, ""),
-    "hyphen": lambda text: re.sub(f"{_SOFT}$", "-", text).replace(
-        _SOFT, ""
-    ),  # seen at the end of a line alone
+    # It is seen at the end of a line alone.
+    "hyphen": lambda text: re.sub(f"{_SOFT}$", "-", text).replace(_SOFT, ""),
 }
 
 
 def load_pages(source: str, exclude: Mapping[str, Any] | None = None, **settings: Any) -> Dataset:
     """Return what `read_source` does; what is left out holds also files and texts that no line is made of."""
     dataset = read_source(source, exclude, **settings)
-    files = [
-        LeftOut(name, files=tuple(dataset.findings.get(name, ()))) for name in ("unused_file", "damaged_file")
-    ]
-    unlined = LeftOut.of(
-        "region_text, text in no line",
-        pages=[(page.split, page.id) for page in dataset.pages if page.unlined],
-    )
+    names = ("unused_file", "damaged_file")
+    files = [LeftOut(name, files=tuple(dataset.findings.get(name, ()))) for name in names]
+    pages = [(page.split, page.id) for page in dataset.pages if page.unlined]
+    unlined = LeftOut.of("region_text, text in no line", pages=pages)
     return replaced(dataset, left_out=tuple(filter(None, (*files, *dataset.left_out, unlined))))
 
 
@@ -99,20 +94,17 @@ def exclude_lines(
         marks = re.compile(pattern)
     except re.error as error:
         raise InputError(f"data.exclude.pattern={pattern!r} is not a regular expression ({error})") from None
-    rules: dict[str, Callable[[Line], object]] = {
-        f"data.exclude.types={kind}": partial(_is_of, kind) for kind in types
-    }
-    rules |= {f"data.exclude.pattern={pattern}": lambda line: marks.search(line.text)} if pattern else {}
+    rules = [("types", kind) for kind in types] + ([("pattern", pattern)] if pattern else [])
     left_out = []
-    for rule, hits in rules.items():
-        kept = [replaced(page, lines=tuple(line for line in page.lines if not hits(line))) for page in pages]
-        left_out.append(LeftOut.between(rule, pages, kept))
+    for key, value in rules:
+
+        def stays(line: Line, key: str = key, value: str = value) -> bool:
+            return line.kind != value if key == "types" else not marks.search(line.text)
+
+        kept = [replaced(page, lines=tuple(filter(stays, page.lines))) for page in pages]
+        left_out.append(LeftOut.between(f"data.exclude.{key}={value}", pages, kept))
         pages = kept
     return list(pages), list(filter(None, left_out))
-
-
-def _is_of(kind: str, line: Line) -> bool:
-    return line.kind == kind
 
 
 def replace_texts(pages: Sequence[Page], replace: Sequence[tuple[Text, str]]) -> list[Page]:

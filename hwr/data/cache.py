@@ -86,7 +86,8 @@ def cached(
     cache cannot be written. Processes that ask for one cache at once build it once; a damaged one is built
     again.
     """
-    home = folder / _key(pages, cutter, loading)
+    named = json.dumps([_VERSION, fingerprint(pages), cutter.settings, asdict(loading)], sort_keys=True)
+    home = folder / hashlib.sha256(named.encode()).hexdigest()[:32]
     with as_input_error(home, "choose another folder"):
         build = partial(_build, _Work(pages, cutter, loading, progress))
         return built(home, build, lambda folder: _opened(folder, cutter.height))
@@ -118,11 +119,6 @@ class _LineCutter:
             except InputError as error:
                 cuts.append((line.id, f"line {line.id} of {page.image.name}: {error}"))
         return cuts
-
-
-def _key(pages: Sequence[Page], cutter: Cutter, loading: Loading) -> str:
-    named = json.dumps([_VERSION, fingerprint(pages), cutter.settings, asdict(loading)], sort_keys=True)
-    return hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -166,17 +162,12 @@ def _write_header(file: BinaryIO, length: int) -> int:
 def _cuts(work: _Work) -> Iterator[Cut]:
     """Yield every image in order; pages are cut in threads, as decoding and resampling release the GIL."""
     threads = len(os.sched_getaffinity(0))
-    bar = tqdm(
-        total=len(work.pages),
-        desc=f"{work.cutter.unit} images",
-        unit="page",
-        disable=None if work.progress else True,
-    )
+    few = 8 * threads  # pages at a time: their crops wait in memory
+    title, hidden = f"{work.cutter.unit} images", None if work.progress else True
+    bar = tqdm(total=len(work.pages), desc=title, unit="page", disable=hidden)
     with ThreadPoolExecutor(threads) as pool, bar:
-        for start in range(
-            0, len(work.pages), 8 * threads
-        ):  # a few pages at a time: their crops wait in memory
-            for cuts in pool.map(lambda page: _cut_page(page, work), work.pages[start : start + 8 * threads]):
+        for start in range(0, len(work.pages), few):
+            for cuts in pool.map(lambda page: _cut_page(page, work), work.pages[start : start + few]):
                 bar.update()
                 yield from cuts
 

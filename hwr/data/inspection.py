@@ -11,12 +11,11 @@ import numpy as np
 
 from hwr.data.records import SPLITS, Dataset, Findings, LeftOut, Line, Page
 from hwr.data.report import KINDS, Report, SplitSize, split_name, visible
-from hwr.data.sources.files import image_size
 from hwr.errors import InputError
 from hwr.files import sha256
 from hwr.images.line_crop import LineCrop, image_width
 from hwr.images.load import check_size
-from hwr.images.page_files import Loading, load_page, reduced_size
+from hwr.images.page_files import Loading, load_page, reduced_size, upright_size
 from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
@@ -137,7 +136,7 @@ def _image_sizes(
         try:
             if page.flaw:
                 raise InputError(page.flaw)
-            height, width = image_size(page.image)
+            height, width = upright_size(page.image)
             check_size(page.image, (width, height), loading.max_pixels)
             if full:
                 load_page(page.image, loading)

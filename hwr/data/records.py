@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,8 @@ class LeftOut:
         kept = {page.id: {line.id for line in page.lines} for page in after}
         before = list(before)
         pages = [(page.split, page.id) for page in before if page.id not in kept]
-        lines = [
-            (page.split, line.id)
-            for page in before
-            for line in page.lines
-            if line.id not in kept.get(page.id, ())
-        ]
+        own = ((page, line.id) for page in before for line in page.lines)
+        lines = [(page.split, name) for page, name in own if name not in kept.get(page.id, ())]
         return cls.of(rule, pages=pages, lines=lines)
 
     @classmethod
@@ -104,19 +100,16 @@ class LeftOut:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the rule and the ids as plain values for JSON."""
-        ids = {
-            unit: {split: list(own) for split, own in getattr(self, unit).items()}
-            for unit in ("pages", "lines")
-        }
-        return {"rule": self.rule, "files": list(self.files), **ids}
+        return self._with(list)
 
     def counts(self) -> dict[str, Any]:
         """Return the rule, and numbers in place of the ids."""
-        numbers = {
-            unit: {split: len(own) for split, own in getattr(self, unit).items()}
-            for unit in ("pages", "lines")
-        }
-        return {"rule": self.rule, "files": len(self.files), **numbers}
+        return self._with(len)
+
+    def _with(self, tell: Callable[[tuple[str, ...]], Any]) -> dict[str, Any]:
+        units = {"pages": self.pages, "lines": self.lines}
+        told = {unit: {split: tell(ids) for split, ids in own.items()} for unit, own in units.items()}
+        return {"rule": self.rule, "files": tell(self.files), **told}
 
     def of_split(self, split: str) -> "LeftOut":
         """Return the part of one split; files belong to all of them."""
@@ -167,7 +160,11 @@ def fingerprint(pages: Iterable[Page]) -> str:
     """
     total = hashlib.sha256()
     for page in pages:
-        lines = [_values(line) for line in page.lines]
+        lines = [
+            [line.id, line.text, line.box, line.polygon, line.baseline, line.kind, line.segmented,
+             [[word.id, word.text, word.box] for word in line.words]]
+            for line in page.lines
+        ]  # fmt: skip
         values = [page.id, page.writer, page.split, page.area, lines, _image_sha256(page)]
         total.update(json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode() + b"\n")
     return total.hexdigest()
@@ -192,11 +189,6 @@ def _by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     for split, name in pairs:
         found.setdefault(split, []).append(name)
     return {split: tuple(names) for split, names in found.items()}
-
-
-def _values(line: Line) -> list[object]:
-    words = [[word.id, word.text, word.box] for word in line.words]
-    return [line.id, line.text, line.box, line.polygon, line.baseline, line.kind, line.segmented, words]
 
 
 def _image_sha256(page: Page) -> str:

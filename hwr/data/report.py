@@ -143,13 +143,12 @@ class Report:
         return [*self.told(), *told_replaced(self.replacements), *table]
 
     def _used(self) -> str:
-        """Return in one line how many lines of each split are left."""
-        used = (f"{split} {self.used.get(split, 0):,} of {self._read(split):,}" for split in SPLITS)
-        return f"lines used: {', '.join(used)}"
-
-    def _read(self, split: str) -> int:
-        """Return how many lines of a split were read, those too that a rule leaves out."""
-        return self.used.get(split, 0) + sum(len(rule.lines.get(split, ())) for rule in self.left_out)
+        """Return in one line how many lines of each split are left, of all that were read."""
+        counts = []
+        for split in SPLITS:
+            used, left_out = self.used.get(split, 0), (len(r.lines.get(split, ())) for r in self.left_out)
+            counts.append(f"{split} {used:,} of {used + sum(left_out):,}")
+        return f"lines used: {', '.join(counts)}"
 
 
 def told(counts: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -227,10 +226,8 @@ def visible(character: str) -> str:
 
 
 def _split_table(splits: Mapping[str, SplitSize]) -> str:
-    rows = [
-        [split_name(split), *(f"{count:,}" for count in asdict(counts).values())]
-        for split, counts in splits.items()
-    ]
+    counts = {split_name(split): asdict(own).values() for split, own in splits.items()}
+    rows = [[name, *(f"{count:,}" for count in own)] for name, own in counts.items()]
     return text_table(("split", *(field.name for field in fields(SplitSize))), rows)
 
 
@@ -243,10 +240,8 @@ def _line_rows(report: Report) -> list[str]:
         _row("rare", f"{len(rare)} seen fewer than {RARE} times: {_tally(rare)}") if rare else "",
     ]
     rows += [_row(f"new in {split_name(split)}", _tally(own)) for split, own in report.unseen.items() if own]
-    return [
-        *filter(None, rows),
-        _row("images", "all decoded" if report.decoded else "headers read, not decoded"),
-    ]
+    images = _row("images", "all decoded" if report.decoded else "headers read, not decoded")
+    return [*filter(None, rows), images]
 
 
 def _finding_rows(findings: Findings, examples: int) -> list[str]:
@@ -261,13 +256,8 @@ def _finding_rows(findings: Findings, examples: int) -> list[str]:
 
 
 def _row(name: str, text: str) -> str:
-    return fill(
-        f"{name:<18}{text}",
-        TABLE_WIDTH,
-        subsequent_indent=" " * 18,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return fill(f"{name:<18}{text}", TABLE_WIDTH, subsequent_indent=" " * 18,
+                break_on_hyphens=False, break_long_words=False)  # fmt: skip
 
 
 def _examples(notes: Mapping[str, str], number: int) -> str:

@@ -4,9 +4,15 @@ from pathlib import Path
 
 from hwr.config.compose import Composed
 from hwr.config.roots import ConfusionConfig
+from hwr.decoding.reading import build_decoder, check_decoder
 from hwr.errors import InputError
+from hwr.evaluation.lines import find_lines, read_chunks
+from hwr.evaluation.task import open_task
 from hwr.files import make_folder, write_text
-from hwr.language.confusions import Confusions, Costs
+from hwr.language.confusions import Confusions, Costs, CountedLines
+from hwr.scoring.edits import align
+from hwr.stages.build import alphabet_of
+from hwr.stages.recipe import data_source, device_context
 from hwr.tables import text_table
 
 
@@ -14,7 +20,9 @@ def count_confusions(composed: Composed) -> None:
     """Read the lines of a split, count what was misread, write the counts, and print the most frequent."""
     config: ConfusionConfig = composed.root
     check_confusion(config)
-    _make_folders(config)
+    make_folder(Path(config.output).parent)  # or refuse it, before lines are read for a minute
+    if config.published is not None:
+        make_folder(Path(config.published))
     confusions = _counted(config)
     write_text(Path(config.output), confusions.to_json())
     print(confusion_table(confusions, config.shown))
@@ -26,9 +34,6 @@ def count_confusions(composed: Composed) -> None:
 
 def check_confusion(config: ConfusionConfig) -> None:
     """Raise InputError for settings that no part takes; nothing is read."""
-    from hwr.decoding.reading import check_decoder  # takes seconds: bad keys and --help need not wait
-    from hwr.stages.recipe import data_source, device_context
-
     if config.split == "test":
         raise InputError("split=test: costs learnt on the test lines would fit them; use split=valid")
     check_decoder(config.decoder)
@@ -42,29 +47,14 @@ def confusion_table(confusions: Confusions, shown: int) -> str:
     wrong = sum(count for pair, count in confusions.counts.items() if pair[0] != pair[1])
     total = f"{confusions.source.lines} lines, {true} characters, {wrong} edits"
     rows = []
-    for (before, after), count in confusions.most_frequent(shown):
-        share = "" if before is None else f"{100 * count / confusions.totals[before]:.2f} %"
-        rows.append([_shown(before), _shown(after), str(count), share])
+    for pair, count in confusions.most_frequent(shown):
+        share = "" if pair[0] is None else f"{100 * count / confusions.totals[pair[0]]:.2f} %"
+        seen = ("-" if one is None else repr(one) for one in pair)  # a space and its absence differ
+        rows.append([*seen, str(count), share])
     return f"{total}\n{text_table(('true', 'read', 'count', 'of true'), rows)}" if rows else total
 
 
-def _make_folders(config: ConfusionConfig) -> None:
-    """Make the folders that are written to, or refuse them, before lines are read for a minute."""
-    make_folder(Path(config.output).parent)
-    if config.published is not None:
-        make_folder(Path(config.published))
-
-
 def _counted(config: ConfusionConfig) -> Confusions:
-    from hwr import runtime
-    from hwr.decoding.reading import build_decoder
-    from hwr.evaluation.lines import find_lines, read_chunks
-    from hwr.evaluation.task import open_task
-    from hwr.language.confusions import CountedLines
-    from hwr.scoring.edits import align
-    from hwr.stages.build import alphabet_of
-
-    runtime.start()
     task = open_task(config)
     weights = task.weights("line")
     decoder = build_decoder(config.decoder, alphabet_of(weights))
@@ -75,8 +65,3 @@ def _counted(config: ConfusionConfig) -> Confusions:
     read = [reading.text for probs in read_chunks(task, weights, lines) for reading in decoder.read(probs)]
     source = CountedLines(lines.fingerprint, config.split, weights.sha256, len(lines.ids))
     return Confusions.of((align(true, own) for true, own in zip(lines.texts, read, strict=True)), source)
-
-
-def _shown(character: str | None) -> str:
-    """Return a character so that a space and its absence can be told apart."""
-    return "-" if character is None else repr(character)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwr.tables import csv_table, markdown_table
+from hwr.text import shortened
 
 FINISHED = "FINISHED"
 PRUNED, DIVERGED = "pruned", "diverged"  # states of jobs that gave an answer, though not the usual one
@@ -58,8 +59,7 @@ def bests(jobs: Sequence[SweepJob]) -> dict[str, SweepJob]:
 
 def named(swept: Mapping[str, Any]) -> str:
     """Return a short name of what was swept: `lr=0.0003 augmentation.shift_x=0.1`."""
-    name = " ".join(f"{key}={_short(value)}" for key, value in swept.items())
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    return shortened(" ".join(f"{key}={_short(value)}" for key, value in swept.items()), LONGEST_NAME)
 
 
 def jobs_csv(jobs: Sequence[SweepJob], keys: Sequence[str]) -> str:

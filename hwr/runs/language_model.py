@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -11,7 +12,6 @@ from pathlib import Path
 from hwr.config.compose import Composed
 from hwr.config.roots import LanguageModelConfig
 from hwr.data.records import Page, fingerprint
-from hwr.data.sources.splits import of_split
 from hwr.errors import InputError
 from hwr.files import read_text, sha256
 from hwr.language import arpa, ngrams, record
@@ -36,7 +36,8 @@ def make_language_model(composed: Composed, *, files: Sequence[str], output: str
     model, lexicon = Path(output), None if words is None else Path(words)
     check_language_model(config, {"--output": model} | ({} if lexicon is None else {"--words": lexicon}))
     symbols = _alphabet(config) if config.weights.line is not None else ""
-    pages = _pages(config) if not files or any(map(_is_of_data, composed.overrides)) else []
+    keys = [re.split("[.=]", override.lstrip("+~"))[0] for override in composed.overrides]
+    pages = _pages(config) if not files or "data" in keys else []
     texts = _texts(config, pages, list(map(Path, files)))
     for text in texts:
         print(text.said)
@@ -59,10 +60,6 @@ def check_language_model(config: LanguageModelConfig, outputs: Mapping[str, Path
         if len(files) < 2 or files & taken:
             raise InputError(f"{name} {path}: its record {path.stem}.json has that name; choose another")
         taken |= files
-
-
-def _is_of_data(key: str) -> bool:
-    return key.lstrip("+~").partition("=")[0].partition(".")[0] == "data"
 
 
 def _check_output(path: Path, name: str) -> None:
@@ -101,7 +98,11 @@ def _pages(config: LanguageModelConfig) -> list[Page]:
 def _texts(config: LanguageModelConfig, pages: Sequence[Page], files: Sequence[Path]) -> list[Text]:
     """Return the lines of the split of `pages`, if any, and of files without what is in valid or test."""
     held_out = {line.text for page in pages if page.split in ("valid", "test") for line in page.lines}
-    own = [_of_data(of_split(pages, config.split), str(config.data["source"]))] if pages else []
+    chosen = [page for page in pages if page.split == config.split]
+    if pages and not chosen:
+        where = f"of the {len(pages)} pages in {pages[0].image.parent}"
+        raise InputError(f"split={config.split}: empty, none {where}; change data.splits or data.shares")
+    own = [_of_data(chosen, str(config.data["source"]))] if pages else []
     return [*own, *(_of_file(path, held_out) for path in files)]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from hwr.config.roots import LinesConfig, Probability
 from hwr.data import inspection
 from hwr.data.batches import Drawing, Draws
-from hwr.data.batches.boxes import BoxBatch, BoxSet, page_training_batches, sample_flaw, whole_pages
+from hwr.data.batches.boxes import BoxBatch, BoxSet, page_samples, page_training_batches, sample_flaw
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray
@@ -48,7 +48,7 @@ class PageSettings:
 
     def samples(self, pages: Sequence[Page], **reading: Any) -> BoxSet:
         """Return whole pages, each with the box around its handwriting."""
-        return whole_pages(pages, self.fit, 0.0, **reading)
+        return page_samples(pages, self.fit, 0.0, None, **reading)
 
     def sample_flaw(self, page: Page) -> str:
         """Return why a page makes no sample; "" where it makes one."""

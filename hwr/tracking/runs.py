@@ -21,6 +21,7 @@ from hwr import runtime
 from hwr.config import ROOT
 from hwr.errors import InputError, NoRoomError, tell
 from hwr.files import as_input_error, held
+from hwr.text import shortened
 from hwr.tracking import termination
 from hwr.tracking.background import Courier
 from hwr.tracking.delivery import DeletedError, Delivery, FilesLeftError
@@ -66,7 +67,9 @@ class Run:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        self._record("tags", {"values": {key: cut(value, LONGEST_TAG) for key, value in values.items()}})
+        self._record(
+            "tags", {"values": {key: shortened(value, LONGEST_TAG) for key, value in values.items()}}
+        )
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Take metrics; they are sent together every few seconds."""
@@ -215,18 +218,13 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= flatten(value, name + ".")
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            flat[name] = cut(text, LONGEST_VALUE)
+            flat[name] = shortened(text, LONGEST_VALUE)
     return flat
 
 
 def safe(name: str) -> str:
     """Return a name with `_` for characters that MLflow refuses."""
     return "".join(c if c.isalnum() or c in "_-. :/" else "_" for c in name)
-
-
-def cut(text: str, longest: int) -> str:
-    """Return a text of at most so many characters, cut with an ellipsis."""
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def spool_of(folder: Path, run_id: str) -> Path:
@@ -237,7 +235,7 @@ def spool_of(folder: Path, run_id: str) -> Path:
 def _start(store: Store, name: str, run_id: str | None, tags: Mapping[str, str]) -> Run:
     with refusing(store.uri):
         if run_id is None:
-            shown = {key: cut(value, LONGEST_TAG) for key, value in {**_source(), **tags}.items()}
+            shown = {key: shortened(value, LONGEST_TAG) for key, value in {**_source(), **tags}.items()}
             with starting(store.folder, _portable(store), store.experiment) as own:
                 fresh = store.client.create_run(store.experiment, tags=shown | own, run_name=name)
                 return _begun(store, fresh.info.run_id)

@@ -150,6 +150,19 @@ def test_bad_input_is_refused(
     assert not output.exists()
 
 
+def test_split_without_pages_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_folder(tmp_path / "data", {"train": TRAIN})
+    call = [
+        "language-model",
+        "data=alto",
+        f"data.root={root}",
+        "split=valid",
+        "--output",
+        str(tmp_path / "m"),
+    ]
+    assert refused(capsys, lambda: main(call)).startswith("split=valid: empty, none of the 1 pages in")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -28,9 +28,10 @@ from mlflow import MlflowClient
 
 from hwr import tracking
 from hwr.errors import InputError
+from hwr.text import shortened
 from hwr.tracking import Store, flatten, forget, open_store, tagged
 from hwr.tracking import store as stores
-from hwr.tracking.runs import cut, safe
+from hwr.tracking.runs import safe
 from tests.tracking.seen import history
 
 
@@ -413,7 +414,7 @@ def test_name_keeps_what_mlflow_takes(name: str, taken: str) -> None:
 
 @pytest.mark.parametrize(("text", "shown"), [("abc", "abc"), ("abcd", "ab…")])
 def test_text_is_cut_visibly_when_it_is_too_long(text: str, shown: str) -> None:
-    assert cut(text, 3) == shown
+    assert shortened(text, 3) == shown
 
 
 def test_database_of_which_the_making_was_killed_is_made_anew(

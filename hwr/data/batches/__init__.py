@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from hwr.config.roots import Count, Positive
 
-POOL = (
-    8  # batches are cut from pools of this many, sorted by size: little padding, still a new mix each epoch
-)
+POOL = 8  # batches are cut from pools of so many, sorted by size: little padding, a new mix each epoch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from hwr.data.batches import pad_rows
 from hwr.data.batches.lines import stack_images
-from hwr.data.cache import Cut, CutImages, cached
+from hwr.data.cache import Cut, cached
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.boxes import Box, FloatArray, clip, union
@@ -64,50 +63,38 @@ def area_of(page: Page) -> Box | None:
     return page.area if page.area is not None else union(boxes) if boxes else None
 
 
-def whole_pages(
-    pages: Sequence[Page],
-    settings: PageFit,
-    growth: float,
-    *,
-    folder: Path,
-    loading: Loading,
+def page_samples(
+    pages: Sequence[Page], fit: PageFit, growth: float, unit: Unit | None, *, folder: Path, loading: Loading,
     progress: bool,
-) -> BoxSet:
-    """Return every page that has an area, with one box: its area, grown by a share of its own sides.
+) -> BoxSet:  # fmt: skip
+    """Return pages with the boxes that are to be found on them; the area is grown by a share of its sides.
 
-    `folder` holds the cache. Raise InputError as `cached` does, and for a growth that is no share.
+    Where `unit` is None they are whole, and have one box: the area, grown. Else they are the grown area of
+    each page that has lines, with the boxes of lines or words that lie at least half inside, cut to it.
+    `folder` holds the cache. Raise InputError as `cached` does.
     """
-    _check_growth(growth)
-    make = partial(_sample, settings=settings, growth=growth, unit=None)
-    cutter = _PageCutter(settings, None)
-    cut = partial(cached, cutter=cutter, folder=folder, loading=loading, progress=progress)
-    return _box_set(pages, make, cut)
-
-
-def area_crops(
-    pages: Sequence[Page],
-    settings: PageFit,
-    growth: float,
-    unit: Unit,
-    *,
-    folder: Path,
-    loading: Loading,
-    progress: bool,
-) -> BoxSet:
-    """Return the area of every page that has lines, grown by a share of its own sides, with their boxes.
-
-    Boxes of the lines or of their words, at least half inside, cut to the crop. `folder` holds the cache.
-    Raise InputError as `cached` does, and for a growth that is no share.
-    """
-    _check_growth(growth)
-    make = partial(_sample, settings=settings, growth=growth, unit=unit)
-    cutter = _PageCutter(settings, growth)
-    cut = partial(cached, cutter=cutter, folder=folder, loading=loading, progress=progress)
-    return _box_set([page for page in pages if page.lines], make, cut)
+    samples: dict[str, tuple[FloatArray, Placement]] = {}
+    problems: list[tuple[str, str]] = []
+    for page in pages if unit is None else [page for page in pages if page.lines]:
+        try:
+            sample = _sample(page, fit, growth, unit)
+        except InputError as error:
+            problems.append((page.id, f"page {page.id}: {error}"))
+        else:
+            samples |= {page.id: sample} if sample else {}
+    cutter = _PageCutter(fit, None if unit is None else growth)
+    used = [page for page in pages if page.id in samples]
+    images = cached(used, cutter, folder=folder, loading=loading, progress=progress)
+    boxes, placements = [samples[n][0] for n in images.ids], [samples[n][1] for n in images.ids]
+    missed, sets = {name: samples[name][0] for name, _ in images.problems}, {p.id: p.dataset for p in pages}
+    return BoxSet(
+        list(images.ids), images.images, boxes, placements, (*problems, *images.problems), missed,
+        [sets[name] for name in images.ids],
+    )  # fmt: skip
 
 
 def sample_flaw(page: Page, settings: PageFit, growth: float, unit: Unit | None) -> str:
-    """Return why `area_crops`, or `whole_pages` where `unit` is None, cannot use a page that has an area."""
+    """Return why `page_samples` cannot use a page that has an area; "" where it can."""
     try:
         _sample(page, settings, growth, unit)
     except InputError as error:
@@ -173,25 +160,11 @@ class _PageCutter:
     def cut(self, page: Page, image: GreyImage) -> Sequence[Cut]:
         (height, width), (own_height, own_width) = page.size, image.shape
         if abs(width * own_height / (own_width * height) - 1) > _SAME_ASPECT:
-            return [
-                (
-                    page.id,
-                    f"page {page.id}: {page.image} has {own_width} x {own_height} pixels and "
-                    f"its description says {width} x {height}; restore one of them",
-                )
-            ]
-        return [(page.id, fit_to_canvas(image, self.region(page), self.fit)[0])]
-
-    def region(self, page: Page) -> Box:
+            sizes = f"{own_width} x {own_height} pixels and its description says {width} x {height}"
+            return [(page.id, f"page {page.id}: {page.image} has {sizes}; restore one of them")]
         area = area_of(page)
-        if self.growth is None or area is None:
-            return _WHOLE
-        return grown(clip(area), self.growth)
-
-
-def _check_growth(growth: float) -> None:
-    if not 0 <= growth <= 1:
-        raise InputError(f"growth {growth} of the area is not between 0 and 1; it is a share of its sides")
+        region = _WHOLE if self.growth is None or area is None else grown(clip(area), self.growth)
+        return [(page.id, fit_to_canvas(image, region, self.fit)[0])]
 
 
 def _sample(
@@ -213,38 +186,13 @@ def _sample(
         raise InputError(f"line {without} has no words with boxes; add them, or train on lines")
     whole = grown((x1, y1, x2, y2), growth)
     spot = placement(page.size, _WHOLE if unit is None else whole, settings)
-    boxes = np.array([whole] if unit is None else _unit_boxes(page, unit)).reshape(-1, 4)
+    found = {
+        None: [whole],
+        "line": [line.box for line in page.lines],
+        "word": [word.box for line in page.lines for word in line.words],
+    }
+    boxes = np.array(found[unit]).reshape(-1, 4)
     visible, _ = visible_boxes(spot.to_canvas(boxes), spot.place)
     if not len(visible):
         raise InputError("no box lies in its handwritten area; correct the outlines")
     return visible, spot
-
-
-def _unit_boxes(page: Page, unit: Unit) -> list[Box]:
-    if unit == "line":
-        return [line.box for line in page.lines]
-    return [word.box for line in page.lines for word in line.words]
-
-
-def _box_set(
-    pages: Sequence[Page],
-    make: Callable[[Page], tuple[FloatArray, Placement] | None],
-    cut: Callable[[Sequence[Page]], CutImages],
-) -> BoxSet:
-    """Return the pages that `make` makes samples of, with the images that `cut` cuts out."""
-    samples: dict[str, tuple[FloatArray, Placement]] = {}
-    problems: list[tuple[str, str]] = []
-    for page in pages:
-        try:
-            sample = make(page)
-        except InputError as error:
-            problems.append((page.id, f"page {page.id}: {error}"))
-        else:
-            samples |= {page.id: sample} if sample else {}
-    images = cut([page for page in pages if page.id in samples])
-    boxes, placements = [samples[n][0] for n in images.ids], [samples[n][1] for n in images.ids]
-    missed, sets = {name: samples[name][0] for name, _ in images.problems}, {p.id: p.dataset for p in pages}
-    return BoxSet(
-        list(images.ids), images.images, boxes, placements, (*problems, *images.problems), missed,
-        [sets[name] for name in images.ids],
-    )  # fmt: skip

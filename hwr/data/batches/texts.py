@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hwr.config.roots import Count, Probability
 from hwr.data.batches import pad_rows, shuffled_pools
 from hwr.data.records import Page
-from hwr.errors import InputError
 from hwr.text import Alphabet
 
 LENGTH_STEP = 8  # lengths are rounded up to a multiple of this: MXNet keeps something for every shape
@@ -37,9 +37,8 @@ class Passage:
 
     def window(self, length: int, generator: np.random.Generator) -> str:
         """Return whole words from a random place, as many as fit into `length` characters, at least one."""
-        early = np.searchsorted(
-            self.starts, self.starts[-1] - 1 - length, side="right"
-        )  # words with enough behind
+        enough = self.starts[-1] - 1 - length  # characters before a word that has so many from it on
+        early = np.searchsorted(self.starts, enough, side="right")
         first = int(generator.integers(max(1, early)))
         end = int(np.searchsorted(self.starts, self.starts[first] + length + 1, side="right")) - 1
         return " ".join(self.words[first : max(end, first + 1)])
@@ -83,26 +82,16 @@ def running_text(ids: Sequence[str], texts: Sequence[str]) -> list[Passage]:
     return [*found, Passage(*zip(*own, strict=True))] if own else found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How samples are drawn: each line `repeats` times an epoch, a share `windows` cut from running text.
 
     No sample is longer than `longest` characters.
     """
 
-    repeats: int
-    windows: float
-    longest: int
-
-    def __post_init__(self) -> None:
-        if self.repeats < 1 or self.longest < 1:
-            raise InputError(
-                f"stage.repeats={self.repeats}, stage.longest={self.longest}; both must be 1 or more"
-            )
-        if not 0 <= self.windows <= 1:
-            raise InputError(
-                f"stage.windows={self.windows} is not between 0 and 1; it is a share of the samples"
-            )
+    repeats: Count
+    windows: Probability
+    longest: Count
 
 
 def draw_samples(
@@ -154,6 +143,5 @@ def encode_written(
     """Return what stands before each character of texts, and the characters with their end: (N, T) each."""
     classes = [alphabet.encode(text) for text in texts]
     end = alphabet.blank
-    return pad_rows([[end, *own] for own in classes], step=LENGTH_STEP), pad_rows(
-        [[*own, end] for own in classes], step=LENGTH_STEP
-    )
+    rows = [[end, *own] for own in classes], [[*own, end] for own in classes]
+    return pad_rows(rows[0], step=LENGTH_STEP), pad_rows(rows[1], step=LENGTH_STEP)

@@ -167,14 +167,9 @@ def images_beside(root: Path, pages: Iterable[Page], what: str) -> dict[str, str
 def size_or_flaw(image: Path) -> tuple[tuple[int, int], str]:
     """Return the size of an image, or a pixel and why it cannot be read."""
     try:
-        return image_size(image), ""
+        return upright_size(image), ""
     except InputError as error:
         return (1, 1), str(error)
-
-
-def image_size(image: Path) -> tuple[int, int]:
-    """Return the (height, width) of an image as shown, from its header; raise InputError when it is none."""
-    return upright_size(image)
 
 
 def _is_image(path: Path) -> bool:

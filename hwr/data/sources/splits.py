@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,18 +77,6 @@ def read_lists(folder: Path, names: Mapping[str, Sequence[str]]) -> dict[str, st
             if split_of.setdefault(entry, check_split(split, folder)) != split:
                 raise InputError(f"{folder}: {entry} is in {split_of[entry]} and in {split}; keep it in one")
     return split_of
-
-
-def of_split(pages: Iterable[Page], split: str) -> list[Page]:
-    """Return the pages of one split; raise InputError when there are none or the split is unknown."""
-    pages = list(pages)
-    if split not in SPLITS:
-        raise InputError(f"split {split!r} is unknown; use {', '.join(SPLITS)}")
-    chosen = [page for page in pages if page.split == split]
-    if not chosen:
-        where = f"of the {len(pages)} pages in {pages[0].image.parent}" if pages else "without pages"
-        raise InputError(f"split {split!r} is empty: none {where}; change data.splits or data.shares")
-    return chosen
 
 
 def check_split(split: str, source: str | Path) -> str:

@@ -32,22 +32,11 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoiserSettings:
+class DenoiserSettings(Sampling):
     """Settings of stage `denoiser`, as conf/stage/denoiser.yaml explains them."""
 
     confusions: str
     texts: Sequence[str]
-    repeats: int
-    windows: float
-    longest: int
-
-    def __post_init__(self) -> None:
-        _ = self.sampling  # refuses what it does not take
-
-    @property
-    def sampling(self) -> Sampling:
-        """How samples are taken of running text."""
-        return Sampling(repeats=self.repeats, windows=self.windows, longest=self.longest)
 
 
 MODEL = Model(name="denoiser", settings=DenoiserSettings, networks=(Transformer,))
@@ -96,9 +85,8 @@ class Writing:
         self._memory: Memory = network.remember(mx.nd, noisy)
         self._padding = np.where(noisy.asnumpy() < 0, HIDDEN, 0.0)  # (N, S)
         heads, _, size = self._memory.keys[0].shape
-        self._room = mx.nd.zeros(
-            (heads, LENGTH_STEP * width, size), ctx=noisy.context
-        )  # for so many places more
+        more = (heads, LENGTH_STEP * width, size)  # places
+        self._room = mx.nd.zeros(more, ctx=noisy.context)
         self._past = [[self._room.copy(), self._room.copy()] for _ in self._memory.keys]  # keys, values
         self._recent = np.full((noisy.shape[0], width, network.reach + 1), -1)
         self._seen = np.zeros((noisy.shape[0], width, 0), np.int64)

@@ -173,7 +173,7 @@ def _task(
     texts = [(line.id, line.text) for line in valid]
     datasets = {line.id: page.dataset for page in pages for line in page.lines}
     drawing = recipe.data.drawing
-    task = TextTask(train, texts, noised, settings.sampling, recipe.losses, recognisers, datasets, drawing)
+    task = TextTask(train, texts, noised, settings, recipe.losses, recognisers, datasets, drawing)
     return alphabet, task, left_out
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from hwr import weights
 from hwr.config.roots import Count
-from hwr.data.batches.boxes import BoxSet, Unit, area_crops, page_reading_batches, sample_flaw
+from hwr.data.batches.boxes import BoxSet, Unit, page_reading_batches, page_samples, sample_flaw
 from hwr.data.records import Page
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
@@ -40,7 +40,7 @@ class DetectionSettings(PageSettings):
 
     def samples(self, pages: Sequence[Page], **reading: Any) -> BoxSet:
         """Return the areas of pages with the boxes of their lines or words."""
-        return area_crops(pages, self.fit, self.growth, self.unit, **reading)
+        return page_samples(pages, self.fit, self.growth, self.unit, **reading)
 
     def sample_flaw(self, page: Page) -> str:
         """Return why the area of a page makes no sample; "" where it makes one, or has no lines."""

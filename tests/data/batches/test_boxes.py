@@ -13,14 +13,12 @@ from hwr.data.batches.boxes import (
     BoxBatch,
     BoxSet,
     Unit,
-    area_crops,
     area_of,
     page_reading_batches,
+    page_samples,
     page_training_batches,
-    whole_pages,
 )
 from hwr.data.records import Line, Page, Word
-from hwr.errors import InputError
 from hwr.images.boxes import Box, FloatArray
 from hwr.images.canvas import PageFit, placement
 from hwr.images.load import GreyImage
@@ -48,11 +46,11 @@ def page(folder: Path, name: str = "p0") -> Page:
 
 
 def wholes(pages: list[Page], folder: Path, growth: float = 0.0) -> BoxSet:
-    return whole_pages(pages, FIT, growth, folder=folder / "cache", loading=LOADING, progress=False)
+    return page_samples(pages, FIT, growth, None, folder=folder / "cache", loading=LOADING, progress=False)
 
 
 def areas(pages: list[Page], folder: Path, growth: float = 0.0, unit: Unit = "line") -> BoxSet:
-    return area_crops(pages, FIT, growth, unit, folder=folder / "cache", loading=LOADING, progress=False)
+    return page_samples(pages, FIT, growth, unit, folder=folder / "cache", loading=LOADING, progress=False)
 
 
 def around_ink(image: GreyImage) -> Box:
@@ -97,7 +95,7 @@ def test_area_is_none_without_lines(tmp_path: Path) -> None:
     assert area_of(replace(page(tmp_path), lines=())) is None
 
 
-# whole_pages
+# whole pages
 
 
 def test_whole_pages_have_the_area_as_their_one_box(tmp_path: Path) -> None:
@@ -128,13 +126,6 @@ def test_whole_pages_are_cached_once_for_every_growth(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").glob("*/pixels.npy"))) == 1
 
 
-@pytest.mark.parametrize("growth", [-0.1, 1.5, float("nan")])
-def test_growth_is_refused_when_it_is_no_share(tmp_path: Path, growth: float) -> None:
-    for build in (wholes, areas):
-        with pytest.raises(InputError, match=r"growth .* not between 0 and 1"):
-            build([page(tmp_path)], tmp_path, growth)
-
-
 # problems
 
 
@@ -162,7 +153,7 @@ def test_a_page_is_fine_when_its_image_is_a_scaled_copy(tmp_path: Path) -> None:
     assert found.boxes[0] == pytest.approx(np.array([[0.35, 0.2, 0.65, 0.5]]), abs=0.005)
 
 
-# area_crops
+# areas of pages
 
 
 def test_area_crops_have_the_boxes_of_all_lines(tmp_path: Path) -> None:

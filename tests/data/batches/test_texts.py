@@ -22,7 +22,6 @@ from hwr.data.batches.texts import (
     text_training_batches,
 )
 from hwr.data.records import Line, Page
-from hwr.errors import InputError
 from hwr.text import Alphabet, UnknownCharacterError
 
 ABC = Alphabet("abc ")
@@ -118,19 +117,6 @@ def test_samples_are_others_in_another_epoch() -> None:
 def test_samples_are_no_longer_than_they_may() -> None:
     found = draw_samples([passage("abcabc", "a b c")], Sampling(repeats=8, windows=0.5, longest=4), seed=[0])
     assert max(len(text) for _, text in found) == 4
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"repeats": 0}, "stage.repeats=0, stage.longest=100; both must be 1 or more"),
-        ({"longest": 0}, "stage.repeats=1, stage.longest=0; both must be 1 or more"),
-        ({"windows": 1.5}, "stage.windows=1.5 is not between 0 and 1"),
-    ],
-)
-def test_impossible_sampling_is_refused(changes: dict[str, float], said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        replace(LINES, **changes)  # type: ignore[arg-type]
 
 
 def test_texts_end_with_the_last_class_and_are_padded() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hwr.data.sources.files import PageImages, existing_folder, image_size, path_inside
+from hwr.data.sources.files import PageImages, existing_folder, path_inside
 from hwr.errors import InputError
+from hwr.images.page_files import upright_size
 
 
 def picture(path: Path, size: tuple[int, int] = (30, 20), **options: Any) -> Path:
@@ -140,28 +141,18 @@ def test_an_image_is_never_one_outside_the_folder_nor_guessed(
     assert re.search(message, flaw)
 
 
-def test_image_size_is_height_and_width(root: Path) -> None:
-    assert image_size(picture(root / "p.png", (30, 20))) == (20, 30)
-
-
-def test_image_size_is_that_of_the_upright_picture(root: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its side
-    assert image_size(picture(root / "p.jpg", (30, 20), exif=exif)) == (30, 20)
-
-
 def test_image_size_refuses_what_is_no_image(root: Path) -> None:
     with pytest.raises(InputError, match=r"no such image"):
-        image_size(root / "p.png")
+        upright_size(root / "p.png")
     (root / "p.png").write_text("text")
     with pytest.raises(InputError, match=r"no image of a kind that is read"):
-        image_size(root / "p.png")
+        upright_size(root / "p.png")
 
 
 def test_image_size_needs_no_pixels(root: Path) -> None:
     path = picture(root / "p.png", (300, 200))
     path.write_bytes(path.read_bytes()[:60])
-    assert image_size(path) == (200, 300)
+    assert upright_size(path) == (200, 300)
 
 
 def test_image_size_refuses_a_gigapixel_header(root: Path) -> None:
@@ -170,4 +161,4 @@ def test_image_size_refuses_a_gigapixel_header(root: Path) -> None:
     header[18:26] = struct.pack("<ii", 50_000, 50_000)
     path.write_bytes(header)
     with pytest.raises(InputError, match=r"too large"):
-        image_size(path)
+        upright_size(path)

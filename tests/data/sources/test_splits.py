@@ -139,17 +139,3 @@ def test_read_lists_refuses_a_missing_and_an_empty_list(tmp_path: Path) -> None:
     (tmp_path / "one.txt").touch()
     with pytest.raises(InputError, match=r"one.txt is empty"):
         splits.read_lists(tmp_path, {"train": ["one"]})
-
-
-def test_of_split_returns_the_pages_of_that_split() -> None:
-    pages = [page("a", split="train"), page("b", split="test"), page("c", split="train")]
-    assert [p.id for p in splits.of_split(pages, "train")] == ["a", "c"]
-
-
-def test_of_split_refuses_an_empty_and_an_unknown_split() -> None:
-    with pytest.raises(
-        InputError, match=r"split 'test' is empty: none of the 1 pages in /data; change data.splits"
-    ):
-        splits.of_split([page("a", split="train")], "test")
-    with pytest.raises(InputError, match=r"split 'dev' is unknown"):
-        splits.of_split([page("a", split="train")], "dev")
