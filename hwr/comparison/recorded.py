@@ -1,5 +1,6 @@
 """Read runs from the tracking store: settings, metrics, environment, evaluations."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -179,6 +180,8 @@ def _remedy(store: Store, run: Any, split: str) -> str:
         return "it holds no weights to evaluate; name a training"
     source, root = (run.data.params.get(f"data.{key}") for key in ("source", "root"))
     data = [f"data={source or '…'}", *([f"data.root={root}"] if root else [])]
+    if source == "sets":  # which only its command line names
+        data = [own for own in run.data.tags.get("overrides", "").split() if re.match(r"\+?data[=.@]", own)]
     named = {"denoiser": f"decoder=denoise decoder.weights={store.folder}/runs/{run_id}/weights/best"}
     weights = named.get(target, f"weights.{target}=runs:/{run_id}")
     return f"make one: python evaluate.py target={target} {weights} split={split} {' '.join(data)}"

@@ -21,14 +21,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hwr.config import CONF, EXPERIMENTS, ROOT
-from hwr.config.bind import parse_root, texts
+from hwr.config.bind import parse_root
 from hwr.config.messages import clear_errors, one_line, several
 from hwr.errors import InputError, masked
 from hwr.runtime import without_login
 
 OmegaConf.register_new_resolver("hwr.root", lambda: str(ROOT), replace=True)  # ${hwr.root:} in conf/
 
+UNFILLED = "DIR"  # stands for a path of the machine that published
+DATA_PATHS = ("root", "splits", "table", "folder", "fonts", "text")  # keys of a data node that name files
+
 _HOME = re.compile(r"~[\w.-]*/")
+_OF_A_SET = re.compile(r"^data\.sets\..+\.(?=[^.]+$)")  # what stands before a key of one of several sets
 
 
 @dataclass(frozen=True)
@@ -171,16 +175,40 @@ def is_choice(key: str) -> bool:
     return "@" in key or (CONF / key).is_dir() or key == EXPERIMENTS.name
 
 
+def as_of_one_set(key: str) -> str:
+    """Return `data.KEY` for `data.sets.NAME.KEY`, and any other key as it is."""
+    return _OF_A_SET.sub("data.", key)
+
+
 def portable(text: str) -> str:
     """Return a stored configuration without the folders of the machine it ran on."""
     cfg = typing.cast(DictConfig, OmegaConf.create(text))
-    for key, value in (("data.root", "DIR"), ("folder", "outputs"), ("tracking.uri", None), ("init", None)):
+    for key, value in (("folder", "outputs"), ("tracking.uri", None), ("init", None)):
         if OmegaConf.select(cfg, key) is not None:
             OmegaConf.update(cfg, key, value)
-    for key, value in texts(OmegaConf.to_container(cfg), ""):
-        if Path(value).is_absolute():
-            OmegaConf.update(cfg, key, "DIR")
-    return OmegaConf.to_yaml(cfg)
+    return OmegaConf.to_yaml(OmegaConf.create(without_paths(OmegaConf.to_container(cfg))))
+
+
+def without_paths(settings: Any, key: str = "") -> Any:
+    """Return nested settings, below `key`, with UNFILLED for the paths of this machine.
+
+    These are data.root, other paths of data nodes that are absolute or exist here, and absolute paths in
+    other nodes. The root of one of several sets stays where it starts from data.root.
+    """
+    if isinstance(settings, Mapping):
+        return {name: without_paths(own, f"{key}.{name}" if key else name) for name, own in settings.items()}
+    if isinstance(settings, list):
+        return [without_paths(own, key) for own in settings]
+    return UNFILLED if isinstance(settings, str) and _is_path_here(key, settings) else settings
+
+
+def _is_path_here(key: str, text: str) -> bool:
+    if not key.startswith("data."):
+        return Path(text).is_absolute()
+    name = as_of_one_set(key)
+    if name.removeprefix("data.") not in DATA_PATHS:
+        return False
+    return key == "data.root" or Path(text).is_absolute() or (name != "data.root" and Path(text).exists())
 
 
 def _composition(name: str, overrides: Sequence[str], config_dir: str | Path | None) -> DictConfig:

@@ -7,16 +7,13 @@ from typing import Any
 
 from hwr import config, weights
 from hwr.config.bind import texts
-from hwr.config.compose import portable
+from hwr.config.compose import portable, without_paths
 from hwr.errors import InputError
 from hwr.files import parse_json, write_json
 
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
 EXPERIMENTS = config.EXPERIMENTS
-UNFILLED = "DIR"  # stands for a folder of the machine that published, as in `portable`
 OF_OTHERS = ("page", "decoders")  # targets without weights of their own
-
-_PLACES = ("root", "splits", "table", "folder", "fonts", "text")  # keys of a data node that name files
 
 
 def check_publishable(name: str, target: str, decoder: Mapping[str, Any]) -> None:
@@ -85,20 +82,9 @@ def published_name(folder: Path) -> str:
 
 def _without_folders(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is kept of scores: DIR for places of this machine, names for what is published."""
-    kept: dict[str, Any] = _relative(summary)
-    data = kept.get("settings", {}).get("data", {})
-    data |= {
-        key: UNFILLED for key in _PLACES if data.get(key) and (key == "root" or Path(data[key]).exists())
-    }
+    kept: dict[str, Any] = without_paths(summary)
+    if "settings" in summary:
+        kept["settings"] = without_paths(summary["settings"])
     if "line_weights" in summary:
         kept["line_weights"] = published_name(Path(summary["line_weights"]))
     return kept
-
-
-def _relative(value: Any) -> Any:
-    """Return a value of JSON with absolute paths as DIR."""
-    if isinstance(value, Mapping):
-        return {key: _relative(own) for key, own in value.items()}
-    if isinstance(value, list):
-        return [_relative(own) for own in value]
-    return UNFILLED if isinstance(value, str) and Path(value).is_absolute() else value

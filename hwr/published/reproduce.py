@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hwr import runtime, tracking, weights
-from hwr.config.compose import Composed, composed, stored
+from hwr.config.bind import texts
+from hwr.config.compose import UNFILLED, Composed, composed, stored
 from hwr.config.roots import DecodersConfig, EvaluateConfig, TrainConfig
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
@@ -191,11 +192,10 @@ def _settings(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _filled(name: str, data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return a data node with what is given; InputError where a folder of it is not known here."""
-    found: dict[str, Any] = stored(json.dumps({"data": data}), overrides, _Data).root.data
-    for key, value in found.items():
-        if value == publish.UNFILLED:
-            raise InputError(f"{name}: its data are not at hand; give data.{key}=DIR")
-    return found
+    filled: dict[str, Any] = stored(json.dumps({"data": data}), overrides, _Data).root.data
+    if unknown := [f"{key}={UNFILLED}" for key, text in texts(filled, "data") if text == UNFILLED]:
+        raise InputError(f"{name}: its data are not at hand; give {' '.join(unknown)}")
+    return filled
 
 
 def _scores(made: Composed, settings: Mapping[str, Any]) -> dict[str, Any]:

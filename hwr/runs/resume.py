@@ -10,7 +10,16 @@ from typing import Any, Protocol
 
 from hwr.config import EXPERIMENTS
 from hwr.config.bind import texts
-from hwr.config.compose import Composed, changed, chosen, is_choice, parsed, stored
+from hwr.config.compose import (
+    DATA_PATHS,
+    Composed,
+    as_of_one_set,
+    changed,
+    chosen,
+    is_choice,
+    parsed,
+    stored,
+)
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
 from hwr.files import held, parse_json, read_text, sha256
@@ -20,8 +29,8 @@ CONFIG, START, STATE = "config.yaml", "start.json", "state"  # in the folder of 
 OVERRIDES, FILE = "overrides", "file "  # in START: the first command line, and before keys that name files
 LAST = "last"  # names the run that was started last
 
-# What may be given anew when a run is resumed: a key, or all keys of a node. Any other that differs is
-# refused, since what was trained so far was trained with it.
+# What may be given anew when a run is resumed: a key, or all keys of a node; of data, also that of one of
+# several sets. Any other that differs is refused, since what was trained so far was trained with it.
 FREE = {
     "max_epochs": "when the training ends",
     "max_minutes": "when the training ends",
@@ -32,12 +41,7 @@ FREE = {
     "tracking": "where the run is recorded; the server may have been moved",
     "max_pixels": "which images are refused",
     "inspect.examples": "how many findings are shown",
-    "data.root": "where the data lie; their fingerprint is compared",
-    "data.splits": "as data.root",
-    "data.table": "as data.root",
-    "data.folder": "as data.root",
-    "data.fonts": "as data.root",
-    "data.text": "as data.root",
+    **{f"data.{name}": "where the data lie; their fingerprint is compared" for name in DATA_PATHS},
     "data.processes": "how many draw at once",
 }
 _ABSENT = "nothing"
@@ -231,4 +235,4 @@ def _select(values: Mapping[str, Any], key: str) -> Any:
 
 def _is_free(key: str, start: Mapping[str, str]) -> bool:
     names_files = any(re.fullmatch(rf"{FILE}{re.escape(key)}(\.\d+)?", name) for name in start)
-    return names_files or any(key == free or key.startswith(f"{free}.") for free in FREE)
+    return names_files or any(f"{as_of_one_set(key)}.".startswith(f"{free}.") for free in FREE)

@@ -1,5 +1,6 @@
 """Runs are found and fetched from a tracking store."""
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -105,9 +106,13 @@ def test_run_whose_weights_cannot_be_evaluated_so_is_told_what_to_do(store: Stor
         pass
     with tracking.start_run(store, "p", tags={}) as pages:
         pass
+    sets = "data=sets +data@data.sets.a=alto data.sets.a.root=A"
+    with tracking.start_run(store, "s", tags={"stage": "line", "overrides": f"lr=1e-3 {sets}"}) as several:
+        several.parameters({"data": {"source": "sets", "root": "."}})
     for run, remedy in (
         (denoiser, f"decoder=denoise decoder.weights={store.folder}/runs/{denoiser.id}/weights/best"),
         (pages, "it holds no weights to evaluate; name a training"),
+        (several, rf"split=test {re.escape(sets)}$"),
     ):
         with pytest.raises(InputError, match=remedy):
             fetched(store, run.id, tmp_path)

@@ -158,10 +158,10 @@ def test_home_is_expanded_where_a_value_begins_with_it(
 
 
 def test_portable_configuration_names_no_folder_of_the_machine() -> None:
-    text = "data: {root: /d, sets: {a: {root: /e}}}\nfolder: /f\n"
+    text = "data: {root: /d, replace: [[/, a]], sets: {a: {root: /e}, b: {root: b}}}\nfolder: /f\n"
     text += "stage: {confusions: /g/c.json, texts: [/h, line/i]}\n"
     assert OmegaConf.to_container(OmegaConf.create(portable(text))) == {
-        "data": {"root": "DIR", "sets": {"a": {"root": "DIR"}}},
+        "data": {"root": "DIR", "replace": [["/", "a"]], "sets": {"a": {"root": "DIR"}, "b": {"root": "b"}}},
         "folder": "outputs",
         "stage": {"confusions": "DIR", "texts": ["DIR", "line/i"]},
     }

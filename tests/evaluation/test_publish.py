@@ -87,10 +87,17 @@ def test_places_of_this_machine_stay_behind(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lists").mkdir()
     found = dummy(tmp_path / "experiments" / "line" / "mine" / "weights", "line", Alphabet("ab"))
-    data = {"source": "iam", "root": "elsewhere/data", "splits": "lists", "table": "in_root.tsv"}
-    publish.publish_result("decoders/mine", [found], {"target": "decoders", "settings": {"data": data}})
-    kept = publish.published_results()["decoders/mine"]["settings"]["data"]
-    assert kept == {"source": "iam", "root": "DIR", "splits": "DIR", "table": "in_root.tsv"}
+    data = {"root": "elsewhere/data", "splits": "lists", "table": "in_root.tsv", "exclude": {"pattern": "/x"}}
+    sets = {"a": {"root": "a", "splits": "lists", "replace": [["/", "-"]]}, "b": {"root": str(tmp_path)}}
+    settings = {"data": {**data, "sets": {**sets, "c": None}}, "decoder": {"model": str(tmp_path)}}
+    publish.publish_result("decoders/mine", [found], {"target": "decoders", "settings": settings})
+    assert publish.published_results()["decoders/mine"]["settings"] == {
+        "data": {
+            **data, "root": "DIR", "splits": "DIR",
+            "sets": {"a": {**sets["a"], "splits": "DIR"}, "b": {"root": "DIR"}, "c": None},
+        },
+        "decoder": {"model": "DIR"},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", publish.published_results())

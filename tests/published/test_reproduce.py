@@ -72,6 +72,14 @@ def test_what_cannot_be_reproduced_is_refused(call: Callable[[], object], said: 
         call()
 
 
+def test_every_folder_that_is_not_known_here_is_asked_for_at_once() -> None:
+    data = {"root": "DIR", "sets": {"a": {"root": "DIR", "replace": [["/", "-"]]}, "b": {"root": "b"}}}
+    with pytest.raises(InputError, match=r"x/y: its .* give data\.root=DIR data\.sets\.a\.root=DIR$"):
+        reproduce._filled("x/y", data, [])
+    filled = reproduce._filled("x/y", data, ["data.root=/d", "data.sets.a.root=/e"])
+    assert (filled["root"], filled["sets"]["a"]["root"], filled["sets"]["b"]["root"]) == ("/d", "/e", "b")
+
+
 # the whole way, with weights that were not trained
 
 

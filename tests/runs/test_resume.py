@@ -175,6 +175,20 @@ def test_choice_of_the_first_command_line_may_be_given_again_whatever_its_file_s
     assert resumed(place, "network=a_file_that_is_gone").network == configured("network=crnn").root.network
 
 
+def test_paths_of_several_sets_may_be_given_anew_and_nothing_else_of_them(tmp_path: Path) -> None:
+    sets = ("data=sets", "+data@data.sets.a=alto", "+data@data.sets.b=synthetic", "data.sets.a.root=/a")
+    place = started(tmp_path, "0123", *RUN[:2], *sets)
+    moved = ("data.sets.a.root=/moved", "data.sets.a.splits=lists", "data.sets.b.processes=1", "data.root=/d")
+    data = resumed(place, *sets[:3], *moved).data
+    assert (data["root"], data["sets"]["b"]["processes"]) == ("/d", 1)
+    assert data["sets"]["a"] == {
+        **configured(*RUN[:2], *sets).root.data["sets"]["a"], "root": "/moved", "splits": "lists",
+    }  # fmt: skip
+    for override in ("data.sets.a.seed=1", "data.sets.a.exclude.pattern=x", "data.sets.a=null"):
+        with pytest.raises(InputError, match=r"resume=0123: data\.sets\.a"):
+            resumed(place, override)
+
+
 def test_file_that_a_key_names_may_lie_elsewhere(tmp_path: Path) -> None:
     overrides = ("experiments=denoiser/smoke", "stage.confusions=a.json", "stage.texts=[b.txt]")
     files = {"file stage.confusions": "0", "file stage.texts.0": "1"}
