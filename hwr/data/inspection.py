@@ -15,7 +15,7 @@ from hwr.errors import InputError
 from hwr.files import sha256
 from hwr.images.line_crop import LineCrop, image_width
 from hwr.images.load import check_size
-from hwr.images.page_files import Loading, load_page, reduced_size, upright_size
+from hwr.images.page_files import Loading, load_page, orientation_doubt, reduced_size, upright_size
 from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
@@ -63,6 +63,7 @@ def inspect_pages(
         **dataset.findings,
         "unreadable_image": unreadable,
         "other_shape": _noted(readable, lambda page: _other_shape(page.size, sizes[page.id])),
+        "exif_turn": _noted(readable, lambda page: orientation_doubt(page.image)),
         "duplicate_image": _duplicates(readable),
         "region_text": _noted(pages, lambda page: f"{page.unlined} characters" if page.unlined else ""),
         "no_sample": _noted(readable, limits.sample_flaw),

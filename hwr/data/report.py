@@ -32,6 +32,11 @@ KINDS = {
     "other_shape": FindingKind(
         "page", "with an image of another shape than described", "export text and images again"
     ),
+    "exif_turn": FindingKind(
+        "page",
+        "that EXIF turns by 180 degrees or mirrors, often wrongly",
+        "look whether outlines fit the image as shown; if not, remove the orientation from the file",
+    ),
     "duplicate_image": FindingKind("page", "with the image of another page", "remove one of the two"),
     "region_text": FindingKind(
         "page", "with text that stands in a region, in no line", "draw lines and give each its text"

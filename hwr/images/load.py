@@ -59,9 +59,8 @@ _UPRIGHT = {
     7: lambda a: a.T[::-1, ::-1],
     8: lambda a: a.T[::-1],
 }
-
-
 _TURNED = (5, 6, 7, 8)  # of them, those that exchange the sides
+_DOUBTFUL = {3: "turns it by 180 degrees", **dict.fromkeys((2, 4, 5, 7), "mirrors it")}  # and seldom mean it
 
 
 @contextmanager
@@ -110,6 +109,12 @@ def orientation(image: Image.Image) -> int:
     if image.format == "PNG" and not {"exif", "Raw profile type exif", "xmp"} & image.info.keys():
         return 1  # asked for tags that a PNG has not, Pillow decodes it to look behind its pixels
     return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def doubtful_orientation(image: Image.Image) -> str:
+    """Return what the EXIF orientation of an opened image does where scanners and phones often err; or ""."""
+    number = orientation(image)
+    return f"EXIF orientation {number} {_DOUBTFUL[number]}" if number in _DOUBTFUL else ""
 
 
 def decode_image(path: Path, image: Image.Image, *, least: tuple[int, int] | None) -> GreyImage:

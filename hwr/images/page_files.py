@@ -20,6 +20,7 @@ from hwr.images.load import (
     GreyImage,
     check_size,
     decode_image,
+    doubtful_orientation,
     is_turned,
     open_image,
 )
@@ -71,10 +72,7 @@ def load_page(path: Path, loading: Loading, number: int = 1) -> GreyImage:
             _check_number(path, number, len(document))
             page = _drawn(path, document[number - 1], loading)
     else:
-        with _picture(path) as image:
-            frames = _frames(image)
-            _check_number(path, number, len(frames))
-            image.seek(frames[number - 1])
+        with _page(path, number) as image:
             check_size(path, image.size, loading.max_pixels)
             page = decode_image(path, image, least=_fitted(image.size, loading.working_pixels))
     return _dark_on_light(_reduced(page, loading.working_pixels))
@@ -87,12 +85,17 @@ def upright_size(path: Path, number: int = 1, *, pdf_dpi: int | None = None) -> 
             _check_number(path, number, len(document))
             width, height = _pixels(document[number - 1], _dpi(path, pdf_dpi))
             return height, width
-    with _picture(path) as image:
-        frames = _frames(image)
-        _check_number(path, number, len(frames))
-        image.seek(frames[number - 1])
+    with _page(path, number) as image:
         width, height = image.size
         return (width, height) if is_turned(image) else (height, width)
+
+
+def orientation_doubt(path: Path, number: int = 1) -> str:
+    """Return what EXIF does to page `number`, from 1, where that is often wrong: it may be upside down."""
+    if _is_pdf(path):
+        return ""
+    with _page(path, number) as image:
+        return doubtful_orientation(image)
 
 
 def reduced_size(size: tuple[int, int], working_pixels: int) -> tuple[int, int]:
@@ -115,6 +118,16 @@ def _picture(path: Path) -> Iterator[Image.Image]:
         warnings.simplefilter("ignore")  # Pillow's: max_pixels bounds the size, damage shows in decoding
         with open_image(path) as image:
             yield image
+
+
+@contextmanager
+def _page(path: Path, number: int) -> Iterator[Image.Image]:
+    """Open page `number`, from 1, of an image file."""
+    with _picture(path) as image:
+        frames = _frames(image)
+        _check_number(path, number, len(frames))
+        image.seek(frames[number - 1])
+        yield image
 
 
 def _frames(image: Image.Image) -> list[int]:

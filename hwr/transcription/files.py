@@ -85,8 +85,7 @@ class Tally:
             yield
         except InputError as error:
             self.failed += 1
-            with tqdm.external_write_mode(file=sys.stderr):
-                tell(f"error: {error}")
+            _tell(f"error: {error}")
 
     def __str__(self) -> str:
         """Return the closing line."""
@@ -273,6 +272,8 @@ def _contents(
 ) -> Iterator[bytes]:
     """Read a page and yield its output of each kind."""
     image = page_files.load_page(page.file, config.loading, page.number)
+    if doubt := page_files.orientation_doubt(page.file, page.number):
+        _tell(f"{page.file}: {doubt}, often wrongly; look whether it was read upright")
     turn, found = _read_upright(reader, image, config.orientation)
     # Sizes are those of the file, not as reduced.
     size = page_files.upright_size(page.file, page.number, pdf_dpi=config.pdf_dpi)
@@ -304,6 +305,12 @@ def _write(contents: dict[Path, bytes], record: OutputRecord) -> None:
             fresh = moves.enter_context(replacing(path))
             fresh.write_bytes(content)
             record.add(path.name, fresh)
+
+
+def _tell(message: str) -> None:
+    """Print a line on standard error above the progress bar."""
+    with tqdm.external_write_mode(file=sys.stderr):
+        tell(message)
 
 
 def _counted(kinds: Counter[str]) -> str:

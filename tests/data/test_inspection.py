@@ -205,6 +205,15 @@ def test_image_above_max_pixels_is_unreadable(tmp_path: Path) -> None:
     assert "100 x 200 pixels are more than max_pixels=19999" in note
 
 
+def test_page_that_exif_turns_by_180_degrees_is_found_and_kept(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    pages = page(tmp_path, "a", "abc"), page(tmp_path, "b", "abc", split="test")
+    Image.open(pages[0].image).save(pages[0].image, exif=exif)
+    assert inspected(*pages).findings["exif_turn"] == {"a": "EXIF orientation 3 turns it by 180 degrees"}
+    assert applied(*pages) == (list(pages), [])
+
+
 def test_image_of_another_shape_is_found_and_another_scale_is_not(tmp_path: Path) -> None:
     turned = replace(page(tmp_path, "a", "ab"), size=(100, 200))
     halved = replace(page(tmp_path, "b", "ab"), size=(401, 200))

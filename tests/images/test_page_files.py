@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
-from hwr.images.page_files import Loading, count_pages, load_page, upright_size
+from hwr.images.page_files import Loading, count_pages, load_page, orientation_doubt, upright_size
 
 MANY = 10**8
 PAPER, INK = 220, 40
@@ -184,11 +184,31 @@ def test_load_page_turns_a_jpeg_upright(tmp_path: Path) -> None:
     assert page[20:60, -10:-8].max() < 80  # the first line, at the right now
 
 
+@pytest.mark.parametrize(
+    ("orientation", "doubt"),
+    [
+        (1, ""),
+        (2, "EXIF orientation 2 mirrors it"),
+        (3, "EXIF orientation 3 turns it by 180 degrees"),
+        (6, ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tiff"])
+def test_orientation_that_is_often_written_wrongly_is_told(
+    tmp_path: Path, name: str, orientation: int, doubt: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    grey(40, 60).save(tmp_path / name, exif=exif)
+    assert orientation_doubt(tmp_path / name) == doubt
+
+
 def test_load_page_turns_every_page_of_a_tiff_by_itself(tmp_path: Path) -> None:
     small = np.array([[210, 220], [230, 240]], dtype=np.uint8)
     path = tiff(tmp_path / "a.tiff", (small, {274: 3}), (small, {}), (small, {274: 6}))
     expected = [[[240, 230], [220, 210]], small.tolist(), [[230, 210], [240, 220]]]
     assert [read(path, number).tolist() for number in (1, 2, 3)] == expected
+    assert [bool(orientation_doubt(path, number)) for number in (1, 2, 3)] == [True, False, False]
 
 
 def test_load_page_turns_a_pdf_upright(tmp_path: Path) -> None:

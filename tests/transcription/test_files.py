@@ -241,6 +241,18 @@ def test_turned_page_is_read_upright_and_given_as_its_file_holds_it(
         assert drawn.size == (120, 80)
 
 
+def test_page_that_exif_turns_by_180_degrees_is_told(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("L", (40, 60), 150).save(tmp_path / "a.jpg", exif=exif)
+    assert run(tmp_path / "a.jpg", written(tmp_path / "b.png")) == 0
+    told_of = [line for line in capsys.readouterr().err.splitlines() if ".png" in line or ".jpg" in line]
+    doubt = "EXIF orientation 3 turns it by 180 degrees, often wrongly; look whether it was read upright"
+    assert told_of == [f"{tmp_path / 'a.jpg'}: {doubt}"]
+
+
 def test_outputs_have_the_rights_of_any_new_file(tmp_path: Path, reader: Reader) -> None:
     run(written(tmp_path / "a.png"))
     (tmp_path / "other").touch()
