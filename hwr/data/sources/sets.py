@@ -27,7 +27,8 @@ def read_sets(root: str, *, sets: dict[str, Node | None], only: Sequence[str] | 
         try:
             read.append(_named(data.read_source(**placed), name))
         except InputError as error:
-            raise InputError(f"data.sets.{name}: {error}") from None
+            named = re.sub(r"(?<!\S)data\.(?=[a-z])", f"data.sets.{name}.", str(error))
+            raise InputError(f"data.sets.{name}: {named}") from None
     names = dict.fromkeys(name for own in read for name in own.findings)
     return Dataset(
         tuple(page for own in read for page in own.pages),

@@ -120,7 +120,9 @@ def test_a_set_may_be_drawn_into_the_cache(root: Path) -> None:
 
 
 def test_errors_name_the_set(root: Path) -> None:
-    with pytest.raises(InputError, match=r"data.sets.b: data folder .*/nowhere does not exist"):
+    with pytest.raises(
+        InputError, match=r"data.sets.b: data folder .*/nowhere does not exist; set data.sets.b.root"
+    ):
         read(root, "data.sets.b.root=nowhere")
 
 
