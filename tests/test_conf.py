@@ -18,6 +18,7 @@ from hwr.config.roots import (
     InspectConfig,
     LanguageModelConfig,
     SearchConfig,
+    ServeConfig,
     SyncConfig,
     TrainConfig,
     TranscribeConfig,
@@ -49,6 +50,7 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "inspect": (InspectConfig, parse_recipe),
     "evaluate": (EvaluateConfig, targets.check_evaluation),
     "transcribe": (TranscribeConfig, check_transcription),
+    "serve": (ServeConfig, check_transcription),
     "tune": (TuneConfig, tune.check_tuning),
     "compare": (CompareConfig, lambda config: None),
     "confusion": (ConfusionConfig, confusion.check_confusion),
@@ -93,6 +95,7 @@ NODES = {
         "+", "+weights.", "+scorer.", "+resampling.", "+decoder.", "+data.", "+data.exclude.", "+tracking.",
     ),
     "transcribe": ("+", "+weights.", "+decoder."),
+    "serve": ("+", "+weights.", "+decoder."),
     "tune": ("+", "+weights.", "+decoder.", "+space.", "+data.", "+data.exclude.", "+tracking."),
     "tune decoder=lexicon": ("+space.base.", "+decoder.base."),
     "decoders": (

@@ -17,7 +17,7 @@ FLOORS = {
     **dict.fromkeys(("decoding", "weights", "training", "comparison"), 2),
     "stages": 3,
     **dict.fromkeys(("transcription", "runs"), 4),
-    "evaluation": 5,
+    **dict.fromkeys(("evaluation", "serving"), 5),
     **dict.fromkeys(("published", "__main__"), 6),
     **dict.fromkeys(("train", "evaluate"), 7),
 }
@@ -50,6 +50,7 @@ ONLY_IMPORTERS = {
     "scipy": {"scoring"},
     "prettytable": {"tables"},
     "jinja2": {"comparison"},
+    **{name: {"serving"} for name in ("fastapi", "starlette", "uvicorn", "anyio")},
     "torch": set[str](),
     # nothing is ever unpickled
     **{name: set[str]() for name in ("pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")},

@@ -13,7 +13,8 @@ from hwr.__main__ import file_keys, help_text, main
 from hwr.config import CONF, ROOT
 from hwr.config.command_table import COMMANDS, Command
 from hwr.transcription import files
-from hwr.transcription.page_reader import Found
+from hwr.transcription.page_reader import Found, Steps
+from hwr.transcription.transcript import ReadLine
 from tests.alto_folder import write_folder
 from tests.refusal import refused
 
@@ -284,8 +285,12 @@ def test_anchors_pass_over_splits_without_lines(tmp_path: Path, capsys: pytest.C
 class Blind:
     """A reader that finds nothing on any page."""
 
-    def __call__(self, image: object) -> Found:
+    def steps(self, image: object) -> Steps[Found]:
+        yield []
         return Found(None, ())
+
+    def read_lines(self, lines: object) -> list[ReadLine]:
+        return []
 
     def find_turn(self, image: object, found: Found) -> int:
         return 0

@@ -126,6 +126,14 @@ COMMANDS = (
         ),
     ),
     Command(
+        "serve", "read pages in a browser, correct them there, and read them for programs",
+        "hwr.serving.server:serve_pages", "serve", "ServeConfig",
+        example="hwr serve scans/ decoder=beam",
+        note="The page is at http://127.0.0.1:8000/, the interface for programs at /docs. SIGTERM finishes "
+        "what was accepted, then ends with status 0.",
+        positional=Positional("folders", "[FOLDER]", "same as pages=FOLDER", most=1),
+    ),
+    Command(
         "inspect", "count the contents of a data set, list its problems",
         "hwr.stages.build:report_data", "inspect", "InspectConfig",
         example="hwr inspect data=alto data.root=DIR full=true", computes=False, prints=True,

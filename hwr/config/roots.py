@@ -271,6 +271,25 @@ class TranscribeConfig(PagesConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
+class ServeConfig(TranscribeConfig):
+    """How pages are read for a browser and for programs, as conf/serve.yaml gives it."""
+
+    pages: Text
+    host: Text
+    port: Annotated[int, Field(ge=0, lt=2**16)]
+    hosts: list[str]
+    token: Text | None
+    queue: Count
+    at_once: Count
+    part: Count
+    max_bytes: Count
+    max_pages: Count
+    upload_s: Positive
+    doubtful: Probability
+    picture_width: Annotated[int, Field(ge=100)]
+
+
+@dataclass(config=_STRICT, kw_only=True)
 class LanguageModelConfig(StoreConfig):
     """How a language model is made, as conf/language_model.yaml gives it."""
 

@@ -1,7 +1,8 @@
 """Exports of read pages: ALTO 4.2 and PAGE of 2019-07-15 in pixels, plain text and JSON.
 
 ALTO has one block, a `String` for each word; box, polygon, baseline, words and texts are all kept, and the
-confidences of words, not of lines. Schema and meaning: https://www.loc.gov/standards/alto/
+confidences of words (WC) and characters (CC, 0 sure to 9 unsure), not of lines. A line with CS="true" was
+corrected by a person. Schema and meaning: https://www.loc.gov/standards/alto/
 
 PAGE has one region. It keeps one outline for each line: `Coords` holds the polygon, or the box if there is no
 polygon. The box of a line read back is therefore that of its polygon. Schema:
@@ -24,6 +25,7 @@ SUFFIXES = {"alto": ".alto.xml", "page": ".page.xml", "txt": ".txt", "json": ".j
 
 _ALTO = "http://www.loc.gov/standards/alto/ns-v4#"
 _ALTO_SCHEMA = "http://www.loc.gov/standards/alto/v4/alto-4-2.xsd"
+UNSURE = 9  # the least sure level of CC
 _PAGE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 _PAGE_SCHEMA = f"{_PAGE}/pagecontent.xsd"
 # XML 1.0, section 2.2: these characters cannot stand in a document, not even escaped.
@@ -52,13 +54,15 @@ def to_json(read: ReadPage) -> str:
         "height_px": height,
         "turn": read.turn,
         "area": None if read.area is None else _plain(read.area),
-        "lines": [
-            _described(line, ("confidence", "box", "polygon", "baseline"))
-            | {"words": [_described(word, ("confidence", "box")) for word in line.words]}
-            for line in read.lines
-        ],
+        "lines": [line_values(line) for line in read.lines],
     }
     return json.dumps(page, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def line_values(line: ReadLine) -> dict[str, Any]:
+    """Return a line as plain values for JSON; `confidences` are those of the characters of its text."""
+    described = _described(line, ("confidence", "confidences", "box", "polygon", "baseline"))
+    return described | {"words": [_described(word, ("confidence", "box")) for word in line.words]}
 
 
 def to_alto(read: ReadPage) -> str:
@@ -179,17 +183,23 @@ def _alto_description(root: Element, read: ReadPage) -> None:
 
 def _alto_line(block: Element, name: str, line: ReadLine, size: tuple[int, int]) -> None:
     element = add_child(block, "TextLine", ID=name, **_place(line.box, size))
+    if line.corrected:
+        element.set("CS", "true")
     if len(line.baseline) >= 2:
         element.set("BASELINE", points_text(points_px(line.baseline, size)))
     if len(line.polygon) >= 3:
         outline = points_text(points_px(line.polygon, size))
         add_child(add_child(element, "Shape"), "Polygon", POINTS=outline)
+    start = 0  # of the word in the text
     for position, word in enumerate(line.words, start=1):
         if position > 1:
             add_child(element, "SP")
         string = add_child(element, "String", ID=f"{name}_word_{position}", **_place(word.box, size))
         string.set("CONTENT", clean_text(word.text))
         string.set("WC", confidence_text(word.confidence))
+        if levels := line.confidences[start : start + len(word.text)]:
+            string.set("CC", " ".join(str(round(UNSURE * (1 - level))) for level in levels))
+        start += len(word.text) + 1
     if not line.words:  # the schema asks for one
         add_child(element, "String", CONTENT="")
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Literal
 
 from tqdm import tqdm
 
@@ -26,7 +25,8 @@ from hwr.stages.build import find_weights
 from hwr.transcription import export
 from hwr.transcription.output_record import OutputRecord
 from hwr.transcription.overlay import draw_overlay
-from hwr.transcription.page_reader import STEPS, Found, PageReader, build_page_reader
+from hwr.transcription.page_reader import STEPS, PageReader, Steps, build_page_reader, finished, upright_steps
+from hwr.transcription.transcript import ReadPage
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".pdf")  # taken from a folder
 OVERLAY = ".overlay.png"
@@ -68,6 +68,38 @@ class PageOfFile:
         """What its outputs are called: as its file, with its number where that holds several."""
         digits = max(3, len(str(self.count)))
         return f"{self.file.stem}-{self.number:0{digits}d}" if self.count > 1 else self.file.stem
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """What was read on a page of a file: `upright` on `image` as it was read, and as stored in the file."""
+
+    image: GreyImage
+    upright: ReadPage
+    stored: ReadPage
+
+    def output(self, kind: str, *, overlay_width: int) -> bytes:
+        """Return the output of a kind: a name of `export.FORMATS`, or `overlay`."""
+        if kind == "overlay":
+            return png(draw_overlay(self.image, self.upright, overlay_width))
+        return export.FORMATS[kind](self.stored).encode()
+
+
+def page_reader(config: TranscribeConfig) -> PageReader:
+    """Return the pipeline of a configuration; InputError for weights that are missing or do not fit."""
+    return build_page_reader(
+        {step: find_weights(getattr(config.weights, step), step, config) for step in STEPS}, config
+    )
+
+
+def page_steps(reader: PageReader, config: TranscribeConfig, page: PageOfFile) -> Steps[ReadFile]:
+    """Load and read a page of a file; InputError where it cannot be read."""
+    image = page_files.load_page(page.file, config.loading, page.number)
+    turn, found = yield from upright_steps(reader, image, config.orientation)
+    # Sizes are those of the file, not as reduced.
+    size = page_files.upright_size(page.file, page.number, pdf_dpi=config.pdf_dpi)
+    upright = found.page(page.name, page.file.name, page.number, size[::-1] if turn % 180 else size)
+    return ReadFile(turned_image(image, turn), upright, upright.as_stored(turn))
 
 
 @dataclass
@@ -161,7 +193,7 @@ def transcribe_pages(job: Job, config: TranscribeConfig, passed: Counter[str] | 
                 todo, skipped = _to_write(targets, records(folder), force=job.force)
                 tally.skipped += skipped
             if todo:
-                reader = reader or _page_reader(config)  # its own failure is not a page's
+                reader = reader or page_reader(config)  # its own failure is not a page's
                 with tally.counting():
                     contents = zip(todo.values(), _contents(reader, config, page, todo), strict=True)
                     _write(dict(contents), records(folder))
@@ -261,40 +293,14 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _page_reader(config: TranscribeConfig) -> PageReader:
-    return build_page_reader(
-        {step: find_weights(getattr(config.weights, step), step, config) for step in STEPS}, config
-    )
-
-
 def _contents(
     reader: PageReader, config: TranscribeConfig, page: PageOfFile, kinds: Iterable[str]
 ) -> Iterator[bytes]:
     """Read a page and yield its output of each kind."""
-    image = page_files.load_page(page.file, config.loading, page.number)
     if doubt := page_files.orientation_doubt(page.file, page.number):
         _tell(f"{page.file}: {doubt}, often wrongly; look whether it was read upright")
-    turn, found = _read_upright(reader, image, config.orientation)
-    # Sizes are those of the file, not as reduced.
-    size = page_files.upright_size(page.file, page.number, pdf_dpi=config.pdf_dpi)
-    upright = found.page(page.name, page.file.name, page.number, size[::-1] if turn % 180 else size)
-    stored = upright.as_stored(turn)
-    for kind in kinds:
-        if kind == "overlay":
-            yield png(draw_overlay(turned_image(image, turn), upright, config.overlay_width))
-        else:
-            yield export.FORMATS[kind](stored).encode()
-
-
-def _read_upright(
-    reader: PageReader, image: GreyImage, orientation: Literal["auto", 0, 90, 180, 270]
-) -> tuple[int, Found]:
-    """Return by how many degrees clockwise a page was turned to be read, and what was read on it then."""
-    if orientation != "auto":
-        return orientation, reader(turned_image(image, orientation))
-    found = reader(image)
-    turn = reader.find_turn(image, found)
-    return turn, reader(turned_image(image, turn)) if turn else found
+    read = finished(page_steps(reader, config, page), reader.read_lines)
+    yield from (read.output(kind, overlay_width=config.overlay_width) for kind in kinds)
 
 
 def _write(contents: dict[Path, bytes], record: OutputRecord) -> None:

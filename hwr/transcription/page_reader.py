@@ -1,13 +1,13 @@
 """The pipeline: find area and lines of a page image and read them, with boxes and confidences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from hwr.decoding.reading import Decoder, Reading, build_decoder
+from hwr.decoding.reading import Decoder, Reading, build_decoder, rewrite_reading
 from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
 from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretches
@@ -15,7 +15,7 @@ from hwr.images.load import GreyImage
 from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
 from hwr.layout.ink import find_gutter
-from hwr.layout.orientation import Legibility
+from hwr.layout.orientation import Legibility, turned_image
 from hwr.layout.reading_order import line_order, words_into_lines
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.line.model import LineReader, line_crop, load_line_reader
@@ -30,6 +30,8 @@ from hwr.weights import Weights
 
 STEPS = ("paragraph", "segmentation", "line")  # the stages of the pipeline, in their order
 
+Orientation = Literal["auto", 0, 90, 180, 270]
+T = TypeVar("T")
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _LEAST_PX = 2.0  # sides of a box that is read: in less there is nothing to see
 
@@ -83,6 +85,28 @@ class Found:
         return ReadPage(name, image, number, size, self.area, self.lines)
 
 
+class LineOnPage(NamedTuple):
+    """A line that is to be read: its page (H, W) and its outline there."""
+
+    page: GreyImage
+    outline: Outline
+
+
+# Reads something by handing out lines and being sent what is written in each: see `finished`.
+Steps = Generator[Sequence[LineOnPage], Sequence[ReadLine], T]
+
+
+def finished(steps: Steps[T], read: Callable[[Sequence[LineOnPage]], Sequence[ReadLine]]) -> T:
+    """Return what `steps` make of the lines that they hand out, each as `read` reads it."""
+    try:
+        lines = next(steps)
+        while True:
+            lines = steps.send(read(lines))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
 @dataclass(frozen=True)
 class PageReader:
     """Reads pages: the three steps of the pipeline."""
@@ -93,10 +117,15 @@ class PageReader:
 
     def __call__(self, page: GreyImage, given: Given = Given()) -> Found:
         """Read a page (H, W): its lines in reading order; no area and no lines on an empty one."""
+        return finished(self.steps(page, given), self.read_lines)
+
+    def steps(self, page: GreyImage, given: Given = Given()) -> Steps[Found]:
+        """Read a page whose lines are read by whoever drives this, together with those of other pages."""
         area, outlines = given.area, given.lines
         if outlines is None:
             area, outlines = self.find_all(page) if area is None else (area, self.find_lines(page, area))
-        lines = self.read(page, outlines)
+        read = yield [LineOnPage(page, outline) for outline in outlines]
+        lines = tuple(line for line in read if line.text)
         return Found((area or union(line.box for line in lines)) if lines else None, lines)
 
     def find_all(self, page: GreyImage) -> tuple[Box, list[LineCut]]:
@@ -125,7 +154,7 @@ class PageReader:
         lines = sorted(found.lines, key=lambda line: -len(line.text))[: orientation.LINES]
         given, flipped = _legibility(lines), self._read_flipped(page, lines)
         if orientation.may_lie_aside(given, flipped):
-            aside = orientation.turned_image(page, 90)
+            aside = turned_image(page, 90)
             longest = self.read(aside, self._longest(aside, orientation.LINES_ASIDE))
             ways = {90: _legibility(longest), 270: self._read_flipped(aside, longest)}
             turn = max(ways, key=lambda way: ways[way].score)
@@ -163,15 +192,24 @@ class PageReader:
 
     def read(self, page: GreyImage, outlines: Sequence[Outline]) -> tuple[ReadLine, ...]:
         """Return what is written in each outline, but for those without text and those without area."""
-        size = (page.shape[0], page.shape[1])
-        outlines = [own for own in outlines if not cut_flaw(own, size, self.text.crop)]
-        images = [crop_line(page, outline, self.text.crop) for outline in outlines]
-        readings = self.text.decoder.read(self.text.reader.probs(images))
-        lines = [
-            self._line(outline, size, image.shape[1], reading)
-            for outline, image, reading in zip(outlines, images, readings, strict=True)
-        ]
+        lines = self.read_lines([LineOnPage(page, outline) for outline in outlines])
         return tuple(line for line in lines if line.text)
+
+    def read_lines(self, lines: Sequence[LineOnPage]) -> list[ReadLine]:
+        """Return what is written in each line, of one page or several; no text in those without area."""
+        cut = {
+            position: crop_line(line.page, line.outline, self.text.crop)
+            for position, line in enumerate(lines)
+            if not cut_flaw(line.outline, _size(line.page), self.text.crop)
+        }
+        readings = self.text.decoder.read(self.text.reader.probs(list(cut.values())))
+        read = dict(zip(cut, readings, strict=True))
+        return [
+            self._line(line.outline, _size(line.page), cut[position].shape[1], read[position])
+            if position in cut
+            else ReadLine("", line.outline.box, line.outline.polygon, line.outline.baseline, 0.0, ())
+            for position, line in enumerate(lines)
+        ]
 
     def _longest(self, page: GreyImage, count: int) -> list[LineCut]:
         """Return the outlines of the lines that are longest for their height."""
@@ -190,9 +228,20 @@ class PageReader:
         words = tuple(
             ReadWord(text, box, confidence) for (text, _, confidence), box in zip(spans, boxes, strict=True)
         )
+        text = nfc(reading.text)
+        confidences = rewrite_reading(reading, text).confidences
         return ReadLine(
-            nfc(reading.text), outline.box, outline.polygon, outline.baseline, reading.confidence, words
+            text, outline.box, outline.polygon, outline.baseline, reading.confidence, words, confidences
         )
+
+
+def upright_steps(reader: PageReader, page: GreyImage, orientation: Orientation) -> Steps[tuple[int, Found]]:
+    """Read a page turned clockwise as it stands upright; return by how many degrees, and what was read."""
+    if orientation != "auto":
+        return orientation, (yield from reader.steps(turned_image(page, orientation)))
+    found = yield from reader.steps(page)
+    turn = reader.find_turn(page, found)
+    return turn, (yield from reader.steps(turned_image(page, turn))) if turn else found
 
 
 class PipelineSettings(Protocol):
@@ -229,6 +278,10 @@ def build_page_reader(loaded: Mapping[str, Weights], config: PipelineSettings) -
             seams=config.seams,
         ),
     )
+
+
+def _size(page: GreyImage) -> tuple[int, int]:
+    return page.shape[0], page.shape[1]
 
 
 def _legibility(lines: Sequence[ReadLine] | Sequence[Reading]) -> Legibility:

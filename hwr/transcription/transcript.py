@@ -20,7 +20,8 @@ class ReadLine:
     """A line as it was read; `words` joined by single spaces are its `text`; NFC.
 
     `box` holds the whole line as it was found, `polygon` and `baseline` (left to right) what was cut out of
-    the page; `confidence` in [0, 1].
+    the page; `confidence` in [0, 1], and `confidences` that of each character of the text, where they are
+    known. `corrected` says that a person wrote or confirmed the text.
     """
 
     text: str
@@ -29,6 +30,8 @@ class ReadLine:
     baseline: tuple[Point, ...]
     confidence: float
     words: tuple[ReadWord, ...]
+    confidences: tuple[float, ...] = ()
+    corrected: bool = False
 
     @property
     def outline(self) -> tuple[Point, ...]:
@@ -58,6 +61,10 @@ class ReadPage:
         """The smallest box that holds the area and the lines; None where there is neither."""
         held = [*([] if self.area is None else [self.area]), *(line.box for line in self.lines)]
         return union(held) if held else None
+
+    def as_read(self) -> "ReadPage":
+        """Return a page as it lies in its file upright, as it was read."""
+        return replace(self.as_stored(-self.turn), turn=0)
 
     def as_stored(self, turn: int) -> "ReadPage":
         """Return a page that was read upright, turned by `turn`, as it lies in its file."""

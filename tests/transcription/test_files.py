@@ -19,7 +19,7 @@ from hwr.images.load import GreyImage
 from hwr.transcription import export, output_record
 from hwr.transcription import files as transcribing
 from hwr.transcription.files import Job, PageOfFile, expand
-from hwr.transcription.page_reader import Found
+from hwr.transcription.page_reader import Found, LineOnPage, Steps
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 
 BOX = (0.25, 0.25, 0.75, 0.5)
@@ -39,6 +39,13 @@ class Reader:
         words = tuple(ReadWord(word, BOX, 0.5) for word in text.split())
         return Found(BOX, (ReadLine(text, BOX, (), (), 0.5, words),))
 
+    def steps(self, page: GreyImage) -> Steps[Found]:
+        yield []
+        return self(page)
+
+    def read_lines(self, lines: Sequence[LineOnPage]) -> list[ReadLine]:
+        return []
+
     def find_turn(self, page: GreyImage, found: Found) -> int:
         return self.turn
 
@@ -47,7 +54,7 @@ class Reader:
 def reader(monkeypatch: pytest.MonkeyPatch) -> Reader:
     """Return what reads the pages in place of networks."""
     made = Reader()
-    monkeypatch.setattr(transcribing, "_page_reader", lambda config: made)
+    monkeypatch.setattr(transcribing, "page_reader", lambda config: made)
     return made
 
 
@@ -345,7 +352,7 @@ def test_record_survives_a_machine_that_stopped_while_it_wrote(tmp_path: Path, r
 def test_nothing_is_loaded_when_there_is_nothing_to_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcribing, "_page_reader", None)
+    monkeypatch.setattr(transcribing, "page_reader", None)
     file = written(tmp_path / "a.png")
     (tmp_path / "a.txt").touch()
     assert run(file) == 0
@@ -413,7 +420,7 @@ def test_processes_share_a_folder_for_outputs(tmp_path: Path) -> None:
     files = [written(tmp_path / f"{name}.png") for name in "abcdefgh"]
     code = (
         "import sys; from tests.transcription.test_files import *\n"
-        "transcribing._page_reader = lambda config: Reader()\n"
+        "transcribing.page_reader = lambda config: Reader()\n"
         f"sys.exit(run(*map(Path, sys.argv[1:]), output=Path({str(tmp_path / 'texts')!r}), force=True))"
     )
     started = [subprocess.Popen([sys.executable, "-c", code, *files]) for _ in range(3)]
@@ -516,7 +523,7 @@ def test_missing_weights_are_refused_once_for_all_pages(tmp_path: Path) -> None:
 def test_damaged_pages_are_named_without_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(transcribing, "_page_reader", None)
+    monkeypatch.setattr(transcribing, "page_reader", None)
     assert run(damaged(tmp_path / "a.png")) == 1
     assert "a.png" in capsys.readouterr().err
 

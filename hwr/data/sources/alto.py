@@ -17,15 +17,11 @@ _HYPHENS = ("-", "=", "¬", "\u00ad", "\u2010", "\u2011", "\u2e17")
 
 def read_alto(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> Dataset:
     """Return the pages of all ALTO files under `root`: see `read_pages`."""
-    return read_pages(root, "alto", _page, splits=splits, shares=shares, seed=seed)
+    return read_pages(root, "alto", alto_page, splits=splits, shares=shares, seed=seed)
 
 
-@dataclass(frozen=True)
-class _Sheet(Sheet):
-    labels: dict[str, str]
-
-
-def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
+def alto_page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
+    """Return the page of a file's root element, called `name`; InputError where it has not one page."""
     elements = tree.findall("{*}Layout/{*}Page")
     if len(elements) != 1:
         raise InputError(f"{path}: holds {len(elements)} <Page> elements; export one file a page")
@@ -43,6 +39,11 @@ def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
     sheet = _Sheet(name, path, own or size_px, _labels(tree))
     lines = (_line(line, n, sheet) for n, line in enumerate(_ordered_lines(tree, elements[0]), start=1))
     return Page(id=name, writer="", split="", image=image, size=size_px, lines=tuple(lines), flaw=flaw)
+
+
+@dataclass(frozen=True)
+class _Sheet(Sheet):
+    labels: dict[str, str]
 
 
 def _ordered_lines(tree: Element, page: Element) -> list[Element]:

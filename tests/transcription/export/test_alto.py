@@ -1,10 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 import pytest
 
 from hwr.data.sources.alto import read_alto
+from hwr.data.sources.files import PageImages
+from hwr.transcription.correction import from_alto
 from hwr.transcription.export import to_alto
+from hwr.transcription.transcript import ReadPage
 from tests.transcription.export.read_pages import SPLITTING, line, page, write
 from tests.transcription.export.validation import faults
 
@@ -24,3 +28,45 @@ def test_schema_finds_a_fault_when_the_page_has_no_number() -> None:
 def test_confidence_is_written_with_every_word() -> None:
     strings = fromstring(to_alto(page(line("Hello, world")))).findall(".//{*}String")
     assert [string.get("WC") for string in strings] == ["0.7500", "0.7500"]
+
+
+def test_page_is_opened_as_it_was_written(tmp_path: Path) -> None:
+    levels = tuple(n / 9 for n in (9, 0, 9, 5, 9, 8, 9))
+    read = page(
+        replace(line("ab é cd"), confidences=levels, corrected=True),
+        replace(line("Hello"), confidences=(1.0,) * 5),
+        line(""),
+    )
+    for turn in (0, 90, 180, 270):
+        first = opened(tmp_path, to_alto(read.as_stored(turn)))
+        assert opened(tmp_path, to_alto(first)) == first
+        upright = first.as_read()
+        assert (first.turn, upright.size) == (turn, read.size)
+        assert upright.area == pytest.approx(read.area)
+        for own, other in zip(upright.lines, read.lines, strict=True):
+            assert (own.text, own.corrected) == (other.text, other.corrected)
+            assert own.confidences == pytest.approx(other.confidences)
+            assert own.box == pytest.approx(other.box)
+            assert [word.text for word in own.words] == [word.text for word in other.words]
+
+
+def test_line_that_another_program_wrote_whole_keeps_its_text(tmp_path: Path) -> None:
+    text = to_alto(page(line("Hello"))).replace('CONTENT="Hello"', 'CONTENT="Hello, my world"')
+    (found,) = opened(tmp_path, text).lines
+    assert [word.text for word in found.words] == ["Hello,", "my", "world"]
+    assert found.text in [own.text for own in opened(tmp_path, to_alto(page(found))).lines]
+
+
+def test_numbers_of_another_program_that_are_none_are_passed_over(tmp_path: Path) -> None:
+    text = to_alto(replace(page(replace(line("Hello"), confidences=(0.5,) * 5)), turn=0))
+    for before, after in (('WC="0.7500"', 'WC="high"'), ('CC="4 4 4 4 4"', 'CC="4 x 44"'),
+                          ("<TextBlock ", '<TextBlock ROTATION="7.5" ')):  # fmt: skip
+        assert before in text
+        text = text.replace(before, after)
+    read = opened(tmp_path, text)
+    assert (read.turn, read.lines[0].text, read.lines[0].confidences) == (0, "Hello", ())
+    assert read.lines[0].words[0].confidence == 1.0
+
+
+def opened(folder: Path, text: str) -> ReadPage:
+    return from_alto(write(folder, "p.xml", text) / "p.xml", PageImages(folder))

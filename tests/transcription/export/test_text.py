@@ -27,7 +27,7 @@ def test_json_holds_everything_in_a_fixed_order() -> None:
         ("area", [0.05, 0.05, 0.95, 0.9]),
     ]
     (entry,) = found["lines"]
-    assert list(entry) == ["text", "confidence", "box", "polygon", "baseline", "words"]
+    assert list(entry) == ["text", "confidence", "confidences", "box", "polygon", "baseline", "words"]
     assert entry["box"] == [0.1, 0.1, 0.6, 0.35]
     assert entry["polygon"][0] == [0.1, 0.12]
     assert entry["words"] == [{"text": "Hi", "confidence": 0.75, "box": [0.1, 0.1, 0.15, 0.35]}]

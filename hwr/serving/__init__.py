@@ -1,0 +1,1 @@
+"""Pages read for a browser and for programs: `hwr serve`."""

@@ -1,0 +1,202 @@
+"""What a server is made of, and what it does for a request: uploads, the queue, reading, the folder."""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from starlette.requests import ClientDisconnect, Request
+
+from hwr.config.roots import ServeConfig
+from hwr.errors import InputError, optional, tell
+from hwr.files import scratch_folder
+from hwr.images import page_files
+from hwr.images.boxes import Box
+from hwr.layout.cut import LineCut
+from hwr.layout.orientation import turned_image
+from hwr.serving.metrics import Metrics
+from hwr.serving.page_folder import PageFolder, safe_name
+from hwr.serving.refusals import Refused
+from hwr.serving.worker import Progress, Worker
+from hwr.transcription.files import PageOfFile, ReadFile, page_steps
+from hwr.transcription.page_reader import LineOnPage, PageReader, Steps
+from hwr.transcription.transcript import ReadLine
+
+T = TypeVar("T")
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_RETRY_S = 60  # at most that long a client is told to wait
+
+
+@dataclass
+class Service:
+    """A reader, the thread it reads in, and the folder; one for each server."""
+
+    config: ServeConfig
+    reader: PageReader
+    folder: PageFolder
+    metrics: Metrics = field(default_factory=Metrics)
+    taken: int = 0  # of the queue
+    failed: dict[str, str] = field(default_factory=dict)  # pages of the folder, and why they cannot be read
+    reading: dict[str, Progress] = field(default_factory=dict)  # the page of the folder that is being read
+
+    def __post_init__(self) -> None:
+        self.worker = Worker(self._read_lines, at_once=self.config.at_once, part=self.config.part)
+        self._fresh, self._closing = asyncio.Event(), False
+
+    def _read_lines(self, lines: Sequence[LineOnPage]) -> list[ReadLine]:
+        read = self.reader.read_lines(lines)
+        self.metrics.count("hwr_lines_total", len(lines))
+        return read
+
+    # Uploads
+
+    @contextlib.asynccontextmanager
+    async def upload(self, request: Request, name: str) -> AsyncIterator[Path]:
+        """Hold a place in the queue for the block, and give the file that is sent as the body of a request.
+
+        Refused where the queue is full, or where the body is too large, too slow, empty or no single file.
+        """
+        if self.taken >= self.config.queue:
+            mean = self.metrics.mean("hwr_reading_seconds")
+            wait = min(_RETRY_S, max(1, math.ceil(mean)))
+            headers = {"Retry-After": str(wait), "Connection": "close"}
+            raise Refused(429, f"{self.taken} requests wait already; try again in {wait} s", headers)
+        self.taken += 1
+        try:
+            with scratch_folder() as scratch, _without_path(scratch):
+                file = scratch / (safe_name(name) or "page")
+                await self._receive(request, file)
+                yield file
+        finally:
+            self.taken -= 1
+
+    async def _receive(self, request: Request, file: Path) -> None:
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise Refused(415, "a form; send the file itself as the body: curl --data-binary @FILE", _CLOSE)
+        try:
+            size = await asyncio.wait_for(_stored(request, file), self.config.upload_s)
+        except asyncio.TimeoutError:
+            message = f"not sent within upload_s={self.config.upload_s:g}; send it faster, or raise upload_s"
+            raise Refused(408, message, _CLOSE) from None
+        except ClientDisconnect:
+            raise Refused(400, "cut off while it was sent; send it again", _CLOSE) from None
+        if not size:
+            raise Refused(400, "an empty body; send an image or a PDF: curl --data-binary @FILE", _CLOSE)
+
+    # Reading
+
+    async def read_file(self, file: Path, number: int | None) -> AsyncIterator[ReadFile]:
+        """Read the pages of a file, or one of them, from 1, one after the other."""
+        begun = time.monotonic()
+        count = await asyncio.to_thread(page_files.count_pages, file)
+        wanted = range(1, count + 1) if number is None else range(number, number + 1)
+        if len(wanted) > self.config.max_pages:
+            limit = f"more than max_pages={self.config.max_pages}"
+            raise InputError(f"{file.name}: holds {count} pages, {limit}; ask for one at a time with page=N")
+        for one in wanted:
+            yield await self.run(page_steps(self.reader, self.config, PageOfFile(file, one, count)))
+            self.metrics.count("hwr_pages_total")
+        self._timed(begun)
+
+    async def read_boxes(self, file: Path, boxes: Sequence[Box], turn: int = 0) -> list[ReadLine]:
+        """Read lines of an image that is turned clockwise; without boxes the whole image is one."""
+        begun = time.monotonic()
+        lines = await self.run(self._box_steps(file, boxes, turn))
+        self._timed(begun)
+        return lines
+
+    def _box_steps(self, file: Path, boxes: Sequence[Box], turn: int) -> Steps[list[ReadLine]]:
+        page = turned_image(page_files.load_page(file, self.config.loading), turn)
+        cut = self.reader.cut(page, np.array(boxes)) if boxes else [LineCut(WHOLE, (), ())]
+        read = yield [LineOnPage(page, line) for line in cut]
+        return list(read)
+
+    async def run(self, steps: Steps[T], progress: Progress | None = None) -> T:
+        """Run steps in the thread that reads."""
+        return await asyncio.wrap_future(self.worker.submit(steps, progress))
+
+    def _timed(self, begun: float) -> None:
+        self.metrics.count("hwr_reading_seconds_sum", time.monotonic() - begun)
+        self.metrics.count("hwr_reading_seconds_count")
+
+    # The folder
+
+    def unread(self) -> list[str]:
+        """Return the pages of the folder that are to be read, in their order."""
+        found = []
+        for name, image in self.folder.pages().items():
+            try:
+                if name not in self.failed and self.folder.alto(name, image) is None:
+                    found.append(name)
+            except (InputError, OSError) as error:
+                self.failed[name] = self.folder.without_root(error)
+        return found
+
+    def look(self) -> None:
+        """Have what is new in the folder read; call it in the thread of the event loop."""
+        self._fresh.set()
+
+    async def read_folder(self) -> None:
+        """Read what the folder holds without ALTO, one page after the other, until `close`."""
+        while not self._closing:
+            self._fresh.clear()
+            with optional(f"{self.folder.root}"):  # a folder that is gone may come back
+                for name in await asyncio.to_thread(self.unread):
+                    await self._read_kept(name)
+            await self._fresh.wait()
+
+    async def _read_kept(self, name: str) -> None:
+        if self._closing:
+            return
+        progress = self.reading[name] = Progress()
+        try:
+            image = self.folder.image(name)
+            if (
+                count := await asyncio.to_thread(page_files.count_pages, image)
+            ) > 1 or image.suffix.lower() == ".pdf":
+                raise InputError(
+                    f"{name}: a file of {count} page(s); drop it on the page, which keeps each as PNG"
+                )
+            page = PageOfFile(image, 1, 1)
+            read = await self.run(page_steps(self.reader, self.config, page), progress)
+            await asyncio.to_thread(self.folder.save, name, read.stored)
+            self.metrics.count("hwr_pages_total")
+        except Exception as error:
+            reason = (
+                str(error) if isinstance(error, InputError) else f"{name}: {type(error).__name__}: {error}"
+            )
+            self.failed[name] = reason.replace(f"{self.folder.root}/", "")
+            tell(f"error: {reason}")
+        finally:
+            del self.reading[name]
+
+    def stop(self) -> None:
+        """Begin no further page of the folder."""
+        self._closing = True
+        self._fresh.set()
+
+
+_CLOSE = {"Connection": "close"}
+
+
+async def _stored(request: Request, file: Path) -> int:
+    with file.open("wb") as target:
+        async for block in request.stream():
+            target.write(block)
+        return target.tell()
+
+
+@contextlib.contextmanager
+def _without_path(folder: Path) -> Iterator[None]:
+    """Leave a temporary folder out of the messages of errors."""
+    try:
+        yield
+    except Refused:
+        raise
+    except InputError as error:
+        raise InputError(str(error).replace(f"{folder}/", "")) from None
