@@ -449,6 +449,16 @@ BOXES = {
 }  # fmt: skip
 
 
+def test_packages_of_a_run_pass_over_one_that_is_half_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "half-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    packages = train._packages()
+    assert packages["numpy"] == np.__version__
+    assert not any("half" in name for name in packages)
+
+
 @pytest.mark.parametrize("stage", BOXES)
 def test_run_of_a_stage_that_finds_boxes_keeps_weights_without_an_alphabet(
     smoke: Smoke, tmp_path: Path, stage: str

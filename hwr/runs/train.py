@@ -275,6 +275,9 @@ def _point(link: Path, place: Path) -> None:
 
 
 def _packages() -> Mapping[str, str]:
-    return dict(
-        sorted((d.metadata["Name"], d.version) for d in metadata.distributions() if d.metadata["Name"])
-    )
+    """Return the versions of the installed packages; one that is half installed has none."""
+    versions = {}
+    for package in metadata.distributions():
+        with suppress(OSError, TypeError):  # without a file METADATA, by version of Python
+            versions[package.metadata["Name"] or ""] = package.version
+    return {name: versions[name] for name in sorted(versions) if name}

@@ -80,7 +80,7 @@ def test_killed_script_ends_with_the_same_bits_and_metrics_when_the_last_run_is_
             kills += 1
         done = script("train.py", "resume=last", f"folder={cut}")
         assert done.returncode == 0, done.stderr
-        assert "resume: on from epoch " in done.stdout
+        assert "resume: on from epoch " in done.stdout or "nothing is left to train" in done.stdout
         assert _ended(cut) == whole
     print(f"{stage}: {kills} kills of {trial} runs of train.py")
 
