@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from hwr import __version__, runtime
 from hwr.config import CONF, EXPERIMENTS
 from hwr.config.command_table import COMMANDS, Command
-from hwr.errors import InputError
+from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, tell
 
 NAMES = [command.name for command in COMMANDS]
 WIDTH, COLUMN = 118, 34  # characters of a row, and where meanings begin
@@ -35,8 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = [_HOME.sub(lambda home: str(Path(home[0]).expanduser()), word) for word in words]
         _run(list(map(_without_login, words)))
         sys.stdout.flush()
-    except BrokenPipeError:  # who reads the output has left: head, less
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.errno not in NO_ROOM:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno in NO_ROOM:  # else who reads the output has left: head, less
+            tell(f"error: {error.filename or 'standard output'}: {error.strerror}; {MAKE_ROOM}")
         raise SystemExit(1) from None
     finally:
         runtime.finish()

@@ -1,9 +1,13 @@
 """Exceptions for bad input: a line with key, file or value, and the remedy. Messages that end nothing."""
 
 import contextlib
+import errno
 import re
 import sys
 from collections.abc import Iterator
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a disk, a user's share of it, a limit for files is full
+MAKE_ROOM = "make room there"
 
 _LOGIN = re.compile(r"(?<=://)[^/\s'\"]*@")  # user:password@ of a URI
 

@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from hwr.errors import InputError, NoRoomError, tell
+from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, NoRoomError, tell
 
 LONGEST_WAIT_S = 24 * 3600.0  # for a lock: what others build or train under one may take hours
 NOTICED_S = 60.0  # who waits longer is told for what
@@ -39,14 +39,17 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 def as_input_error(path: Path, remedy: str, kind: type[InputError] = InputError) -> Iterator[None]:
     """Turn an OSError of the block into one line that says that `path` cannot be written, and the remedy.
 
-    It is of `kind`, and a NoRoomError where the disk is full. A reader of the output that left is no error.
+    It is of `kind`; where there is no room it is a NoRoomError and says to make some. A reader of the output
+    that left is no error.
     """
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        kind = NoRoomError if error.errno == errno.ENOSPC else kind
+        if error.errno in NO_ROOM:
+            kind = NoRoomError
+            remedy = remedy if remedy.startswith(MAKE_ROOM) else f"{MAKE_ROOM}, or {remedy}"
         raise kind(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from None
 
 
@@ -124,10 +127,16 @@ def _locked(descriptor: int, how: int) -> bool:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give an empty folder for the block; raise InputError where no temporary folder can be written."""
+    """Give an empty folder for the block; raise InputError where there is none, or it has no room."""
     _temporary()
     with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            reason = f"cannot be written ({error.strerror}); {MAKE_ROOM}, or set TMPDIR to another folder"
+            raise NoRoomError(f"{folder}: {reason}") from None
 
 
 def _temporary() -> str:
@@ -156,11 +165,14 @@ def read_text(path: Path, *, key: str = "") -> str:
     try:
         data = path.read_bytes()
         encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-        return io.TextIOWrapper(io.BytesIO(data), encoding=encoding).read()
+        text = io.TextIOWrapper(io.BytesIO(data), encoding=encoding).read()
     except UnicodeError:
         raise InputError(f"{named}: not UTF-8; save it as UTF-8, or name another file") from None
     except OSError as error:
         raise InputError(f"{named}: cannot be read ({error.strerror}); name another file") from None
+    if "\0" in text:
+        raise InputError(f"{named}: no text, or UTF-16 or UTF-32 without its mark; save it as UTF-8")
+    return text
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -254,14 +266,25 @@ def replacing_contents(folder: Path) -> Iterator[Path]:
 
     Raises InputError where something of it cannot be written.
     """
-    failing = as_input_error(folder, "make room there, or choose another folder")
+    failing = as_input_error(folder, "choose another folder")
     with failing, tempfile.TemporaryDirectory(prefix=".", dir=folder) as fresh:
-        yield Path(fresh)
+        try:
+            yield Path(fresh)
+        except InputError as error:  # named by where it would lie
+            raise type(error)(str(error).replace(fresh, str(folder))) from None
         for path in Path(fresh).iterdir():
             if path.is_dir():
                 _move(path, folder / path.name)
             else:
                 path.replace(folder / path.name)
+
+
+def copy_files(source: Path, folder: Path) -> None:
+    """Copy the files of a folder, and of those in it, to another. Raises OSError for the first that fails."""
+    for path in filter(Path.is_file, source.rglob("*")):
+        target = folder / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
 
 
 def recovered(folder: Path) -> Path:

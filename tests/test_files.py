@@ -66,7 +66,12 @@ def test_lock_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"caf\xe9", "not UTF-8; save it as UTF-8"), (None, r"cannot be read \(No such file")],
+    [
+        (b"caf\xe9", "not UTF-8; save it as UTF-8"),
+        ("word".encode("utf-16-le"), "no text, or UTF-16 or UTF-32 without its mark; save it as UTF-8"),
+        ("word".encode("utf-32"), "no text, or UTF-16 or UTF-32 without its mark; save it as UTF-8"),
+        (None, r"cannot be read \(No such file"),
+    ],
 )
 def test_text_that_cannot_be_read_is_refused(content: bytes | None, said: str, tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
@@ -116,6 +121,14 @@ def test_file_is_refused_when_it_cannot_be_written(tmp_path: Path, name: str) ->
     with pytest.raises(InputError, match=rf"{name}: cannot be written \(.*\); name another file"):
         write_text(tmp_path / name, "new")
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("remedy", ["choose another folder", "make room there, then resume the run"])
+def test_where_there_is_no_room_the_remedy_is_to_make_some(number: int, remedy: str) -> None:
+    said = rf"^out/a: cannot be written \(.*\); make room there, (or|then) {remedy.split(', then ')[-1]}$"
+    with pytest.raises(NoRoomError, match=said), files.as_input_error(Path("out/a"), remedy):
+        raise OSError(number, os.strerror(number))
 
 
 def test_full_disk_is_an_error_of_its_own(tmp_path: Path) -> None:
@@ -239,6 +252,26 @@ def test_reader_that_recovers_a_folder_does_not_stop_its_writer(
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_file_that_cannot_be_written_is_named_by_where_it_would_lie(tmp_path: Path) -> None:
+    with pytest.raises(NoRoomError) as refused, replacing_contents(tmp_path) as fresh:
+        (fresh / f".scores.json.{os.getpid()}").symlink_to("/dev/full")
+        write_text(fresh / "scores.json", "new")
+    assert str(refused.value).startswith(f"{tmp_path}/scores.json: cannot be written (No space left")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_copied_with_their_folders_until_one_finds_no_room(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").write_text("c", encoding="utf-8")
+    files.copy_files(tmp_path / "a", tmp_path / "copy")
+    assert content(tmp_path / "copy" / "b") == {"c": "c"}
+    (tmp_path / "full" / "b").mkdir(parents=True)
+    (tmp_path / "full" / "b" / "c").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as failed:
+        files.copy_files(tmp_path / "a", tmp_path / "full")
+    assert failed.value.errno == errno.ENOSPC
+
+
 def test_contents_take_their_places_beside_others(tmp_path: Path, moves: str) -> None:
     for folder in (tmp_path / "reports", tmp_path / "kept"):
         folder.mkdir()
@@ -350,6 +383,14 @@ def test_scratch_folder_is_refused_where_none_can_be_written(monkeypatch: pytest
         files.scratch_folder(),
     ):
         pass
+
+
+def test_scratch_folder_without_room_is_named_with_what_sets_it() -> None:
+    said = r"cannot be written \(.*\); make .* or set TMPDIR to another"
+    with pytest.raises(NoRoomError, match=said), files.scratch_folder() as folder:
+        (folder / "report").symlink_to("/dev/full")
+        (folder / "report").write_text("full", encoding="utf-8")
+    assert not folder.exists()
 
 
 def test_scratch_folder_is_gone_behind_its_block() -> None:

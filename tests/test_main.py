@@ -354,3 +354,12 @@ def test_reader_of_the_output_may_leave() -> None:
     assert process.wait(60) == 1
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["models"]])
+def test_output_that_finds_no_room_is_one_line(words: list[str]) -> None:
+    command = [sys.executable, "-m", "hwr", *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "error: standard output: No space left on device; make room there\n"
+    assert (done.returncode, done.stderr) == (1, said)

@@ -9,7 +9,7 @@ from hwr import config, weights
 from hwr.config.bind import texts
 from hwr.config.compose import portable, without_paths
 from hwr.errors import InputError
-from hwr.files import parse_json, write_json
+from hwr.files import as_input_error, parse_json, write_json
 
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
 EXPERIMENTS = config.EXPERIMENTS
@@ -57,7 +57,8 @@ def publish_result(name: str, found: Sequence[weights.Weights], summary: Mapping
         folder.mkdir(parents=True, exist_ok=True)
     else:
         used = name
-        weights.copy(found[0], folder / WEIGHTS, portable(found[0].config))
+        with as_input_error(folder, "allow it, or publish from another checkout"):
+            weights.copy(found[0], folder / WEIGHTS, portable(found[0].config))
     kept = _without_folders({**summary, "weights": used})
     write_json(folder / RESULT, kept)
     return folder

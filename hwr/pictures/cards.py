@@ -103,7 +103,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 def save_picture(path: Path, picture: Picture) -> None:
     """Write `picture` as PNG in one move; raise InputError where that cannot be done."""
-    with as_input_error(path, "make room there, or name another file"), replacing(path) as fresh:
+    with as_input_error(path, "name another file"), replacing(path) as fresh:
         fresh.write_bytes(png(picture))
 
 

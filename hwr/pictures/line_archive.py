@@ -19,7 +19,7 @@ _WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same pictures give the same bytes, whene
 
 def save_lines(path: Path, lines: Iterable[GreyImage], *, height: int) -> None:
     """Write grey lines (h, w), scaled down to `height` px, never up, under their numbers from 0."""
-    failing = as_input_error(path, "make room there, or name another file")
+    failing = as_input_error(path, "name another file")
     with failing, replacing(path) as fresh, zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as file:
         for number, line in enumerate(lines):
             file.writestr(zipfile.ZipInfo(_name(number), _WRITTEN), _encoded(line, height))

@@ -4,6 +4,7 @@ A run is recorded on disk first (`spool`) and delivered from there (`delivery`) 
 that a run goes on without its tracking server; `hwr sync` delivers what is left when it ends.
 """
 
+from hwr.runtime.termination import Terminated
 from hwr.tracking.runs import (
     PARENT,
     PARENT_VARIABLE,
@@ -26,7 +27,6 @@ from hwr.tracking.store import (
     status,
     tagged,
 )
-from hwr.tracking.termination import Terminated
 
 __all__ = [
     "PARENT",

@@ -5,7 +5,6 @@ import getpass
 import json
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,14 +19,14 @@ from PIL import Image
 from hwr import runtime
 from hwr.config import ROOT
 from hwr.errors import InputError, NoRoomError, tell
-from hwr.files import as_input_error, held
+from hwr.files import as_input_error, copy_files, held
+from hwr.runtime import termination
+from hwr.runtime.termination import Terminated
 from hwr.text import shortened
-from hwr.tracking import termination
 from hwr.tracking.background import Courier
 from hwr.tracking.delivery import DeletedError, Delivery, FilesLeftError
 from hwr.tracking.spool import Spool, Write, packed
 from hwr.tracking.store import Store, deleted, embedded, reason, refusing
-from hwr.tracking.termination import Terminated
 
 PARENT = "mlflow.parentRunId"
 WEIGHTS_RUN = "weights_run"  # tag of an evaluation: the ids of the runs that made the weights
@@ -107,7 +106,7 @@ class Run:
 
     def folder(self, name: str, folder: Path) -> None:
         """Log all files of a folder under `name`."""
-        self._files(name, lambda place: shutil.copytree(folder, place, dirs_exist_ok=True))
+        self._files(name, lambda place: copy_files(folder, place))
 
     def flush(self) -> None:
         """Deliver what waits; if that fails for some seconds, print where it is kept."""

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from sqlalchemy.exc import SQLAlchemyError
 
-from hwr.errors import InputError, first_line, masked, tell
+from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, first_line, masked, tell
 from hwr.files import held, make_folder
 from hwr.runtime import TRACKING_URI, without_login
 
@@ -243,6 +243,8 @@ def reason(error: BaseException) -> str:
         return f"it refuses the login; {LOGIN}"
     *_, error = _causes(error)
     text = masked((error.strerror if isinstance(error, OSError) else None) or first_line(error))
+    if getattr(error, "errno", None) in NO_ROOM or "disk is full" in text:  # SQLite says so
+        return f"{text}; {MAKE_ROOM}"
     return f"{text}; {CERTIFICATE}" if isinstance(error, ssl.SSLError) else text
 
 
@@ -253,7 +255,9 @@ def refusing(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         why = reason(error)
-        if CERTIFICATE not in why and any(isinstance(cause, OSError) for cause in _causes(error)):
+        if not why.endswith((CERTIFICATE, MAKE_ROOM)) and any(
+            isinstance(cause, OSError) for cause in _causes(error)
+        ):
             why = f"no tracking server answers there ({why}); start it or use null"
         raise InputError(f"tracking.uri={uri}: {why}") from None
 

@@ -5,7 +5,7 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from glob import glob, has_magic
@@ -21,6 +21,7 @@ from hwr.images import page_files
 from hwr.images.load import IMAGE_SUFFIXES, GreyImage
 from hwr.layout.orientation import turned_image
 from hwr.pictures.cards import png
+from hwr.runtime import termination
 from hwr.stages.build import find_weights
 from hwr.transcription import export
 from hwr.transcription.output_record import OutputRecord
@@ -104,11 +105,12 @@ def page_steps(reader: PageReader, config: TranscribeConfig, page: PageOfFile) -
 
 @dataclass
 class Tally:
-    """What became of the pages: how many were read, skipped, by reason, and failed."""
+    """What became of the pages: how many were read, skipped, by reason, and failed; if all were tried."""
 
     read: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     failed: int = 0
+    whole: bool = True
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -119,12 +121,26 @@ class Tally:
             self.failed += 1
             _tell(f"error: {error}")
 
+    @contextmanager
+    def told_at_end(self) -> Iterator[None]:
+        """Print the closing line after the block, also where SIGINT, SIGTERM or SIGHUP ends it."""
+        with termination.held_back():
+            try:
+                with termination.let_through():
+                    yield
+            except (KeyboardInterrupt, termination.Terminated):
+                self.whole = False
+                raise
+            finally:
+                tell(str(self))
+
     def __str__(self) -> str:
         """Return the closing line."""
         parts = [f"{self.read} page{'s' * (self.read != 1)} read"]
         if self.skipped:
             parts.append(f"{self.skipped.total()} skipped ({_counted(self.skipped)})")
-        return ", ".join([*parts, *([f"{self.failed} failed"] if self.failed else [])])
+        parts += [f"{self.failed} failed"] if self.failed else []
+        return ", ".join(parts) + "; interrupted: the same command reads the others" * (not self.whole)
 
 
 def transcribe_files(
@@ -176,7 +192,7 @@ def transcribe_pages(job: Job, config: TranscribeConfig, passed: Counter[str] | 
 
     A page that fails is named on standard error, and the rest goes on; a last line there counts what became
     of them, and what was `passed` over. Raise InputError for what no page could be read with: an unknown
-    format, a folder that cannot be written, missing weights.
+    format, a folder that cannot be written, missing weights. What was read is kept when a signal ends it.
     """
     check(job)
     records = cache(_record)
@@ -184,8 +200,8 @@ def transcribe_pages(job: Job, config: TranscribeConfig, passed: Counter[str] | 
         records(job.output)
     tally, taken = Tally(skipped=Counter(passed)), dict[Path, Path]()
     reader: PageReader | None = None
-    try:
-        for page in _pages(job.files, tally):
+    with tally.told_at_end(), closing(_pages(job.files, tally)) as pages:
+        for page in pages:
             targets, folder = job.targets(page), job.output or page.file.parent
             todo: dict[str, Path] = {}
             with tally.counting():
@@ -195,11 +211,10 @@ def transcribe_pages(job: Job, config: TranscribeConfig, passed: Counter[str] | 
             if todo:
                 reader = reader or page_reader(config)  # its own failure is not a page's
                 with tally.counting():
-                    contents = zip(todo.values(), _contents(reader, config, page, todo), strict=True)
-                    _write(dict(contents), records(folder))
-                    tally.read += 1
-    finally:
-        tell(str(tally))
+                    contents = dict(zip(todo.values(), _contents(reader, config, page, todo), strict=True))
+                    with termination.held_back():
+                        _write(contents, records(folder))
+                        tally.read += 1
     return 1 if tally.failed else 0
 
 

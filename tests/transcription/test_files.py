@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +18,11 @@ from hwr.config.compose import composed
 from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
+from hwr.runtime.termination import Terminated
 from hwr.transcription import export, output_record
 from hwr.transcription import files as transcribing
 from hwr.transcription.files import Job, PageOfFile, expand
+from hwr.transcription.output_record import OutputRecord
 from hwr.transcription.page_reader import Found, LineOnPage, Steps
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 
@@ -456,6 +460,36 @@ def test_nothing_is_left_of_a_page_when_an_export_fails(
         run(written(tmp_path / "a.png"), formats=("txt", "json"))
     assert names(tmp_path) == ["a.png", "a.txt"]
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_pages_that_were_read_stay_when_a_signal_ends_it(
+    tmp_path: Path,
+    reader: Reader,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    status: int | type[BaseException],
+) -> None:
+    files, write = [written(tmp_path / f"{name}.png") for name in "abc"], transcribing._write
+
+    def interrupted(contents: dict[Path, bytes], record: OutputRecord) -> None:
+        if tmp_path / "b.txt" in contents:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+        write(contents, record)
+
+    monkeypatch.setattr(transcribing, "_write", interrupted)
+    with pytest.raises((KeyboardInterrupt, Terminated)) as ended:
+        run(*files, formats=("txt", "json"))
+    assert status in (ended.type, getattr(ended.value, "code", None))
+    assert names(tmp_path) == ["a.json", "a.png", "a.txt", "b.json", "b.png", "b.txt", "c.png"]
+    assert told(capsys) == "2 pages read; interrupted: the same command reads the others"
+    monkeypatch.setattr(transcribing, "_write", write)
+    assert run(*files, formats=("txt", "json")) == 0
+    assert (reader.pages, told(capsys)) == (3, "1 page read, 2 skipped (2 page(s) whose outputs exist)")
 
 
 def test_other_pages_are_written_when_an_export_refuses_one(

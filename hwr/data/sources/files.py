@@ -1,6 +1,7 @@
 """Files of a data set, read safely: folders and images, none outside the root."""
 
 import logging
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -153,13 +154,13 @@ def is_of_macos(path: Path) -> bool:
 
 def images_beside(root: Path, pages: Iterable[Page], what: str) -> dict[str, str]:
     """Return the images under `root` that no page has, and the files of macOS, each with what it is."""
-    used = {page.image for page in pages}
+    used = {str(page.image) for page in pages}
     notes = {}
     for path in sorted(root.rglob("*")):
         place = path.relative_to(root)
         if is_of_macos(place) and path.is_file():
             notes[place.as_posix()] = OF_MACOS
-        elif _is_image(path) and path.resolve() not in used:
+        elif _is_image(path) and os.path.realpath(path) not in used:  # noqa: PTH  # of a loop of links too
             notes[place.as_posix()] = what
     return notes
 

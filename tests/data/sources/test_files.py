@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hwr.data.sources.files import PageImages, existing_folder, path_inside
+from hwr.data.sources.files import PageImages, existing_folder, images_beside, path_inside
 from hwr.errors import InputError
 from hwr.images.page_files import upright_size
 
@@ -162,3 +162,10 @@ def test_image_size_refuses_a_gigapixel_header(root: Path) -> None:
     path.write_bytes(header)
     with pytest.raises(InputError, match=r"too large"):
         upright_size(path)
+
+
+def test_links_that_lead_nowhere_are_images_that_no_page_has(root: Path) -> None:
+    (root / "loop.png").symlink_to("loop.png")
+    (root / "dead.png").symlink_to("none.png")
+    (root / "folder").symlink_to(root)
+    assert images_beside(root, [], "unused") == {"dead.png": "unused", "loop.png": "unused"}

@@ -9,7 +9,7 @@ import pytest
 
 from hwr import runtime
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,9 @@ import pytest
 
 from hwr import tracking
 from hwr.errors import NoRoomError
-from hwr.tracking import Run, Store, Terminated, open_store, runs, termination
+from hwr.runtime import termination
+from hwr.runtime.termination import Terminated
+from hwr.tracking import Run, Store, open_store, runs
 from hwr.tracking.spool import Spool
 
 
