@@ -77,8 +77,9 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
 
     Raises InputError for a flag that is unknown, and for too few or too many words.
     """
-    given = vars(_parser(command).parse_intermixed_args(words))
-    positional, others = command.positional, given.pop("rest")
+    end = words.index("--") if "--" in words else len(words)  # what follows are no flags
+    given = vars(_parser(command).parse_intermixed_args(words[:end]))
+    positional, others = command.positional, [*given.pop("rest"), *words[end + 1 :]]
     takes_files = positional is not None and positional.files
     overrides = [word for word in others if _is_key(word) and not (takes_files and Path(word).exists())]
     rest = [word for word in others if word not in overrides]

@@ -1,6 +1,7 @@
 """python -m hwr: what it prints, writes and refuses."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import is_dataclass
@@ -324,6 +325,20 @@ def test_transcription_takes_several_formats_with_commas_and_by_repeating(page: 
     assert transcribed(str(page), "--format", "txt,json", "--format", "alto", "--output", str(output)) == 0
     written = {path.name for path in output.iterdir()} - {".hwr-outputs"}
     assert written == {"p-test.txt", "p-test.json", "p-test.alto.xml"}
+
+
+def test_what_follows_two_dashes_is_a_file(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("-a.png", "--force", "a=b.png"):
+        shutil.copy(page, tmp_path / name)
+    assert transcribed("--output", "out", "--", "-a.png", "--force", "a=b.png") == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.txt")) == [
+        "--force.txt",
+        "-a.txt",
+        "a=b.txt",
+    ]
 
 
 def test_transcription_ends_with_one_when_a_page_fails(page: Path, tmp_path: Path) -> None:

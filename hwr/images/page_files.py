@@ -183,6 +183,8 @@ def _dark_on_light(page: GreyImage) -> GreyImage:
 def _is_pdf(path: Path) -> bool:
     """Tell whether a file has a PDF's mark where readers look for it, in its first 1024 bytes."""
     try:
+        if not path.is_file():  # a pipe would wait for ever
+            return False
         with path.open("rb") as file:
             return b"%PDF-" in file.read(1024)
     except OSError:

@@ -1,5 +1,6 @@
 """Pages come out of every kind of file upright, dark on light, and no larger than asked for."""
 
+import os
 import sys
 import zlib
 from collections.abc import Callable
@@ -327,6 +328,12 @@ def refused(path: Path, reason: str) -> None:
         with pytest.raises(InputError, match=reason) as caught:
             act(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["pipe.png", "pipe.pdf"])
+def test_pipe_is_refused_without_waiting(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    refused(tmp_path / name, "not a file; give an image")
 
 
 @pytest.mark.parametrize("name", ["none.png", "none.pdf"])

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -34,20 +35,22 @@ def existing_folder(folder: str | Path) -> Path:
 
 
 def path_inside(root: Path, name: str | Path) -> Path:
-    """Return `name`, from `root` when relative, resolved; raise InputError when it lies outside `root`.
+    """Return `name`, from `root` when relative, resolved; raise InputError outside `root`, or for no file.
 
     Links are followed before the check, so a link that points outside is refused as well.
     """
     path = root / name
     try:
         path = path.resolve()
-        path.stat()
+        mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        pass  # for the caller to say what is missing
+        mode = stat.S_IFREG  # for the caller to say what is missing
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name too long, no name at all
         raise InputError(f"path {str(name)[:80]!r} cannot be followed ({error}); correct it") from None
     if not path.is_relative_to(root.resolve()):
         raise InputError(f"path {str(name)!r} leads outside the data folder {root}; move the file into it")
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(f"path {str(name)!r} is a pipe or device; remove it")  # that waits for ever
     return path
 
 
@@ -160,7 +163,7 @@ def images_beside(root: Path, pages: Iterable[Page], what: str) -> dict[str, str
         place = path.relative_to(root)
         if is_of_macos(place) and path.is_file():
             notes[place.as_posix()] = OF_MACOS
-        elif _is_image(path) and os.path.realpath(path) not in used:  # noqa: PTH  # of a loop of links too
+        elif _is_image(path) and os.path.realpath(path) not in used:  # of a loop of links too
             notes[place.as_posix()] = what
     return notes
 

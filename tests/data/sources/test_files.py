@@ -1,3 +1,4 @@
+import os
 import re
 import struct
 import unicodedata
@@ -53,6 +54,12 @@ def test_inside_refuses_a_name_that_cannot_be_followed(root: Path, name: str) ->
     (root / "loop.png").symlink_to(root / "loop.png")
     with pytest.raises(InputError, match=r"cannot be followed"):
         path_inside(root, name)
+
+
+def test_inside_refuses_a_pipe(root: Path) -> None:
+    os.mkfifo(root / "a.xml")
+    with pytest.raises(InputError, match=r"'a\.xml' is a pipe or device; remove it"):
+        path_inside(root, "a.xml")
 
 
 def test_inside_accepts_a_root_that_is_a_link(root: Path, tmp_path: Path) -> None:
