@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -252,7 +252,7 @@ def _written(path: Path, records: Records) -> bool:
     return path.name.endswith(OVERLAY) or records(path.parent).holds(path)
 
 
-def _pages(files: Sequence[Path], tally: Tally) -> Iterator[PageOfFile]:
+def _pages(files: Sequence[Path], tally: Tally) -> Generator[PageOfFile, None, None]:
     """Yield every page of every file."""
     with tqdm(total=len(files), desc="pages", unit="file", disable=None) as bar:
         for file in files:
