@@ -9,13 +9,14 @@ from unicodedata import bidirectional
 
 import numpy as np
 
-from hwr.data.records import SPLITS, Dataset, Findings, LeftOut, Line, Page
+from hwr.data.records import SPLITS, Dataset, Findings, LeftOut, Line, Page, image_sha256
+from hwr.data.remembered import remembered
 from hwr.data.report import KINDS, Report, SplitSize, split_name, visible
+from hwr.data.sources.files import image_size
 from hwr.errors import InputError
-from hwr.files import sha256
 from hwr.images.line_crop import LineCrop, image_width
 from hwr.images.load import check_size
-from hwr.images.page_files import Loading, load_page, orientation_doubt, reduced_size, upright_size
+from hwr.images.page_files import Loading, load_page, orientation_doubt, reduced_size
 from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
@@ -63,7 +64,9 @@ def inspect_pages(
         **dataset.findings,
         "unreadable_image": unreadable,
         "other_shape": _noted(readable, lambda page: _other_shape(page.size, sizes[page.id])),
-        "exif_turn": _noted(readable, lambda page: orientation_doubt(page.image)),
+        "exif_turn": _noted(
+            readable, lambda page: str(remembered("exif_turn", page.image, orientation_doubt))
+        ),
         "duplicate_image": _duplicates(readable),
         "region_text": _noted(pages, lambda page: f"{page.unlined} characters" if page.unlined else ""),
         "no_sample": _noted(readable, limits.sample_flaw),
@@ -137,7 +140,7 @@ def _image_sizes(
         try:
             if page.flaw:
                 raise InputError(page.flaw)
-            height, width = upright_size(page.image)
+            height, width = image_size(page.image)
             check_size(page.image, (width, height), loading.max_pixels)
             if full:
                 load_page(page.image, loading)
@@ -182,7 +185,7 @@ def _duplicates(pages: Sequence[Page]) -> _Notes:
     by_length = _grouped(pages, lambda page: page.image.stat().st_size)
     hashed = [page for group in by_length if len(group) > 1 for page in group]
     notes: _Notes = {}
-    for group in _grouped(hashed, lambda page: sha256(page.image)):
+    for group in _grouped(hashed, image_sha256):
         stays = max(group, key=lambda page: _rank(page.split))
         notes |= {page.id: f"as {stays.id}, {split_name(stays.split)}" for page in group if page is not stays}
     return {page.id: notes[page.id] for page in pages if page.id in notes}

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hwr.data.remembered import remembered
 from hwr.errors import InputError
 from hwr.files import parse_json, read_text, sha256
 from hwr.images.boxes import Box, Point
@@ -165,7 +166,7 @@ def fingerprint(pages: Iterable[Page]) -> str:
              [[word.id, word.text, word.box] for word in line.words]]
             for line in page.lines
         ]  # fmt: skip
-        values = [page.id, page.writer, page.split, page.area, lines, _image_sha256(page)]
+        values = [page.id, page.writer, page.split, page.area, lines, image_sha256(page)]
         total.update(json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode() + b"\n")
     return total.hexdigest()
 
@@ -191,9 +192,10 @@ def _by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     return {split: tuple(names) for split, names in found.items()}
 
 
-def _image_sha256(page: Page) -> str:
+def image_sha256(page: Page) -> str:
+    """Return the SHA-256 of a page's image file in hexadecimal, or `unreadable`."""
     try:
-        return "unreadable" if page.flaw else sha256(page.image)
+        return "unreadable" if page.flaw else str(remembered("sha256", page.image, sha256))
     except InputError:
         return "unreadable"
 

@@ -21,6 +21,7 @@ from hwr.config.roots import StoreConfig
 from hwr.data.batches import Drawing
 from hwr.data.inspection import Limits
 from hwr.data.records import Dataset, LeftOut, Page
+from hwr.data.remembered import remember_in
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
 from hwr.text import Alphabet
@@ -102,6 +103,7 @@ class DataSource:
 
         `whole` keeps the lines that `data.exclude` leaves out of reading: they are handwriting too.
         """
+        remember_in(self.cache)
         dataset = data.load_pages(**self._in_cache(self.settings))
         return dataset if whole else dataset.for_reading()
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def test_line_images_are_not_cut_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(np.array_equal(one, other) for one, other in zip(first.images, again.images, strict=True))
 
 
-@pytest.mark.parametrize("what", ["settings", "text", "image", "version"])
+@pytest.mark.parametrize("what", ["settings", "lines", "image", "version"])
 def test_line_images_are_cut_again_when_something_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -86,14 +87,48 @@ def test_line_images_are_cut_again_when_something_changed(
     built(pages, tmp_path / "cache")
     if what == "settings":
         crop = replace(CROP, margin=0.5)
-    elif what == "text":
-        pages[0] = replace(pages[0], lines=(replace(pages[0].lines[0], text="other"),))
+    elif what == "lines":
+        pages[0] = replace(pages[0], lines=pages[0].lines[:1])
     elif what == "image":
         Image.new("L", (200, 100)).save(pages[0].image)
     else:
         monkeypatch.setattr(cache, "_VERSION", -1)
     built(pages, tmp_path / "cache", crop)
     assert len(list((tmp_path / "cache").glob("*/lines.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "loads"),
+    [
+        (lambda line: replace(line, text="corrected"), 0),
+        (lambda line: replace(line, box=(0.1, 0.2, 0.8, 0.36)), 1),
+        (lambda line: replace(line, id="renamed"), 1),
+    ],
+    ids=["text", "outline", "id"],
+)
+def test_line_images_cut_again_only_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Line], Line], loads: int
+) -> None:
+    pages = drawn(tmp_path)
+    built(pages, tmp_path / "cache")
+    loaded: list[Path] = []
+    monkeypatch.setattr(
+        cache, "load_page", lambda path, loading: loaded.append(path) or load_page(path, loading)
+    )
+    pages[1] = replace(pages[1], lines=(change(pages[1].lines[0]), pages[1].lines[1]))
+    images = built(pages, tmp_path / "cache")
+    assert loaded == [pages[1].image] * loads
+    whole = built(pages, tmp_path / "elsewhere")
+    assert images.ids == whole.ids
+    assert all(np.array_equal(one, other) for one, other in zip(images.images, whole.images, strict=True))
+
+
+def test_line_images_take_no_page_from_a_damaged_cache(tmp_path: Path) -> None:
+    pages = drawn(tmp_path)
+    built(pages[:2], tmp_path / "cache")
+    (pixels,) = (tmp_path / "cache").glob("*/pixels.npy")
+    pixels.write_bytes(pixels.read_bytes()[:500])
+    assert len(built(pages, tmp_path / "cache")) == 6
 
 
 def test_line_images_of_no_line_are_empty(tmp_path: Path) -> None:

@@ -157,6 +157,9 @@ class _PageCutter:
     def ids(self, page: Page) -> Sequence[str]:
         return [page.id]
 
+    def basis(self, page: Page) -> object:
+        return [page.size, self.region(page)]
+
     def cut(self, page: Page, image: GreyImage) -> Sequence[Cut]:
         (height, width), (own_height, own_width) = page.size, image.shape
         if abs(width * own_height / (own_width * height) - 1) > _SAME_ASPECT:

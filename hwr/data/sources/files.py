@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from hwr.data.records import Page
+from hwr.data.remembered import remembered
 from hwr.errors import InputError
 from hwr.images.load import IMAGE_SUFFIXES
 from hwr.images.page_files import upright_size
@@ -171,9 +172,15 @@ def images_beside(root: Path, pages: Iterable[Page], what: str) -> dict[str, str
 def size_or_flaw(image: Path) -> tuple[tuple[int, int], str]:
     """Return the size of an image, or a pixel and why it cannot be read."""
     try:
-        return upright_size(image), ""
+        return image_size(image), ""
     except InputError as error:
         return (1, 1), str(error)
+
+
+def image_size(image: Path) -> tuple[int, int]:
+    """Return the (height, width) of an image as shown, from its header; raise InputError when it is none."""
+    height, width = remembered("size", image, upright_size)
+    return height, width
 
 
 def _is_image(path: Path) -> bool:

@@ -1,0 +1,88 @@
+"""What files have told is asked again only when they have changed."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hwr.data import remembered as module
+from hwr.data.remembered import remember_in, remembered
+from hwr.errors import InputError
+from hwr.files import sha256
+
+OLD_NS = 10**18
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Path]:
+    remember_in(tmp_path / "cache")
+    yield tmp_path / "cache"
+    remember_in(tmp_path / "elsewhere")
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a file that has not changed for long, as far as anyone can tell."""
+    monkeypatch.setattr(module, "_SETTLED_S", -1.0)
+    path = tmp_path / "page.png"
+    path.write_bytes(b"first")
+    return path
+
+
+def never(path: Path) -> str:
+    raise AssertionError(f"{path} is read again")
+
+
+def start_again(cache: Path) -> None:
+    """Forget what this process knows, as the next one does."""
+    remember_in(cache.parent / "elsewhere")
+    remember_in(cache)
+
+
+def test_unchanged_file_is_read_once_by_all_starts(cache: Path, file: Path) -> None:
+    digest = remembered("sha256", file, sha256)
+    for _ in range(2):
+        assert remembered("sha256", file, never) == digest
+        start_again(cache)
+
+
+@pytest.mark.parametrize("change", ["longer", "same length and times", "another file"])
+def test_changed_file_is_read_again(cache: Path, file: Path, change: str) -> None:
+    os.utime(file, ns=(OLD_NS, OLD_NS))
+    first = remembered("sha256", file, sha256)
+    if change == "another file":
+        file.rename(file.with_suffix(".old"))
+    file.write_bytes(b"longer" if change == "longer" else b"other")
+    os.utime(file, ns=(OLD_NS, OLD_NS))
+    assert remembered("sha256", file, sha256) == sha256(file) != first
+
+
+def test_file_that_may_still_change_is_not_remembered(cache: Path, tmp_path: Path) -> None:
+    path = tmp_path / "fresh"
+    path.write_bytes(b"one")
+    assert [remembered("x", path, lambda path, n=n: n) for n in (1, 2)] == [1, 2]
+
+
+@pytest.mark.parametrize("damage", ["no database", "no folder", "other table"])
+def test_memory_that_cannot_be_kept_costs_nothing_but_time(tmp_path: Path, file: Path, damage: str) -> None:
+    home = tmp_path / "home"
+    if damage == "no folder":
+        home.write_text("a file")
+    else:
+        home.mkdir()
+        if damage == "no database":
+            (home / "files.sqlite").write_text("no database at all, but long enough to be looked at" * 20)
+        else:
+            with sqlite3.connect(home / "files.sqlite") as other:
+                other.execute("CREATE TABLE told (other TEXT)")
+    remember_in(home)
+    assert remembered("sha256", file, sha256) == sha256(file)
+    remember_in(tmp_path / "elsewhere")
+    assert remembered("sha256", file, sha256) == sha256(file)
+
+
+def test_missing_file_is_refused_as_without_memory(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing"):
+        remembered("sha256", tmp_path / "missing", sha256)
