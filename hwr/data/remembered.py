@@ -27,6 +27,10 @@ class _Memory:
     """Values by what was asked of a file, its path and its state; `fresh` are not yet in the database."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a forked process does: a connection belongs to the process that opened it."""
         self.place: Path | None = None
         self.known: dict[tuple[str, str, str], Any] = {}
         self.fresh: list[tuple[str, str, str, str]] = []
@@ -76,7 +80,7 @@ class _Memory:
 
 _MEMORY = _Memory()
 atexit.register(_MEMORY.write)
-os.register_at_fork(after_in_child=_MEMORY.__init__)  # a connection belongs to the process that opened it
+os.register_at_fork(after_in_child=_MEMORY.forget)
 
 
 def remember_in(folder: Path) -> None:

@@ -158,7 +158,7 @@ class _PageCutter:
         return [page.id]
 
     def basis(self, page: Page) -> object:
-        return [page.size, self.region(page)]
+        return [page.size, None if self.growth is None else area_of(page)]
 
     def cut(self, page: Page, image: GreyImage) -> Sequence[Cut]:
         (height, width), (own_height, own_width) = page.size, image.shape
