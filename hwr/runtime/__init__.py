@@ -221,9 +221,15 @@ def start() -> None:
 
 
 def finish() -> None:
-    """Start the engine if MXNet is imported: one that starts at the process's end writes its log line."""
+    """Start the engine if MXNet is imported: one that starts at the process's end writes its log line.
+
+    Where a signal ended the import, nothing can start it, and standard error is closed to it.
+    """
     if hasattr(sys.modules.get("mxnet"), "nd"):
         start()
+    elif "mxnet.base" in sys.modules:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def available_cores() -> int:

@@ -320,9 +320,9 @@ def _contents(
 
 def _write(contents: dict[Path, bytes], record: OutputRecord) -> None:
     """Write all outputs of a page beside their places, then move them there: all of them whole, or none."""
-    folder = next(iter(contents)).parent
-    with as_input_error(folder, "choose another --output"), ExitStack() as moves:
+    with ExitStack() as moves:
         for path, content in contents.items():
+            moves.enter_context(as_input_error(path, "choose another --output"))
             fresh = moves.enter_context(replacing(path))
             fresh.write_bytes(content)
             record.add(path.name, fresh)

@@ -57,6 +57,20 @@ def test_engine_that_nobody_started_says_nothing_at_the_end() -> None:
     assert done.stderr == ""
 
 
+def test_engine_whose_import_was_interrupted_says_nothing_at_the_end() -> None:
+    done = python(
+        "import sys, hwr\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *place):\n"
+        "        if name == 'mxnet.gluon': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "try:\n    hwr.runtime.start()\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+        "hwr.runtime.finish()"
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
 def test_environment_wins_over_the_defaults() -> None:
     said = python(SHOW, MXNET_ENGINE_TYPE="ThreadedEnginePerDevice", OMP_NUM_THREADS="7").stdout
     assert said == "ThreadedEnginePerDevice 7\n"

@@ -506,6 +506,18 @@ def test_other_pages_are_written_when_an_export_refuses_one(
     assert "error: page a cannot be told\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("suffix", [".txt", ".json"])
+def test_output_that_finds_no_room_is_named_and_none_of_its_page_is_left(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    pages = [written(tmp_path / "a.png"), written(tmp_path / "b.png")]
+    (tmp_path / f".a{suffix}.{os.getpid()}").symlink_to("/dev/full")
+    assert run(*pages, formats=("txt", "json")) == 1
+    said = f"error: {tmp_path / 'a'}{suffix}: cannot be written (No space left on device); make room there"
+    assert f"{said}, or choose another --output\n" in capsys.readouterr().err
+    assert names(tmp_path) == ["a.png", "b.json", "b.png", "b.txt"]
+
+
 def test_page_fails_when_its_output_cannot_be_replaced(
     tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
 ) -> None:
