@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from unicodedata import bidirectional
 
@@ -16,7 +17,7 @@ from hwr.data.sources.files import image_size
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, image_width
 from hwr.images.load import check_size
-from hwr.images.page_files import Loading, load_page, orientation_doubt, reduced_size
+from hwr.images.page_files import Loading, count_pages, load_page, orientation_doubt, reduced_size
 from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
@@ -67,6 +68,7 @@ def inspect_pages(
         "exif_turn": _noted(
             readable, lambda page: str(remembered("exif_turn", page.image, orientation_doubt))
         ),
+        "more_pages": _noted(readable, lambda page: str(remembered("more_pages", page.image, _more_pages))),
         "duplicate_image": _duplicates(readable),
         "region_text": _noted(pages, lambda page: f"{page.unlined} characters" if page.unlined else ""),
         "no_sample": _noted(readable, limits.sample_flaw),
@@ -166,6 +168,11 @@ def _line_aspects(
         except InputError as error:
             without[line.id] = str(error)
     return widths, without
+
+
+def _more_pages(image: Path) -> str:
+    count = count_pages(image)
+    return f"{count} pages" if count > 1 else ""
 
 
 def _noted(records: Iterable[Any], note: Callable[[Any], str]) -> _Notes:

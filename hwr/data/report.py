@@ -37,6 +37,9 @@ KINDS = {
         "that EXIF turns by 180 degrees or mirrors, often wrongly",
         "look whether outlines fit the image as shown; if not, remove the orientation from the file",
     ),
+    "more_pages": FindingKind(
+        "page", "whose image file holds more pages, of which the first is read", "save each page as a file"
+    ),
     "duplicate_image": FindingKind("page", "with the image of another page", "remove one of the two"),
     "region_text": FindingKind(
         "page", "with text that stands in a region, in no line", "draw lines and give each its text"

@@ -214,6 +214,15 @@ def test_page_that_exif_turns_by_180_degrees_is_found_and_kept(tmp_path: Path) -
     assert applied(*pages) == (list(pages), [])
 
 
+def test_image_file_of_several_pages_is_found_and_kept(tmp_path: Path) -> None:
+    several, alone = page(tmp_path, "a", "abc"), page(tmp_path, "b", "abc", split="test")
+    first = Image.open(several.image)
+    several = replace(several, image=tmp_path / "a.tif")
+    first.save(several.image, save_all=True, append_images=[first, first])
+    assert inspected(several, alone).findings["more_pages"] == {"a": "3 pages"}
+    assert applied(several, alone) == ([several, alone], [])
+
+
 def test_image_of_another_shape_is_found_and_another_scale_is_not(tmp_path: Path) -> None:
     turned = replace(page(tmp_path, "a", "ab"), size=(100, 200))
     halved = replace(page(tmp_path, "b", "ab"), size=(401, 200))
