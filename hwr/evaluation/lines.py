@@ -94,16 +94,16 @@ class Lines:
         refuse_seen(decoder, self.by_id(self.texts), self.fingerprint)
 
 
-def read_lines(task: Task[LinesConfig], found: Weights) -> Lines:
+def read_lines(task: Task[LinesConfig], loaded: Weights) -> Lines:
     """Return the lines of the configured split with all their probabilities, for several decoders.
 
     A line of 230 steps and 134 classes takes 120 KB: 431 lines 53 MB. Raises InputError as `find_lines` does.
     """
-    lines = find_lines(task, found)
-    return replace(lines, probs=[probs for chunk in read_chunks(task, found, lines) for probs in chunk])
+    lines = find_lines(task, loaded)
+    return replace(lines, probs=[probs for chunk in read_chunks(task, loaded, lines) for probs in chunk])
 
 
-def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
+def find_lines(task: Task[LinesConfig], loaded: Weights) -> Lines:
     """Return the lines of the configured split with a text, cut out as the weights want them, not yet read.
 
     Raises InputError for a split without any that can be read.
@@ -113,8 +113,8 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
     left_out = [*dataset.left_out, *filter(None, [LeftOut.between(UNTOLD, dataset.pages, pages)])]
     if not any(page.lines for page in pages):
         raise InputError(nothing_left(config.split, left_out, dataset.findings))
-    check_characters(lines_of(pages, config.split), alphabet_of(found), config.unknown)
-    cache, crop = task.data.cache, model_of(found, MODEL).settings.crop
+    check_characters(lines_of(pages, config.split), alphabet_of(loaded), config.unknown)
+    cache, crop = task.data.cache, model_of(loaded, MODEL).settings.crop
     images = line_images(pages, crop, folder=cache, loading=config.loading, progress=True)
     own, reasons = line_set(with_images(pages, images.problems), images, config.split), dict(images.problems)
     by_id: dict[str, tuple[Page, Line]] = {line.id: (page, line) for page in pages for line in page.lines}
@@ -129,7 +129,7 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
         texts,
         writers,
         groups,
-        alphabet_of(found),
+        alphabet_of(loaded),
         fingerprint(pages),
         unread=[
             UnreadLine(name, *known[name], reason.removeprefix(f"line {name} of "))
@@ -141,11 +141,11 @@ def find_lines(task: Task[LinesConfig], found: Weights) -> Lines:
 
 
 def read_chunks(
-    task: Task[LinesConfig], found: Weights, lines: Lines, *, size: int = CHUNK
+    task: Task[LinesConfig], loaded: Weights, lines: Lines, *, size: int = CHUNK
 ) -> Iterator[list[Probs]]:
     """Yield the probabilities of the lines in order, `size` lines at once, so that few are held."""
     context = device_context(task.config.device)
-    reader = load_line_reader(found, batch_size=task.config.batch_size, context=context)
+    reader = load_line_reader(loaded, batch_size=task.config.batch_size, context=context)
     for start in tqdm(range(0, len(lines.ids), size), desc="reading", unit=f"{size} lines", disable=None):
         yield reader.probs(lines.images[start : start + size])
 

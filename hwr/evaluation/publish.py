@@ -35,30 +35,30 @@ def check_publishable(name: str, target: str, decoder: Mapping[str, Any]) -> Non
             )
 
 
-def check_weights_published(target: str, found: Sequence[weights.Weights]) -> None:
+def check_weights_published(target: str, loaded: Sequence[weights.Weights]) -> None:
     """Raise InputError where scores of `target` are of weights that are not published themselves."""
     if target in OF_OTHERS:
-        for own in found:
+        for own in loaded:
             published_name(own.folder)
 
 
-def publish_result(name: str, found: Sequence[weights.Weights], summary: Mapping[str, Any]) -> Path:
+def publish_result(name: str, loaded: Sequence[weights.Weights], summary: Mapping[str, Any]) -> Path:
     """Keep scores as the published result `name` (line/copiste), and the weights; an older one is replaced.
 
     A result of several weights, page/copiste say, names those it was made with, which are published
     themselves. Paths of this machine stay behind. Raises InputError as `check_weights_published` does.
     """
     target = str(summary["target"])
-    check_weights_published(target, found)
+    check_weights_published(target, loaded)
     folder = EXPERIMENTS / name
     if target in OF_OTHERS:
-        names = [published_name(own.folder) for own in found]
+        names = [published_name(own.folder) for own in loaded]
         used: str | list[str] = names if len(names) > 1 else names[0]
         folder.mkdir(parents=True, exist_ok=True)
     else:
         used = name
         with as_input_error(folder, "allow it, or publish from another checkout"):
-            weights.copy(found[0], folder / WEIGHTS, portable(found[0].config))
+            weights.copy(loaded[0], folder / WEIGHTS, portable(loaded[0].config))
     kept = _without_folders({**summary, "weights": used})
     write_json(folder / RESULT, kept)
     return folder
@@ -67,10 +67,10 @@ def publish_result(name: str, found: Sequence[weights.Weights], summary: Mapping
 def published_results() -> dict[str, dict[str, Any]]:
     """Return the scores of every published result by name; curves of trainings are none."""
     paths = sorted(EXPERIMENTS.glob(f"*/*/{RESULT}"))
-    found = {
+    results = {
         path.parent.relative_to(EXPERIMENTS).as_posix(): parse_json(path.read_text("utf-8")) for path in paths
     }
-    return {name: result for name, result in found.items() if "target" in result}
+    return {name: result for name, result in results.items() if "target" in result}
 
 
 def published_name(folder: Path) -> str:

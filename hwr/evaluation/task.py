@@ -169,15 +169,15 @@ def rates(values: Result) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def new_run(name: str, found: Sequence[Weights], store: Store, composed: Composed) -> Iterator[Run]:
+def new_run(name: str, loaded: Sequence[Weights], store: Store, composed: Composed) -> Iterator[Run]:
     """Start a run that names the weights and what they read, a child of the run that made them all.
 
     Its parameters are the settings.
     """
-    makers = [str(own.about.get("run", "")) for own in found]
+    makers = [str(own.about.get("run", "")) for own in loaded]
     tags = {
-        "weights": " ".join(str(own.folder) for own in found),
-        "weights_sha256": " ".join(own.sha256 for own in found),
+        "weights": " ".join(str(own.folder) for own in loaded),
+        "weights_sha256": " ".join(own.sha256 for own in loaded),
         tracking.WEIGHTS_RUN: " ".join(makers).strip(),
         "overrides": " ".join(composed.overrides),
     }
@@ -201,11 +201,11 @@ def lost(summary: Result) -> dict[str, float]:
     return {"left_out_lines": lines, "unread": len(summary["unread"])}
 
 
-def evaluation_name(config: EvaluateConfig, found: Sequence[Weights]) -> str:
+def evaluation_name(config: EvaluateConfig, loaded: Sequence[Weights]) -> str:
     """Return the name of an evaluation's run: target, data, split, and the decoder where text is read."""
     folder = Path(str(config.data.get("root") or "")).name
     data = "/".join(filter(None, (str(config.data["source"]), folder)))
-    reads = any(own.alphabet is not None for own in found)
+    reads = any(own.alphabet is not None for own in loaded)
     decoder = [_decoder_name(config.decoder)] if reads else []
     return " ".join(["evaluate", config.target, data, config.split, *decoder])
 
@@ -218,10 +218,10 @@ def _decoder_name(decoder: Mapping[str, Any]) -> str:
 
 
 def about(
-    config: LinesConfig, target: str, found: Sequence[Weights], scored: Scored, run: Run
+    config: LinesConfig, target: str, loaded: Sequence[Weights], scored: Scored, run: Run
 ) -> dict[str, Any]:
     """Return what is said of scores: which data and weights gave them, how, and in which run they are."""
-    folders, digests = [str(own.folder) for own in found], [own.sha256 for own in found]
+    folders, digests = [str(own.folder) for own in loaded], [own.sha256 for own in loaded]
     return {
         "target": target,
         "split": config.split,
@@ -229,8 +229,8 @@ def about(
         "left_out": [rule.counts() for rule in scored.left_out],
         "replacements": scored.replacements,
         "unread": dict(scored.unread),
-        "weights": folders[0] if len(found) == 1 else folders,
-        "weights_sha256": digests[0] if len(found) == 1 else digests,
+        "weights": folders[0] if len(loaded) == 1 else folders,
+        "weights_sha256": digests[0] if len(loaded) == 1 else digests,
         "run": run.id,
         "settings": {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)},
         "environment": runtime.describe(),

@@ -83,8 +83,8 @@ def find(folder: Path, name: str) -> Path:
     """
     runs = folder / "runs"
     if name == LAST:
-        places = [path.parent for path in runs.glob(f"*/{START}") if (path.parent / CONFIG).is_file()]
-        started = {_read(place)["started"]: place for place in places}
+        started_runs = [path.parent for path in runs.glob(f"*/{START}") if (path.parent / CONFIG).is_file()]
+        started = {_read(run_folder)["started"]: run_folder for run_folder in started_runs}
         if not started:
             raise InputError(f"resume={LAST}: no training in {runs}; start one, or name its folder=…")
         return started[max(started)]
@@ -94,33 +94,33 @@ def find(folder: Path, name: str) -> Path:
     return runs / name
 
 
-def has_state(place: Path) -> bool:
-    """Tell whether the run in `place` has stored a state."""
-    return newest(place / STATE) is not None
+def has_state(run_folder: Path) -> bool:
+    """Tell whether the run in `run_folder` has stored a state."""
+    return newest(run_folder / STATE) is not None
 
 
 @contextlib.contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """Lock the run in `place` for this process; raise InputError if another process trains it.
+def alone(run_folder: Path) -> Iterator[None]:
+    """Lock the run in `run_folder` for this process; raise InputError if another process trains it.
 
     A process that is killed lets go of it.
     """
-    with held(place / "lock", wait=False) as ours:
+    with held(run_folder / "lock", wait=False) as ours:
         if not ours:
-            raise InputError(f"resume={place.name}: this run is still going on; wait for it or end it")
+            raise InputError(f"resume={run_folder.name}: this run is still going on; wait for it or end it")
         yield
 
 
-def configuration(place: Path, now: Composed) -> Composed:
-    """Return the configuration of the run in `place`, with the keys of FREE from the command line `now`.
+def configuration(run_folder: Path, now: Composed) -> Composed:
+    """Return the configuration of the run in `run_folder`, with the keys of FREE from the command line `now`.
 
     Files that keys name may lie elsewhere too, as their digests are compared. A command line may be given
     again as a whole. Raises InputError for a key that has another value than the run was trained with, and
     for another overlay.
     """
-    start, given = _read(place), parsed(now.overrides)
+    start, given = _read(run_folder), parsed(now.overrides)
     first = parse_json(start.get(OVERRIDES, "[]"))
-    trained = stored(read_text(place / CONFIG), (), TrainConfig)
+    trained = stored(read_text(run_folder / CONFIG), (), TrainConfig)
     changes: dict[str, Any] = {"folder": now.root.folder}  # it was found there
     for name in sorted(given, key=lambda name: name.count("."), reverse=True):  # a key before its whole node
         override = str(given[name].input_line)
@@ -128,11 +128,11 @@ def configuration(place: Path, now: Composed) -> Composed:
             continue
         if name == EXPERIMENTS.name:
             reason = f"{override}, and the run was started with {' '.join(first) or 'no overrides'}"
-            raise InputError(f"resume={place.name}: {reason}; leave it out, or start another run")
+            raise InputError(f"resume={run_folder.name}: {reason}; leave it out, or start another run")
         for key, (before, after) in _changes(name, given, trained).items():
             if not _is_free(key, start):
                 raise InputError(
-                    f"resume={place.name}: {key}={after}, and the run was trained with {before}; "
+                    f"resume={run_folder.name}: {key}={after}, and the run was trained with {before}; "
                     f"leave {override} out, or start another run"
                 )
             if key == name:  # not what comes along with data=alto
@@ -140,30 +140,30 @@ def configuration(place: Path, now: Composed) -> Composed:
     return changed(trained.yaml, changes, TrainConfig)
 
 
-def describe(place: Path, config: str, start: Mapping[str, str]) -> None:
-    """Store what a start of the run in `place` depends on, to compare it when the run is resumed.
+def describe(run_folder: Path, config: str, start: Mapping[str, str]) -> None:
+    """Store what a start of the run in `run_folder` depends on, to compare it when the run is resumed.
 
     That is when it `started` (UTC, ISO 8601), the `fingerprint` of its data, digests of the files that keys
     name, the overrides, and what its bits depend on. Overrides of an earlier start stay.
     """
-    if (place / START).is_file():
-        start = {**start, **{key: own for key, own in _read(place).items() if key == OVERRIDES}}
-    write_whole(place / START, (json.dumps(start, indent=1) + "\n").encode())
-    write_whole(place / CONFIG, config.encode())  # last: with it the run can be resumed
+    if (run_folder / START).is_file():
+        start = {**start, **{key: own for key, own in _read(run_folder).items() if key == OVERRIDES}}
+    write_whole(run_folder / START, (json.dumps(start, indent=1) + "\n").encode())
+    write_whole(run_folder / CONFIG, config.encode())  # last: with it the run can be resumed
 
 
-def compare(place: Path, start: Mapping[str, str]) -> list[str]:
+def compare(run_folder: Path, start: Mapping[str, str]) -> list[str]:
     """Return what affects exact results and differs from the last start; raise InputError for other data.
 
     Those are pages of another fingerprint, and files that keys name with another content.
     """
-    before = _read(place)
+    before = _read(run_folder)
     files = {key: key.removeprefix(FILE) for key in before if key.startswith(FILE)}
     for key, name in {"fingerprint": "the data", **files}.items():
         if before[key] != (now := start.get(key, "none")):
             digests = f"({before[key][:12]}, now {now[:12]})"
             raise InputError(
-                f"resume={place.name}: {name} changed since {digests}; bring back what was there, "
+                f"resume={run_folder.name}: {name} changed since {digests}; bring back what was there, "
                 "or start another run"
             )
     keys = [key for key in start if key not in ("started", "fingerprint", OVERRIDES, *files)]
@@ -177,16 +177,16 @@ def digests(config: TrainConfig) -> dict[str, str]:
     """
     found = {}
     for key, text in [*texts(config.stage, "stage"), *texts(config.decoder, "decoder")]:
-        places = [Path(text), EXPERIMENTS / text] if "/" in text else [Path(text)]
-        for place in [place for place in places if place.is_file() or ("/" in text and place.is_dir())][:1]:
-            files = sorted(path for path in (place, *place.rglob("*")) if path.is_file())
+        candidates = [Path(text), EXPERIMENTS / text] if "/" in text else [Path(text)]
+        for named in [own for own in candidates if own.is_file() or ("/" in text and own.is_dir())][:1]:
+            files = sorted(path for path in (named, *named.rglob("*")) if path.is_file())
             found[FILE + key] = hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
     return found
 
 
-def _read(place: Path) -> dict[str, str]:
+def _read(run_folder: Path) -> dict[str, str]:
     try:
-        found = parse_json((place / START).read_text(encoding="utf-8"))
+        found = parse_json((run_folder / START).read_text(encoding="utf-8"))
         if not {"fingerprint", "started"} <= found.keys() or {type(value) for value in found.values()} != {
             str
         }:
@@ -194,11 +194,11 @@ def _read(place: Path) -> dict[str, str]:
         parse_json(found.get(OVERRIDES, "[]"))
         return dict(found)
     except (OSError, ValueError, AttributeError):
-        raise InputError(f"{place / START}: missing or damaged; this run cannot be resumed") from None
+        raise InputError(f"{run_folder / START}: missing or damaged; this run cannot be resumed") from None
 
 
-def _changes(name: str, given: Mapping[str, Any], own: Composed) -> dict[str, tuple[Any, Any]]:
-    """Return (stored, new) of every key that an override of the command line changes in the run `own`."""
+def _changes(name: str, given: Mapping[str, Any], trained: Composed) -> dict[str, tuple[Any, Any]]:
+    """Return (stored, new) of every key that an override of the command line changes in the run `trained`."""
     override = given[name]
     if name in ("resume", "folder") or name.startswith("hydra."):
         return {}
@@ -206,24 +206,24 @@ def _changes(name: str, given: Mapping[str, Any], own: Composed) -> dict[str, tu
         now = chosen("train", [one.input_line for key, one in given.items() if is_choice(key)])
         # A stage sets keys of every node, which may be set again behind it.
         key = "stage.kind" if name == "stage" else name.rpartition("@")[2].replace("/", ".")
-        return _differences(key, _select(own.values, key), _select(now, key))
-    before = _select(own.values, name)
+        return _differences(key, _select(trained.values, key), _select(now, key))
+    before = _select(trained.values, name)
     if override.is_delete():
         return {} if before == _ABSENT else {name: (before, _ABSENT)}
     if before == _ABSENT and override.is_add():
         return {name: (before, override.value())}
-    now = changed(own.yaml, {name: override.value()}, TrainConfig).values
+    now = changed(trained.yaml, {name: override.value()}, TrainConfig).values
     return _differences(name, before, _select(now, name))
 
 
-def _differences(key: str, own: Any, now: Any) -> dict[str, tuple[Any, Any]]:
+def _differences(key: str, before: Any, now: Any) -> dict[str, tuple[Any, Any]]:
     """Return (stored, new) of the keys in which two nodes differ, by their full names."""
-    if isinstance(own, Mapping) and isinstance(now, Mapping):
-        found: dict[str, tuple[Any, Any]] = {}
-        for name in {**own, **now}:
-            found |= _differences(f"{key}.{name}", own.get(name, _ABSENT), now.get(name, _ABSENT))
-        return found
-    return {} if own == now else {key: (own, now)}
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        differing: dict[str, tuple[Any, Any]] = {}
+        for name in {**before, **now}:
+            differing |= _differences(f"{key}.{name}", before.get(name, _ABSENT), now.get(name, _ABSENT))
+        return differing
+    return {} if before == now else {key: (before, now)}
 
 
 def _select(values: Mapping[str, Any], key: str) -> Any:
