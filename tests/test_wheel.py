@@ -31,11 +31,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_wheel_holds_configuration_and_published_results(wheel: Path) -> None:
+def test_wheel_holds_configuration_published_results_and_the_page(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in (CONF, EXPERIMENTS):
         here = {f"hwr/{path.relative_to(ROOT).as_posix()}" for path in folder.rglob("*") if path.is_file()}
         assert {name for name in here if not name.endswith("_tuned.yaml")} <= names
+    page = ROOT / "hwr" / "serving" / "static"
+    assert {f"hwr/serving/static/{path.name}" for path in page.iterdir()} <= names
     assert (
         not {name.partition("/")[0] for name in names}
         - {"hwr"}

@@ -238,7 +238,8 @@ def _work(service: Service) -> APIRouter:
         if new.text is not None:
             line = new.line(new.text)
         else:
-            (line,) = await service.read_boxes(folder.image(name), [checked_box(new.box)], kept.turn)
+            with service.place():
+                (line,) = await service.read_boxes(folder.image(name), [checked_box(new.box)], kept.turn)
         places = []
 
         def change(page: ReadPage) -> ReadPage:

@@ -55,12 +55,9 @@ class Service:
 
     # Uploads
 
-    @contextlib.asynccontextmanager
-    async def upload(self, request: Request, name: str) -> AsyncIterator[Path]:
-        """Hold a place in the queue for the block, and give the file that is sent as the body of a request.
-
-        Refused where the queue is full, or where the body is too large, too slow, empty or no single file.
-        """
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place in the queue for the block; Refused where it is full."""
         if self.taken >= self.config.queue:
             mean = self.metrics.mean("hwr_reading_seconds")
             wait = min(_RETRY_S, max(1, math.ceil(mean)))
@@ -68,12 +65,20 @@ class Service:
             raise Refused(429, f"{self.taken} requests wait already; try again in {wait} s", headers)
         self.taken += 1
         try:
-            with scratch_folder() as scratch, _without_path(scratch):
-                file = scratch / (safe_name(name) or "page")
-                await self._receive(request, file)
-                yield file
+            yield
         finally:
             self.taken -= 1
+
+    @contextlib.asynccontextmanager
+    async def upload(self, request: Request, name: str) -> AsyncIterator[Path]:
+        """Hold a place in the queue for the block, and give the file that is sent as the body of a request.
+
+        Refused where the queue is full, or where the body is too large, too slow, empty or no single file.
+        """
+        with self.place(), scratch_folder() as scratch, _without_path(scratch):
+            file = scratch / (safe_name(name) or "page")
+            await self._receive(request, file)
+            yield file
 
     async def _receive(self, request: Request, file: Path) -> None:
         if request.headers.get("content-type", "").startswith("multipart/"):
@@ -130,6 +135,8 @@ class Service:
         """Return the pages of the folder that are to be read, in their order."""
         found = []
         for name, image in self.folder.pages().items():
+            if not image.name.isprintable():
+                self.failed[name] = f"{name}: a name that is no plain text; rename the file"
             try:
                 if name not in self.failed and self.folder.alto(name, image) is None:
                     found.append(name)

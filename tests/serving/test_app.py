@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import io
 import json
+import os
 import socket
 import threading
 import time
@@ -295,11 +296,18 @@ def test_what_lies_in_the_folder_is_read_and_what_cannot_be_read_is_named(tmp_pa
     (tmp_path / "b.png").write_bytes(PAGE[:60])
     (tmp_path / "c.tif").write_bytes(file_of(TWO, TWO))
     (tmp_path / "d.png").symlink_to("/etc/hostname")
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(PAGE)
     with serving(tmp_path) as client:
         client.until("/v1/work/a", "state", "read")
         assert "b.png: " in client.until("/v1/work/b", "state", "failed")["reason"]
         assert "2 page(s)" in client.until("/v1/work/c", "state", "failed")["reason"]
-        assert [own["name"] for own in client("GET", "/v1/work").json["pages"]] == ["a", "b", "c"]
+        assert [own["name"] for own in client("GET", "/v1/work").json["pages"]] == [
+            "a",
+            "b",
+            "c",
+            "caf\\udce9",
+        ]
+        assert "rename the file" in client.until("/v1/work/caf%5Cudce9", "state", "failed")["reason"]
         for name in ("..%2Fa", "d", "x", ".hwr-serve"):
             assert client("GET", f"/v1/work/{name}").status == 404
 
