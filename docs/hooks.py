@@ -18,7 +18,7 @@ EXPERIMENTS = ROOT / "experiments"
 # Files at the root of the checkout -> their pages.
 COPIED = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 # Groups of conf/ whose keys do not stand under the name of the group.
-PREFIXES = {"stage": "", "tune": ""}
+PREFIXES = {"model": "", "stage": "", "tune": ""}
 
 TARGET = "the class or function that the keys are given to"
 

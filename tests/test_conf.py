@@ -336,6 +336,8 @@ def _use_of(file: Path) -> tuple[str, list[str]]:
     choice = f"{parts[1]}={parts[2]}"
     if choice == "data=sets":
         return "train", [choice, "+data@data.sets.a=alto", "+data@data.sets.b=synthetic"]
+    if parts[1] == "model":
+        return "transcribe", [f"+{choice}"]
     if parts[1] in OF_SEARCH:
         return "search", [choice]
     stage = [f"stage={name}" for name, choices in OF_STAGE.items() if choice in choices]

@@ -185,7 +185,7 @@ def script(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
         ),
         (["inspect", "+data.planted=1"], "data.planted: no such key"),
         (["inspect", "lr=fast"], "lr='fast' is not a number"),
-        (["models", "now"], "models takes no keys, not now"),
+        (["models", "now"], "models now: unknown; use one of list, show, verify"),
         (["inspect", "--config-dir=no/where"], "--config-dir no/where: no such folder"),
         (["inspect", "data=alto", "data.root=d\udcff"], "'data.root=d\\udcff': not UTF-8; rename"),
         (

@@ -96,6 +96,10 @@ HYDRA = (
 )
 CONFIG_DIR = Flag(("--config-dir",), "folder with more configuration files", metavar="DIR")
 
+MODEL = Flag(
+    ("--model",), "weights and decoder by one name: see hwr models list", metavar="NAME", key="+model"
+)
+
 COMMANDS = (
     Command(
         "train", "train a stage", "hwr.runs.train:train_stage", "train", "TrainConfig",
@@ -123,6 +127,7 @@ COMMANDS = (
             Flag(("--output",), "folder for the outputs; default: beside each page", metavar="DIR"),
             Flag(("--overlay",), "also draw area, lines and texts over the page"),
             Flag(("--force",), "also read pages whose outputs exist"),
+            MODEL,
         ),
     ),
     Command(
@@ -132,6 +137,7 @@ COMMANDS = (
         note="The page is at http://127.0.0.1:8000/, the interface for programs at /docs. SIGTERM finishes "
         "what was accepted, then ends with status 0.",
         positional=Positional("folders", "[FOLDER]", "same as pages=FOLDER", most=1),
+        flags=(MODEL,),
     ),
     Command(
         "inspect", "count the contents of a data set, list its problems",
@@ -145,8 +151,11 @@ COMMANDS = (
         preset=("stage=segmentation",), prints=True,
     ),
     Command(
-        "models", "list the published weights and what they score", "hwr.published:print_tables",
-        example="hwr models", prints=True,
+        "models", "list the published weights and what they score; list, show, verify models",
+        "hwr.published.models:run_models", example="hwr models verify copiste", prints=True,
+        note="Without a word it prints the tables of published results. A model is a name for weights and "
+        "decoder: hwr transcribe --model NAME. The exit status of verify is 1 if a file was changed.",
+        positional=Positional("words", "[list|show|verify] [NAME …]", "what to do, with which models"),
     ),
     Command(
         "search", "search for the best settings of a training", "hwr.runs.search:search_settings", "search",
