@@ -1,6 +1,8 @@
 """What a request is refused with: a line of JSON, its status, and who may ask at all."""
 
+import asyncio
 import hmac
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -18,6 +20,7 @@ from hwr.serving.metrics import Metrics
 COOKIE = "hwr-token"
 UPLOADS = ("/v1/pages", "/v1/lines", "/v1/work")  # take max_bytes, all others SMALL
 SMALL = 100_000  # bytes
+DISCARD_S = 2.0  # how long the rest of a body that was refused is received
 OPEN = ("/healthz", "/login", "/static/page.css", "/static/icon.svg")  # without a token
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -64,30 +67,19 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
+        body = _Body(receive, self._limit(scope["path"]))
+
         async def answered(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if message["status"] >= 400:
+                    await body.discard()
                 MutableHeaders(scope=message).update(HEADERS)
                 route = getattr(scope.get("route"), "path", "other")
                 self.metrics.count("hwr_requests_total", route=route, status=message["status"])
             await send(message)
 
         refused = self._refused(scope, Headers(scope=scope))
-        received = self._limited(scope["path"], receive)
-        await (self.app if refused is None else refused)(scope, received, answered)
-
-    def _limited(self, path: str, receive: Receive) -> Receive:
-        """Return what receives a body, and refuses it as soon as it is too large."""
-        limit, size = self._limit(path), 0
-
-        async def received() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > limit:
-                raise HTTPException(413, f"more than {limit} bytes; send less", _CLOSE)
-            return message
-
-        return received
+        await (self.app if refused is None else refused)(scope, body, answered)
 
     def _limit(self, path: str) -> int:
         return self.max_bytes if path in UPLOADS else SMALL
@@ -115,6 +107,34 @@ class Guard:
     def knows(self, token: str) -> bool:
         """Tell whether a token is the right one; any is, where none is set."""
         return self.token is None or hmac.compare_digest(token.encode(), self.token.encode())
+
+
+@dataclass
+class _Body:
+    """Receives the body of a request, and refuses it as soon as it is too large."""
+
+    receive: Receive
+    limit: int
+    size: int = 0
+    ended: bool = False
+
+    async def __call__(self) -> Message:
+        message = await self.receive()
+        self.size += len(message.get("body", b""))
+        self.ended = not message.get("more_body", False)
+        if self.size > self.limit:
+            raise HTTPException(413, f"more than {self.limit} bytes; send less", _CLOSE)
+        return message
+
+    async def discard(self) -> None:
+        """Receive what is still being sent, for a while: a client that is cut off reads no answer."""
+        end = time.monotonic() + DISCARD_S
+        while not self.ended and (left_s := end - time.monotonic()) > 0:
+            try:
+                message = await asyncio.wait_for(self.receive(), left_s)
+            except asyncio.TimeoutError:
+                return
+            self.ended = not message.get("more_body", False)
 
 
 _CLOSE = {"Connection": "close"}  # what is still being sent is not waited for

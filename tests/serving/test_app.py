@@ -142,6 +142,15 @@ def test_body_without_stated_length_is_cut_off_at_the_limit(client: Client, path
     assert client("GET", "/healthz").json["status"] == "ok"
 
 
+@pytest.mark.parametrize("path", ["/v1/pages", "/v1/work/x/lines"])
+@pytest.mark.parametrize("stated", [True, False])
+def test_client_that_sends_too_much_still_reads_why(client: Client, path: str, stated: bool) -> None:
+    body = b"0" * 4_000_000
+    answer = client("POST", path, body if stated else iter([body[:1_000_000]] * 4))
+    assert answer.status == 413
+    assert "send less" in answer.error
+
+
 def test_upload_that_is_cut_off_frees_its_place(client: Client) -> None:
     with socket.create_connection(("127.0.0.1", client.port)) as cut:
         cut.sendall(b"POST /v1/pages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc")
