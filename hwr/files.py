@@ -68,9 +68,8 @@ def held(
         while not (ours := _locked(file.fileno(), how)) and wait:
             waited_s = time.monotonic() - begun
             if waited_s > limit_s:
-                raise InputError(
-                    f"{lock}: held by another process for {waited_s:.0f} s; end that one, and try again"
-                )
+                held_s = f"held by another process for {waited_s:.0f} s"
+                raise InputError(f"{lock}: {held_s}; end that one, and try again")
             if waited_s > NOTICED_S and not told:
                 tell(f"{lock}: held by another process; waiting for it")
                 told = True
@@ -92,9 +91,8 @@ def _lockable(lock: Path, how: int) -> Iterator[IO[bytes]]:
         tell(f"{lock.parent}: no file locks there ({reason}); they hold on this machine alone, in {folder}")
     with _opened(folder / hashlib.sha256(os.fsencode(lock.resolve())).hexdigest()) as file:
         if (reason := _refusal(file, how)) is not None:
-            raise InputError(
-                f"{folder}: no file locks there ({reason}); set TMPDIR to a folder of a local disk"
-            )
+            remedy = "set TMPDIR to a folder of a local disk"
+            raise InputError(f"{folder}: no file locks there ({reason}); {remedy}")
         yield file
 
 
@@ -157,9 +155,7 @@ def make_folder(folder: Path) -> None:
 def read_text(path: Path, *, key: str = "") -> str:
     """Return a UTF-8 text file, or a UTF-16 one with byte order mark, without that mark.
 
-    Raise InputError where it cannot be read.
-
-    The message begins with `key`, the setting that names the file.
+    Raise InputError, which begins with `key`, the setting that names the file, where it cannot be read.
     """
     named = f"{key}: {path}" if key else path
     try:

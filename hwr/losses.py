@@ -85,9 +85,8 @@ class IouLoss(gluon.HybridBlock):
         other = _area(F, _half(F, true, 0), _half(F, true, 2))
         union = own + other - shared
         overlap = shared / (union + self._epsilon)
-        return F.where(
-            shared > 0, 1 - overlap, F.ones_like(overlap)
-        )  # no gradient at all from a disjoint pair
+        # A disjoint pair has no gradient at all.
+        return F.where(shared > 0, 1 - overlap, F.ones_like(overlap))
 
 
 class MultiBoxLoss(gluon.Block):

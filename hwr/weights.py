@@ -157,9 +157,8 @@ def _shared(wanted: Alphabet | None, other: Alphabet | None) -> tuple[str, list[
 
 def _manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise InputError(
-            f"weights {folder}: no such folder; use a weights folder, a published name or runs:/ID"
-        )
+        remedy = "use a weights folder, a published name or runs:/ID"
+        raise InputError(f"weights {folder}: no such folder; {remedy}")
     try:
         manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] == FORMAT and isinstance(manifest["sha256"], dict):
@@ -183,17 +182,13 @@ def _layer(name: str) -> str:
 
 def _alike(stored: Any, wanted: Any, first: int) -> bool:
     """Tell whether two parameters have the same shape from axis `first` on."""
-    return (
-        stored is not None
-        and len(stored.shape) == len(wanted.shape)
-        and stored.shape[first:] == wanted.shape[first:]
-    )
+    own, other = () if stored is None else stored.shape, wanted.shape
+    return stored is not None and len(own) == len(other) and own[first:] == other[first:]
 
 
 def _stored(weights: Weights) -> Arrays:
     try:
         return read_params(weights.folder / PARAMS)
     except (OSError, ValueError):
-        raise InputError(
-            f"weights {weights.folder}: {PARAMS} holds no parameters; fetch or train them again"
-        ) from None
+        said = f"{PARAMS} holds no parameters; fetch or train them again"
+        raise InputError(f"weights {weights.folder}: {said}") from None

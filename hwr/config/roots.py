@@ -103,11 +103,8 @@ class PagesConfig(StoreConfig):
         """How pages are loaded."""
         from hwr.images.page_files import Loading  # with OpenCV, which a look at settings needs not
 
-        return Loading(
-            max_pixels=self.max_pixels,
-            working_pixels=self.working_pixels,
-            pdf_dpi=getattr(self, "pdf_dpi", None),
-        )
+        pdf_dpi = getattr(self, "pdf_dpi", None)
+        return Loading(max_pixels=self.max_pixels, working_pixels=self.working_pixels, pdf_dpi=pdf_dpi)
 
 
 @dataclass(config=_STRICT, kw_only=True)

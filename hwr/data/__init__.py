@@ -45,12 +45,9 @@ def load_pages(source: str, exclude: Mapping[str, Any] | None = None, **settings
 
 
 def read_source(
-    source: str,
-    exclude: Mapping[str, Any] | None = None,
-    soft_hyphens: str = "keep",
-    replace: Sequence[tuple[str, str]] = (),
-    **settings: Any,
-) -> Dataset:
+    source: str, exclude: Mapping[str, Any] | None = None, soft_hyphens: str = "keep",
+    replace: Sequence[tuple[str, str]] = (), **settings: Any,
+) -> Dataset:  # fmt: skip
     """Return what a source, a name in SOURCES, yields with its own `settings`.
 
     `soft_hyphens` is a name in SOFT_HYPHENS, `exclude` holds the arguments of `exclude_lines`, and `replace`

@@ -16,15 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from flashlight.lib.text.decoder import (
-    CriterionType,
-    LexiconDecoder,
-    LexiconDecoderOptions,
-    LexiconFreeDecoder,
-    LexiconFreeDecoderOptions,
-    Trie,
-    ZeroLM,
-)
+from flashlight.lib.text import decoder as flashlight
+from flashlight.lib.text.decoder import Trie
 from flashlight.lib.text.decoder.kenlm import KenLM
 from flashlight.lib.text.dictionary import Dictionary
 from numpy.typing import NDArray
@@ -128,7 +121,7 @@ def beam_decoder(
     """Return the beam search that conf/decoder/beam.yaml describes; InputError for files that do not fit."""
     characters, words = _record(model, "character", "model"), _record(word_model, "word", "word_model")
     records = tuple(record for record in (characters, words) if record is not None)
-    lm, trie, space = ZeroLM(), None, alphabet.blank
+    lm, trie, space = flashlight.ZeroLM(), None, alphabet.blank
     if characters is not None:
         _refuse_alphabet(characters, alphabet)
         lm = _kenlm(characters.path, characters.path.stat().st_mtime_ns, alphabet.symbols)
@@ -141,15 +134,14 @@ def beam_decoder(
         word_bonus = 0.0
     first, last = (
         (width, tokens, threshold, model_weight * math.log(10)),
-        (word_bonus, True, CriterionType.CTC),
+        (True, flashlight.CriterionType.CTC),
     )
-    engine = (
-        LexiconFreeDecoder(LexiconFreeDecoderOptions(*first, *last), lm, space, alphabet.blank, [])
-        if trie is None
-        else LexiconDecoder(
-            LexiconDecoderOptions(*first, 0.0, _NO_WORD, *last), trie, lm, space, alphabet.blank, -1, [], True
-        )
-    )
+    if trie is None:
+        options = flashlight.LexiconFreeDecoderOptions(*first, word_bonus, *last)
+        engine = flashlight.LexiconFreeDecoder(options, lm, space, alphabet.blank, [])
+    else:
+        options = flashlight.LexiconDecoderOptions(*first, 0.0, _NO_WORD, word_bonus, *last)
+        engine = flashlight.LexiconDecoder(options, trie, lm, space, alphabet.blank, -1, [], True)
     return BeamDecoder(
         alphabet=alphabet, engine=engine, closing_space=trie is not None, skip=skip, nbest=nbest,
         word_model=None if words is None else NgramModel.load(words.path), word_weight=word_weight,

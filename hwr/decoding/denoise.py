@@ -212,12 +212,9 @@ def _states(
     paths = np.full((len(texts), ends.max(initial=0) + 1), len(alphabet), np.int64)
     for row, text in zip(paths, texts, strict=True):
         row[: 2 * len(text) + 1 : 2] = alphabet.blank
-        row[1 : 2 * len(text) : 2] = [_class(character, alphabet) for character in text]
+        known = [len(alphabet) if alphabet.unknown(c) else alphabet.encode(c)[0] for c in text]
+        row[1 : 2 * len(text) : 2] = known
     skips = np.zeros(paths.shape, bool)
     skips[:, 1:2] = True
     skips[:, 3::2] = paths[:, 3::2] != paths[:, 1:-2:2]
     return paths, skips, ends
-
-
-def _class(character: str, alphabet: Alphabet) -> int:
-    return len(alphabet) if alphabet.unknown(character) else alphabet.encode(character)[0]

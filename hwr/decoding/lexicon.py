@@ -6,7 +6,7 @@ Candidates are the words within a few plain edits, found by symmetric deletion (
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -82,13 +82,6 @@ class WordCorrector:
         Known words, words with digits and single characters are left alone. A word with apostrophes or
         hyphens is looked for as a whole, among words that have the same, and then part by part.
         """
-        return self._remembered(word)
-
-    @cached_property
-    def _remembered(self) -> Callable[[str], str]:
-        return lru_cache(_REMEMBERED)(self._found)
-
-    def _found(self, word: str) -> str:
         plain = word.translate(_PLAIN)
         known, joints = plain.lower(), joints_in(plain)
         if len(word) < 2 or known in self.index.counts or any(map(str.isdigit, word)):
@@ -109,11 +102,10 @@ class WordCorrector:
         write = case_of(word)
         shown, cased = (word.lower(), candidates) if is_mixed(word) else (word, [*map(write, candidates)])
         limit = min(self.limit, self.share * len(word))
+        distances = zip(weighted_distances(shown, cased, self.costs), candidates, strict=True)
         ranked = [
             (distance - self.frequency * self.index.logarithm(candidate), candidate)
-            for distance, candidate in zip(
-                weighted_distances(shown, cased, self.costs), candidates, strict=True
-            )
+            for distance, candidate in distances
             if distance < limit
         ]
         return write(min(ranked)[1]) if ranked else None
@@ -163,7 +155,8 @@ def lexicon_decoder(
     path = None if lexicon == ENGLISH else find_language_file(lexicon, WORDS)
     own = Costs.plain() if confusions is None else _costs(confusions)
     index = _index(lexicon, 0 if path is None else path.stat().st_mtime_ns, edits)
-    search = WordCorrector(index=index, costs=own, limit=limit, share=share, frequency=frequency)
+    corrector = WordCorrector(index=index, costs=own, limit=limit, share=share, frequency=frequency)
+    search = lru_cache(_REMEMBERED)(corrector.__call__)
     return LexiconDecoder(base, search, sure, lexicon_records(lexicon) + base.records)
 
 

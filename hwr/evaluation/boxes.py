@@ -97,13 +97,10 @@ def _outcome(evaluation: Evaluation, found: _Found, values: Result, quality: Seq
     return evaluation.outcome(values, found.scored, count, error=1.0 - values["mean_iou"])
 
 
-def _area_rows(link: str, result: Result) -> list[list[str]]:
-    return [[link, str(result["pages"]), f"{result['mean_iou']:.4f}", f"{result['worst_iou']:.4f}"]]
-
-
-def _box_rows(link: str, result: Result) -> list[list[str]]:
-    rates = (f"{result[name]:.4f}" for name in ("f1_50", "f1_75", "mean_iou"))
-    return [[link, str(result["pages"]), f"{result['true']} {result['unit']}s", *rates]]
+def _cells(link: str, result: Result, *rates: str) -> list[str]:
+    """Return the row of the table of published results."""
+    boxes = [f"{result['true']} {result['unit']}s"] if "unit" in result else []
+    return [link, str(result["pages"]), *boxes, *(f"{result[name]:.4f}" for name in rates)]
 
 
 _AREAS = ("pages", "mean_iou", "median_iou", "worst_iou")
@@ -114,7 +111,7 @@ PARAGRAPH = Target(
     score=score_areas,
     record=Record(
         figures=_AREAS, kept=_AREAS, head=["weights", "test pages", "mean IoU of the area", "worst"],
-        rows=_area_rows,
+        rows=lambda link, result: [_cells(link, result, "mean_iou", "worst_iou")],
     ),
 )  # fmt: skip
 SEGMENTATION = Target(
@@ -122,7 +119,8 @@ SEGMENTATION = Target(
     load=lambda task: [task.weights("segmentation")],
     score=score_boxes,
     record=Record(
-        figures=_BOXES, kept=_BOXES, rows=_box_rows,
+        figures=_BOXES, kept=_BOXES,
+        rows=lambda link, result: [_cells(link, result, "f1_50", "f1_75", "mean_iou")],
         head=["weights", "test pages", "boxes", "F1 at IoU 0.5", "at 0.75", "mean IoU"],
     ),
 )  # fmt: skip

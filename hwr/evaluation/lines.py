@@ -118,26 +118,14 @@ def find_lines(task: Task[LinesConfig], loaded: Weights) -> Lines:
     images = line_images(pages, crop, folder=cache, loading=config.loading, progress=True)
     own, reasons = line_set(with_images(pages, images.problems), images, config.split), dict(images.problems)
     by_id: dict[str, tuple[Page, Line]] = {line.id: (page, line) for page in pages for line in page.lines}
-    known = {
-        name: (line.text, page.writer, page.dataset or line.kind or "other")
-        for name, (page, line) in by_id.items()
-    }
+    known = {n: (line.text, p.writer, p.dataset or line.kind or "other") for n, (p, line) in by_id.items()}
     texts, writers, groups = zip(*(known[name] for name in own.ids), strict=True)
+    why = {name: reason.removeprefix(f"line {name} of ") for name, reason in reasons.items()}
+    unread = [UnreadLine(name, *known[name], reason) for name, reason in why.items()]
     return Lines(
-        own.ids,
-        own.images,
-        texts,
-        writers,
-        groups,
-        alphabet_of(loaded),
-        fingerprint(pages),
-        unread=[
-            UnreadLine(name, *known[name], reason.removeprefix(f"line {name} of "))
-            for name, reason in reasons.items()
-        ],
-        left_out=left_out,
-        replacements=dataset.replacements,
-    )
+        own.ids, own.images, texts, writers, groups, alphabet_of(loaded), fingerprint(pages), unread=unread,
+        left_out=left_out, replacements=dataset.replacements,
+    )  # fmt: skip
 
 
 def read_chunks(

@@ -79,7 +79,9 @@ def score_pages(evaluation: Evaluation) -> Outcome:
     told = Scored(digest, left_out, unread, dataset.replacements)
     about = evaluation.about(told) | _about(results) | without
     scores = score_texts(_texts(results), config.scorer, config.resampling, output=output, about=about)
-    write_json(output / "pages.json", _by_page(results))
+    budgets = {own.page.id: {name: _budget([own], name) for name in GIVEN} for own in results}
+    by_page = {own.page.id: {"seconds": round(own.seconds, 3), **budgets[own.page.id]} for own in results}
+    write_json(output / "pages.json", by_page)
     cards.save_picture(output / "pages.png", _picture(results, config.pictures))
     evaluation.log(_values(scores.summary))
     return Outcome(scores.summary, _table(config.split, scores.summary), scores.cer)
@@ -110,7 +112,9 @@ def _read(reader: PageReader, page: Page, scored: Collection[str], config: Evalu
     }
     nowhere = [own.id for own in page.lines if own.id in scored and not box_areas(np.array([own.box])).any()]
     unread = {name: flaws[name] for name in nowhere}
-    return _Result(page, _small(image), found, alignments, seconds, unread)
+    shape = PICTURE_PX, max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
+    small = np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return _Result(page, small, found, alignments, seconds, unread)
 
 
 def _unread(page: Page, true: Sequence[TrueLine], reason: str) -> _Result:
@@ -130,10 +134,8 @@ def _texts(results: Sequence[_Result]) -> Texts:
 
 def _about(results: Sequence[_Result]) -> dict[str, Any]:
     alignments = [own.alignments[AUTOMATIC] for own in results]
-    boxes = [
-        detection.count_boxes(_boxes(own.found[AUTOMATIC]), _boxes(own.page), np.zeros((0, 4)))
-        for own in results
-    ]
+    pairs = [(_boxes(own.found[AUTOMATIC]), _boxes(own.page)) for own in results]
+    boxes = [detection.count_boxes(*pair, np.zeros((0, 4))) for pair in pairs]
     texts = [_page_texts(own) for own in results]
     words = Counts.total(page_scoring.bag_of_words(" ".join(true), " ".join(read)) for true, read in texts)
     ordered = Counts.total(page_scoring.page_text_errors(true, read) for true, read in texts)
@@ -174,11 +176,6 @@ def _page_texts(result: _Result) -> tuple[list[str], list[str]]:
     )
 
 
-def _by_page(results: Sequence[_Result]) -> dict[str, Any]:
-    return {own.page.id: {"seconds": round(own.seconds, 3),
-                          **{name: _budget([own], name) for name in GIVEN}} for own in results}  # fmt: skip
-
-
 def _boxes(of: Page | Found) -> FloatArray:
     """Return the boxes (N, 4) of lines that have an area."""
     boxes = np.array([own.box for own in of.lines]).reshape(-1, 4)
@@ -194,11 +191,6 @@ def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:
         for own in (results[i] for i in worst)
     ]
     return cards.sheet(drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3)
-
-
-def _small(image: GreyImage) -> GreyImage:
-    height = max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
-    return np.asarray(cv2.resize(image, (PICTURE_PX, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _values(summary: dict[str, Any]) -> dict[str, float]:

@@ -1,16 +1,14 @@
 """Run an evaluation: find its target, score weights on data, and log scores and pictures to a run."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from hwr import runtime, weights
 from hwr.config.compose import Composed
 from hwr.config.messages import no_such_key
 from hwr.config.roots import EvaluateConfig
-from hwr.data.records import LeftOut, Page, fingerprint
+from hwr.data.records import LeftOut, fingerprint
 from hwr.errors import InputError
 from hwr.evaluation import boxes, decoders, denoiser, lines, page, publish
 from hwr.evaluation import task as common
@@ -18,7 +16,7 @@ from hwr.evaluation.task import Evaluation, Outcome, Scored, Target, open_task
 from hwr.files import make_folder, replacing_contents
 from hwr.pictures import cards
 from hwr.stages.build import config_of, without
-from hwr.stages.kind import Kind, kind_named, kind_names
+from hwr.stages.kind import kind_named, kind_names
 from hwr.stages.recipe import data_source, device_context, parse_recipe
 
 _ALL = (boxes.PARAGRAPH, boxes.SEGMENTATION, lines.TARGET, denoiser.TARGET, page.TARGET)
@@ -74,16 +72,13 @@ def target_named(name: str) -> Target:
         target = entry.load()
         if isinstance(target, Target):
             return target
-    if name in kind_names():
-        return _target_of(kind_named(name))
+    if name in kind_names():  # which is scored by its own errors
+        stage = kind_named(name).name
+        return Target(
+            name=stage, check=_check_split, load=lambda task: [task.weights(stage)], score=_score_stage
+        )
     known = dict.fromkeys([*OWN, *kind_names()])
     raise InputError(f"target={name}: unknown; use one of {', '.join(known)}")
-
-
-def _target_of(kind: Kind[Any]) -> Target:
-    """Return the target that scores weights of a stage by its own errors."""
-    name = kind.name
-    return Target(name=name, check=_check_split, load=lambda task: [task.weights(name)], score=_score_stage)
 
 
 def _check_split(config: EvaluateConfig) -> None:
@@ -102,7 +97,8 @@ def _score_stage(evaluation: Evaluation) -> Outcome:
     whole = not recipe.kind.learns_text
     dataset = task.dataset(whole=whole)
     split = dataset.pages
-    built = recipe.kind.build(recipe, _with_split(recipe.data.read(whole=whole).pages, split), True)
+    train = [page for page in recipe.data.read(whole=whole).pages if page.split == "train"]
+    built = recipe.kind.build(recipe, [*train, *(replace(page, split="valid") for page in split)], True)
     weights.fill(built.stage.network, own)
     errors = {name.rpartition("/")[2]: value for name, value in built.stage.validate().items()}
     cards.save_picture(evaluation.output / "samples.png", built.predicted(config.pictures))
@@ -110,9 +106,3 @@ def _score_stage(evaluation: Evaluation) -> Outcome:
     useless = LeftOut.between("no image", split, without(split, built.unusable))
     scored = Scored(fingerprint(split), [*dataset.left_out, *filter(None, [useless])], {})
     return evaluation.outcome(errors, scored, len(split) - len(useless.pages), error=error)
-
-
-def _with_split(pages: Sequence[Page], split: Sequence[Page]) -> list[Page]:
-    """Return the training pages, and those of `split` as the ones to validate on."""
-    train = [page for page in pages if page.split == "train"]
-    return [*train, *(replace(page, split="valid") for page in split)]

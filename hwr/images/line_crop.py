@@ -157,10 +157,8 @@ class _Frame:
         if length < 2:
             return upright
         along = chord / length
-        if (
-            abs(along[0]) > abs(along[1]) and along[0] < 0
-        ):  # drawn from right to left: the script's habit, not a turned page
-            along = -along
+        if abs(along[0]) > abs(along[1]) and along[0] < 0:
+            along = -along  # drawn from right to left: the script's habit, not a turned page
         straight = cls(points[0], along, np.zeros((1, 2)))
         own = straight.to_line(points)
         return cls(points[0], along, _smooth(own[np.argsort(own[:, 0], kind="stable")]))
@@ -192,9 +190,8 @@ def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return points
     xs = np.linspace(points[0, 0], points[-1, 0], 65)
     ys = np.interp(xs, points[:, 0], points[:, 1])
-    window = np.hanning(15)[
-        1:-1
-    ]  # about a fifth of the line: wider than a word's wobble, narrower than a page's curl
+    # About a fifth of the line: wider than a word's wobble, narrower than a page's curl.
+    window = np.hanning(15)[1:-1]
     padded = np.pad(ys, len(window) // 2, mode="reflect", reflect_type="odd")
     return np.stack([xs, np.convolve(padded, window / window.sum(), mode="valid")], axis=1)
 
@@ -219,10 +216,7 @@ def _dense(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the polygon with a point at least every 16 px: its long edges must bend with the baseline."""
     ends = np.roll(polygon, -1, axis=0)
     counts = np.ceil(np.hypot(*(ends - polygon).T) / 16).clip(1).astype(int)
-    starts, steps = (
-        np.repeat(polygon, counts, axis=0),
-        np.repeat((ends - polygon) / counts[:, None], counts, axis=0),
-    )
+    starts, steps = (np.repeat(a, counts, axis=0) for a in (polygon, (ends - polygon) / counts[:, None]))
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.asarray(starts + steps * within[:, None])
 
@@ -297,9 +291,8 @@ def _stretched(shade: NDArray[np.float32], written: NDArray[np.bool_]) -> NDArra
     inside = depth[written]
     if not len(inside):
         return np.zeros_like(depth)
-    lighter = np.sort(inside)[
-        : len(inside) // 2 + 1
-    ]  # the lighter half is paper alone: its spread is the paper's noise
+    # The lighter half is paper alone: its spread is the paper's noise.
+    lighter = np.sort(inside)[: len(inside) // 2 + 1]
     noise = float(lighter[-1] - lighter[len(lighter) // 3])
     ink = float(np.percentile(inside, 98))
     if ink < max(24.0, 6 * noise):  # an empty line: stretching would turn its noise into ink

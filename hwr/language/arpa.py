@@ -201,7 +201,9 @@ class _Reader:
         if UNKNOWN not in self._vocabulary:
             self._vocabulary[UNKNOWN] = chr(len(self._vocabulary))
             self._probabilities[self._vocabulary[UNKNOWN]] = UNSEEN * math.log(10)
-        unit = _unit(self._vocabulary)
+        # Of a model of words tokens are longer than a character, or are spelt.
+        words = any(t == SPELT_END or (len(t) > 1 and t[0] != "<") for t in self._vocabulary)
+        unit = "word" if words else "character"
         return NgramModel(unit, order, self._vocabulary, self._probabilities, self._backoffs)
 
     def _filled(self) -> str:
@@ -216,9 +218,3 @@ class _Reader:
 
     def _error(self, said: str) -> InputError:
         return InputError(f"{self._path}, line {self._number}: {said}; {_REMEDY}")
-
-
-def _unit(vocabulary: Iterable[str]) -> str:
-    """Tell a model of words by its tokens: words are longer than a character, or are spelt."""
-    longer = any(token == SPELT_END or (len(token) > 1 and token[0] != "<") for token in vocabulary)
-    return "word" if longer else "character"

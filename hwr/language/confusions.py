@@ -79,7 +79,10 @@ class Confusions:
         if len(counts) != len(found["counts"]):
             raise InputError(f"{name}: a pair of characters is there twice; count the confusions anew")
         for pair, count in counts.items():
-            _check(pair, count, name)
+            good = all(side is None or (isinstance(side, str) and len(side) == 1) for side in pair)
+            if not good or pair == (None, None) or type(count) is not int or count < 1:
+                wrong = f"{[*pair, count]} is not a pair of characters and a count"
+                raise InputError(f"{name}: {wrong}; {_EXPECTED}")
         return cls(counts, source)
 
     def to_json(self) -> str:
@@ -195,12 +198,6 @@ class Costs:
 
 def _ranked(counts: Mapping[Pair, int]) -> list[tuple[Pair, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0][0] or "", item[0][1] or ""))
-
-
-def _check(pair: tuple[Any, Any], count: Any, name: str) -> None:
-    good = all(side is None or (isinstance(side, str) and len(side) == 1) for side in pair)
-    if not good or pair == (None, None) or type(count) is not int or count < 1:
-        raise InputError(f"{name}: {[*pair, count]} is not a pair of characters and a count; {_EXPECTED}")
 
 
 def _cost(counts: NDArray[np.int64], occasions: Any) -> FloatArray:

@@ -34,7 +34,9 @@ class Recogniser:
         self._symbols = confusions.symbols
         self._places = {symbol: place for place, symbol in enumerate(confusions.symbols)}
         self._wrong, self._read = _misreading(confusions, noise.smoothing)
-        self._added, self._put = _insertion(confusions)
+        # How often something is read before a character where nothing is, and what: cumulated shares.
+        inserted, true = confusions.matrix[-1, :-1].astype(np.float64), confusions.matrix[:-1].sum()
+        self._added, self._put = float(inserted.sum() / max(true, 1)), _cumulated(inserted)
 
     def __call__(self, text: str, *, seed: int, epoch: int, index: int) -> str:
         """Return `text` misread, the same for the same numbers."""
@@ -80,12 +82,6 @@ def _misreading(confusions: Confusions, smoothing: float) -> tuple[_Floats, _Flo
     shares = np.where(right, 0.0, rates.sum(axis=0) / max(totals.sum(), 1.0))
     rates = np.where(totals > 0, (rates + smoothing * shares) / np.maximum(totals + smoothing, 1.0), 0.0)
     return rates.sum(axis=1), _cumulated(rates)
-
-
-def _insertion(confusions: Confusions) -> tuple[float, _Floats]:
-    """Return how often something is read before a character where nothing is, and what: cumulated shares."""
-    inserted = confusions.matrix[-1, :-1].astype(np.float64)
-    return float(inserted.sum() / max(confusions.matrix[:-1].sum(), 1)), _cumulated(inserted)
 
 
 def _cumulated(weights: _Floats) -> _Floats:

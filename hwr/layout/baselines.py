@@ -14,10 +14,7 @@ _LEVEL_BIAS = 0.2  # how much more regular a page must look at the steepest slop
 _LEEWAY = 0.03  # by which a line's slope may differ from the page's
 _PLACE = 0.68  # of the height from the top: the median of Copiste's outlines
 _STRAY = 0.3  # of the height the baseline may lie off that place
-_STRAY_BIAS, _TURN_BIAS = (
-    0.3,
-    0.1,
-)  # share of its evidence that a line must win at the farthest place and slope
+_STRAY_BIAS, _TURN_BIAS = 0.3, 0.1  # share of its evidence that a line must win at the farthest of each
 _CORE = 0.25  # of the height: the band of letters without ascenders, which ends at the baseline
 _INKED = 0.04  # more ink above than below, from which a stretch as wide as high tells something
 _WOBBLE = 0.15  # of the height a stretch may lie off the straight baseline

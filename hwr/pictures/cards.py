@@ -49,14 +49,6 @@ class LineCard:
     read: Mapping[str, ReadText]
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Room in pixels for labels and for images and texts."""
-
-    label: int
-    width: int
-
-
 def sheet(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, columns: int) -> Picture:
     """Return images, grey or RGB, set row by row, each scaled down to its column, with captions beneath."""
     width = (WIDTH_PX - GAP_PX * (columns + 1)) // columns
@@ -89,7 +81,7 @@ def readings(groups: Mapping[str, Sequence[LineCard]]) -> Picture:
     width = min(max(widest, WIDTH_PX // 3), WIDTH_PX - 2 * (GAP_PX + PADDING_PX) - label)
     rows = []
     for title, group in groups.items():
-        rows += [_heading(title), *(_card_of(item, _Layout(label, width)) for item in group)]
+        rows += [_heading(title), *(_card_of(item, label, width) for item in group)]
     return _joined(rows)
 
 
@@ -194,40 +186,33 @@ def _captioned(image: NDArray[np.uint8], caption: str, width: int) -> Image.Imag
     return card
 
 
-def _card_of(item: LineCard, layout: _Layout) -> Image.Image:
-    shown = _fitted(item.image, layout.width)
-    left = PADDING_PX + layout.label
-    right = left + layout.width
+def _card_of(item: LineCard, label_px: int, width_px: int) -> Image.Image:
+    """Return the card of a line with so much room for labels, and for its image and texts."""
+    shown, left = _fitted(item.image, width_px), PADDING_PX + label_px
+    right = left + width_px
     card, draw = _card(right + PADDING_PX, 2 * PADDING_PX + (2 + len(item.read)) * ROW_PX + shown.height)
     score, wrong = _score(item), any(read.errors for read in item.read.values())
-    room = layout.width - round(font(SMALL).getlength(score)) - GAP_PX
+    room = width_px - round(font(SMALL).getlength(score)) - GAP_PX
     draw.text((left, PADDING_PX), _cut(item.id, room), MUTED, font(SMALL))
     draw.text((right, PADDING_PX), score, WRONG[0] if wrong else MUTED, font(SMALL), anchor="ra")
     card.paste(shown, (left, PADDING_PX + ROW_PX - 4))
     top = PADDING_PX + ROW_PX + shown.height + 4
     columns = _columns(item)
-    size = max(1, min(TEXT, int(TEXT * layout.width / max(_advance(columns), 1))))
+    size = max(1, min(TEXT, int(TEXT * width_px / max(_advance(columns), 1))))
     for row, label in enumerate(("written", *item.read)):
         middle = top + ROW_PX * row + ROW_PX // 2
-        draw.text((PADDING_PX, middle), _cut(label, layout.label - GAP_PX), MUTED, font(SMALL), anchor="lm")
+        draw.text((PADDING_PX, middle), _cut(label, label_px - GAP_PX), MUTED, font(SMALL), anchor="lm")
         x = left
         for column in columns:
-            width = _column_width(column, size)
+            width, (text, readings) = _column_width(column, size), column
             if row == 0:
-                _write_reference(draw, (x, middle), column, width=width, size=size)
+                missed = all(any(written != read for written, read in blocks) for blocks in readings)
+                style = (size, *MISSED) if missed and text else (size, INK, None)
+                _set(draw, (x, middle), text, width=width, style=style)
             else:
-                _write(draw, (x, middle), column[1][row - 1], width=width, size=size)
+                _write(draw, (x, middle), readings[row - 1], width=width, size=size)
             x += width
     return card
-
-
-def _write_reference(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], column: Column, *, width: int, size: int
-) -> None:
-    """Set a stretch of the reference from its left end `at`."""
-    text, readings = column
-    missed = all(any(written != read for written, read in blocks) for blocks in readings)
-    _set(draw, at, text, width=width, style=(size, *MISSED) if missed and text else (size, INK, None))
 
 
 def _write(

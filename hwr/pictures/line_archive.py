@@ -29,20 +29,18 @@ def load_lines(path: Path, numbers: Sequence[int]) -> list[GreyImage]:
     """Return the lines of these numbers; raise InputError where the file is damaged or lacks one."""
     try:
         with zipfile.ZipFile(path) as file, scratch_folder() as scratch:
-            paths = [Path(file.extract(_name(number), scratch)) for number in numbers]
-            return [_decoded(path) for path in paths]
+            lines = []
+            for path in (Path(file.extract(_name(number), scratch)) for number in numbers):
+                with open_image(path) as image:
+                    check_size(path, image.size, _MOST_PIXELS)
+                    lines.append(decode_image(path, image, least=None))
+            return lines
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: no pictures of these lines ({error}); evaluate anew") from None
 
 
 def _name(number: int) -> str:
     return f"{number:06d}.webp"
-
-
-def _decoded(path: Path) -> GreyImage:
-    with open_image(path) as image:
-        check_size(path, image.size, _MOST_PIXELS)
-        return decode_image(path, image, least=None)
 
 
 def _encoded(line: GreyImage, height: int) -> bytes:

@@ -7,6 +7,7 @@ import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,11 @@ class SweepRun(Callback):
         if self._environment and job_return.status == JobStatus.FAILED:
             error = job_return._return_value  # the property writes to standard error, and raises it
             job_return.return_value, job_return.status = math.inf, JobStatus.COMPLETED
-            _record_failure(config, typing.cast(Exception, error))
+            from hwr.runs import sweep
+
+            where = Path(config.folder), config.tracking.experiment
+            opened = partial(sweep.opened_store, config.tracking.uri, *where)
+            sweep.record_failure(typing.cast(Exception, error), opened)
 
 
 class JobsCheck(Callback):
@@ -118,9 +123,8 @@ def _described(config: DictConfig) -> tuple["Sweep", int]:
     swept = _swept(config)
     for key in ("resume", *swept):
         if key in given and key.partition(".")[0] in NEUTRAL:
-            reason = "changes nothing of what is learnt, and cannot be swept"
-            if key == "resume":
-                reason = "a sweep that was killed goes on with its own command"
+            neutral = "changes nothing of what is learnt, and cannot be swept"
+            reason = "a sweep that was killed goes on with its own command" if key == "resume" else neutral
             raise InputError(f"{given[key].input_line}: {reason}; leave {key} out")
     overrides = sorted(f"{o.input_line}" for key, o in given.items() if key.partition(".")[0] not in NEUTRAL)
     launcher = str(config.hydra.launcher["_target_"]).rpartition(".")[2]
@@ -176,10 +180,3 @@ def _threads(config: DictConfig, count: int) -> dict[str, str]:
     launcher = typing.cast("dict[str, Any]", OmegaConf.to_container(config.hydra.launcher, resolve=False))
     share = sweep.threads(launcher, count, cores=runtime.available_cores())
     return {} if share is None else {runtime.THREADS: str(share)}
-
-
-def _record_failure(config: DictConfig, error: Exception) -> None:
-    from hwr.runs import sweep
-
-    where = config.tracking
-    sweep.record_failure(error, lambda: sweep.opened_store(where.uri, Path(config.folder), where.experiment))

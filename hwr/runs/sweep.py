@@ -81,10 +81,11 @@ def parent(sweep: Sweep) -> Iterator[Run]:
     store = tracking.open_store(sweep.uri, sweep.folder, sweep.experiment)
     with held(_lock(sweep.folder, sweep.hash), wait=False) as ours:
         if not ours:
-            raise SweepRunsError(
-                f"{sweep.name}: runs already in {sweep.folder}; wait until it ends, or end it first"
-            )
-        before = _unfinished(store, sweep)
+            remedy = "wait until it ends, or end it first"
+            raise SweepRunsError(f"{sweep.name}: runs already in {sweep.folder}; {remedy}")
+        known = tracking.tagged(store, SWEEP_HASH, sweep.hash)
+        here = (run for run in known if (sweep.folder / "runs" / run.id).is_dir())  # else another folder's
+        before = next((run.id for run in here if sweep.again or run.status != FINISHED), None)
         revision = runtime.Revision.of(ROOT)
         code = {} if revision is None else revision.tags
         tags = {**sweep.tags, **code, SWEEP_HASH: sweep.hash, SWEPT: json.dumps(list(sweep.keys))}
@@ -194,12 +195,6 @@ def _lock(folder: Path, name: str) -> Path:
     return folder / "sweeps" / "locks" / f"{name}.lock"
 
 
-def _unfinished(store: Store, sweep: Sweep) -> str | None:
-    before = tracking.tagged(store, SWEEP_HASH, sweep.hash)
-    here = (run for run in before if (sweep.folder / "runs" / run.id).is_dir())  # else another folder's
-    return next((run.id for run in here if sweep.again or run.status != FINISHED), None)
-
-
 @contextlib.contextmanager
 def _announced(run: Run) -> Iterator[None]:
     os.environ[tracking.PARENT_VARIABLE] = run.id
@@ -256,7 +251,8 @@ def _conclude(run: Run, sweep: Sweep, *, ended: bool) -> list[SweepJob]:
         of = f"/{monitor}" if len(firsts) > 1 else ""
         swept = json.dumps(first.swept, ensure_ascii=False)
         run.tags({f"best_run{of}": first.id, f"best_swept{of}": swept})
-    run.tags({name: values for name in COMMON if (values := _values(name, stored_jobs))})
+    values = {name: [job.tags[name] for job in stored_jobs if name in job.tags] for name in COMMON}
+    run.tags({name: " ".join(dict.fromkeys(own)) for name, own in values.items() if own})
     if ended:
         run.parameters(_common(stored_jobs, sweep.keys))
     table = jobs_markdown(ended_jobs, sweep.keys)
@@ -264,11 +260,6 @@ def _conclude(run: Run, sweep: Sweep, *, ended: bool) -> list[SweepJob]:
     run.text("sweep.md", table)
     print(f"{table}{sweep.name}: run {run.id}\nlook: {run.url}")
     return ended_jobs
-
-
-def _values(tag: str, stored_jobs: Sequence[tracking.StoredRun]) -> str:
-    """Return the different values of a tag of the jobs."""
-    return " ".join(dict.fromkeys(stored.tags[tag] for stored in stored_jobs if tag in stored.tags))
 
 
 def _common(stored_jobs: Sequence[tracking.StoredRun], keys: Sequence[str]) -> dict[str, str]:

@@ -155,12 +155,8 @@ def _tags(composed: Composed, training: Training) -> dict[str, str]:
             "overrides": " ".join(composed.overrides)}  # fmt: skip
     if training.built.alphabet is not None:
         tags["alphabet"] = training.built.alphabet.hash
-    return (
-        tags
-        | (revision.tags if revision is not None else {})
-        | {sweep.CONFIG_HASH: sweep.config_hash(composed.values)}
-        | sweep.job_tags()
-    )
+    code = revision.tags if revision is not None else {}
+    return tags | code | {sweep.CONFIG_HASH: sweep.config_hash(composed.values)} | sweep.job_tags()
 
 
 def _start(training: Training, composed: Composed) -> dict[str, str]:
@@ -252,9 +248,8 @@ def _keep(
         for name, values in (("last", state.last()), ("best", state.best)):
             if values:
                 set_arrays(network, values)
-                weights.save(
-                    place / "weights" / name, network, composed.yaml, training.built.alphabet, about=about
-                )
+                own = place / "weights" / name
+                weights.save(own, network, composed.yaml, training.built.alphabet, about=about)
         current.folder("weights", place / "weights")
     except OSError as error:
         reason = f"cannot write the weights ({error.strerror})"

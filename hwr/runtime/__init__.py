@@ -45,10 +45,8 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 PATIENCE_S = 10.0  # for who reads standard output or error: a stopped terminal, a full pipe
 GIT_S = 30.0  # for an answer of git, whose checkout may lie on a disk that hangs
 GREETING = "MXNet start using engine"
-_UNUSED = (
-    "scipy",
-    "sklearn",
-)  # MXNet imports them where it can, half of its own time, for nothing that is used here
+# MXNet imports them where it can, half of its own time, for nothing that is used here.
+_UNUSED = ("scipy", "sklearn")
 
 # mallopt(3) of glibc: keep freed pages; handed back, they would be faulted in again at every batch
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -147,9 +145,8 @@ def secure_output(*, lossy: bool) -> None:
                 os.close(null)
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
-        if stream is None or (
-            lossy and stream is getattr(sys, f"__{name}__")
-        ):  # else it was replaced on purpose
+        own = stream is getattr(sys, f"__{name}__")  # else it was replaced on purpose
+        if stream is None or (lossy and own):
             setattr(sys, name, _stream(number, getattr(stream, "encoding", None) or "utf-8"))
     sys.excepthook = _told
 
@@ -249,7 +246,7 @@ def describe() -> dict[str, str]:
         "mxnet": mxnet.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "processor_instruction_set": widest_instruction_set(),
         "instruction_set": instruction_set(),
         "threads": os.environ[THREADS],
@@ -314,10 +311,6 @@ def _hidden(*packages: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-def _processor() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
 def _cpuinfo(field: str) -> str:
     path = Path("/proc/cpuinfo")
     if not path.exists():
@@ -356,12 +349,9 @@ def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | N
     if git is None:
         return None
     command = [git, "-C", str(folder), *arguments]
-    settings: dict[str, Any] = {
-        "encoding": "utf-8",
-        "errors": "replace",
-        "env": {**os.environ, "LC_ALL": "C"},
-    }
+    settings: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "timeout": GIT_S}
     try:
-        return subprocess.run(command, capture_output=True, check=False, timeout=GIT_S, **settings)
+        environment = {**os.environ, "LC_ALL": "C"}
+        return subprocess.run(command, capture_output=True, check=False, env=environment, **settings)
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -80,12 +80,7 @@ class LineScore:
 
 
 def score_texts(
-    texts: Texts,
-    scorer: Scorer,
-    resampling: Resampling,
-    *,
-    output: Path,
-    about: Mapping[str, object],
+    texts: Texts, scorer: Scorer, resampling: Resampling, *, output: Path, about: Mapping[str, object]
 ) -> Scores:
     """Score `texts`; write scores.json, lines.tsv, confusions.tsv and SClite's reports (sclite/) to `output`.
 

@@ -33,21 +33,11 @@ def parse_recipe(config: TrainConfig) -> Recipe[Any]:
         check_decoder(config.decoder)
     losses, augmentations = _phase_parts(config, plan, kind.augmentation, kind.losses)
     return Recipe(
-        kind=kind,
-        model=model,
-        plan=plan,
-        losses=losses,
-        augmentations=augmentations,
-        data=data_source(config.data, config.folder),
-        policy=config.inspect.policy,
-        decoder=config.decoder,
-        batch_size=config.batch_size,
-        unknown=config.unknown,
-        context=device_context(config.device),
-        loading=config.loading,
-        init=config.init,
-        store=config,
-    )
+        kind=kind, model=model, plan=plan, losses=losses, augmentations=augmentations,
+        data=data_source(config.data, config.folder), policy=config.inspect.policy, decoder=config.decoder,
+        batch_size=config.batch_size, unknown=config.unknown, context=device_context(config.device),
+        loading=config.loading, init=config.init, store=config,
+    )  # fmt: skip
 
 
 def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:

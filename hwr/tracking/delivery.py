@@ -89,11 +89,13 @@ class Delivery:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
             if self._deleted():
-                raise DeletedError(
-                    deleted(masked(str(self._client.tracking_uri)), "runs", self._run)
-                ) from None
+                uri = masked(str(self._client.tracking_uri))
+                raise DeletedError(deleted(uri, "runs", self._run)) from None
             if len(batch) == 1:
-                self._refuse(batch[0], first_line(error))
+                said, record = first_line(error), batch[0]
+                self._spool.refuse(record, said)
+                where = f"kept in {self._spool.folder}"
+                tell(f"tracking: {record.kind} of run {self._run} refused ({said}); {where}")
             else:
                 for record in batch:
                     times = {record.time_ms}
@@ -149,10 +151,6 @@ class Delivery:
 
     def _deleted(self) -> bool:
         return str(self._client.get_run(self._run).info.lifecycle_stage) != "active"
-
-    def _refuse(self, record: JournalRecord, reason: str) -> None:
-        self._spool.refuse(record, reason)
-        tell(f"tracking: {record.kind} of run {self._run} refused ({reason}); kept in {self._spool.folder}")
 
 
 def _batches(records: Iterable[JournalRecord]) -> Iterator[list[JournalRecord]]:

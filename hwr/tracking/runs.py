@@ -111,7 +111,9 @@ class Run:
     def flush(self) -> None:
         """Deliver what waits; if that fails for some seconds, print where it is kept."""
         if not self._courier.close():
-            tell(f"tracking: what {self.store.uri} did not get {self._waits()}")
+            folder = [] if self.store.folder == Path("outputs") else [str(self.store.folder)]
+            command = shlex.join(["python", "-m", "hwr", "sync", *folder])
+            tell(f"tracking: what {self.store.uri} did not get waits in {self.spool.folder}: {command}")
 
     def end(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED, and deliver what waits."""
@@ -138,10 +140,6 @@ class Run:
     def _files(self, into: str, write: Write) -> None:
         self.spool.append_files(into, write)
         self._courier.flush()
-
-    def _waits(self) -> str:
-        folder = [] if self.store.folder == Path("outputs") else [str(self.store.folder)]
-        return f"waits in {self.spool.folder}: {shlex.join(['python', '-m', 'hwr', 'sync', *folder])}"
 
     def _tell(self, failure: BaseException | None) -> None:
         if failure is None:
@@ -251,11 +249,8 @@ def _source() -> dict[str, str]:
     revision, user = runtime.Revision.of(ROOT), os.environ.get("MLFLOW_TRACKING_USERNAME")
     with contextlib.suppress(OSError, KeyError, ImportError):  # a container may know no name for its user
         user = user or getpass.getuser()
-    tags = {
-        "user": user or "unknown",
-        "source.name": Path(sys.argv[0]).name or "python",
-        "source.type": "LOCAL",
-    }
+    script = Path(sys.argv[0]).name or "python"
+    tags = {"user": user or "unknown", "source.name": script, "source.type": "LOCAL"}
     tags |= {} if revision is None else {"source.git.commit": revision.commit}
     return {f"mlflow.{key}": value for key, value in tags.items()}
 

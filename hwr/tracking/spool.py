@@ -14,6 +14,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -154,11 +155,9 @@ class Spool:
         with self._writing():
             self._keep(ABOUT, {**about, "inode": self.folder.stat().st_ino})
 
-    @contextlib.contextmanager
-    def alive(self) -> Iterator[None]:
+    def alive(self) -> AbstractContextManager[bool]:
         """Tell other processes, while the block lasts, that the run's own is alive."""
-        with held(self.folder / ALIVE, limit_s=LOCK_S):
-            yield
+        return held(self.folder / ALIVE, limit_s=LOCK_S)
 
     def end_fallen(self) -> None:
         """Add that the run was killed, where its process is gone without an end of it.
@@ -179,11 +178,9 @@ class Spool:
             raise InputError(f"{path}: missing or damaged; move that folder away to go on")
         return {"run": about["run"], "uri": about["uri"]}
 
-    @contextlib.contextmanager
-    def delivering(self) -> Iterator[None]:
+    def delivering(self) -> AbstractContextManager[bool]:
         """Let one process at a time deliver."""
-        with held(self.folder / "delivery.lock", limit_s=LOCK_S):
-            yield
+        return held(self.folder / "delivery.lock", limit_s=LOCK_S)
 
     def _about(self) -> dict[str, Any]:
         try:

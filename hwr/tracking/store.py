@@ -124,8 +124,10 @@ def follow(database: Path) -> None:
         locations = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
         for (location,) in locations:
             old = Path(unquote(urlparse(location or "").path))
-            if old.name != ARTIFACTS or old == here or not _left(old, here, database.name):
+            if old.name != ARTIFACTS or old == here:
                 continue
+            if not here.is_dir() and old.is_dir() and not (old.parent / database.name).is_file():
+                continue  # its files lie there for another reason
             for table, column in _COLUMNS:
                 if table in tables:
                     rest, begins = f"substr({column}, ?)", f"substr({column}, 1, ?) = ?"
@@ -134,11 +136,6 @@ def follow(database: Path) -> None:
                         (here.as_uri(), len(location) + 1, len(location), location),
                     )
             _artifact_repos_cache.clear()  # of MLflow, by the id of the run alone
-
-
-def _left(old: Path, here: Path, database: str) -> bool:
-    """Tell whether the files at `old` are those of the folder that was moved or copied."""
-    return here.is_dir() or not old.is_dir() or (old.parent / database).is_file()
 
 
 def embedded(folder: Path) -> str:
@@ -237,9 +234,8 @@ def forget(store: Store, run_id: str) -> None:
 
 def reason(error: BaseException) -> str:
     """Return the root cause of an error that MLflow or a library below it wrapped, with its remedy."""
-    if getattr(error, "error_code", "") in _REFUSED or re.search(
-        r"(?i)unauthori[sz]ed|forbidden", str(error)
-    ):
+    said = re.search(r"(?i)unauthori[sz]ed|forbidden", str(error))
+    if said or getattr(error, "error_code", "") in _REFUSED:
         return f"it refuses the login; {LOGIN}"
     *_, error = _causes(error)
     text = masked((error.strerror if isinstance(error, OSError) else None) or first_line(error))

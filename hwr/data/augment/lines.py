@@ -86,13 +86,9 @@ def _bounds(ink: GreyImage) -> tuple[int, int, int, int]:
 
 
 def _placed(
-    matrix: NDArray[np.float64],
-    bounds: tuple[int, int, int, int],
-    size: tuple[int, int],
-    *,
-    shift: tuple[float, float],
-    bend: float,
-) -> tuple[NDArray[np.float64], tuple[float, float], int]:
+    matrix: NDArray[np.float64], bounds: tuple[int, int, int, int], size: tuple[int, int], *,
+    shift: tuple[float, float], bend: float,
+) -> tuple[NDArray[np.float64], tuple[float, float], int]:  # fmt: skip
     """Place the ink within `bounds` on the new canvas, uncut: matrix, place of the old origin, new width."""
     height, width = size
     x1, y1, x2, y2 = bounds

@@ -103,13 +103,9 @@ def sample_flaw(page: Page, settings: PageFit, growth: float, unit: Unit | None)
 
 
 def page_training_batches(
-    samples: BoxSet,
-    *,
-    batch_size: int,
-    seed: Sequence[int],
-    change: Callable[[GreyImage, FloatArray, int], tuple[GreyImage, FloatArray]],
-    start: int = 0,
-) -> Iterator[BoxBatch]:
+    samples: BoxSet, *, batch_size: int, seed: Sequence[int],
+    change: Callable[[GreyImage, FloatArray, int], tuple[GreyImage, FloatArray]], start: int = 0,
+) -> Iterator[BoxBatch]:  # fmt: skip
     """Yield every page once, in an order drawn from `seed`; `change` gets image, boxes and their index.
 
     Batches before `start` are left out.

@@ -43,15 +43,9 @@ class LineBatch:
 
 
 def line_training_batches(
-    lines: LineSet,
-    *,
-    batch_size: int,
-    seed: Sequence[int],
-    change: Callable[[Image, int], Image],
-    encode: Encode,
-    multiple: int,
-    start: int = 0,
-) -> Iterator[LineBatch]:
+    lines: LineSet, *, batch_size: int, seed: Sequence[int], change: Callable[[Image, int], Image],
+    encode: Encode, multiple: int, start: int = 0,
+) -> Iterator[LineBatch]:  # fmt: skip
     """Yield every line once, in an order drawn from `seed`; `change` gets the image and its index.
 
     Widths are multiples of `multiple` px, the network's `width_multiple`.

@@ -110,14 +110,9 @@ def draw_samples(
 
 
 def text_training_batches(
-    pairs: Sequence[tuple[str, str]],
-    alphabet: Alphabet,
-    *,
-    batch_size: int,
-    seed: Sequence[int],
-    change: Change,
-    start: int = 0,
-) -> Iterator[TextBatch]:
+    pairs: Sequence[tuple[str, str]], alphabet: Alphabet, *, batch_size: int, seed: Sequence[int],
+    change: Change, start: int = 0,
+) -> Iterator[TextBatch]:  # fmt: skip
     """Yield every (id, text) once, in an order drawn from `seed`; `change` gets the text and its place.
 
     Batches before `start` are left out.

@@ -1,6 +1,6 @@
 """ALTO XML, versions 2 to 4, one file a page, as eScriptorium, Transkribus and libraries export it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -28,7 +28,8 @@ def alto_page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
     named = _text(tree, "{*}Description/{*}sourceImageInformation/{*}fileName")
     image, flaw = images.find_or_flaw(path, named)
     unit = _text(tree, "{*}Description/{*}MeasurementUnit") or "pixel"
-    own = _own_size(elements[0], path)
+    height, width = (parse_number(elements[0].get(key) or "0", path) for key in ("HEIGHT", "WIDTH"))
+    own = (height, width) if height > 0 and width > 0 else None
     if own is None and unit != "pixel":
         raise InputError(f"{path}: <Page> lacks WIDTH and HEIGHT, the scale of its {unit}; export it again")
     if own is None or unit != "pixel":
@@ -36,7 +37,8 @@ def alto_page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
         flaw = flaw or unread
     else:
         size_px = round(own[0]), round(own[1])
-    sheet = _Sheet(name, path, own or size_px, _labels(tree))
+    labels = {tag.get("ID", ""): tag.get("LABEL", "") for tag in tree.iterfind("{*}Tags/*")}
+    sheet = _Sheet(name, path, own or size_px, labels)
     lines = (_line(line, n, sheet) for n, line in enumerate(_ordered_lines(tree, elements[0]), start=1))
     return Page(id=name, writer="", split="", image=image, size=size_px, lines=tuple(lines), flaw=flaw)
 
@@ -134,16 +136,6 @@ def _box(element: Element, sheet: _Sheet) -> Box | None:
     x, y, width, height = values
     page_height, page_width = sheet.size
     return clip((x / page_width, y / page_height, (x + width) / page_width, (y + height) / page_height))
-
-
-def _own_size(page: Element, path: Path) -> tuple[float, float] | None:
-    height, width = (parse_number(page.get(key) or "0", path) for key in ("HEIGHT", "WIDTH"))
-    return (height, width) if height > 0 and width > 0 else None
-
-
-def _labels(tree: Element) -> dict[str, str]:
-    tags: Iterable[Element] = tree.iterfind("{*}Tags/*")
-    return {tag.get("ID", ""): tag.get("LABEL", "") for tag in tags}
 
 
 def _text(tree: Element, path: str) -> str:

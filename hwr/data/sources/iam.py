@@ -26,15 +26,9 @@ _Chosen = list[tuple[Line, str]]  # with the split of each
 
 
 def read_iam(
-    root: str | Path,
-    *,
-    images: str,
-    splits: str,
-    task: str,
+    root: str | Path, *, images: str, splits: str, task: str, segmentation: str, whole_forms: bool,
     lists: Mapping[str, Mapping[str, Sequence[str]]],
-    segmentation: str,
-    whole_forms: bool,
-) -> Dataset:
+) -> Dataset:  # fmt: skip
     """Return forms (`images` "forms"), or one page a line ("lines") or a word ("words").
 
     `root` holds `xml/` and `forms/` (or `formsA-D/` …), `lines/` or `words/`. `splits`, from `root` when
@@ -62,9 +56,8 @@ def read_iam(
         unlisted += [("", line.id) for line in form.lines if line.id not in names]
         doubted += [(split, line.id) for line, split in listed if (line, split) not in chosen]
         pages.extend(_PAGES[images](form, chosen, pictures))
-    warn_of_missing(
-        split_of, {own for form in forms for own in (form.id, *(line.id for line in form.lines))}, folder
-    )
+    ids = {own for form in forms for own in (form.id, *(line.id for line in form.lines))}
+    warn_of_missing(split_of, ids, folder)
     rules = {f"data.splits={splits}": unlisted, f"data.segmentation={segmentation}": doubted}
     left_out = [LeftOut.of(rule, lines=lines) for rule, lines in rules.items()]
     return Dataset(tuple(pages), findings, tuple(filter(None, left_out)))
@@ -90,9 +83,7 @@ class _Pictures:
 
     @classmethod
     def found(cls, root: Path, kind: str) -> "_Pictures":
-        folders = [
-            folder for folder in sorted(root.glob(f"{kind}*")) if folder.is_dir()
-        ]  # formsA-D, formsE-H, …
+        folders = [own for own in sorted(root.glob(f"{kind}*")) if own.is_dir()]  # formsA-D, formsE-H, …
         files = [file for folder in folders for file in folder.rglob("*")]
         paths = {file.stem: file for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
         if not paths:
@@ -162,11 +153,11 @@ def _form(tree: Element, path: Path) -> _Form:
         raise InputError(f"{path}: <form> gives no height and width; restore the file")
     size = (round(height), round(width))
     name = tree.get("id") or path.stem
-    elements = enumerate(tree.iterfind("handwritten-part/line"))
-    lines = tuple(
-        _line(line, line.get("id") or f"{name}-{number:02d}", size, path) for number, line in elements
-    )
-    return _Form(name, tree.get("writer-id", "") or path.stem, size, lines)
+    lines = [
+        _line(line, line.get("id") or f"{name}-{number:02d}", size, path)
+        for number, line in enumerate(tree.iterfind("handwritten-part/line"))
+    ]
+    return _Form(name, tree.get("writer-id", "") or path.stem, size, tuple(lines))
 
 
 def _line(element: Element, name: str, size: tuple[int, int], path: Path) -> Line:
@@ -176,10 +167,8 @@ def _line(element: Element, name: str, size: tuple[int, int], path: Path) -> Lin
 
 
 def _placed(line: Line, element: Element, size: tuple[int, int], path: Path) -> Line:
-    boxed = [(word, _box(word, size, path)) for word in element.iterfind("word")]
-    words = tuple(
-        Word(w.get("id", ""), _clean(w.get("text", "")), box) for w, box in boxed if box is not None
-    )
+    boxed = [(w.get("id", ""), w.get("text", ""), _box(w, size, path)) for w in element.iterfind("word")]
+    words = tuple(Word(name, _clean(text), box) for name, text, box in boxed if box is not None)
     if not words:
         raise InputError("no word with a <cmp> box; restore the file")
     return replace(line, box=union(word.box for word in words), words=words)

@@ -4,15 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hwr.data.records import Dataset, Line, Page
-from hwr.data.sources.files import (
-    PageImages,
-    existing_folder,
-    images_beside,
-    is_of_macos,
-    path_inside,
-    size_or_flaw,
-    tried,
-)
+from hwr.data.sources import files
+from hwr.data.sources.files import PageImages, is_of_macos, path_inside
 from hwr.data.sources.splits import check_split, share_out
 from hwr.data.sources.table import Columns, table_rows
 from hwr.errors import InputError
@@ -40,12 +33,12 @@ def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[floa
     the lines are shared out by writer: see `share_out`. Images without a text, and files of text that cannot
     be read, are passed over, and told. Raise InputError for a table that cannot be read.
     """
-    root = existing_folder(root)
+    root = files.existing_folder(root)
     rows, damaged = _rows(root, table)
     images = PageImages(root)
     pages = [_page(row, images, place) for place, row in rows]
     images.tell()
-    unused = images_beside(root, pages, "an image without a text")
+    unused = files.images_beside(root, pages, "an image without a text")
     shared = pages if any(page.split for page in pages) else share_out(pages, shares, seed)
     return Dataset(tuple(shared), {"unused_file": unused, "damaged_file": damaged})
 
@@ -57,7 +50,7 @@ def _page(row: Mapping[str, str], images: PageImages, place: str) -> Page:
         name = image.relative_to(images.root.resolve()).as_posix()
     except InputError as error:
         image, flaw = images.root, f"{place}: {error}"
-    size, unread = size_or_flaw(image)
+    size, unread = files.size_or_flaw(image)
     name = Path(name).with_suffix("").as_posix()
     line = Line(id=name, text=nfc(row["text"]), box=(0.0, 0.0, 1.0, 1.0))
     return Page(name, row.get("writer") or name, split, image, size, (line,), flaw=flaw or unread)
@@ -68,15 +61,15 @@ def _rows(root: Path, table: str | None) -> tuple[list[tuple[str, dict[str, str]
     if table is not None:
         return table_rows(root / Path(table).expanduser(), _COLUMNS), {}
     own = [path for path in sorted(root.rglob("*")) if not is_of_macos(path.relative_to(root))]
-    files = [path for path in own if path.parent == root and path.is_file()]
-    tables = [path for path in files if path.suffix.lower() in (".tsv", ".csv")]
+    top = [path for path in own if path.parent == root and path.is_file()]
+    tables = [path for path in top if path.suffix.lower() in (".tsv", ".csv")]
     pairs = [] if tables else [path for path in own if path.name.endswith(_PAIRED)]
     if pairs:
-        rows, damaged = tried(pairs, lambda path: _pair(path, root))
+        rows, damaged = files.tried(pairs, lambda path: _pair(path, root))
         if not rows:
             raise InputError(damaged[pairs[0]])
         return list(rows.values()), {path.relative_to(root).as_posix(): own for path, own in damaged.items()}
-    tables = tables or [path for path in files if path.suffix.lower() == ".txt"]
+    tables = tables or [path for path in top if path.suffix.lower() == ".txt"]
     if len(tables) != 1:
         names = ", ".join(path.name for path in tables)
         what = f"{len(tables)} tables ({names})" if tables else f"no .tsv or .csv, no {_PAIRED}"

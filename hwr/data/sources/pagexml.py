@@ -94,7 +94,9 @@ def _index(element: Element) -> int:
 
 def _line(element: Element, position: int, sheet: Sheet) -> Line:
     name = f"{sheet.id}/{element.get('id') or f'line{position}'}"
-    line = Line(name, _line_text(element), NOWHERE, kind=_kind(element))
+    structure = _STRUCTURE.search(element.get("custom", ""))
+    kind = structure[1].strip() if structure else element.get("type", "")
+    line = Line(name, _line_text(element), NOWHERE, kind=kind)
     return locate(line, lambda: _placed(line, element, sheet))
 
 
@@ -103,22 +105,16 @@ def _placed(line: Line, element: Element, sheet: Sheet) -> Line:
     baseline = _points(element, "{*}Baseline", sheet)
     if not outline and not baseline:
         raise InputError("neither Coords nor Baseline; draw its outline")
-    return replace(
-        line,
-        box=around(outline or baseline),
-        polygon=outline if len(outline) > 2 else (),
-        baseline=baseline,
-        words=tuple(_words(element, line.id, sheet)),
-    )
+    polygon, words = outline if len(outline) > 2 else (), tuple(_words(element, line.id, sheet))
+    return replace(line, box=around(outline or baseline), polygon=polygon, baseline=baseline, words=words)
 
 
 def _words(line: Element, line_id: str, sheet: Sheet) -> Iterator[Word]:
     for position, element in enumerate(line.iterfind("{*}Word"), start=1):
         outline = _points(element, "{*}Coords", sheet)
         if outline:
-            yield Word(
-                f"{line_id}/{element.get('id') or f'word{position}'}", _word_text(element), around(outline)
-            )
+            name = f"{line_id}/{element.get('id') or f'word{position}'}"
+            yield Word(name, _word_text(element), around(outline))
 
 
 def _line_text(line: Element) -> str:
@@ -134,11 +130,6 @@ def _text(element: Element) -> str:
     readings = sorted(element.iterfind("{*}TextEquiv"), key=_index)
     found = (readings[0].findtext(name) for name in ("{*}Unicode", "{*}PlainText")) if readings else ()
     return nfc(next(filter(None, found), ""))
-
-
-def _kind(line: Element) -> str:
-    structure = _STRUCTURE.search(line.get("custom", ""))
-    return structure[1].strip() if structure else line.get("type", "")
 
 
 def _points(element: Element, path: str, sheet: Sheet) -> tuple[Point, ...]:

@@ -19,15 +19,8 @@ import defusedxml.ElementTree as SafeTree
 from defusedxml import DefusedXmlException
 
 from hwr.data.records import Dataset, Line, Page
-from hwr.data.sources.files import (
-    OF_MACOS,
-    PageImages,
-    existing_folder,
-    images_beside,
-    is_of_macos,
-    path_inside,
-    tried,
-)
+from hwr.data.sources import files
+from hwr.data.sources.files import PageImages, is_of_macos, path_inside, tried
 from hwr.data.sources.outlines import with_outlines
 from hwr.data.sources.splits import assign_splits
 from hwr.errors import InputError
@@ -50,14 +43,9 @@ class Sheet:
 
 
 def read_pages(
-    root: str | Path,
-    name: str,
-    page: Callable[[str, Path, Element, PageImages], Page],
-    *,
-    splits: str | None,
-    shares: Sequence[float],
-    seed: int,
-) -> Dataset:
+    root: str | Path, name: str, page: Callable[[str, Path, Element, PageImages], Page], *,
+    splits: str | None, shares: Sequence[float], seed: int,
+) -> Dataset:  # fmt: skip
     """Return the pages of all files under `root` whose root element is `name`, in the order of their paths.
 
     `page` makes one of its id, path, root element, and the images of the folder; lines without outline get
@@ -65,11 +53,11 @@ def read_pages(
     `assign_splits`. Images that no file describes are passed over, and told. Raise InputError as
     `read_documents` does.
     """
-    root = existing_folder(root)
+    root = files.existing_folder(root)
     images = PageImages(root)
     pages, findings = read_documents(root, name, lambda id_, path, tree: page(id_, path, tree, images))
     images.tell()
-    unused = findings["unused_file"] | images_beside(root, pages, "an image that no file describes")
+    unused = findings["unused_file"] | files.images_beside(root, pages, "an image that no file describes")
     pages = [replace(page, lines=tuple(with_outlines(page.lines, page.size))) for page in pages]
     pages = assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
     return Dataset(tuple(pages), {**findings, "unused_file": unused})
@@ -117,7 +105,7 @@ def read_documents(
     two files share the stem. Files that are damaged or refused, by `read` too, and those of other formats
     (METS, metadata, macOS) are passed over: the findings tell why. Raise InputError when no file is left.
     """
-    paths = sorted(path for path in existing_folder(folder).rglob("*") if path.suffix.lower() == ".xml")
+    paths = sorted(path for path in files.existing_folder(folder).rglob("*") if path.suffix.lower() == ".xml")
     named = {path: path.relative_to(folder).with_suffix("").as_posix() for path in paths}
     roots, damaged = tried(paths, lambda path: _root(folder, path))
     found = [path for path, root in roots.items() if root == f"<{name}>"]
@@ -182,7 +170,7 @@ def _refusing(path: Path) -> Iterator[None]:
 def _root(folder: Path, path: Path) -> str:
     """Return <NAME> of the root element, without parsing further than that, or what else a file is."""
     if is_of_macos(path.relative_to(folder)):
-        return OF_MACOS
+        return files.OF_MACOS
     path = path_inside(folder, path)
     with _refusing(path):
         data = _decoded(path.read_bytes())

@@ -83,7 +83,8 @@ def read_synthetic(
     settings = _Settings(
         seed=seed, pages=dict(pages.items()), writers=dict(writers.items()),
         lines=(lines[0], lines[1]), size=(size[0], size[1]), body=(body[0], body[1]), families=families,
-        held_out=held_out, printed=printed, fonts=_path(fonts), text=_path(text), accents=accents,
+        held_out=held_out, printed=printed, fonts=Path(fonts) if fonts else None,
+        text=Path(text) if text else None, accents=accents,
         variation=variation, ruled=ruled,
     )  # fmt: skip
     if folder is None:
@@ -99,10 +100,6 @@ def read_synthetic(
     with as_input_error(home, "choose another data.folder"):
         drawn = built(home, draw, lambda folder: pages_from_json(folder / _RECORDS))
     return Dataset(tuple(drawn))
-
-
-def _path(name: str | Path | None) -> Path | None:
-    return Path(name) if name else None
 
 
 def _check(settings: _Settings) -> None:

@@ -12,17 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from hwr.data.records import Line, Word
-from hwr.data.synthetic import texts
-from hwr.data.synthetic.hands import (
-    Floats,
-    Hand,
-    Ink,
-    can_write,
-    open_face,
-    place_word,
-    smooth_noise,
-    write_word,
-)
+from hwr.data.synthetic import hands, texts
+from hwr.data.synthetic.hands import Floats, Hand, Ink, can_write, open_face, smooth_noise
 from hwr.images import boxes
 from hwr.images.boxes import Box, Point
 
@@ -130,7 +121,7 @@ def _wrap(words: Sequence[str], hand: Hand, layout: Layout, rng: np.random.Gener
     rows: list[list[_Placed]] = [[]]
     x = left
     for word in words:
-        ink = write_word(word, hand, rng)
+        ink = hands.write_word(word, hand, rng)
         advance = ink.advance * hand.stretch
         if advance > right - left or not ink.mask.any():
             continue
@@ -204,7 +195,7 @@ def _write_line(desk: _Desk, form: Form, number: int, row: list[_Placed], height
 def _write(desk: _Desk, ink: Ink, to_scan: Floats) -> Box:
     """Put a word on the sheet and return the box of what can be seen of it."""
     hand, rng = desk.hand, desk.rng
-    mask, (left, top) = place_word(ink, hand, to_scan, rng)
+    mask, (left, top) = hands.place_word(ink, hand, to_scan, rng)
     pressure = 1.0 - hand.pressure * np.clip(
         0.5 + 0.5 * smooth_noise((mask.shape[0], mask.shape[1]), 2.0 * hand.body_px, rng), 0.0, 1.0
     )
