@@ -72,10 +72,10 @@ def copy(weights: Weights, folder: Path, config: str) -> Weights:
     return load(folder)
 
 
-def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
+def load(folder: Path) -> Weights:
     """Check a weights folder and return its contents; parameters stay on disk.
 
-    Raises InputError when a file is missing or changed, or when `alphabet` is given and differs.
+    Raises InputError when a file is missing or changed.
     """
     manifest = _manifest(recovered(folder))
     for name in {PARAMS: 0, CONFIG: 0, **manifest["sha256"]}:
@@ -84,15 +84,10 @@ def load(folder: Path, *, alphabet: Alphabet | None = None) -> Weights:
             raise InputError(f"weights {folder}: {name} is missing; fetch or train them again")
         if sha256(path) != manifest["sha256"].get(name):
             raise InputError(f"weights {folder}: {name} was changed since; fetch or train them again")
-    stored = None
-    if ALPHABET in manifest["sha256"]:
-        stored = Alphabet.from_json(read_text(folder / ALPHABET))
-    if alphabet is not None and stored is None:
-        raise InputError(f"weights {folder}: {ALPHABET} is missing, they read no text; choose others")
-    if alphabet is not None and stored is not None and alphabet != stored:
-        raise InputError(f"weights {folder}: {_difference(stored, alphabet)}; fine-tune to yours with init=")
+    reads = ALPHABET in manifest["sha256"]
+    alphabet = Alphabet.from_json(read_text(folder / ALPHABET)) if reads else None
     config = read_text(folder / CONFIG)
-    return Weights(folder, config, stored, manifest["sha256"][PARAMS], manifest.get("about", {}))
+    return Weights(folder, config, alphabet, manifest["sha256"][PARAMS], manifest.get("about", {}))
 
 
 def fill(network: Any, weights: Weights) -> None:
@@ -166,14 +161,6 @@ def _manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise InputError(f"weights {folder}: {MANIFEST} is missing or damaged; fetch or train them again")
-
-
-def _difference(stored: Alphabet, wanted: Alphabet) -> str:
-    lacks, extra = stored.unknown(wanted.symbols), wanted.unknown(stored.symbols)
-    if not lacks and not extra:
-        return "its alphabet has the same characters in another order"
-    parts = [f"lacks {lacks!r}"] * bool(lacks) + [f"has {extra!r} besides"] * bool(extra)
-    return "its alphabet " + " and ".join(parts)
 
 
 def _layer(name: str) -> str:

@@ -76,7 +76,7 @@ def test_weights_come_back_when_a_folder_is_filled_in(tmp_path: Path) -> None:
 
 def test_folder_tells_what_made_it(tmp_path: Path) -> None:
     saved(tmp_path / "w")
-    found = weights.load(tmp_path / "w", alphabet=AB)
+    found = weights.load(tmp_path / "w")
     assert (found.config, found.alphabet, found.about) == ("name: test\n", AB, {"run": "r1"})
     assert found.sha256 == sha256(tmp_path / "w" / weights.PARAMS)
     names = sorted(path.name for path in (tmp_path / "w").iterdir())
@@ -92,14 +92,6 @@ def test_folder_of_weights_that_read_no_text_has_no_alphabet(tmp_path: Path) -> 
     network = finder(seed=2)
     weights.fill(network, found)
     assert as_lists(network) == as_lists(finder(seed=1))
-
-
-def test_weights_that_read_no_text_are_refused_where_an_alphabet_is_asked_for(tmp_path: Path) -> None:
-    saved_finder(tmp_path / "w")
-    with pytest.raises(InputError) as refused:
-        weights.load(tmp_path / "w", alphabet=AB)
-    said = f"weights {tmp_path / 'w'}: alphabet.json is missing, they read no text; choose others"
-    assert str(refused.value) == said
 
 
 def test_alphabet_beside_weights_that_read_no_text_counts_for_nothing(tmp_path: Path) -> None:
@@ -166,23 +158,6 @@ def test_parameters_that_mxnet_cannot_read_are_refused(content: bytes, tmp_path:
     (tmp_path / "w" / weights.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(InputError, match=r"network.params holds no parameters"):
         weights.fill(reader(), weights.load(tmp_path / "w"))
-
-
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [
-        ("abc", "its alphabet lacks 'c'; fine-tune to yours with init="),
-        ("a", "its alphabet has 'b' besides;"),
-        ("bé", "its alphabet lacks 'é' and has 'a' besides;"),
-        ("ba", "its alphabet has the same characters in another order;"),
-    ],
-)
-def test_other_alphabet_is_refused_with_what_differs(other: str, said: str, tmp_path: Path) -> None:
-    saved(tmp_path / "w")
-    with pytest.raises(InputError) as refused:
-        weights.load(tmp_path / "w", alphabet=Alphabet(other))
-    assert f"weights {tmp_path / 'w'}: {said}" in str(refused.value)
-    assert "\n" not in str(refused.value)
 
 
 def test_network_of_other_shapes_is_refused_and_left_alone(tmp_path: Path) -> None:

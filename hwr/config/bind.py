@@ -79,6 +79,19 @@ def texts(settings: Any, key: str) -> Iterator[tuple[str, str]]:
         yield from texts(own, f"{key}.{name}" if key else str(name))
 
 
+def leaves(
+    space: Mapping[str, Any], is_leaf: Callable[[Any], bool], wanted: str, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yield what is tried by dotted key of a nested node `space`; InputError for what is not `wanted`."""
+    for name, own in space.items():
+        if is_leaf(own):
+            yield f"{prefix}{name}", own
+        elif isinstance(own, Mapping) and own:
+            yield from leaves(own, is_leaf, wanted, f"{prefix}{name}.")
+        else:
+            raise InputError(f"space.{prefix}{name}={own!r}: {wanted}")
+
+
 def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
     """Return the class or function that a node's `_target_` names.
 

@@ -18,7 +18,6 @@ from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, image_width
 from hwr.images.load import check_size
 from hwr.images.page_files import Loading, count_pages, load_page, orientation_doubt, reduced_size
-from hwr.text import Alphabet
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
 SAME_SHAPE = 0.02  # a page may differ this much in aspect: files round their sizes
@@ -44,17 +43,11 @@ class Limits:
     sample_flaw: Callable[[Page], str] = lambda page: ""
 
 
-def inspect_pages(
-    dataset: Dataset, limits: Limits, *, alphabet: Alphabet | None = None, full: bool = False
-) -> Report:
-    """Look through the pages of `dataset`; decode every image when `full`, else read the headers alone.
-
-    `alphabet` is one to keep to, as of weights to start from; without it, it is the characters of train.
-    """
+def inspect_pages(dataset: Dataset, limits: Limits, *, full: bool = False) -> Report:
+    """Look through the pages of `dataset`; decode every image when `full`, else read the headers alone."""
     pages = dataset.pages
     by_split = {split: [page for page in pages if page.split == split] for split in (*SPLITS, "")}
     seen = _characters(by_split["train"] or pages)
-    known = set(alphabet.symbols) if alphabet else set(seen)
     sizes, unreadable = _image_sizes(pages, limits.loading, full)
     aspects, no_area = _line_aspects(pages, sizes, limits)
     widths = {name: min(width, limits.crop.max_width) for name, width in aspects.items()}
@@ -76,7 +69,7 @@ def inspect_pages(
         "odd_shape": _noted(lines, lambda line: _odd_shape(line, aspects, limits.crop.height)),
         "empty_text": {line.id: "" for line in lines if not line.text},
         "too_long_for_ctc": _too_long(lines, widths, limits.steps),
-        "outside_alphabet": _noted(lines, lambda line: _unknown_characters(line.text, known)),
+        "outside_alphabet": _noted(lines, lambda line: _unknown_characters(line.text, seen)),
         "right_to_left": _noted(lines, lambda line: _right_to_left(line.text)),
         "shared_writer": _shared_writers(pages),
         "shared_text": _shared_texts(pages),
@@ -214,7 +207,7 @@ def _right_to_left(text: str) -> str:
     return next((visible(c) for c in text if bidirectional(c) in ("R", "AL")), "")
 
 
-def _unknown_characters(text: str, known: set[str]) -> str:
+def _unknown_characters(text: str, known: Mapping[str, int]) -> str:
     return " ".join(map(visible, dict.fromkeys(c for c in text if c not in known)))
 
 
@@ -246,11 +239,8 @@ _AMONG: dict[str, Callable[[Sequence[Page], Findings], _Notes]] = {
 
 
 def _without(pages: Sequence[Page], unit: str, ids: Mapping[str, str], *, train_only: bool) -> list[Page]:
-    last = {
-        writer: max((p.split for p in pages if p.writer == writer), key=_rank)
-        for writer in ids
-        if unit == "writer"
-    }
+    writers = ids if unit == "writer" else ()
+    last = {name: max((p.split for p in pages if p.writer == name), key=_rank) for name in writers}
 
     def dropped(page: Page) -> bool:
         return page.id in ids if unit == "page" else page.split != last.get(page.writer, page.split)

@@ -132,10 +132,8 @@ def beam_decoder(
         space = alphabet.encode(" ")[0]
     else:
         word_bonus = 0.0
-    first, last = (
-        (width, tokens, threshold, model_weight * math.log(10)),
-        (True, flashlight.CriterionType.CTC),
-    )
+    first = (width, tokens, threshold, model_weight * math.log(10))
+    last = (True, flashlight.CriterionType.CTC)
     if trie is None:
         options = flashlight.LexiconFreeDecoderOptions(*first, word_bonus, *last)
         engine = flashlight.LexiconFreeDecoder(options, lm, space, alphabet.blank, [])

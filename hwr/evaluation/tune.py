@@ -13,6 +13,7 @@ import yaml
 
 from hwr import runtime, tracking
 from hwr.config import CONF, INSTALLED
+from hwr.config.bind import leaves
 from hwr.config.compose import Composed
 from hwr.config.messages import no_such_key
 from hwr.config.roots import TuneConfig
@@ -118,9 +119,8 @@ def tune_decoder(composed: Composed) -> Path:
 def check_tuning(config: TuneConfig) -> None:
     """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
     if config.split == "test":
-        raise InputError(
-            "split=test: numbers chosen on the test split would fit what they are judged by; use split=valid"
-        )
+        judged = "numbers chosen on the test split would fit what they are judged by"
+        raise InputError(f"split=test: {judged}; use split=valid")
     check_decoder(config.decoder)
     space = space_of(config)
     if not space:
@@ -153,7 +153,8 @@ def best_setting(space: Space, start: Setting, judge: Judge, how: TuneConfig) ->
 
 def space_of(config: TuneConfig) -> dict[str, Sequence[Any]]:
     """Return the values tried by dotted key of the decoder (base.width)."""
-    return dict(_leaves(config.space))
+    wanted = "not a list of values; write [1,2]"
+    return dict(leaves(config.space, lambda own: isinstance(own, list) and bool(own), wanted))
 
 
 def with_values(node: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
@@ -182,27 +183,14 @@ def trial_table(trials: Sequence[Trial]) -> str:
     return text_table([*trials[0].setting, "CER", "WER", "lines/s"], rows)
 
 
-def _leaves(space: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Sequence[Any]]]:
-    found = []
-    for name, own in space.items():
-        if isinstance(own, Mapping):
-            found += _leaves(own, f"{prefix}{name}.")
-        elif isinstance(own, list) and own:
-            found.append((f"{prefix}{name}", own))
-        else:
-            raise InputError(f"space.{prefix}{name}={own}: not a list of values; write [1,2]")
-    return found
-
-
 def _check_values(config: TuneConfig, key: str, values: Sequence[Any]) -> None:
     """Raise InputError for a key that the decoder lacks, and a value that it does not take."""
     _value(config.decoder, key)
     for value in values:
         check_decoder(with_values(config.decoder, {key: value}))
         if key in config.cheap and type(value) not in (int, float):
-            raise InputError(
-                f"space.{key}={value}: the values of a cheap key are numbers, the least is wanted"
-            )
+            remedy = "the values of a cheap key are numbers, the least is wanted"
+            raise InputError(f"space.{key}={value}: {remedy}")
 
 
 def _value(node: Any, key: str) -> Any:

@@ -6,7 +6,7 @@ it ends or is killed.
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,14 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import Trial, TrialState
 
-from hwr.config.bind import make
+from hwr.config.bind import leaves, make
 from hwr.config.messages import one_line
 from hwr.errors import InputError
 from hwr.files import held
 
 Drawn = CategoricalDistribution | FloatDistribution | IntDistribution
 Space = Mapping[str, Drawn]  # key of a training -> what is drawn for it
-RANGE = ("low", "high", "log", "step")
+KEYS = ("choices", "low", "high", "log", "step")  # of what is drawn for a key
 ANSWERS = (TrialState.COMPLETE, TrialState.PRUNED)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -128,9 +128,9 @@ def unpruned() -> BasePruner:
 
 def spaced(settings: Mapping[str, Any]) -> dict[str, Drawn]:
     """Return the distributions of a space, nested or with dots in its keys, by key of the training."""
-    space: dict[str, Drawn] = {}
-    for key, node in _leaves(settings, ""):
-        space[key] = make(_choice if "choices" in node else _range, node, f"space.{key}")
+    wanted = "not a range; write {low: 0.1, high: 0.5} or {choices: [1, 2]}"
+    nodes = leaves(settings, lambda node: isinstance(node, Mapping) and bool(set(node) & set(KEYS)), wanted)
+    space = {k: make(_choice if "choices" in node else _range, node, f"space.{k}") for k, node in nodes}
     if not space:
         raise InputError("space is empty; give what is searched: +search.space.lr='{low: 1e-4, high: 1e-2}'")
     return space
@@ -159,19 +159,6 @@ def suggested(trial: Trial, space: Space) -> Trial:
         else:
             trial.suggest_float(name, drawn.low, drawn.high, step=drawn.step, log=drawn.log)
     return trial
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name, node in settings.items():
-        key = f"{prefix}{name}"
-        if not isinstance(node, Mapping) or not node:
-            raise InputError(
-                f"space.{key}={node!r}: not a range; write {{low: 0.1, high: 0.5}} or {{choices: [1, 2]}}"
-            )
-        if "choices" in node or set(node) & set(RANGE):
-            yield key, node
-        else:
-            yield from _leaves(node, f"{key}.")
 
 
 def _choice(*, choices: list[Any]) -> Drawn:

@@ -14,7 +14,6 @@ from hwr.data.report import KINDS, Report
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, crop_line
 from hwr.images.page_files import Loading
-from hwr.text import Alphabet
 
 CROP = LineCrop(height=40, max_width=1000, margin=0.0, mask=False, deskew=True, normalise=False)
 LIMITS = Limits(
@@ -93,11 +92,6 @@ def test_alphabet_without_train_is_that_of_all_pages(tmp_path: Path) -> None:
     report = inspected(page(tmp_path, "a", "ba", split=""))
     assert report.alphabet == {"a": 1, "b": 1}
     assert report.problems["outside_alphabet"] == []
-
-
-def test_alphabet_given_takes_the_place_of_trains(tmp_path: Path) -> None:
-    pages = page(tmp_path, "a", "abc"), page(tmp_path, "b", "xy", split="test")
-    assert findings(*pages, alphabet=Alphabet("abxy")) == {"outside_alphabet": ["a/1"]}
 
 
 def test_too_long_for_ctc_counts_repeats(tmp_path: Path) -> None:
