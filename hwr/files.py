@@ -36,7 +36,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
 
 @contextlib.contextmanager
-def as_input_error(path: Path, remedy: str, kind: type[InputError] = InputError) -> Iterator[None]:
+def as_input_error(path: Path | str, remedy: str, kind: type[InputError] = InputError) -> Iterator[None]:
     """Turn an OSError of the block into one line that says that `path` cannot be written, and the remedy.
 
     It is of `kind`; where there is no room it is a NoRoomError and says to make some. A reader of the output

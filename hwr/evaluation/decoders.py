@@ -90,9 +90,8 @@ def check_decoders(config: DecodersConfig) -> None:
     """Raise InputError for settings that no part takes; before a folder is made or a page is read."""
     for name, node in config.decoders.items():
         if not isinstance(node, Mapping):
-            raise InputError(
-                f"decoders.{name}={node}: not a decoder; choose one with decoder@decoders.{name}=beam"
-            )
+            remedy = f"choose one with decoder@decoders.{name}=beam"
+            raise InputError(f"decoders.{name}={node}: not a decoder; {remedy}")
         check_decoder(node, f"decoders.{name}")
     if config.baseline not in config.decoders:
         known = ", ".join(config.decoders) or "none"
@@ -156,9 +155,8 @@ def table(board: Result) -> str:
 
 def picture(lines: Lines, entries: Mapping[str, Entry], *, count: int, seed: int) -> cards.Picture:
     """Draw the lines whose errors differ most between the decoders, and as many of the others at random."""
-    errors = np.array(
-        [[own.scores.characters[name].errors for own in entries.values()] for name in lines.ids]
-    )
+    scores = [own.scores.characters for own in entries.values()]
+    errors = np.array([[own[name].errors for own in scores] for name in lines.ids])
     spread = errors.max(axis=1) - errors.min(axis=1)  # (lines,)
     ranked = [int(i) for i in np.argsort(-spread, kind="stable") if spread[i]][:count]
     others = [i for i in range(len(lines.ids)) if i not in ranked]

@@ -26,9 +26,7 @@ IMAGE_SUFFIXES = (
 WHITE = 255
 _STRIP_PX = 4_000_000  # turned grey at a time: on the way Pillow takes up to twelve bytes a pixel
 _DARK = 128  # deep colour none of which is lighter holds less than its depth: Pillow keeps the upper 8 bits
-PngImagePlugin.MAX_TEXT_CHUNK = (
-    64 << 20
-)  # bytes: Photoshop describes a picture in more than Pillow's mebibyte
+PngImagePlugin.MAX_TEXT_CHUNK = 64 << 20  # bytes: Photoshop describes a picture in more than a mebibyte
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000", "PPM", "AVIF")
 _DEEP = ("PNG", "TIFF")  # may have 16 bits a channel
@@ -36,17 +34,9 @@ _READ = "PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000, PNM, AVIF, HEIC"
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")  # brands of ISO/IEC 23008-12
 # What Pillow's decoders raise on truncated or malicious bytes.
 _DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
+    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, RuntimeError,
+    struct.error, zlib.error,
+)  # fmt: skip
 _FORMAT_TAG = 339  # TIFF 6.0, SampleFormat: 1 unsigned, 2 signed, 3 floating
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # Array operations that undo each EXIF orientation (Exif 2.32, tag 0x0112); 1 is upright.
@@ -130,9 +120,8 @@ def decode_image(path: Path, image: Image.Image, *, least: tuple[int, int] | Non
     except _BOMB:
         raise
     except _DAMAGE:
-        raise InputError(
-            f"{path}: truncated or damaged {kind}; restore the file or leave its page out"
-        ) from None
+        remedy = "restore the file or leave its page out"
+        raise InputError(f"{path}: truncated or damaged {kind}; {remedy}") from None
     turn = _UPRIGHT.get(orientation(image))
     grey = _grey(path, image)
     return np.ascontiguousarray(turn(grey) if turn else grey)
@@ -157,9 +146,8 @@ def _heic(path: Path) -> list[str]:
     try:
         import pi_heif
     except ImportError:
-        raise InputError(
-            f"{path}: reading HEIC needs pi-heif; pip install pi-heif, or convert the image"
-        ) from None
+        remedy = "pip install pi-heif, or convert the image"
+        raise InputError(f"{path}: reading HEIC needs pi-heif; {remedy}") from None
     pi_heif.register_heif_opener()
     return ["HEIF"]
 

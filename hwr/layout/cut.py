@@ -52,9 +52,7 @@ def cut_lines(page: GreyImage, boxes: FloatArray) -> list[LineCut]:
     sheet = extract_ink(page, np.asarray(boxes, dtype=np.float64))
     lines = find_baselines(sheet)
     sides = seams.line_sides(sheet.ink, lines)
-    reaches = [
-        seams.seam_reach(side, seam) for side, seam in zip(sides, seams.find_seams(sides), strict=True)
-    ]
+    reaches = list(map(seams.seam_reach, sides, seams.find_seams(sides)))
     return [
         _outlined(sheet, lines, i, (up, down), (float(x1), float(y1), float(x2), float(y2)))
         for i, (up, down, (x1, y1, x2, y2)) in enumerate(zip(reaches[::2], reaches[1::2], boxes, strict=True))

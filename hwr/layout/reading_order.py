@@ -53,12 +53,8 @@ def line_order(lines: FloatArray, *, aspect: float) -> list[int]:
     order, boxes = _sorted(lines, aspect)
     boxes = _turned(boxes, _skew_of_lines(boxes))
     pitch = _pitch(boxes)
-    found: list[int] = []
-    for block in _blocks(boxes, pitch, 0.0):
-        inside = np.sort(block)
-        for row in _rows(boxes[inside], pitch):
-            found += order[inside[row]].tolist()
-    return found
+    blocks = map(np.sort, _blocks(boxes, pitch, 0.0))
+    return [int(n) for inside in blocks for row in _rows(boxes[inside], pitch) for n in order[inside[row]]]
 
 
 def _sorted(boxes: FloatArray, aspect: float) -> tuple[IntArray, FloatArray]:
@@ -225,10 +221,9 @@ def _is_columns(pieces: FloatArray, sides: IntArray, level: BoolArray, least: tu
 
 def _stacked(boxes: FloatArray) -> BoolArray:
     """Whether two boxes share more than half of the narrower one's width: (N, N)."""
-    shared = np.minimum(boxes[:, None, 2], boxes[None, :, 2]) - np.maximum(
-        boxes[:, None, 0], boxes[None, :, 0]
-    )
-    width = boxes[:, 2] - boxes[:, 0]
+    left, right = boxes[:, 0], boxes[:, 2]
+    shared = np.minimum(right[:, None], right[None]) - np.maximum(left[:, None], left[None])
+    width = right - left
     return np.asarray(shared > 0.5 * np.minimum(width[:, None], width[None]))
 
 

@@ -13,7 +13,7 @@ from hwr.config.compose import Composed
 from hwr.config.roots import LanguageModelConfig
 from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
-from hwr.files import read_text, sha256
+from hwr.files import as_input_error, read_text, sha256
 from hwr.language import arpa, ngrams, record
 from hwr.language.lexicon import Lexicon
 from hwr.language.ngrams import Ngrams
@@ -156,10 +156,8 @@ def _measure(output: Path, lines: Sequence[str]) -> None:
 
 def _make_lexicon(texts: Sequence[Text], path: Path) -> None:
     lexicon = Lexicon.of(line for text in texts for line in text.lines)
-    try:
+    with as_input_error(f"--words {path}", "choose another"):
         lexicon.write(path)
-    except OSError as error:
-        raise InputError(f"--words {path}: cannot be written ({error.strerror}); choose another") from None
     characters = "".join(sorted(set().union(*lexicon.words)))
     record.write_record(path, _origin(texts), unit="word", order=1, symbols=characters)
     print(f"{len(lexicon.words)} words; written to {path}")

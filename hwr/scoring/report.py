@@ -9,7 +9,7 @@ from typing import Any
 
 from hwr.config.roots import Resampling, Scorer
 from hwr.errors import InputError
-from hwr.files import write_json
+from hwr.files import as_input_error, write_json
 from hwr.scoring import edits, significance
 from hwr.scoring.edits import Counts, Pair
 from hwr.scoring.sclite import Unit, check_ids, check_scorer, count_with_sclite
@@ -140,9 +140,7 @@ def read_lines(path: Path) -> list[LineScore]:
     lines = []
     for row in read_tsv(path):
         try:
-            characters, words = (
-                Counts(**{name: int(row[f"{unit}_{name}"]) for name in _COUNTS}) for unit in _UNITS
-            )
+            characters, words = (Counts(*(int(row[f"{unit}_{n}"]) for n in _COUNTS)) for unit in _UNITS)
             texts = (row["id"], row["reference"], row["hypothesis"])
         except (KeyError, ValueError) as error:
             raise InputError(f"{path}: no table of lines and their edits ({error}); evaluate anew") from None
@@ -259,11 +257,8 @@ def _write_scores(output: Path, texts: Texts, scores: Scores, alignments: Iterab
                   texts.writers.get(line, ""))
         for line, reference in texts.references.items()
     ]  # fmt: skip
-    try:
+    with as_input_error(output, "choose another output="):
         output.mkdir(parents=True, exist_ok=True)
         write_lines(output / LINES, lines)
         write_confusions(output / "confusions.tsv", edits.count_confusions(alignments))
         write_json(output / "scores.json", scores.summary)
-    except OSError as error:
-        reason = f"{error.strerror}; choose another output="
-        raise InputError(f"cannot write scores to {output}: {reason}") from None

@@ -10,7 +10,7 @@ from typing import Literal
 
 from hwr.config.roots import Scorer
 from hwr.errors import InputError
-from hwr.files import scratch_folder
+from hwr.files import as_input_error, scratch_folder
 from hwr.scoring.edits import Counts
 from hwr.scoring.significance import MatchedPairs
 
@@ -54,7 +54,10 @@ def count_with_sclite(
         counts = _read_counts(scratch, unit)
         _check_counts(list(references), sides, counts)
         if folder is not None:
-            _keep_files(scratch, folder)
+            with as_input_error(folder, "choose another output="):
+                folder.mkdir(parents=True, exist_ok=True)
+                for file in scratch.iterdir():
+                    shutil.copy(file, folder)
     return dict(zip(references, counts, strict=True))
 
 
@@ -206,12 +209,3 @@ def _check_counts(ids: list[str], sides: list[list[list[str]]], counts: list[Cou
         written = seen.reference - seen.deletions + seen.insertions
         if (seen.reference, written) != (len(reference), len(hypothesis)):
             raise InputError(f"SClite read line {line!r} otherwise than it was written: {seen}")
-
-
-def _keep_files(scratch: Path, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in scratch.iterdir():
-            shutil.copy(file, folder)
-    except OSError as error:
-        raise InputError(f"cannot write SClite's reports to {folder}: {error.strerror}") from None

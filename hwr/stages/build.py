@@ -17,6 +17,7 @@ from hwr.data import inspection
 from hwr.data.records import LeftOut, Page, fingerprint
 from hwr.data.report import Report
 from hwr.errors import InputError
+from hwr.files import as_input_error
 from hwr.stages.kind import Built, Model, ModelRecipe, Picture, Recipe, S
 from hwr.stages.recipe import parse_model, parse_recipe
 from hwr.text import Alphabet
@@ -43,9 +44,8 @@ def build_training(recipe: Recipe[Any], *, progress: bool) -> Training:
     for split in ("train", "valid"):
         report.refuse_empty(split)
     built = kind.build(recipe, pages, progress)
-    report, pages = _without_unusable(
-        report.after(built.left_out, pages), pages, built.unusable, recipe.policy
-    )
+    report = report.after(built.left_out, pages)
+    report, pages = _without_unusable(report, pages, built.unusable, recipe.policy)
     took = "" if start is None else str(_taken(recipe, start, built))
     return Training(built=built, report=report, fingerprint=fingerprint(pages), took=took)
 
@@ -76,12 +76,8 @@ def report_data(composed: Composed) -> None:
         return
     print(report.table(examples=config.inspect.examples))
     if config.output is not None:
-        try:
+        with as_input_error(f"output={config.output}", "choose another file"):
             Path(config.output).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"output={config.output}: cannot be written ({error.strerror}); choose another file"
-            ) from None
 
 
 def find_weights(name: str, kind: str, config: StoreConfig) -> Weights:

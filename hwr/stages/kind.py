@@ -189,14 +189,12 @@ def draw_parameters(network: Any, *inputs: tuple[int, ...], seed: int, context: 
 
 
 def _own_names() -> list[str]:
-    return sorted(
-        module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg
-    )
+    modules = pkgutil.iter_modules([str(Path(__file__).parent)])
+    return sorted(module.name for module in modules if module.ispkg)
 
 
 def _checked(kind: Any, name: str) -> Kind[Any]:
     if not isinstance(kind, Kind) or kind.name != name:
-        raise InputError(
-            f"stage.kind={name}: its package describes no stage of this name; install another version"
-        )
+        remedy = "install another version"
+        raise InputError(f"stage.kind={name}: its package describes no stage of this name; {remedy}")
     return kind

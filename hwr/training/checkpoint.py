@@ -181,9 +181,8 @@ class Checkpoint:
         own = network_parameters(self.network)
         for name in {**own, **stored}:
             if name not in own or name not in stored or own[name].shape != stored[name].shape:
-                raise InputError(
-                    f"{self.folder}: {name} differs; a resumed training keeps its network and alphabet"
-                )
+                remedy = "a resumed training keeps its network and alphabet"
+                raise InputError(f"{self.folder}: {name} differs; {remedy}")
 
 
 def stored_progress(folder: Path) -> Progress:
