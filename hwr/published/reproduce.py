@@ -16,7 +16,7 @@ from hwr.config.roots import DecodersConfig, EvaluateConfig, TrainConfig
 from hwr.errors import InputError
 from hwr.evaluation import decoders, publish, targets
 from hwr.evaluation.targets import RECORDS
-from hwr.files import parse_json
+from hwr.files import as_input_error, parse_json
 from hwr.published.figures import (
     LOSS,
     Reproduction,
@@ -55,7 +55,9 @@ def reproduce_result(
     name = experiment_name(names[0])
     if record is not None:
         figures = record_training(name, overrides, config_dir=config_dir)
-        _write_record(Path(record), json.dumps(figures, indent=1) + "\n")
+        with as_input_error(f"--record {record}", "choose another file"):
+            Path(record).parent.mkdir(parents=True, exist_ok=True)
+            Path(record).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(f"\n{name}: written to {record}")
         return 0
     outcome = (reproduce_training if train else reproduce_evaluation)(name, overrides, config_dir=config_dir)
@@ -167,15 +169,6 @@ def _composed(result: Mapping[str, Any], overrides: Sequence[str], config_dir: s
         return composed("decoders", [*task, *own, *overrides], DecodersConfig, config_dir=config_dir)
     keys = [f"target={target}", *task, *overrides]
     return composed("evaluate", keys, EvaluateConfig, config_dir=config_dir)
-
-
-def _write_record(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        reason = f"cannot be written ({error.strerror}); choose another file"
-        raise InputError(f"--record {path}: {reason}") from None
 
 
 def _settings(result: Mapping[str, Any]) -> dict[str, Any]:

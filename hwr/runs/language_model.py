@@ -63,11 +63,8 @@ def check_language_model(config: LanguageModelConfig, outputs: Mapping[str, Path
 
 
 def _check_output(path: Path, name: str) -> None:
-    try:
+    with as_input_error(f"{name} {path}", "choose another"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        said = f"{name} {path}: its folder cannot be made ({error.strerror}); choose another"
-        raise InputError(said) from None
     if not path.name or path.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{name} {path}: no file can be written there; choose another")
 

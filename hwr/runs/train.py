@@ -18,7 +18,7 @@ from hwr.config import ROOT
 from hwr.config.compose import Composed
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError, NoRoomError, optional
-from hwr.files import make_folder, write_text
+from hwr.files import as_input_error, make_folder, write_text
 from hwr.networks import set_arrays
 from hwr.runs import resume as resuming
 from hwr.runs import sweep
@@ -242,7 +242,7 @@ def _keep(
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     network, place = training.built.stage.network, _folder(current, composed)
-    try:
+    with as_input_error(place / "weights", "make room there, then resume the run", NoRoomError):
         for left in (place / "weights").glob(".*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         for name, values in (("last", state.last()), ("best", state.best)):
@@ -251,9 +251,6 @@ def _keep(
                 own = place / "weights" / name
                 weights.save(own, network, composed.yaml, training.built.alphabet, about=about)
         current.folder("weights", place / "weights")
-    except OSError as error:
-        reason = f"cannot write the weights ({error.strerror})"
-        raise NoRoomError(f"{place}: {reason}; make room there, then resume the run") from None
     if state.best:
         with optional("picture of predictions"):
             current.picture("pictures/predictions.png", training.built.predicted(12))

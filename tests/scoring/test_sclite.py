@@ -186,7 +186,7 @@ def test_score_keeps_the_reports_in_a_folder(tmp_path: Path) -> None:
 @needs_sclite
 def test_score_says_that_a_report_folder_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written .* choose another output="):
+    with pytest.raises(InputError, match=r"cannot be written .* choose another output="):
         sclite.count_with_sclite({"a": "x"}, {"a": "x"}, SCORER, unit="words", folder=tmp_path / "file")
 
 
