@@ -111,9 +111,7 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads
     """
     stored, wanted = _stored(weights), network_parameters(network)
     classes = {name: int(name.partition(".")[0] in heads) for name in wanted}  # leading axes that may differ
-    unfit = {
-        _layer(name) for name, first in classes.items() if not _alike(stored.get(name), wanted[name], first)
-    }
+    unfit = {_layer(n) for n, first in classes.items() if not _alike(stored.get(n), wanted[n], first)}
     shared, rows, stored_rows = _shared(alphabet, weights.alphabet)
     taken = [name for name in wanted if _layer(name) not in unfit]
     for name in taken:

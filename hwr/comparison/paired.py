@@ -144,7 +144,7 @@ def paired_tests(
     tests: list[PairedTest] = []
     for rate in rates:
         clustered = _permutation_and_bootstrap(rate.by_writer(writers), how) if writers else []
-        tests += _deciding_first(_permutation_and_bootstrap(rate, how), clustered, level)
+        tests += _deciding(_permutation_and_bootstrap(rate, how), clustered, level)
     if first.lines:
         characters, words = rates
         wrong = PairedRate("lines with an error", "lines", *(
@@ -153,7 +153,7 @@ def paired_tests(
         ))  # fmt: skip
         clustered = [_permutation(wrong.by_writer(writers))] if writers else []
         tests += [_matched_pairs(first, second, words, scorer)]
-        tests += _deciding_first([_mcnemar(first, second, wrong)], clustered, level)
+        tests += _deciding([_mcnemar(first, second, wrong)], clustered, level)
     return tests
 
 
@@ -167,9 +167,7 @@ def adjust_tests(comparisons: Sequence[Sequence[PairedTest]]) -> list[list[Paire
     ]
 
 
-def _deciding_first(
-    lines: Sequence[PairedTest], writers: Sequence[PairedTest], level: float
-) -> list[PairedTest]:
+def _deciding(lines: Sequence[PairedTest], writers: Sequence[PairedTest], level: float) -> list[PairedTest]:
     """Return the tests of a rate, first those of what decides."""
     enough = bool(writers) and _least_p(writers[0].units) <= level
     first, *others = [*writers, *lines] if enough else [*lines, *writers]

@@ -79,7 +79,7 @@ def find_runs(store: Store, names: Sequence[str], split: str, folder: Path) -> l
     for index, run_id in enumerate(ids):
         if run_id in ids[:index]:
             raise InputError(f"{names[index]} and {names[ids.index(run_id)]} are one run; name two")
-    return _alike([_evaluations(store, known, run, split, folder) for run in runs])
+    return _alike([_evaluated(store, known, run, split, folder) for run in runs])
 
 
 def fetch_run(store: Store, found: EvaluatedRun, label: str, split: str, folder: Path) -> ComparedRun:
@@ -111,9 +111,7 @@ def fetch_run(store: Store, found: EvaluatedRun, label: str, split: str, folder:
     )
 
 
-def _evaluations(
-    store: Store, known: Sequence[Any], run: Any, split: str, folder: Path
-) -> list[EvaluatedRun]:
+def _evaluated(store: Store, known: Sequence[Any], run: Any, split: str, folder: Path) -> list[EvaluatedRun]:
     """Return a run with each of its evaluations, the latest first.
 
     Those are itself, the runs that evaluated its weights, and, of older versions, part of the training's run.
@@ -137,11 +135,9 @@ def _alike(evaluations: Sequence[Sequence[EvaluatedRun]]) -> list[EvaluatedRun]:
     """Return one evaluation of each run: all of the same data and decoder, or data, or the latest."""
     for same in (lambda scores: (_data(scores), scores.get("settings", {}).get("decoder")), _data):
         for first in evaluations[0]:
-            fitting = [
-                [own for own in each if same(own.scores) == same(first.scores)] for each in evaluations
-            ]
-            if all(fitting):
-                return [first, *(each[0] for each in fitting[1:])]
+            fits = [[own for own in each if same(own.scores) == same(first.scores)] for each in evaluations]
+            if all(fits):
+                return [first, *(each[0] for each in fits[1:])]
     return [each[0] for each in evaluations]
 
 

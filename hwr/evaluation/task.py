@@ -46,7 +46,11 @@ class Task(Generic[Config]):
 
     def weights(self, stage: str, name: str | None = None) -> Weights:
         """Load weights of a stage: `name`, or those that the configuration names."""
-        return find_weights(name or self._named(stage), stage, self.config)
+        named = self.config.weights
+        name = name or (named.get(stage) if isinstance(named, dict) else getattr(named, stage))
+        if not name:
+            raise InputError(f"weights.{stage} is not set; give weights.{stage}=… on the command line")
+        return find_weights(name, stage, self.config)
 
     def dataset(self, *, whole: bool) -> Dataset:
         """Return what the split holds, `whole` with the lines that data.exclude leaves out of reading.
@@ -57,13 +61,6 @@ class Task(Generic[Config]):
         if not own.pages:
             raise InputError(nothing_left(self.config.split, own.left_out, own.findings, unit="pages"))
         return own
-
-    def _named(self, stage: str) -> str:
-        named = self.config.weights
-        name = named.get(stage) if isinstance(named, dict) else getattr(named, stage)
-        if not name:
-            raise InputError(f"weights.{stage} is not set; give weights.{stage}=… on the command line")
-        return str(name)
 
 
 def open_task(config: Config) -> Task[Config]:  # type: ignore[misc]  # covariant, and yet an argument

@@ -80,9 +80,8 @@ def placement(page_size: tuple[int, int], region: Box, settings: PageFit) -> Pla
     part = high - low  # (2,) height, width
     inner = np.clip(np.round(part * (canvas / part).min()), 1, canvas).astype(int)
     start = (canvas - inner) // 2
-    return Placement(
-        page_size, settings.size, _fractions(low, high, page), _fractions(start, start + inner, canvas)
-    )
+    place = _fractions(start, start + inner, canvas)
+    return Placement(page_size, settings.size, _fractions(low, high, page), place)
 
 
 def grown(region: Box, share: float) -> Box:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,10 @@ class SettingsSearch:
 
 def search_settings(overrides: Sequence[str], *, config_dir: str | None = None) -> None:
     """Search the best settings of a training; keys of conf/search.yaml begin with `search.`."""
-    keys = [re.sub(rf"^([+~]*){PREFIX}", r"\1", key) for key in overrides if _is_of_search(key)]
+    own = [key for key in overrides if key.lstrip("+~").startswith(PREFIX)]
+    keys = [re.sub(rf"^([+~]*){PREFIX}", r"\1", key) for key in own]
     config: SearchConfig = composed("search", keys, SearchConfig, config_dir=config_dir).root
-    of_training = [key for key in overrides if not _is_of_search(key)]
+    of_training = [key for key in overrides if key not in own]
     run_search(planned_search(config, of_training, config_dir=config_dir), overrides)
 
 
@@ -133,10 +135,6 @@ def run_search(search: SettingsSearch, overrides: Sequence[str]) -> None:
         _help(search, study)
 
 
-def _is_of_search(key: str) -> bool:
-    return key.lstrip("+~").startswith(PREFIX)
-
-
 def _help(search: SettingsSearch, study: Study) -> None:
     """Try settings for the process that leads the search."""
     parent = study.optuna.user_attrs.get("parent")
@@ -151,12 +149,8 @@ def _work(search: SettingsSearch, study: Study) -> None:
     """Try settings until the study has its trials."""
     while True:
         with ExitStack() as stack:
-            trial = study.next_trial(
-                search.space,
-                trials=search.config.trials,
-                sampler=lambda number: _sampler(search.config, number),
-                stack=stack,
-            )
+            most, sampler = search.config.trials, partial(_sampler, search.config)
+            trial = study.next_trial(search.space, trials=most, sampler=sampler, stack=stack)
             if trial is None:
                 return
             _try(search, study, trial)

@@ -25,6 +25,7 @@ from hwr.runs import sweep
 from hwr.runs.job_table import FINISHED, PRUNED
 from hwr.stages.build import Training, build_training
 from hwr.stages.recipe import parse_recipe
+from hwr.tracking import Run
 from hwr.training import checkpoint
 from hwr.training.loop import Plan, Step, Tracker, fit, nothing_left
 
@@ -175,11 +176,11 @@ def _start(training: Training, composed: Composed) -> dict[str, str]:
     }
 
 
-def _folder(current: tracking.Run, composed: Composed) -> Path:
+def _folder(current: Run, composed: Composed) -> Path:
     return Path(composed.root.folder) / "runs" / current.id
 
 
-def _describe(current: tracking.Run, composed: Composed, training: Training, *, resumed: bool) -> None:
+def _describe(current: Run, composed: Composed, training: Training, *, resumed: bool) -> None:
     current.parameters(composed.values)
     current.text("config.yaml", composed.yaml)
     if not resumed:
@@ -199,7 +200,7 @@ def _describe(current: tracking.Run, composed: Composed, training: Training, *, 
     print(*training.report.summary(), f"run {current.id}: {training.built.size}", sep="\n")
 
 
-def _tell_differences(current: tracking.Run, start: Mapping[str, str], differences: Sequence[str]) -> None:
+def _tell_differences(current: Run, start: Mapping[str, str], differences: Sequence[str]) -> None:
     """Record what a resumed training depends on that has changed since it was started last."""
     current.tags({f"resumed {start['started'][:19]}": "; ".join(differences)})
     revision = runtime.Revision.of(ROOT)
@@ -207,9 +208,7 @@ def _tell_differences(current: tracking.Run, start: Mapping[str, str], differenc
         current.text(f"git/{revision.code.rpartition(' ')[2]}.patch", revision.diff)
 
 
-def _fit(
-    current: tracking.Run, composed: Composed, plan: Plan, training: Training, tracker: Tracker
-) -> float:
+def _fit(current: Run, composed: Composed, plan: Plan, training: Training, tracker: Tracker) -> float:
     """Train from where the run is, and keep the weights that there are, whatever ends the training."""
     stage = training.built.stage
     folder = _folder(current, composed)
@@ -232,9 +231,7 @@ def _fit(
     return best
 
 
-def _keep(
-    current: tracking.Run, composed: Composed, training: Training, state: checkpoint.Checkpoint
-) -> None:
+def _keep(current: Run, composed: Composed, training: Training, state: checkpoint.Checkpoint) -> None:
     """Write and log the last and the best weights that there are; NoRoomError where they find no room."""
     about = {
         "run": current.id,

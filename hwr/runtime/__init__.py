@@ -180,7 +180,9 @@ class _Output(io.RawIOBase):
     def write(self, data: Any) -> int:
         reason = "nobody reads it"
         try:
-            if self._takes():
+            waits = select.poll()
+            waits.register(self._number, select.POLLOUT)
+            if waits.poll(self._patience_s * 1000):
                 return os.write(self._number, bytes(data[: select.PIPE_BUF]))  # as much as a pipe takes then
         except OSError as error:
             reason = str(error.strerror)
@@ -189,11 +191,6 @@ class _Output(io.RawIOBase):
                 sys.stderr.write(f"standard output: {reason}; going on without it\n")
         self._patience_s = 0.0
         return len(data)
-
-    def _takes(self) -> bool:
-        waits = select.poll()
-        waits.register(self._number, select.POLLOUT)
-        return bool(waits.poll(self._patience_s * 1000))
 
 
 def without_login(uri: str) -> str:

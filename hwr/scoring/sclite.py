@@ -80,7 +80,7 @@ def sctk_matched_pairs(references: Texts, first: Texts, second: Texts, scorer: S
         aligned = [_align(program, ("ref.trn", f"{s}.trn", s), how, scratch, timeout_s) for s in sides]
         stats = str(Path(program).with_name("sc_stats"))
         command = [stats, "-p", "-t", "mapsswe", "-v", "-n", "compared"]
-        _run_sctk(command, scratch, timeout_s, standard_input=b"".join(aligned))
+        _run_sctk(command, scratch, timeout_s, given=b"".join(aligned))
         report = scratch / "compared.stats.mapsswe"
         found = _MATCHED_PAIRS.search(report.read_text("utf-8", "replace") if report.is_file() else "")
     if found is None:
@@ -159,14 +159,12 @@ def _align(
     return _run_sctk(command, scratch, timeout_s)
 
 
-def _run_sctk(
-    command: Sequence[str], scratch: Path, timeout_s: float, *, standard_input: bytes = b""
-) -> bytes:
+def _run_sctk(command: Sequence[str], scratch: Path, timeout_s: float, *, given: bytes = b"") -> bytes:
     """Run a program of SCTK in `scratch` and return what it prints; raise InputError where it fails."""
     program = command[0]
     try:
         done = subprocess.run(
-            command, cwd=scratch, env={**os.environ, "LC_ALL": "C"}, input=standard_input,
+            command, cwd=scratch, env={**os.environ, "LC_ALL": "C"}, input=given,
             capture_output=True, timeout=timeout_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -66,9 +66,7 @@ class Run:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        self._record(
-            "tags", {"values": {key: shortened(value, LONGEST_TAG) for key, value in values.items()}}
-        )
+        self._record("tags", {"values": {k: shortened(v, LONGEST_TAG) for k, v in values.items()}})
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Take metrics; they are sent together every few seconds."""

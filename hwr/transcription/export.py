@@ -98,9 +98,8 @@ def to_pagexml(read: ReadPage, *, created: datetime | None = None) -> str:
     root = xml_document("PcGts", _PAGE, _PAGE_SCHEMA)
     _date(root, created or datetime.now(timezone.utc))
     height, width = read.size
-    page = add_child(
-        root, "Page", imageFilename=PurePath(read.image).name, imageWidth=width, imageHeight=height
-    )
+    image = PurePath(read.image).name
+    page = add_child(root, "Page", imageFilename=image, imageWidth=width, imageHeight=height)
     if read.turn:
         page.set("orientation", str(read.turn if read.turn <= 180 else read.turn - 360))
     place = read.extent
@@ -150,11 +149,6 @@ def points_text(values: Iterable[tuple[int, int]]) -> str:
     return " ".join(f"{x},{y}" for x, y in values)
 
 
-def confidence_text(value: float) -> str:
-    """Return a confidence in [0, 1] with four decimals."""
-    return f"{value:.4f}"
-
-
 def xml_text(root: Element) -> str:
     """Return the document as indented text, its declaration first; to be stored as UTF-8."""
     indent(root)
@@ -196,7 +190,7 @@ def _alto_line(block: Element, name: str, line: ReadLine, size: tuple[int, int])
             add_child(element, "SP")
         string = add_child(element, "String", ID=f"{name}_word_{position}", **_place(word.box, size))
         string.set("CONTENT", clean_text(word.text))
-        string.set("WC", confidence_text(word.confidence))
+        string.set("WC", f"{word.confidence:.4f}")
         if levels := line.confidences[start : start + len(word.text)]:
             string.set("CC", " ".join(str(round(UNSURE * (1 - level))) for level in levels))
         start += len(word.text) + 1
@@ -234,7 +228,7 @@ def _word(line: Element, name: str, word: ReadWord, size: tuple[int, int]) -> No
 
 
 def _text(element: Element, text: str, confidence: float) -> None:
-    add_child(add_child(element, "TextEquiv", conf=confidence_text(confidence)), "Unicode", text)
+    add_child(add_child(element, "TextEquiv", conf=f"{confidence:.4f}"), "Unicode", text)
 
 
 def _points(element: Element, name: str, points: Iterable[Point], size: tuple[int, int]) -> None:

@@ -94,18 +94,16 @@ class Sampling:
     longest: Count
 
 
-def draw_samples(
-    texts: Sequence[Passage], sampling: Sampling, *, seed: Sequence[int]
-) -> list[tuple[str, str]]:
+def draw_samples(texts: Sequence[Passage], how: Sampling, *, seed: Sequence[int]) -> list[tuple[str, str]]:
     """Return (id, text) of an epoch's samples: lines, and windows as long as the line that they stand for."""
     found = []
-    for number in range(sampling.repeats):
+    for number in range(how.repeats):
         for place, passage in enumerate(texts):
             generator = np.random.default_rng([*seed, number, place])
             for name, line in zip(passage.ids, passage.lines, strict=True):
-                drawn = generator.random() < sampling.windows
-                text = passage.window(min(len(line), sampling.longest), generator) if drawn else line
-                found.append((name, text[: sampling.longest]))
+                drawn = generator.random() < how.windows
+                text = passage.window(min(len(line), how.longest), generator) if drawn else line
+                found.append((name, text[: how.longest]))
     return found
 
 

@@ -26,7 +26,7 @@ from hwr.config.roots import Amount, Count, NonNegative, Positive, Probability, 
 from hwr.data.records import SPLITS, Dataset, Page, pages_from_json, pages_to_json
 from hwr.data.synthetic import hands, texts
 from hwr.data.synthetic.forms import Form, Layout, draw_form
-from hwr.data.synthetic.hands import draw_hand
+from hwr.data.synthetic.hands import FontFamily, draw_hand
 from hwr.errors import InputError
 from hwr.files import as_input_error, built, read_text, sha256
 from hwr.images import boxes
@@ -66,7 +66,7 @@ class _Task:
     split: str
     writer: str
     writer_number: int
-    family: hands.FontFamily
+    family: FontFamily
     sentences: tuple[str, ...]
 
 
@@ -113,7 +113,7 @@ def _check(settings: _Settings) -> None:
             raise InputError(f"data.{name} takes the smaller number first, not [{low}, {high}]")
 
 
-def _families(settings: _Settings) -> dict[str, hands.FontFamily]:
+def _families(settings: _Settings) -> dict[str, FontFamily]:
     found = [hands.packaged_family(slug) for slug in settings.families]
     found += hands.families_in(settings.fonts) if settings.fonts else []
     known = {family.name: family for family in found}
@@ -127,7 +127,7 @@ def _families(settings: _Settings) -> dict[str, hands.FontFamily]:
     return known
 
 
-def _key(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> str:
+def _key(settings: _Settings, known: Mapping[str, FontFamily]) -> str:
     """Return what names the pages: a hash of the settings, and of the bytes of fonts and text."""
     files = [file for family in known.values() for file in family.files]
     files += hands.packaged_family(settings.printed).files[:1] + ((settings.text,) if settings.text else ())
@@ -136,9 +136,7 @@ def _key(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
-def _build(
-    settings: _Settings, known: Mapping[str, hands.FontFamily], processes: int, folder: Path
-) -> list[Page]:
+def _build(settings: _Settings, known: Mapping[str, FontFamily], processes: int, folder: Path) -> list[Page]:
     tasks = list(_tasks(settings, known))
     draw = partial(_draw, settings, folder)
     bar = partial(tqdm, total=len(tasks), desc="drawing synthetic pages", unit="page", disable=None)
@@ -148,7 +146,7 @@ def _build(
         return list(bar(pool.map(draw, tasks, chunksize=4)))
 
 
-def _tasks(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> Iterator[_Task]:
+def _tasks(settings: _Settings, known: Mapping[str, FontFamily]) -> Iterator[_Task]:
     rng = np.random.default_rng(settings.seed)
     sentences = _sentences(settings, rng)
     usable = _usable(settings, known)
@@ -166,8 +164,8 @@ def _tasks(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> Iterat
 
 
 def _order(
-    usable: Sequence[hands.FontFamily], held_out: Sequence[str], split: str, rng: np.random.Generator
-) -> list[hands.FontFamily]:
+    usable: Sequence[FontFamily], held_out: Sequence[str], split: str, rng: np.random.Generator
+) -> list[FontFamily]:
     """Return the families of a split in the order in which its writers take them."""
     shuffled = [usable[index] for index in rng.permutation(len(usable))]
     shared = [family for family in shuffled if family.name not in held_out]
@@ -178,7 +176,7 @@ def _order(
     return order + [family for family in apart + shared if family not in order]
 
 
-def _usable(settings: _Settings, known: Mapping[str, hands.FontFamily]) -> list[hands.FontFamily]:
+def _usable(settings: _Settings, known: Mapping[str, FontFamily]) -> list[FontFamily]:
     """Return the families that can write nearly all of the text."""
     text = read_text(settings.text) if settings.text else _LATIN
     letters = [character for character in text[:20_000] if not character.isspace()]

@@ -201,7 +201,5 @@ def _rewritten(stage: DenoiserStage, count: int) -> Picture:
 def _item(pair: tuple[str, str], read: dict[str, str]) -> cards.LineCard:
     """Return an (id, text) and what was read, without an image, for `cards.readings`."""
     name, text = pair
-    shown = {
-        label: cards.ReadText(own, edits.character_edits(text, own).errors) for label, own in read.items()
-    }
+    shown = {by: cards.ReadText(own, edits.character_edits(text, own).errors) for by, own in read.items()}
     return cards.LineCard(np.full((1, 1), 255, np.uint8), name, text, shown)

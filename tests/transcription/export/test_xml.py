@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hwr.transcription.export import (
     add_child,
     clean_text,
-    confidence_text,
     points_text,
     xml_document,
     xml_text,
@@ -49,7 +48,3 @@ def test_written_opens_with_the_declaration_and_ends_with_a_line_break() -> None
 
 def test_points_are_pairs_joined_by_spaces() -> None:
     assert points_text([(1, 2), (30, 40)]) == "1,2 30,40"
-
-
-def test_confidence_has_four_decimals() -> None:
-    assert confidence_text(2 / 3) == "0.6667"
