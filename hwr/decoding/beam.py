@@ -153,20 +153,16 @@ def _record(name: str | None, unit: str, key: str) -> TextRecord | None:
         return None
     record = TextRecord.load(find_language_file(name, MODEL))
     if record.unit != unit:
-        raise InputError(
-            f"{key} {record.path}: a model of {record.unit}s; "
-            f"make one with python -m hwr language-model --unit {unit}"
-        )
+        remedy = f"make one with python -m hwr language-model --unit {unit}"
+        raise InputError(f"{key} {record.path}: a model of {record.unit}s; {remedy}")
     return record
 
 
 def _refuse_alphabet(record: TextRecord, alphabet: Alphabet) -> None:
-    missing = "".join(c for c in alphabet.symbols if c not in record.symbols)
-    if missing:
-        raise InputError(
-            f"model {record.path}: does not know {missing!r} of the recogniser's alphabet; "
-            "make it anew with python -m hwr language-model weights.line=WEIGHTS"
-        )
+    if missing := "".join(c for c in alphabet.symbols if c not in record.symbols):
+        remedy = "make it anew with python -m hwr language-model weights.line=WEIGHTS"
+        unknown = f"{missing!r} of the recogniser's alphabet"
+        raise InputError(f"model {record.path}: does not know {unknown}; {remedy}")
 
 
 @lru_cache(maxsize=4)
@@ -183,9 +179,8 @@ def _kenlm(path: Path, changed_ns: int, symbols: str) -> Any:
 def _trie(lexicon: Lexicon, name: str, alphabet: Alphabet) -> Trie:
     """Return the words that the alphabet can write, each with the space behind it."""
     if " " not in alphabet.symbols:
-        raise InputError(
-            f"lexicon {name}: the recogniser writes no spaces to part words with; use lexicon: null"
-        )
+        reason = "the recogniser writes no spaces to part words with"
+        raise InputError(f"lexicon {name}: {reason}; use lexicon: null")
     words = [word for word in lexicon.words if not alphabet.unknown(word)]
     if not words:
         raise InputError(f"lexicon {name}: none of its words is in the recogniser's alphabet; use another")

@@ -47,13 +47,11 @@ class LineCrop:
         if self.height < 8:
             raise InputError(f"line image height {self.height} is too small; use 8 or more pixels")
         if self.max_width < MIN_WIDTH:
-            raise InputError(
-                f"line image max_width {self.max_width} is too small; use {MIN_WIDTH} or more pixels"
-            )
+            remedy = f"use {MIN_WIDTH} or more pixels"
+            raise InputError(f"line image max_width {self.max_width} is too small; {remedy}")
         if not 0 <= self.margin <= 1:
-            raise InputError(
-                f"line image margin {self.margin} is not between 0 and 1; it is a share of the line's height"
-            )
+            what = "it is a share of the line's height"
+            raise InputError(f"line image margin {self.margin} is not between 0 and 1; {what}")
 
 
 def crop_line(page: GreyImage, line: Outline, settings: LineCrop) -> GreyImage:

@@ -46,10 +46,8 @@ class Study:
         except InputError:
             raise
         except (OSError, KeyError, ValueError) as error:
-            reason = one_line(error)
-            raise InputError(
-                f"{folder}: this study cannot be read or written ({reason}); move it away"
-            ) from None
+            reason = f"this study cannot be read or written ({one_line(error)})"
+            raise InputError(f"{folder}: {reason}; move it away") from None
 
     def lock(self, name: str) -> Path:
         """Return a lock of the study."""
@@ -84,9 +82,8 @@ class Study:
         storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
         study = optuna.create_study(study_name=self.name, storage=storage, pruner=pruner, load_if_exists=True)
         if study.user_attrs.get("search", hash) != hash:
-            raise InputError(
-                f"study={self.name}: searches something else in {self.folder}; choose another name"
-            )
+            other = f"searches something else in {self.folder}"
+            raise InputError(f"study={self.name}: {other}; choose another name")
         study.set_user_attr("search", hash)
         return study
 

@@ -87,9 +87,8 @@ class _Pictures:
         files = [file for folder in folders for file in folder.rglob("*")]
         paths = {file.stem: file for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
         if not paths:
-            raise InputError(
-                f"{root} holds no folder {kind} with images; unpack them there or set data.images"
-            )
+            remedy = "unpack them there or set data.images"
+            raise InputError(f"{root} holds no folder {kind} with images; {remedy}")
         return cls(root, kind, paths)
 
     def of(self, name: str) -> tuple[Path, str]:
@@ -112,9 +111,8 @@ class _Pictures:
 def _form_page(form: _Form, chosen: _Chosen, pictures: _Pictures) -> Iterator[Page]:
     splits = sorted({split for _, split in chosen})
     if len(splits) > 1:
-        raise InputError(
-            f"form {form.id} has lines in {', '.join(splits)}; list one, or set data.images=lines"
-        )
+        remedy = "list one, or set data.images=lines"
+        raise InputError(f"form {form.id} has lines in {', '.join(splits)}; {remedy}")
     lines = tuple(line for line, _ in chosen)
     boxes = [line.box for line in form.lines if not line.flaw]
     area = union(boxes) if boxes else None
@@ -191,9 +189,8 @@ def _clean(text: str) -> str:
 def _list_folder(root: Path, splits: str, task: str) -> Path:
     folder = root / Path(splits).expanduser()
     if not folder.is_dir():
-        raise InputError(
-            f"data.splits: folder {folder} does not exist; set it to the folder of the split lists"
-        )
+        remedy = "set it to the folder of the split lists"
+        raise InputError(f"data.splits: folder {folder} does not exist; {remedy}")
     return folder / task if (folder / task).is_dir() else folder
 
 

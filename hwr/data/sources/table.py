@@ -46,9 +46,8 @@ def table_rows(path: Path, columns: Columns) -> list[tuple[str, dict[str, str]]]
     if header:
         del rows[0]
     if not rows:
-        raise InputError(
-            f"{path} holds no row; write {path.suffix[1:].upper()} with {', '.join(columns.names)}"
-        )
+        names = ", ".join(columns.names)
+        raise InputError(f"{path} holds no row; write {path.suffix[1:].upper()} with {names}")
     header = header or _assumed(rows, mark, columns)
     for place, cells in rows:
         if len(cells) != len(header):
@@ -98,15 +97,13 @@ def _header(place: str, cells: Sequence[str], columns: Columns) -> list[str]:
         if name in names or not called:
             continue
         if len(called) > 1:
-            raise InputError(
-                f"{place}: {' and '.join(called)} may each be the column {name}; call one {name}"
-            )
+            either = " and ".join(called)
+            raise InputError(f"{place}: {either} may each be the column {name}; call one {name}")
         names[names.index(called[0])] = name
     lacking = [name for name in list(columns.names)[: columns.required] if name not in names]
     if lacking and names[0] in columns.names:
-        raise InputError(
-            f"{place}: names {', '.join(cells)}, but no column {lacking[0]}; name it {lacking[0]}"
-        )
+        remedy = f"no column {lacking[0]}; name it {lacking[0]}"
+        raise InputError(f"{place}: names {', '.join(cells)}, but {remedy}")
     return [] if lacking else names
 
 

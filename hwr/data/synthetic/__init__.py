@@ -105,9 +105,8 @@ def read_synthetic(
 def _check(settings: _Settings) -> None:
     for split, count in settings.pages.items():
         if count and not settings.writers.get(split):
-            raise InputError(
-                f"data.pages.{split} is {count} but data.writers.{split} is 0: pages need a writer"
-            )
+            none = f"data.writers.{split} is 0: pages need a writer"
+            raise InputError(f"data.pages.{split} is {count} but {none}")
     for name, (low, high) in (("lines", settings.lines), ("body", settings.body)):
         if low > high:
             raise InputError(f"data.{name} takes the smaller number first, not [{low}, {high}]")

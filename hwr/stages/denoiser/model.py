@@ -164,12 +164,10 @@ def denoise_decoder(
 ) -> DenoiseDecoder:  # fmt: skip
     """Return the decoder that conf/decoder/denoise.yaml describes; InputError for files that do not fit."""
     network = _denoiser(weights, batch_size, device)
-    missing = network.alphabet.unknown(alphabet.symbols)
-    if missing:
-        raise InputError(
-            f"decoder.weights={weights}: the denoiser does not know {missing!r} that the recogniser writes; "
-            "train one on texts that hold them, or choose another"
-        )
+    if missing := network.alphabet.unknown(alphabet.symbols):
+        unknown = f"the denoiser does not know {missing!r} that the recogniser writes"
+        remedy = "train one on texts that hold them, or choose another"
+        raise InputError(f"decoder.weights={weights}: {unknown}; {remedy}")
     ngrams, records = None, base.records
     if model is not None:
         path = record.find_language_file(model, record.MODEL)
