@@ -115,7 +115,7 @@ def _batches(count: int = BATCHES) -> Iterator[Any]:
     from omegaconf import OmegaConf
 
     import hwr  # noqa: F401  (prepares the process)
-    from hwr.data.augment.lines import LineAugmentation
+    from hwr.data.augment import LineAugmentation
     from hwr.data.batches.lines import LineSet, line_training_batches
 
     draw = np.random.default_rng(0)

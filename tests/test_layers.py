@@ -96,7 +96,7 @@ def test_root_of_the_package_stays_small() -> None:
         ),
         ("hwr/runs/train.py", "from omegaconf import OmegaConf", "hwr.runs.train imports omegaconf"),
         ("hwr/weights.py", "import pickle", "hwr.weights imports pickle"),
-        ("hwr/layout/seams.py", "from scipy import ndimage", "hwr.layout.seams imports scipy"),
+        ("hwr/layout/cut.py", "from scipy import ndimage", "hwr.layout.cut imports scipy"),
     ],
 )
 def test_violation_is_found_when_a_module_breaks_a_rule(

@@ -23,7 +23,7 @@ from hwr.config.compose import (
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError
 from hwr.files import held, parse_json, read_text, sha256
-from hwr.training.state_files import newest, write_whole
+from hwr.training.checkpoint import newest_state, write_whole
 
 CONFIG, START, STATE = "config.yaml", "start.json", "state"  # in the folder of a run
 OVERRIDES, FILE = "overrides", "file "  # in START: the first command line, and before keys that name files
@@ -96,7 +96,7 @@ def find(folder: Path, name: str) -> Path:
 
 def has_state(run_folder: Path) -> bool:
     """Tell whether the run in `run_folder` has stored a state."""
-    return newest(run_folder / STATE) is not None
+    return newest_state(run_folder / STATE) is not None
 
 
 @contextlib.contextmanager

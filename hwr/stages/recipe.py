@@ -11,7 +11,6 @@ from hwr.config.bind import bind, make, target
 from hwr.config.roots import Count, Positive, Probability, TrainConfig
 from hwr.data import inspection
 from hwr.data.batches import Drawing
-from hwr.data.sources.sets import read_sets, used_sets
 from hwr.decoding.reading import check_decoder
 from hwr.errors import InputError
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
@@ -60,14 +59,14 @@ def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:
 def _drawing(node: Mapping[str, Any], where: str) -> dict[str, Drawing]:
     """Return how often the training samples of a data node are drawn, by set; InputError as `data_source`."""
     read = data.source_reader(str(node.get("source")))
-    drawn = {key: node[key] for key in data.DRAWN if key in node and read is not read_sets}
+    drawn = {key: node[key] for key in data.DRAWN if key in node and read is not data.read_sets}
     own = {key: value for key, value in node.items() if key not in (*data.SHARED_SETTINGS, *drawn)}
     bound = bind(read, own, where)
     bind(data.exclude_lines, node.get("exclude") or {}, f"{where}.exclude", ["pages"])
     bind(data.replace_texts, {"replace": node.get("replace", [])}, where, ["pages"])
-    if read is not read_sets:
+    if read is not data.read_sets:
         return {"": make(Drawing, drawn, where)}
-    used = used_sets(bound["sets"], bound["only"])
+    used = data.used_sets(bound["sets"], bound["only"])
     return {name: _drawing(own, f"{where}.sets.{name}")[""] for name, own in used.items()}
 
 

@@ -2,9 +2,16 @@
 
 A training resumed from it, also within an epoch, ends bit-identical to one that was never stopped. Random
 numbers are drawn from a seed in each step, so the state holds no generator.
+
+On disk a state is `state-N.npz`, its arrays, then `state-N.json`, the rest and the digest of both. Each is
+renamed into place, so that a kill at any moment leaves the state before intact. Nothing is ever unpickled.
 """
 
 import contextlib
+import hashlib
+import io
+import json
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,10 +20,9 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from hwr.errors import InputError
+from hwr.errors import InputError, NoRoomError
+from hwr.files import as_input_error, parse_json, replacing
 from hwr.networks import Arrays, arrays, network_parameters, set_arrays
-from hwr.training import state_files
-from hwr.training.state_files import Generation
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,16 @@ class Progress:
     best: float = float("inf")
     seconds: float = 0.0
     began: float = 0.0
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What was written as generation `number`, and which newer ones are damaged."""
+
+    number: int
+    about: Mapping[str, Any]
+    arrays: Arrays
+    damaged: tuple[int, ...]
 
 
 class Checkpoint:
@@ -58,7 +74,7 @@ class Checkpoint:
 
         Raises InputError where both are, or where they are of another network.
         """
-        found = state_files.newest(self.folder)
+        found = newest_state(self.folder)
         if found is None:
             return ""
         stored, progress = found.arrays, _progress(found, self.folder)
@@ -160,7 +176,7 @@ class Checkpoint:
             "average": self._decay,
             "history": {str(epoch): values for epoch, values in self.history.items()},
         }
-        self._generation = state_files.write(self.folder, about, content, before=self._generation)
+        self._generation = write_state(self.folder, about, content, before=self._generation)
 
     def _moments_of(self, trainer: Any) -> Arrays:
         states, counts = trainer._updaters[0].states, trainer._optimizer._index_update_count
@@ -187,8 +203,48 @@ class Checkpoint:
 
 def stored_progress(folder: Path) -> Progress:
     """Return how far the training is whose state `folder` holds; InputError where all of it is damaged."""
-    found = state_files.newest(folder)
+    found = newest_state(folder)
     return Progress() if found is None else _progress(found, folder)
+
+
+def write_state(folder: Path, about: Mapping[str, Any], arrays: Arrays, *, before: int) -> int:
+    """Write the next generation and drop all others but `before`; return its number.
+
+    Raises NoRoomError where it cannot be written; what was there stays.
+    """
+    content = io.BytesIO()  # in one piece: it can be digested, and fails as a whole
+    np.savez(content, **arrays)
+    number = 1 + max(_numbers(folder), default=0)
+    said = {"sha256": _digest(about, content.getbuffer()), **about}
+    write_whole(folder / _file(number, "npz"), content.getbuffer())
+    try:
+        write_whole(folder / _file(number, "json"), json.dumps(said, indent=1).encode())
+    except NoRoomError:
+        (folder / _file(number, "npz")).unlink()
+        raise
+    kept = {_file(one, end) for one in (number, before) for end in ("npz", "json")}
+    for path in folder.glob("*state-*"):
+        if path.name not in kept:
+            path.unlink()
+    return number
+
+
+def newest_state(folder: Path) -> Generation | None:
+    """Return the newest whole generation, None before the first; InputError where all are damaged."""
+    numbers = _numbers(folder)
+    for place, number in enumerate(numbers):
+        if (found := _read_state(folder, number)) is not None:
+            return Generation(number, *found, tuple(numbers[:place]))
+    if numbers:
+        raise InputError(f"{folder}: the state of this training is damaged; it cannot be resumed, start anew")
+    return None
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file with all of its content, or leave it as it was and raise NoRoomError."""
+    remedy = "make room there, then resume the run"
+    with as_input_error(path, remedy, NoRoomError), replacing(path, durable=True) as fresh:
+        fresh.write_bytes(content)
 
 
 def _under(stored: Arrays, prefix: str) -> Arrays:
@@ -200,3 +256,31 @@ def _progress(found: Generation, folder: Path) -> Progress:
         return Progress(**found.about["progress"])
     except (KeyError, TypeError):
         raise InputError(f"{folder}: the state is of another version of this program; start anew") from None
+
+
+def _numbers(folder: Path) -> list[int]:
+    """Return the generations there are, the newest first."""
+    ends = (path.stem.removeprefix("state-") for path in folder.glob("state-*.json"))
+    return sorted((int(end) for end in ends if end.isdigit()), reverse=True)
+
+
+def _file(number: int, end: str) -> str:
+    return f"state-{number:06d}.{end}"
+
+
+def _read_state(folder: Path, number: int) -> tuple[dict[str, Any], Arrays] | None:
+    try:
+        about = dict(parse_json((folder / _file(number, "json")).read_bytes()))
+        content = (folder / _file(number, "npz")).read_bytes()
+        if about.pop("sha256") == _digest(about, content):
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                return about, {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        pass
+    return None
+
+
+def _digest(about: Mapping[str, Any], arrays: bytes | memoryview) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    digest.update(arrays)
+    return digest.hexdigest()

@@ -269,14 +269,16 @@ def _read_settings(folder: Path) -> object:
 def _run(folder: Path) -> None:
     from hwr.runs import resume
     from hwr.tracking.spool import Spool
-    from hwr.training import state_files
+    from hwr.training import checkpoint
     from tests.stages.small import configuration
 
     folder.mkdir(parents=True)
     start = {"fingerprint": "f", "started": "2026-01-01T00:00:00+00:00", "overrides": '["stage=line"]'}
     resume.describe(folder, configuration("line").yaml, start)
     (folder / "state").mkdir()
-    state_files.write(folder / "state", {"progress": {"epoch": 1}}, {"a": np.zeros(3, np.float32)}, before=0)
+    checkpoint.write_state(
+        folder / "state", {"progress": {"epoch": 1}}, {"a": np.zeros(3, np.float32)}, before=0
+    )
     spool = Spool(folder / "spool")
     spool.append("metrics", {"values": {"valid/cer": 0.5}, "step": 1})
     spool.append_files("", lambda place: (place / "t.txt").write_text("text"))
@@ -286,11 +288,11 @@ def _run(folder: Path) -> None:
 def _read_run(folder: Path) -> object:
     from hwr.runs import resume
     from hwr.tracking.spool import Spool
-    from hwr.training import state_files
+    from hwr.training import checkpoint
 
     resume.configuration(folder, _composed())
     resume.compare(folder, {"fingerprint": "f"})
-    state_files.newest(folder / "state")
+    checkpoint.newest_state(folder / "state")
     spool = Spool(folder / "spool")
     spool.ended()
     spool.steps("valid/cer")

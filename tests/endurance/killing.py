@@ -20,7 +20,7 @@ import numpy as np
 from hwr import runtime
 from hwr.config import ROOT
 from hwr.runs.resume import Once
-from hwr.training import state_files
+from hwr.training import checkpoint
 from hwr.training.loop import Phase, Plan
 
 SAVE_EVERY = 3e-4  # minutes: a state every few steps
@@ -93,7 +93,7 @@ def killed(process: "subprocess.Popen[Any]", seconds: float) -> bool:
 
 def ended(folder: Path) -> Ended:
     """Return what the training in `folder` has come to."""
-    found = state_files.newest(folder / STATE)
+    found = checkpoint.newest_state(folder / STATE)
     assert found is not None
     progress = {name: value for name, value in found.about["progress"].items() if name not in TIMES}
     arrays = {name: value.tobytes() for name, value in found.arrays.items()}
@@ -178,7 +178,7 @@ def _line() -> Any:
 
 def _boxes(size: int, *, lone: bool, loss: Any) -> dict[str, Any]:
     """Return what stages that find boxes are trained on: noise on paper, and boxes around it."""
-    from hwr.data.augment.pages import PageAugmentation
+    from hwr.data.augment import PageAugmentation
     from hwr.data.batches.boxes import BoxSet
     from hwr.images.canvas import PageFit, placement
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hwr.images.boxes import FloatArray
 from hwr.images.line_crop import LineCrop, crop_line
 from hwr.images.load import GreyImage
-from hwr.layout import seams
+from hwr.layout import cut
 from hwr.layout.cut import LineCut, cut_lines
 
 SIZE = (500, 900)  # height, width
@@ -180,7 +180,7 @@ def test_cheapest_goes_through_the_gap_when_ink_is_in_the_way() -> None:
     costs = np.zeros((5, 1, 4), dtype=np.float32)
     costs[2, 0, :3] = 9  # a wall in the third column, open at row 3
     costs[:, 0, 1:] += 0.5  # row 0 is the pleasant one
-    rows = seams._cheapest(costs)[:, 0]
+    rows = cut._cheapest(costs)[:, 0]
     assert rows[2] == 3
     assert np.abs(np.diff(rows)).max() <= 2
     assert (rows[0], rows[-1]) == (0, 0)

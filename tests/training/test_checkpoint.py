@@ -10,7 +10,7 @@ from mxnet.gluon import nn
 from hwr.errors import InputError
 from hwr.files import sha256
 from hwr.networks import arrays, network_parameters, set_arrays
-from hwr.training import state_files
+from hwr.training import checkpoint
 from hwr.training.checkpoint import Checkpoint, Progress
 
 
@@ -131,7 +131,7 @@ def test_generation_that_was_gone_on_from_stays_when_the_next_is_written(tmp_pat
 
 
 def test_state_of_another_version_is_refused(tmp_path: Path) -> None:
-    state_files.write(tmp_path, {"progress": {"stop": 1}, "average": None, "history": {}}, {}, before=0)
+    checkpoint.write_state(tmp_path, {"progress": {"stop": 1}, "average": None, "history": {}}, {}, before=0)
     with pytest.raises(InputError, match="the state is of another version of this program; start anew"):
         Checkpoint(dense(), tmp_path).restore()
 

@@ -12,7 +12,7 @@ import pytest
 from mxnet.gluon import nn
 
 from hwr.errors import InputError
-from hwr.training import optimizers, state_files
+from hwr.training import checkpoint, optimizers
 from hwr.training.checkpoint import Checkpoint, Progress
 from hwr.training.loop import NonFiniteLossError, Phase, Plan, Step, fit, nothing_left
 
@@ -289,7 +289,7 @@ TWO = (phase("a", epochs=3, lr=0.1), phase("b", epochs=3, lr=0.05))
 
 
 def arrays_in(folder: Path) -> dict[str, bytes]:
-    found = state_files.newest(folder)
+    found = checkpoint.newest_state(folder)
     assert found is not None
     return {name: value.tobytes() for name, value in found.arrays.items()}
 

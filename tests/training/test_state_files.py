@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from hwr.errors import InputError
-from hwr.training import state_files
-from hwr.training.state_files import newest, write, write_whole
+from hwr.training import checkpoint
+from hwr.training.checkpoint import newest_state, write_state, write_whole
 
 
 def written(folder: Path, *values: float) -> int:
     """Write a generation for each value, and return the number of the last."""
     number = 0
     for value in values:
-        number = write(folder, {"epoch": value}, {"a/b": np.full(3, value)}, before=number)
+        number = write_state(folder, {"epoch": value}, {"a/b": np.full(3, value)}, before=number)
     return number
 
 
@@ -29,8 +29,8 @@ def names(folder: Path) -> list[str]:
 def test_newest_is_what_was_written_last(tmp_path: Path) -> None:
     about = {"epoch": 3, "rates": {"1": float("nan"), "2": 0.1}, "best": float("inf")}
     arrays = {"x/1": np.array([1.5, np.nan]), "losses": np.zeros(0), "count": np.array(7)}
-    write(tmp_path / "new", about, arrays, before=0)
-    found = newest(tmp_path / "new")
+    write_state(tmp_path / "new", about, arrays, before=0)
+    found = newest_state(tmp_path / "new")
     assert found is not None
     assert (found.number, json.dumps(found.about), found.damaged) == (1, json.dumps(about), ())
     assert {name: (value.dtype, value.tobytes()) for name, value in found.arrays.items()} == {
@@ -39,8 +39,8 @@ def test_newest_is_what_was_written_last(tmp_path: Path) -> None:
 
 
 def test_none_is_newest_when_none_was_written(tmp_path: Path) -> None:
-    assert newest(tmp_path) is None
-    assert newest(tmp_path / "none") is None
+    assert newest_state(tmp_path) is None
+    assert newest_state(tmp_path / "none") is None
 
 
 def test_two_generations_are_kept_when_more_were_written(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_leavings_of_a_killed_process_go_with_the_next_generation(tmp_path: Path
     written(tmp_path, 1)
     for name in ("state-000002.npz", ".state-000002.npz.123", ".state-000003.json.123"):
         (tmp_path / name).write_bytes(b"PK")
-    write(tmp_path, {"epoch": 2}, {}, before=1)
+    write_state(tmp_path, {"epoch": 2}, {}, before=1)
     assert names(tmp_path) == [f"state-{number:06d}.{end}" for number in (1, 2) for end in ("json", "npz")]
 
 
@@ -77,11 +77,11 @@ def test_a_generation_loads_when_killed_at(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", or_killed(os.fsync))
-        patched.setattr(state_files.Path, "replace", or_killed(Path.replace))
-        patched.setattr(state_files.Path, "unlink", or_killed(Path.unlink))
+        patched.setattr(checkpoint.Path, "replace", or_killed(Path.replace))
+        patched.setattr(checkpoint.Path, "unlink", or_killed(Path.unlink))
         with pytest.raises(KeyboardInterrupt):
-            write(tmp_path, {"epoch": 3}, {"a/b": np.full(3, 3.0)}, before=2)
-    found = newest(tmp_path)
+            write_state(tmp_path, {"epoch": 3}, {"a/b": np.full(3, 3.0)}, before=2)
+    found = newest_state(tmp_path)
     assert found is not None
     assert found.about["epoch"] == found.arrays["a/b"][0] == (2 if call <= 4 else 3)
     assert found.damaged == ()
@@ -125,7 +125,7 @@ def test_generation_before_is_taken_when_the_newest_is_damaged(
 ) -> None:
     written(tmp_path, 1, 2)
     damage(tmp_path)
-    found = newest(tmp_path)
+    found = newest_state(tmp_path)
     assert found is not None
     assert (found.number, found.about["epoch"], found.damaged) == (1, 1, (2,))
 
@@ -136,7 +136,7 @@ def test_both_damaged_are_refused_in_one_line(damage: Callable[[Path], None], tm
     damage(tmp_path)
     (tmp_path / "state-000001.npz").write_bytes(b"")
     with pytest.raises(InputError) as refused:
-        newest(tmp_path)
+        newest_state(tmp_path)
     assert str(refused.value) == (
         f"{tmp_path}: the state of this training is damaged; it cannot be resumed, start anew"
     )
@@ -145,14 +145,14 @@ def test_both_damaged_are_refused_in_one_line(damage: Callable[[Path], None], tm
 def test_whole_generation_is_kept_when_a_newer_one_was_damaged(tmp_path: Path) -> None:
     written(tmp_path, 1, 2)
     truncated(tmp_path)
-    write(tmp_path, {"epoch": 2}, {}, before=1)
+    write_state(tmp_path, {"epoch": 2}, {}, before=1)
     assert names(tmp_path) == [f"state-{number:06d}.{end}" for number in (1, 3) for end in ("json", "npz")]
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
-    write(tmp_path, {}, {"a": np.array([{"a": 1}], dtype=object)}, before=0)
+    write_state(tmp_path, {}, {"a": np.array([{"a": 1}], dtype=object)}, before=0)
     with pytest.raises(InputError, match="damaged"):
-        newest(tmp_path)
+        newest_state(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["state-000003.npz", "state-000003.json"])
@@ -161,7 +161,7 @@ def test_full_disk_is_told_and_leaves_what_is_there(name: str, tmp_path: Path) -
     before = names(tmp_path)
     (tmp_path / f".{name}.{os.getpid()}").symlink_to("/dev/full")  # what is written there finds no room
     with pytest.raises(InputError) as refused:
-        write(tmp_path, {"epoch": 3}, {"a": np.zeros(9999)}, before=2)
+        write_state(tmp_path, {"epoch": 3}, {"a": np.zeros(9999)}, before=2)
     reason = "cannot be written (No space left on device); make room there, then resume the run"
     assert str(refused.value) == f"{tmp_path / name}: {reason}"
     assert names(tmp_path) == before

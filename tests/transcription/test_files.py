@@ -591,6 +591,6 @@ def test_reading_needs_neither_tracking_nor_training_code() -> None:
         "matplotlib",
         "pandas",
         "hwr.stages.line.training",
-        "hwr.data.augment.lines",
+        "hwr.data.augment",
     }
     assert not slow & loaded

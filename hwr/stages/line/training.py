@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.data import inspection
-from hwr.data.augment.lines import LineAugmentation
+from hwr.data.augment import LineAugmentation
 from hwr.data.batches import Drawing, Draws
 from hwr.data.batches.lines import Image, LineBatch, LineSet, line_training_batches
 from hwr.data.cache import CutImages, line_images

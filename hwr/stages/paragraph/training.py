@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.data.augment.pages import PageAugmentation
+from hwr.data.augment import PageAugmentation
 from hwr.data.records import Page
 from hwr.images.boxes import FloatArray, iou
 from hwr.losses import IouLoss, MseLoss

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hwr.config.compose import Composed
-from hwr.data.augment.pages import PageAugmentation
+from hwr.data.augment import PageAugmentation
 from hwr.data.records import SPLITS, Page
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray

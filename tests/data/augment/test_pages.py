@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwr.config.bind import make
-from hwr.data.augment.pages import PageAugmentation
+from hwr.data.augment import PageAugmentation
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from hwr.data.augment.pages import PageAugmentation
+from hwr.data.augment import PageAugmentation
 from hwr.data.batches.boxes import BoxBatch, BoxSet
 from hwr.images.boxes import FloatArray
 from hwr.images.canvas import PageFit, placement
