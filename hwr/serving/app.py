@@ -23,8 +23,17 @@ from hwr import __version__
 from hwr.decoding.reading import mean_confidence
 from hwr.errors import InputError, NoRoomError, first_line, tell
 from hwr.images.boxes import Box, Point, clip
-from hwr.serving.formats import MEDIA, answer, asked_format, attachment, zipped
-from hwr.serving.refusals import COOKIE, Guard, Refused, refusal
+from hwr.serving.answers import (
+    COOKIE,
+    MEDIA,
+    Guard,
+    Refused,
+    answer,
+    asked_format,
+    attachment,
+    refusal,
+    zipped,
+)
 from hwr.serving.service import Service
 from hwr.transcription import export
 from hwr.transcription.correction import corrected, with_line

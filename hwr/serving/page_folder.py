@@ -22,7 +22,7 @@ from hwr.images.load import GreyImage
 from hwr.images.page_files import Loading
 from hwr.layout.orientation import turned_image
 from hwr.pictures.cards import png
-from hwr.serving.refusals import Refused
+from hwr.serving.answers import Refused
 from hwr.transcription.correction import from_alto
 from hwr.transcription.export import to_alto
 from hwr.transcription.files import OVERLAY, SUFFIXES, PageOfFile

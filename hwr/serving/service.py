@@ -19,9 +19,8 @@ from hwr.images import page_files
 from hwr.images.boxes import Box
 from hwr.layout.cut import LineCut
 from hwr.layout.orientation import turned_image
-from hwr.serving.metrics import Metrics
+from hwr.serving.answers import Metrics, Refused
 from hwr.serving.page_folder import PageFolder, safe_name
-from hwr.serving.refusals import Refused
 from hwr.serving.worker import Progress, Worker
 from hwr.transcription.files import PageOfFile, ReadFile, page_steps
 from hwr.transcription.page_reader import LineOnPage, PageReader, Steps

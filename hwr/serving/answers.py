@@ -1,22 +1,38 @@
-"""What a request is refused with: a line of JSON, its status, and who may ask at all."""
+"""What a request gets: an answer in the format it asks for, or a refusal; who may ask; counts of all that."""
 
 import asyncio
 import hmac
+import io
+import json
+import threading
 import time
-from collections.abc import Collection, Mapping
+import zipfile
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hwr.errors import InputError
-from hwr.serving.metrics import Metrics
+from hwr.transcription import export
+from hwr.transcription.files import OVERLAY
 
+# Format -> media types that ask for it, the first of which it is sent as.
+MEDIA = {
+    "json": ("application/json",),
+    "alto": ("application/alto+xml", "application/xml", "text/xml"),
+    "page": ("application/vnd.prima.page+xml", "application/page+xml"),
+    "txt": ("text/plain",),
+    "overlay": ("image/png",),
+}
+_SUFFIXES = {**export.SUFFIXES, "overlay": OVERLAY}
 COOKIE = "hwr-token"
 UPLOADS = ("/v1/pages", "/v1/lines", "/v1/work")  # take max_bytes, all others SMALL
 SMALL = 100_000  # bytes
@@ -32,6 +48,21 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+# What each is, and how it counts. Text format: https://prometheus.io/docs/instrumenting/exposition_formats/
+_COUNTED = {
+    "hwr_requests_total": ("counter", "Requests answered, by route and status."),
+    "hwr_pages_total": ("counter", "Pages read."),
+    "hwr_lines_total": ("counter", "Lines read."),
+    "hwr_reading_seconds_sum": (
+        "counter",
+        "Seconds from the end of an upload to what was read on it, in all.",
+    ),
+    "hwr_reading_seconds_count": ("counter", "Uploads of which something was read."),
+    "hwr_queue": ("gauge", "Requests that wait or are being read."),
+    "hwr_queue_limit": ("gauge", "Requests from which on one more is answered 429."),
+    "hwr_pages_unread": ("gauge", "Pages of the folder that are not read yet."),
+    "process_resident_memory_bytes": ("gauge", "Memory of the server."),
+}
 
 
 class Refused(InputError):  # noqa: N818  # like HTTPException it is an answer
@@ -45,6 +76,79 @@ class Refused(InputError):  # noqa: N818  # like HTTPException it is an answer
 def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return a refusal as an answer."""
     return JSONResponse({"error": message}, status, dict(headers or {}))
+
+
+def asked_format(format: str | None, accept: str, known: Sequence[str] = tuple(MEDIA)) -> str:
+    """Return the name of the format that is asked for, of those `known`; Refused for any other."""
+    if format is not None:
+        if format not in known:
+            raise Refused(422, f"format={format}: unknown; use one of {', '.join(known)}")
+        return format
+    for wanted in _by_preference(accept):
+        for name in known:
+            if wanted in ("*/*", *MEDIA[name]) or wanted == f"{MEDIA[name][0].partition('/')[0]}/*":
+                return name
+    types = ", ".join(MEDIA[name][0] for name in known)
+    raise Refused(406, f"Accept: {accept[:80]}: none of {types}; ask for one of them, or use format=")
+
+
+def answer(made: Mapping[str, bytes], format: str, stem: str) -> Response:
+    """Return outputs by page; JSON and text hold all pages of a file, of others several are a ZIP archive."""
+    media, contents = MEDIA[format][0], list(made.values())
+    if format == "json":
+        pages = {"pages": [json.loads(text) for text in contents]}
+        return Response(json.dumps(pages, ensure_ascii=False, indent=1) + "\n", media_type=media)
+    if format == "txt" or len(contents) == 1:
+        return Response(b"\f".join(contents), media_type=media)
+    files = {f"{name}{_SUFFIXES[format]}": content for name, content in made.items()}
+    return attachment(zipped(files), f"{stem}.zip", "application/zip")
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return files by name as a ZIP archive."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+def attachment(content: bytes, name: str, media_type: str) -> Response:
+    """Return a file that a browser saves under `name`."""
+    plain = "".join(c if (c.isascii() and c.isalnum()) or c in " ._-" else "_" for c in name)
+    encoded = "".join(f"%{byte:02X}" for byte in name.encode())
+    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+    return Response(content, media_type=media_type, headers={"Content-Disposition": disposition})
+
+
+class Metrics:
+    """Counters that any thread may raise."""
+
+    def __init__(self) -> None:
+        self._lock, self._counts = threading.Lock(), Counter[str]()
+
+    def count(self, name: str, by: float = 1, **labels: object) -> None:
+        """Raise a counter."""
+        values = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        with self._lock:
+            self._counts[f"{name}{{{values}}}" if values else name] += by  # type: ignore[assignment]
+
+    def mean(self, name: str) -> float:
+        """Return NAME_sum / NAME_count, 0 without any."""
+        return self._counts[f"{name}_sum"] / max(1, self._counts[f"{name}_count"])
+
+    def text(self, gauges: Mapping[str, float]) -> str:
+        """Return all counters and `gauges`, and the memory of this process."""
+        with self._lock:
+            values: dict[str, float] = {**self._counts, **gauges}
+        values["process_resident_memory_bytes"] = psutil.Process().memory_info().rss
+        lines = []
+        for name, (kind, meaning) in _COUNTED.items():
+            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
+            own = sorted(key for key in values if key.partition("{")[0] == name)
+            lines += [f"{key} {values[key]:g}" if kind == "gauge" and "bytes" not in key else
+                      f"{key} {values[key]:.10g}" for key in own]  # fmt: skip
+        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
@@ -172,3 +276,16 @@ def _token(headers: Headers) -> str:
     except CookieError:
         return ""
     return str(cookies[COOKIE].value) if COOKIE in cookies else ""
+
+
+def _by_preference(accept: str) -> list[str]:
+    """Return the media types of an Accept header, the most wanted first; of none, any."""
+    weighed = []
+    for part in filter(str.strip, (accept or "*/*").split(",")):
+        media, *parameters = (own.strip().lower() for own in part.split(";"))
+        weights = [own.removeprefix("q=") for own in parameters if own.startswith("q=")]
+        try:
+            weighed.append((-float(weights[0]) if weights else -1.0, media))
+        except ValueError:
+            continue
+    return [media for weight, media in sorted(weighed, key=lambda own: own[0]) if weight < 0]
