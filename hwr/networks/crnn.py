@@ -12,7 +12,7 @@ import mxnet as mx
 from mxnet.gluon import nn, rnn
 
 from hwr.errors import InputError
-from hwr.networks.backbone import ConvBlock, ResidualBlock
+from hwr.networks import ConvBlock, ResidualBlock
 
 ROWS = 16  # most feature rows: line images of 256 px with the three stages of conf/network
 

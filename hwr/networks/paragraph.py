@@ -5,8 +5,7 @@ from typing import Any
 
 from mxnet.gluon import nn
 
-from hwr.networks import backbone
-from hwr.networks.backbone import ConvBlock, ResidualBlock
+from hwr.networks import ConvBlock, ResidualBlock, resnet34_layers
 
 
 class Extent(nn.HybridBlock):
@@ -67,7 +66,7 @@ def paragraph_resnet34(*, hidden: int, dropout: float) -> Any:
     """
     network = nn.HybridSequential(prefix="paragraph_")
     with network.name_scope():
-        network.add(*backbone.resnet34_layers(2))  # (N, 128, H/8, W/8)
+        network.add(*resnet34_layers(2))  # (N, 128, H/8, W/8)
         for _ in range(2):
             network.add(nn.Dense(hidden, activation="relu"), nn.Dropout(dropout))
         network.add(nn.Dense(4, activation="sigmoid"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from mxnet.gluon import nn, rnn
 
-from hwr.networks.backbone import resnet34_layers
+from hwr.networks import resnet34_layers
 
 
 class ResnetBilstm(nn.HybridBlock):

@@ -12,8 +12,7 @@ from mxnet.gluon import nn
 
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray, iou
-from hwr.networks import backbone
-from hwr.networks.backbone import ConvBlock, ResidualBlock
+from hwr.networks import ConvBlock, ResidualBlock, resnet34_layers
 
 Sizes = Sequence[Sequence[float]]  # (width, height) each, fractions of the image
 
@@ -97,7 +96,7 @@ def ssd_resnet34(*, downsampled: int, anchors: Sequence[Sizes]) -> Ssd:
     empty: nothing is downloaded.
     """
     trunk = nn.HybridSequential()
-    trunk.add(*backbone.resnet34_layers(2))  # (N, 128, H/8, W/8)
+    trunk.add(*resnet34_layers(2))  # (N, 128, H/8, W/8)
     halved = [_halved(downsampled) for _ in range(3)]
     return Ssd([trunk, *halved, nn.GlobalMaxPool2D(), nn.HybridSequential()], anchors)
 

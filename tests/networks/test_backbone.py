@@ -4,7 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from hwr.networks.backbone import ConvBlock, ResidualBlock
+from hwr.networks import ConvBlock, ResidualBlock
 
 
 def images(*shape: int) -> mx.nd.NDArray:

@@ -6,8 +6,7 @@ from pathlib import Path
 from hwr.data.records import Dataset, Line, Page
 from hwr.data.sources import files
 from hwr.data.sources.files import PageImages, is_of_macos, path_inside
-from hwr.data.sources.splits import check_split, share_out
-from hwr.data.sources.table import Columns, table_rows
+from hwr.data.sources.splits import Columns, check_split, share_out, table_rows
 from hwr.errors import InputError
 from hwr.files import read_text
 from hwr.text import nfc

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from hwr.data.sources.table import Columns, table_rows
+from hwr.data.sources.splits import Columns, table_rows
 from hwr.errors import InputError
 
 LINES = Columns({"file": ("filename", "image"), "text": ("words",), "writer": (), "split": ()}, 2, prose=True)
