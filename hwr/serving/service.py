@@ -21,7 +21,7 @@ from hwr.layout.cut import LineCut
 from hwr.layout.orientation import turned_image
 from hwr.serving.answers import Metrics, Refused
 from hwr.serving.page_folder import PageFolder, safe_name
-from hwr.serving.worker import Progress, Worker
+from hwr.serving.worker import ReadingProgress, Worker
 from hwr.transcription.files import PageOfFile, ReadFile, page_steps
 from hwr.transcription.page_reader import LineOnPage, PageReader, Steps
 from hwr.transcription.transcript import ReadLine
@@ -41,7 +41,9 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     taken: int = 0  # of the queue
     failed: dict[str, str] = field(default_factory=dict)  # pages of the folder, and why they cannot be read
-    reading: dict[str, Progress] = field(default_factory=dict)  # the page of the folder that is being read
+    reading: dict[str, ReadingProgress] = field(
+        default_factory=dict
+    )  # the page of the folder that is being read
 
     def __post_init__(self) -> None:
         self.worker = Worker(self._read_lines, at_once=self.config.at_once, part=self.config.part)
@@ -120,7 +122,7 @@ class Service:
         read = yield [LineOnPage(page, line) for line in cut]
         return list(read)
 
-    async def run(self, steps: Steps[T], progress: Progress | None = None) -> T:
+    async def run(self, steps: Steps[T], progress: ReadingProgress | None = None) -> T:
         """Run steps in the thread that reads."""
         return await asyncio.wrap_future(self.worker.submit(steps, progress))
 
@@ -159,7 +161,7 @@ class Service:
     async def _read_kept(self, name: str) -> None:
         if self._closing:
             return
-        progress = self.reading[name] = Progress()
+        progress = self.reading[name] = ReadingProgress()
         try:
             image = self.folder.image(name)
             if (

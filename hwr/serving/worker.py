@@ -16,7 +16,7 @@ Read = Callable[[Sequence[LineOnPage]], Sequence[ReadLine]]
 
 
 @dataclass
-class Progress:
+class ReadingProgress:
     """How far something is: its lines, and what was read of them so far."""
 
     lines: Sequence[LineOnPage] = ()
@@ -27,7 +27,7 @@ class Progress:
 class _Job:
     steps: Steps[Any]
     future: "Future[Any]"
-    progress: Progress
+    progress: ReadingProgress
 
     def advance(self, answer: Sequence[ReadLine] | None) -> bool:
         """Go on to the next lines that are to be read; tell whether there are any."""
@@ -67,11 +67,11 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="reading", daemon=True)
         self._thread.start()
 
-    def submit(self, steps: Steps[T], progress: Progress | None = None) -> "Future[T]":
+    def submit(self, steps: Steps[T], progress: ReadingProgress | None = None) -> "Future[T]":
         """Have something read, after what was submitted before; `progress` then tells how far it is."""
         future: Future[T] = Future()
         with self._changed:
-            self._waiting.append(_Job(steps, future, Progress() if progress is None else progress))
+            self._waiting.append(_Job(steps, future, ReadingProgress() if progress is None else progress))
             self._changed.notify()
         return future
 

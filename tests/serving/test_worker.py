@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwr.layout.cut import LineCut
-from hwr.serving.worker import Progress, Worker
+from hwr.serving.worker import ReadingProgress, Worker
 from hwr.transcription.page_reader import LineOnPage, Steps
 from hwr.transcription.transcript import ReadLine
 
@@ -71,7 +71,7 @@ def test_job_that_fails_harms_no_other() -> None:
 
 def test_progress_tells_what_was_read_so_far() -> None:
     seen = []
-    progress = Progress()
+    progress = ReadingProgress()
 
     def read(asked: Sequence[LineOnPage]) -> list[ReadLine]:
         seen.append((len(progress.read), len(progress.lines)))
