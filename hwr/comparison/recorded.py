@@ -82,13 +82,13 @@ def find_runs(store: Store, names: Sequence[str], split: str, folder: Path) -> l
     return _alike([_evaluated(store, known, run, split, folder) for run in runs])
 
 
-def fetch_run(store: Store, found: EvaluatedRun, label: str, split: str, folder: Path) -> ComparedRun:
+def fetch_run(store: Store, run: EvaluatedRun, label: str, split: str, folder: Path) -> ComparedRun:
     """Return what the store holds of a run and its evaluation, the files fetched to `folder`."""
-    named, training = found.named, found.training
-    place = f"evaluation/{split}"
-    held = _listed(store, found.evaluation, place)
+    named, training = run.named, run.training
+    artifacts = f"evaluation/{split}"
+    held = _listed(store, run.evaluation, artifacts)
     files = {
-        name: _fetched(store, found.evaluation, f"{place}/{name}", folder)
+        name: _fetched(store, run.evaluation, f"{artifacts}/{name}", folder)
         for name in (report.LINES, line_archive.NAME)
         if name in held
     }
@@ -101,11 +101,11 @@ def fetch_run(store: Store, found: EvaluatedRun, label: str, split: str, folder:
         name=named.info.run_name,
         started=f"{started:%Y-%m-%d %H:%M} UTC",
         parameters=training.data.params,
-        metrics={**training.data.metrics, **found.evaluation.data.metrics},
+        metrics={**training.data.metrics, **run.evaluation.data.metrics},
         tags=training.data.tags,
-        environment=tracking.flatten(environment or found.scores.get("environment", {})),
+        environment=tracking.flatten(environment or run.scores.get("environment", {})),
         data=tracking.flatten(_json(store, training, "data/inspection.json", folder).get("splits", {})),
-        scores=found.scores,
+        scores=run.scores,
         lines={line.id: line for line in lines},
         line_pictures=files.get(line_archive.NAME),
     )

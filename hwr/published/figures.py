@@ -60,14 +60,18 @@ def compare_scores(before: Mapping[str, Any], scores: Mapping[str, Any]) -> list
     return [Figure(name, own, got, _alike(own, got)) for name, own, got in pairs]
 
 
-def compare_curves(before: Mapping[str, Any], found: Mapping[str, Any]) -> list[Figure]:
+def compare_curves(recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> list[Figure]:
     """Compare trainings: all that is recorded in the recorded environment, elsewhere by the tolerances."""
-    if not environment_differences(before["environment"], found["environment"]):
-        keys = [key for key in before if key not in ("command", "environment")]
-        return [Figure(key, before[key], found.get(key), before[key] == found.get(key)) for key in keys]
-    first, other = ([own[LOSS][0], min(own[_monitor(own)]), *_error(own["test"])] for own in (before, found))
-    names = ("first epoch's loss", f"lowest {_monitor(before)}", "test error")[: len(first)]
-    learnt = before[_monitor(before)][0] - first[1]
+    if not environment_differences(recorded["environment"], repeated["environment"]):
+        keys = [key for key in recorded if key not in ("command", "environment")]
+        return [
+            Figure(key, recorded[key], repeated.get(key), recorded[key] == repeated.get(key)) for key in keys
+        ]
+    first, other = (
+        [own[LOSS][0], min(own[_monitor(own)]), *_error(own["test"])] for own in (recorded, repeated)
+    )
+    names = ("first epoch's loss", f"lowest {_monitor(recorded)}", "test error")[: len(first)]
+    learnt = recorded[_monitor(recorded)][0] - first[1]
     bounds = (LOSS_TOLERANCE * first[0], min(ERROR_TOLERANCE, learnt / 2), ERROR_TOLERANCE)[: len(first)]
     return [
         Figure(name, own, got, abs(got - own) <= bound)
@@ -75,18 +79,18 @@ def compare_curves(before: Mapping[str, Any], found: Mapping[str, Any]) -> list[
     ]
 
 
-def compare_training(before: Mapping[str, Any], found: Mapping[str, Any]) -> Reproduction:
+def compare_training(recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> Reproduction:
     """Hold what a training gave to what is recorded."""
-    other = environment_differences(before["environment"], found["environment"])
+    other = environment_differences(recorded["environment"], repeated["environment"])
     within = f"errors within {ERROR_TOLERANCE:g} and half of what is learnt"
     elsewhere = f"the first loss within {LOSS_TOLERANCE:.0%}, {within}; {other}"
     demand = elsewhere if other else "every bit of what is recorded"
-    return Reproduction(demand, compare_curves(before, found))
+    return Reproduction(demand, compare_curves(recorded, repeated))
 
 
-def environment_differences(own: Mapping[str, str], here: Mapping[str, str]) -> str:
+def environment_differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> str:
     """Return in words what of the environment is not as recorded; nothing where all is, or none is."""
-    other = [name for name in {**own, **here} if own and own.get(name) != here.get(name)]
+    other = [name for name in {**recorded, **here} if recorded and recorded.get(name) != here.get(name)]
     return f"recorded with other {', '.join(other)}" if other else ""
 
 
