@@ -152,7 +152,7 @@ COMMANDS = (
     ),
     Command(
         "models", "list the published weights and what they score; list, show, verify models",
-        "hwr.published.models:run_models", example="hwr models verify copiste", prints=True,
+        "hwr.published:run_models", example="hwr models verify copiste", prints=True,
         note="Without a word it prints the tables of published results. A model is a name for weights and "
         "decoder: hwr transcribe --model NAME. The exit status of verify is 1 if a file was changed.",
         positional=Positional("words", "[list|show|verify] [NAME …]", "what to do, with which models"),

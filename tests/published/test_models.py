@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import hwr.published as models
 from hwr.__main__ import main
 from hwr.config import EXPERIMENTS
-from hwr.published import models
 from tests.refusal import refused
 
 
