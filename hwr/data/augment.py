@@ -255,14 +255,13 @@ def _moved_page(
         return image, boxes
     size = np.array(image.shape[::-1])  # width, height
     matrix = linear(*(sides * by.sizes)[2:].tolist())
-    start = (
-        size / 2 + (sides * by.sizes)[:2] * size - matrix @ (size / 2)
-    )  # where the old origin comes to lie
+    # Where the old origin comes to lie.
+    start = size / 2 + (sides * by.sizes)[:2] * size - matrix @ (size / 2)
     # cv2 counts pixel centres, the geometry pixel edges: half a pixel apart.
     centred = np.column_stack([matrix, start + matrix @ (0.5, 0.5) - 0.5])  # (2, 3)
-    picture = cv2.warpAffine(
+    picture = cv2.warpAffine(  # bilinear
         image, centred, image.shape[::-1], borderMode=cv2.BORDER_CONSTANT, borderValue=(WHITE,)
-    )  # bilinear
+    )
     corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] * size  # (N, 4, 2) px
     moved = (corners @ matrix.T + start) / size
     return np.asarray(picture, dtype=np.uint8), np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1)

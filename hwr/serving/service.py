@@ -41,9 +41,7 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     taken: int = 0  # of the queue
     failed: dict[str, str] = field(default_factory=dict)  # pages of the folder, and why they cannot be read
-    reading: dict[str, ReadingProgress] = field(
-        default_factory=dict
-    )  # the page of the folder that is being read
+    reading: dict[str, ReadingProgress] = field(default_factory=dict)  # pages of the folder being read
 
     def __post_init__(self) -> None:
         self.worker = Worker(self._read_lines, at_once=self.config.at_once, part=self.config.part)
