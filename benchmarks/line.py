@@ -1,10 +1,11 @@
-"""Measure lines a second of the line recogniser: loading, training, reading; beside it PyTorch.
+"""Measure lines a second of the line recogniser: loading, training, reading by engine; beside it PyTorch.
 
     .venv/bin/python benchmarks/line.py [--rounds 5] [--network crnn] [--output FILE.json]
 
 Each side runs in a process of its own, the sides take turns, and the medians over the rounds are printed.
 All get the same batches: drawn lines of the widths that real pages give. PyTorch is measured where it is
-installed (`pip install torch`), once as it comes, once with the allocator settings of `hwr`.
+installed (`pip install torch`): as it comes, with the allocator settings of `hwr`, and in addition with
+images in channels_last, and with that and automatic bfloat16, its best on a processor.
 """
 
 import argparse
@@ -27,9 +28,15 @@ HEIGHT = 48
 SIDES: dict[str, dict[str, str]] = {
     "loading": {},
     "mxnet": {},
+    "onnx": {},
+    "openvino": {},
+    "openvino, bfloat16": {},
     "torch": {"HWR_ALLOCATOR": "system"},  # the loader is ours, and would set it
     "torch, same allocator": {},
+    "torch, channels_last": {},
+    "torch, channels_last, bfloat16": {},
 }
+PACKAGES = {"onnx": "onnxruntime"}  # of sides, where their first word is none
 
 
 def main() -> None:
@@ -40,12 +47,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--network", default="crnn", help="a name in conf/network")
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, help="only these; mxnet must be among them")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.side:
         print(json.dumps(_measure(asked.side, asked.network)))
         return
-    sides = [side for side in SIDES if not side.startswith("torch") or importlib.util.find_spec("torch")]
+    sides = [side for side in SIDES if side in asked.sides] if asked.sides else [*filter(_installed, SIDES)]
     rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for _ in range(asked.rounds):
         for side in sides:
@@ -59,6 +67,11 @@ def main() -> None:
         asked.output.write_text(
             json.dumps({"medians": medians, "rounds": rounds}, indent=1) + "\n", encoding="utf-8"
         )
+
+
+def _installed(side: str) -> bool:
+    package = side.partition(",")[0]
+    return package == "loading" or importlib.util.find_spec(PACKAGES.get(package, package)) is not None
 
 
 def _in_process(side: str, network: str) -> dict[str, float]:
@@ -77,19 +90,23 @@ def _table(medians: dict[str, dict[str, float]]) -> str:
         )
         rows.append(f"{side:25}{cells}")
     own = medians["mxnet"]
-    rows.append(f"loading / training: {medians['loading']['load'] / own['train']:.1f}")
+    if "loading" in medians:
+        rows.append(f"loading / training: {medians['loading']['load'] / own['train']:.1f}")
+    ours = [side for side in medians if not side.startswith(("torch", "loading"))]
     for side in (side for side in medians if side.startswith("torch")):
         found = medians[side]
-        train, read = own["train"] / found["train"], own["read"] / found["read"]
-        rows.append(f"mxnet / {side}: training {train:.2f}, reading {read:.2f}")
+        read = ", ".join(f"{engine} {medians[engine]['read'] / found['read']:.2f}" for engine in ours)
+        rows.append(f"ours / {side}: training {own['train'] / found['train']:.2f}; reading {read}")
     return "\n".join(rows)
 
 
 def _measure(side: str, network: str) -> dict[str, float]:
     if side == "loading":
         return _loading()
-    train, read = (_mxnet if side == "mxnet" else _torch)(network)
     batches = list(_batches())
+    if side.startswith(("onnx", "openvino")):
+        return {"read": _rate(_engine(side, network), batches)}
+    train, read = (_mxnet if side == "mxnet" else _torch(side))(network)
     return {"train": _rate(train, batches), "read": _rate(read, batches)}
 
 
@@ -162,10 +179,8 @@ def _mxnet(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
     from mxnet import autograd, gluon  # isort: skip
 
     from hwr.losses import CtcLoss
-    from hwr.networks.crnn import Crnn
-    from hwr.stages.build import drawn
 
-    network = drawn(Crnn(CLASSES, **_settings(name)), (HEIGHT, HEIGHT), seed=0, context=mx.cpu())
+    network = _network(name)
     loss = CtcLoss(shortcut_weight=0.1)
     trainer = gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 1e-3}, kvstore=None)
 
@@ -182,17 +197,49 @@ def _mxnet(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
     return train, read
 
 
-def _torch(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
+def _network(name: str) -> Any:
+    import hwr  # noqa: F401  (prepares the process)
+
+    import mxnet as mx  # isort: skip
+
+    from hwr.networks.crnn import Crnn
+    from hwr.stages.kind import draw_parameters
+
+    network = Crnn(CLASSES, **_settings(name))
+    draw_parameters(network, (1, 1, HEIGHT, HEIGHT), seed=0, context=mx.cpu())
+    return network
+
+
+def _engine(side: str, name: str) -> Callable[[Any], None]:
+    network = _network(name)
+    from hwr.stages.engine import Engine
+    from hwr.stages.line.model import INFERENCE
+
+    engine, _, precision = side.partition(", ")
+    run = Engine(engine, precision or "float32").start(network, INFERENCE, (HEIGHT, "W"), None)
+    return lambda batch: run(batch.images) and None
+
+
+def _torch(side: str) -> Callable[[str], tuple[Callable[[Any], None], Callable[[Any], None]]]:
+    return lambda name: _torch_steps(name, last="channels_last" in side, bfloat16="bfloat16" in side)
+
+
+def _torch_steps(
+    name: str, *, last: bool, bfloat16: bool
+) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
     import torch
     from torch_crnn import Crnn, ctc
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))))
-    network = Crnn(CLASSES, **_settings(name))
+    order = torch.channels_last if last else torch.contiguous_format
+    network = Crnn(CLASSES, **_settings(name)).to(memory_format=order)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
     def train(batch: Any) -> None:
         network.train()
-        logits, shortcut = network(torch.from_numpy(batch.images))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits, shortcut = network(torch.from_numpy(batch.images).contiguous(memory_format=order))
+        logits, shortcut = logits.float(), shortcut.float()
         labels = torch.from_numpy(batch.labels)
         loss = ctc(logits, labels) + 0.1 * ctc(shortcut, labels)
         optimizer.zero_grad()
@@ -201,8 +248,8 @@ def _torch(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
 
     def read(batch: Any) -> None:
         network.eval()
-        with torch.inference_mode():
-            network(torch.from_numpy(batch.images))
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            network(torch.from_numpy(batch.images).contiguous(memory_format=order))
 
     return train, read
 

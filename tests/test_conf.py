@@ -15,6 +15,7 @@ from hwr.config.roots import (
     ConfusionConfig,
     DecodersConfig,
     EvaluateConfig,
+    ExportConfig,
     InspectConfig,
     LanguageModelConfig,
     SearchConfig,
@@ -56,6 +57,7 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "confusion": (ConfusionConfig, confusion.check_confusion),
     "decoders": (DecodersConfig, board.check_decoders),
     "language_model": (LanguageModelConfig, check_language_model),
+    "export": (ExportConfig, lambda config: None),
     "search": (SearchConfig, search.check_search),
     "sync": (SyncConfig, lambda config: None),
 }

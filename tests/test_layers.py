@@ -43,6 +43,9 @@ ONLY_IMPORTERS = {
     "omegaconf": {"config", "runs.hydra_callback"},
     "optuna": {"runs.search", "runs.study"},
     "mxnet": {"losses", "networks", "runtime", "stages", "training", "weights"},
+    "onnx": {"networks.onnx_graph"},
+    "onnxruntime": {"stages.engine"},
+    "openvino": {"stages.engine"},
     "albumentations": {"data"},
     "pypdfium2": {"images"},
     "pi_heif": {"images"},
@@ -60,7 +63,7 @@ ONLY_PACKAGES = {
     "errors": set[str](),
     "text": {"numpy"},
     "losses": {"mxnet", "numpy"},
-    "networks": {"mxnet", "numpy"},
+    "networks": {"mxnet", "numpy", "onnx"},
     "training": {"mxnet", "numpy"},
     "images": {"numpy", "cv2", "PIL", "pypdfium2", "pi_heif"},
 }

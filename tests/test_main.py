@@ -111,7 +111,7 @@ def test_unknown_flag_and_key_are_refused(
 ) -> None:
     positional = {"transcribe": ["a.png"], "reproduce": ["line/copiste"], "compare": ["a", "b"]}
     required = ["--output", str(tmp_path / "model.arpa")] if command.name == "language-model" else []
-    output = ["output=out"] if command.name == "confusion" else []
+    output = ["output=out"] if command.name in ("confusion", "export") else []
     arguments = [command.name, *positional.get(command.name, []), *required, *output, word]
     if command.hydra or command.pinned:  # as a user calls them: Hydra keeps its state in the process
         done = script(["-m", "hwr", *arguments])

@@ -140,6 +140,16 @@ COMMANDS = (
         flags=(MODEL,),
     ),
     Command(
+        "export", "write a trained network as a file for other runtimes",
+        "hwr.stages.export:export_weights", "export", "ExportConfig",
+        example="hwr export line/copiste --format onnx --output line.onnx",
+        positional=Positional("names", "[WEIGHTS]", "same as weights=WEIGHTS", most=1),
+        flags=(
+            Flag(("--format",), "same as format=FORMAT: onnx", metavar="FORMAT", key="format"),
+            Flag(("--output",), "same as output=FILE", metavar="FILE", key="output"),
+        ),
+    ),
+    Command(
         "inspect", "count the contents of a data set, list its problems",
         "hwr.stages.build:report_data", "inspect", "InspectConfig",
         example="hwr inspect data=alto data.root=DIR full=true", computes=False, prints=True,

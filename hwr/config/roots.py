@@ -108,6 +108,15 @@ class PagesConfig(StoreConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
+class EngineConfig:
+    """What computes networks in reading."""
+
+    device: str
+    engine: Literal["mxnet", "onnx", "openvino"] = "mxnet"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(config=_STRICT, kw_only=True)
 class TrainConfig(PagesConfig):
     """A training, as conf/train.yaml and a stage file give it; its nodes are bound to what they construct."""
 
@@ -138,13 +147,12 @@ class TrainConfig(PagesConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
-class LinesConfig(PagesConfig):
+class LinesConfig(PagesConfig, EngineConfig):
     """The keys of whatever reads the lines of a split."""
 
     weights: LineWeightsConfig
     split: Split
     batch_size: Count
-    device: str
     unknown: Unknown
     data: Node = _node()
 
@@ -254,7 +262,7 @@ class InspectConfig(TrainConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
-class TranscribeConfig(PagesConfig):
+class TranscribeConfig(PagesConfig, EngineConfig):
     """How pages are read from the command line, as conf/transcribe.yaml gives it."""
 
     weights: WeightsConfig
@@ -262,7 +270,6 @@ class TranscribeConfig(PagesConfig):
     seams: bool
     orientation: Literal["auto", 0, 90, 180, 270]
     batch_size: Count
-    device: str
     pdf_dpi: Count
     overlay_width: Annotated[int, Field(ge=100)]
 
@@ -284,6 +291,15 @@ class ServeConfig(TranscribeConfig):
     upload_s: Positive
     doubtful: Probability
     picture_width: Annotated[int, Field(ge=100)]
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class ExportConfig(StoreConfig):
+    """How weights are exported, as conf/export.yaml gives it."""
+
+    weights: Text
+    format: Literal["onnx"]
+    output: Text
 
 
 @dataclass(config=_STRICT, kw_only=True)

@@ -16,6 +16,7 @@ from hwr.scoring.detection import Detection, count_boxes
 from hwr.stages import boxes as box_stages
 from hwr.stages.boxes import PREDICTED, TRUE
 from hwr.stages.build import model_of
+from hwr.stages.engine import Engine
 from hwr.stages.kind import Model
 from hwr.stages.paragraph.model import MODEL as PARAGRAPH_MODEL
 from hwr.stages.paragraph.model import load_area_finder
@@ -75,7 +76,8 @@ def _found(evaluation: Evaluation, model: Model[Any], load: Callable[..., Any]) 
     pages, no_area = inspection.apply_policy(dataset.pages, findings, {"no_area": "drop"})
     reading = {"folder": task.data.cache, "loading": config.loading, "progress": True}
     samples = box_stages.box_samples(pages, model_of(own, model).settings, config.split, **reading)
-    finder = load(own, batch_size=config.batch_size, context=device_context(config.device))
+    context, engine = device_context(config.device), Engine.of(config)
+    finder = load(own, batch_size=config.batch_size, context=context, engine=engine)
     reasons = dict(samples.problems)
     unread = {name: reasons[name] for name in samples.missed}
     useless = LeftOut.of("no_sample", pages=[(config.split, name) for name in reasons if name not in unread])

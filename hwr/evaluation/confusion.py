@@ -12,6 +12,7 @@ from hwr.files import make_folder, write_text
 from hwr.language.confusions import Confusions, Costs, CountedLines
 from hwr.scoring.edits import align
 from hwr.stages.build import alphabet_of
+from hwr.stages.engine import Engine
 from hwr.stages.recipe import data_source, device_context
 from hwr.tables import text_table
 
@@ -39,6 +40,7 @@ def check_confusion(config: ConfusionConfig) -> None:
     check_decoder(config.decoder)
     data_source(config.data, config.folder)
     device_context(config.device)
+    Engine.of(config)
 
 
 def confusion_table(confusions: Confusions, shown: int) -> str:

@@ -26,6 +26,7 @@ from hwr.scoring import significance
 from hwr.scoring.report import Scores, Texts, score_texts
 from hwr.scoring.sclite import check_scorer
 from hwr.stages.build import alphabet_of
+from hwr.stages.engine import Engine
 from hwr.stages.recipe import data_source, device_context
 from hwr.tables import markdown_table
 
@@ -100,6 +101,7 @@ def check_decoders(config: DecodersConfig) -> None:
         publish.check_publishable(config.publish, TARGET, config.decoders)
     data_source(config.data, config.folder)
     device_context(config.device)
+    Engine.of(config)
 
 
 def summary(entries: Mapping[str, Entry], config: DecodersConfig) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from hwr.pictures import cards, line_archive
 from hwr.scoring.report import RATES, Scores, Texts, score_texts
 from hwr.scoring.sclite import check_scorer
 from hwr.stages.build import alphabet_of, model_of, with_images
+from hwr.stages.engine import Engine
 from hwr.stages.line.model import MODEL, load_line_reader
 from hwr.stages.line.training import check_characters, line_set, lines_of, reading_item
 from hwr.stages.recipe import device_context
@@ -132,8 +133,9 @@ def read_chunks(
     task: Task[LinesConfig], loaded: Weights, lines: Lines, *, size: int = CHUNK
 ) -> Iterator[list[Probs]]:
     """Yield the probabilities of the lines in order, `size` lines at once, so that few are held."""
-    context = device_context(task.config.device)
-    reader = load_line_reader(loaded, batch_size=task.config.batch_size, context=context)
+    config = task.config
+    context, engine = device_context(config.device), Engine.of(config)
+    reader = load_line_reader(loaded, batch_size=config.batch_size, context=context, engine=engine)
     for start in tqdm(range(0, len(lines.ids), size), desc="reading", unit=f"{size} lines", disable=None):
         yield reader.probs(lines.images[start : start + size])
 

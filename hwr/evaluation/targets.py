@@ -16,6 +16,7 @@ from hwr.evaluation.task import Evaluation, Outcome, Scored, Target, open_task
 from hwr.files import make_folder, replacing_contents
 from hwr.pictures import cards
 from hwr.stages.build import config_of, without
+from hwr.stages.engine import Engine
 from hwr.stages.kind import kind_named, kind_names
 from hwr.stages.recipe import data_source, device_context, parse_recipe
 
@@ -62,6 +63,7 @@ def check_evaluation(config: EvaluateConfig) -> None:
     target_named(config.target).check(config)
     data_source(config.data, config.folder)
     device_context(config.device)
+    Engine.of(config)
 
 
 def target_named(name: str) -> Target:

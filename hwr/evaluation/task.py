@@ -23,8 +23,8 @@ from hwr.tracking import Run, Store
 from hwr.weights import Weights
 
 # Keys of conf/evaluate.yaml and conf/decoders.yaml that the numbers depend on, besides weights and scorer.
-SETTINGS = ("data", "decoder", "decoders", "batch_size", "unknown", "seams", "working_pixels", "pdf_dpi",
-            "max_pixels")  # fmt: skip
+SETTINGS = ("data", "decoder", "decoders", "batch_size", "engine", "precision", "unknown", "seams",
+            "working_pixels", "pdf_dpi", "max_pixels")  # fmt: skip
 COUNTS = Counts._fields
 EDITS = tuple(f"{unit}.{name}" for unit in ("characters", "words") for name in COUNTS)
 
@@ -64,7 +64,8 @@ class Task(Generic[Config]):
 
 
 def open_task(config: Config) -> Task[Config]:  # type: ignore[misc]  # covariant, and yet an argument
-    """Return the task that is configured."""
+    """Return the task that is configured; call before anything is computed."""
+    runtime.keep_few_shapes()
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     return Task(config, store)
 

@@ -26,6 +26,7 @@ from hwr.files import make_folder, write_text
 from hwr.scoring import edits
 from hwr.scoring.edits import Counts
 from hwr.stages.build import alphabet_of
+from hwr.stages.engine import Engine
 from hwr.stages.recipe import data_source, device_context
 from hwr.tables import text_table
 from hwr.tracking import Run
@@ -132,6 +133,7 @@ def check_tuning(config: TuneConfig) -> None:
             raise InputError(f"cheap={key}: not a key of space, whose keys are {', '.join(space)}")
     data_source(config.data, config.folder)
     device_context(config.device)
+    Engine.of(config)
 
 
 def best_setting(space: Space, start: Setting, judge: Judge, how: TuneConfig) -> Setting:

@@ -34,6 +34,9 @@ DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+# Operators kept prepared for a shape; without limits every new shape of a batch costs megabytes for good.
+FEW_SHAPES = {"MXNET_MKLDNN_CACHE_NUM": "16", "DNNL_PRIMITIVE_CACHE_CAPACITY": "16"}
+
 THREADS = "OMP_NUM_THREADS"
 _GIVEN = os.environ.get(THREADS, "")
 THREADS_GIVEN = bool(_GIVEN)  # by the user, or by the process that started this one
@@ -208,10 +211,16 @@ def start() -> None:
 
     Call before anything is computed.
     """
-    with _without(GREETING), _hidden(*_UNUSED):
+    with _without(GREETING), hidden(*_UNUSED):
         import mxnet
 
         mxnet.nd.zeros(1).wait_to_read()
+
+
+def keep_few_shapes() -> None:
+    """Bound the memory that MXNet keeps for shapes; call before anything is computed."""
+    for name, value in FEW_SHAPES.items():
+        os.environ.setdefault(name, value)
 
 
 def finish() -> None:
@@ -296,15 +305,15 @@ def _scratch() -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def _hidden(*packages: str) -> Iterator[None]:
+def hidden(*packages: str) -> Iterator[None]:
     """Make imports of these packages fail, unless they are imported already."""
-    hidden = [name for name in packages if name not in sys.modules]
-    for name in hidden:
+    absent = [name for name in packages if name not in sys.modules]
+    for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        for name in hidden:
+        for name in absent:
             del sys.modules[name]
 
 

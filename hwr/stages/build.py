@@ -80,8 +80,8 @@ def report_data(composed: Composed) -> None:
             Path(config.output).write_text(text, encoding="utf-8")
 
 
-def find_weights(name: str, kind: str, config: StoreConfig) -> Weights:
-    """Load weights of stage `kind`.
+def find_weights(name: str, kind: str | None, config: StoreConfig) -> Weights:
+    """Load weights of stage `kind`; None: of any stage.
 
     `name` is a folder, a published name (line/copiste), runs:/ID or models:/NAME@ALIAS; the last two come
     from the tracking store of `config` and are kept among the caches of its folder. Raises InputError for
@@ -93,7 +93,7 @@ def find_weights(name: str, kind: str, config: StoreConfig) -> Weights:
         published = EXPERIMENTS / name / "weights"
         loaded = weights.load(published if published.is_dir() and not Path(name).is_dir() else Path(name))
     made = config_of(loaded).stage.get("kind")
-    if made != kind:
+    if kind is not None and made != kind:
         raise InputError(f"weights {name}: of stage {made}, not {kind}; choose weights of that stage")
     return loaded
 

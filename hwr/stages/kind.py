@@ -24,6 +24,7 @@ from hwr.data.records import Dataset, LeftOut, Page
 from hwr.data.remembered import remember_in
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
+from hwr.stages.engine import Inference
 from hwr.text import Alphabet
 from hwr.training.loop import Plan, Stage
 
@@ -39,6 +40,7 @@ class Model(Generic[S]):
     name: str  # of the stage, as `stage.kind` gives it
     settings: type[S]  # a dataclass, constructed from the other keys of the node `stage`
     networks: Collection[Callable[..., Any]]  # makers of the networks that it can train
+    inference: Inference | None = None  # None: what it computes cannot be exported
 
 
 @dataclass(frozen=True, kw_only=True)

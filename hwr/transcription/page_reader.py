@@ -18,6 +18,7 @@ from hwr.layout.ink import find_gutter
 from hwr.layout.orientation import Legibility, turned_image
 from hwr.layout.reading_order import line_order, words_into_lines
 from hwr.stages.build import alphabet_of, model_of
+from hwr.stages.engine import Engine, EngineSettings
 from hwr.stages.line.model import LineReader, line_crop, load_line_reader
 from hwr.stages.paragraph.model import MODEL as PARAGRAPH
 from hwr.stages.paragraph.model import AreaFinder, load_area_finder
@@ -244,35 +245,34 @@ def upright_steps(reader: PageReader, page: GreyImage, orientation: Orientation)
     return turn, (yield from reader.steps(turned_image(page, turn))) if turn else found
 
 
-class PipelineSettings(Protocol):
+class PipelineSettings(EngineSettings, Protocol):
     """What the pipeline is made with besides weights, as configurations hold it."""
 
     decoder: dict[str, Any]
     seams: bool
     batch_size: int
-    device: str
 
 
 def build_page_reader(loaded: Mapping[str, Weights], config: PipelineSettings) -> PageReader:
     """Return the pipeline with the weights of its STEPS, by stage."""
-    context, size = device_context(config.device), config.batch_size
+    context, engine, size = device_context(config.device), Engine.of(config), config.batch_size
     area, lines, text = (loaded[step] for step in STEPS)
     area_settings, line_settings = model_of(area, PARAGRAPH).settings, model_of(lines, SEGMENTATION).settings
     decoder = build_decoder(config.decoder, alphabet_of(text))
     return PageReader(
         AreaStep(
-            finder=load_area_finder(area, batch_size=size, context=context),
+            finder=load_area_finder(area, batch_size=size, context=context, engine=engine),
             fit=area_settings.fit,
             growth=area_settings.growth,
         ),
         LineStep(
-            detector=load_box_detector(lines, batch_size=size, context=context),
+            detector=load_box_detector(lines, batch_size=size, context=context, engine=engine),
             fit=line_settings.fit,
             growth=line_settings.growth,
             unit=line_settings.unit,
         ),
         TextStep(
-            reader=load_line_reader(text, batch_size=size, context=context),
+            reader=load_line_reader(text, batch_size=size, context=context, engine=engine),
             crop=line_crop(text),
             decoder=decoder,
             seams=config.seams,

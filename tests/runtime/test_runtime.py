@@ -128,7 +128,7 @@ def test_packages_are_hidden_from_the_engine_alone() -> None:
 
 
 def test_packages_in_use_stay_when_others_are_hidden() -> None:
-    with runtime._hidden("json", "nothing_of_this_name"):
+    with runtime.hidden("json", "nothing_of_this_name"):
         assert sys.modules["json"] is json
         with pytest.raises(ImportError):
             import nothing_of_this_name  # noqa: F401

@@ -1,5 +1,6 @@
 """The detector of stage `segmentation`: it finds the lines or words of a handwritten area."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from hwr.losses import VARIANCES
 from hwr.networks.ssd import anchor_grid, compact, ssd_resnet34
 from hwr.stages.boxes import PageSettings
 from hwr.stages.build import model_of
+from hwr.stages.engine import MXNET, Engine, Inference, Run
 from hwr.stages.kind import Model, ModelRecipe
 from hwr.weights import Weights
 
@@ -47,14 +49,14 @@ class DetectionSettings(PageSettings):
         return sample_flaw(page, self.fit, self.growth, self.unit) if page.lines else ""
 
 
-MODEL = Model(name="segmentation", settings=DetectionSettings, networks=(compact, ssd_resnet34))
-
-
 class BoxDetector:
     """Finds line or word boxes in fitted area images with a detector for images of one `size` (H, W)."""
 
-    def __init__(self, network: Any, keep: DetectionSettings, *, batch_size: int, context: Any) -> None:
+    def __init__(
+        self, network: Any, keep: DetectionSettings, *, batch_size: int, context: Any, run: Run | None = None
+    ) -> None:
         self.network, self.keep, self.batch_size, self.context = network, keep, batch_size, context
+        self._run = run or MXNET.start(network, INFERENCE, (), context)
         shapes = network.shapes(mx.nd.zeros((1, 1, *keep.fit.size), ctx=context))
         self.grid = anchor_grid(shapes, network.anchors)  # (A, 4)
         self.anchors = mx.nd.array(self.grid[None], ctx=context)
@@ -67,10 +69,8 @@ class BoxDetector:
         """Return probability x1 y1 x2 y2 of every box found, best first: (K, 5) each."""
         kept: dict[int, NDArray[np.float64]] = {}
         for indices, batch in page_reading_batches(images, self.batch_size):
-            scores, offsets = self.network(mx.nd.array(batch, ctx=self.context))
             rows = mx.nd.contrib.MultiBoxDetection(
-                mx.nd.softmax(scores, axis=1),
-                offsets,
+                *(mx.nd.array(own, ctx=self.context) for own in self._run(batch)),
                 self.anchors,
                 threshold=self.keep.min_c,
                 nms_threshold=self.keep.overlap_thres,
@@ -88,11 +88,15 @@ def box_detector(model: ModelRecipe[DetectionSettings], *, batch_size: int, cont
     return BoxDetector(network, model.settings, batch_size=batch_size, context=context)
 
 
-def load_box_detector(loaded: Weights, *, batch_size: int, context: Any) -> BoxDetector:
+def load_box_detector(
+    loaded: Weights, *, batch_size: int, context: Any, engine: Engine = MXNET
+) -> BoxDetector:
     """Return a detector of lines or words with these weights."""
-    detector = box_detector(model_of(loaded, MODEL), batch_size=batch_size, context=context)
-    weights.fill(detector.network, loaded)
-    return detector
+    model = model_of(loaded, MODEL)
+    network = model.draw((1, 1, *model.settings.fit.size), context=context)
+    weights.fill(network, loaded)
+    run = engine.start(network, INFERENCE, model.settings.fit.size, context)
+    return BoxDetector(network, model.settings, batch_size=batch_size, context=context, run=run)
 
 
 def _kept(rows: NDArray[np.float32], most: int) -> NDArray[np.float64]:
@@ -100,3 +104,21 @@ def _kept(rows: NDArray[np.float32], most: int) -> NDArray[np.float64]:
     real = (rows[:, 0] >= 0) & (rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])
     kept = rows[real][:, 1:].astype(np.float64)
     return np.asarray(kept[np.argsort(-kept[:, 0], kind="stable")][:most])
+
+
+def _scores(functions: Any, network: Any, images: Any) -> tuple[Any, Any]:
+    scores, offsets = network(images)
+    return functions.softmax(scores, axis=1), offsets
+
+
+INFERENCE = Inference(
+    outputs={"probs": ("N", 2, "A"), "offsets": ("N", "4A")},
+    compute=_scores,
+    load=load_box_detector,
+    size=lambda settings: settings.fit.size,
+    constants=lambda detector: {"anchors": detector.grid.astype(np.float32)},
+    about=lambda detector: {"variances": json.dumps(VARIANCES)},
+)
+MODEL = Model(
+    name="segmentation", settings=DetectionSettings, networks=(compact, ssd_resnet34), inference=INFERENCE
+)

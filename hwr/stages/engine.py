@@ -1,0 +1,150 @@
+"""Engines: what runs a trained network in reading. MXNet itself, or a runtime of ONNX models."""
+
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from hwr.errors import InputError
+from hwr.runtime import hidden
+
+Array = NDArray[np.float32]
+Shape = Sequence[int | str]  # a name is an axis of any length
+Run = Callable[[Array], list[Array]]  # images (N, 1, H, W), ink 1 on paper 0, to what is computed of them
+
+IMAGES = "images"  # the input of an exported network
+
+
+class EngineSettings(Protocol):
+    """What chooses an engine, as configurations hold it."""
+
+    device: str
+    engine: Any
+    precision: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """What a network computes in reading, whatever runs it.
+
+    Args:
+        outputs: names and axes of what is computed.
+        compute: computes it of images, by the `functions` of arrays (mx.nd) or symbols (mx.sym).
+        load: loads weights as an object that has the `network`.
+        size: (H, W) of the images, by the settings of the stage.
+        constants: further outputs of an exported file, which no image changes, by what `load` returns.
+        about: what a reader of the file has to know besides, by the same.
+    """
+
+    outputs: Mapping[str, Shape]
+    compute: Callable[[Any, Any, Any], Sequence[Any]]
+    load: Callable[..., Any]
+    size: Callable[[Any], Shape]
+    constants: Callable[[Any], Mapping[str, Array]] = lambda loaded: {}
+    about: Callable[[Any], Mapping[str, str]] = lambda loaded: {}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What computes: its name, and the type of the numbers that it computes with."""
+
+    name: str = "mxnet"
+    precision: str = "float32"
+
+    @classmethod
+    def of(cls, config: EngineSettings) -> "Engine":
+        """Return the engine that is configured; raise InputError for one that is not possible here."""
+        if config.engine != "openvino" and config.precision != "float32":
+            raise InputError(f"precision={config.precision} needs engine=openvino; set it, or leave both out")
+        if config.engine != "mxnet" and not config.device.startswith("cpu"):
+            raise InputError(f"engine={config.engine} computes on the processor; set device=cpu")
+        for package in _PACKAGES[config.engine]:
+            _imported(package, config.engine)
+        return cls(config.engine, config.precision)
+
+    def start(self, network: Any, inference: Inference, size: Shape, context: Any) -> Run:
+        """Return what computes `inference` of images of a size (H, W) with an initialised network.
+
+        MXNet computes in the context, with the parameters as they are at each call; the others with those of
+        now.
+        """
+        if self.name == "mxnet":
+            return lambda images: [
+                own.asnumpy() for own in inference.compute(mx.nd, network, mx.nd.array(images, ctx=context))
+            ]
+        model = exported_network(network, inference, size).SerializeToString()
+        return _STARTS[self.name](model, list(inference.outputs), self.precision)
+
+
+MXNET = Engine()
+
+
+def exported_network(
+    network: Any, inference: Inference, size: Shape, *, constants: Mapping[str, Array] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Any:  # fmt: skip
+    """Return a network for images of a size as an ONNX model; InputError where the package is missing."""
+    _imported("onnx", "onnx")
+    from hwr.networks.onnx_graph import onnx_model
+
+    symbols = inference.compute(mx.sym, network, mx.sym.var(IMAGES))
+    parameters = {own.name: own.data().asnumpy() for own in network.collect_params().values()}
+    shapes = {IMAGES: ("N", 1, *size)}, inference.outputs
+    return onnx_model(symbols, parameters, *shapes, constants=constants or {}, metadata=metadata or {})
+
+
+def _onnx_runtime(model: bytes, outputs: Sequence[str], precision: str) -> Run:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = _threads()
+    options.enable_cpu_mem_arena = False  # it keeps memory for the largest shapes, and gains no time
+    session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda images: list(session.run(outputs, {IMAGES: images}))
+
+
+def _openvino(model: bytes, outputs: Sequence[str], precision: str) -> Run:
+    _imported("openvino", "openvino")
+    from openvino import Core
+
+    core = Core()
+    if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise InputError("precision=bfloat16: this processor computes without it; set precision=float32")
+    settings = {
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "INFERENCE_NUM_THREADS": _threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": 64,  # shapes; it keeps memory for each
+    }
+    request = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", settings).create_infer_request()
+
+    def run(images: Array) -> list[Array]:
+        found = request.infer({IMAGES: images}, share_inputs=True)
+        return [np.array(found[name]) for name in outputs]
+
+    return run
+
+
+def _threads() -> int:
+    return int(os.environ["OMP_NUM_THREADS"])
+
+
+def _imported(package: str, engine: str) -> None:
+    try:
+        with hidden("openvino_telemetry"):  # OpenVINO tells its makers of every import, where it finds this
+            import_module(package)
+    except ImportError:
+        remedy = f"pip install 'hwr[{engine}]'"
+        raise InputError(
+            f"{package} is not installed, which engine={engine} and export need; {remedy}"
+        ) from None
+
+
+_STARTS = {"onnx": _onnx_runtime, "openvino": _openvino}
+_PACKAGES = {"mxnet": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
