@@ -15,7 +15,7 @@ HWR_OUTAGE_S ?= 30
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 setup: $(READY)  ## make .venv from requirements.lock; nothing to do when it is up to date
 

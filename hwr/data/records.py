@@ -189,7 +189,7 @@ def _by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for split, name in pairs:
         found.setdefault(split, []).append(name)
-    return {split: tuple(names) for split, names in found.items()}
+    return {split: tuple(found[split]) for split in (*SPLITS, "") if split in found}
 
 
 def image_sha256(page: Page) -> str:

@@ -159,18 +159,17 @@ def start_run(
 
     SIGTERM and SIGHUP raise Terminated inside the block, so that the run does not stay RUNNING.
     """
-    with termination.held_back():
-        status, started = "FAILED", _start(store, name, run_id, tags)
-        with started.spool.alive():
-            try:
-                with termination.let_through():
-                    yield started
-                status = "FINISHED"
-            except (KeyboardInterrupt, Terminated):
-                status = "KILLED"
-                raise
-            finally:
-                started.end(status)
+    with termination.held_back(), contextlib.ExitStack() as alive:
+        status, started = "FAILED", _start(store, name, run_id, tags, alive)
+        try:
+            with termination.let_through():
+                yield started
+            status = "FINISHED"
+        except (KeyboardInterrupt, Terminated):
+            status = "KILLED"
+            raise
+        finally:
+            started.end(status)
 
 
 @contextlib.contextmanager
@@ -227,18 +226,27 @@ def spool_of(folder: Path, run_id: str) -> Path:
     return folder / "runs" / run_id / "spool"
 
 
-def _start(store: Store, name: str, run_id: str | None, tags: Mapping[str, str]) -> Run:
+def _start(
+    store: Store, name: str, run_id: str | None, tags: Mapping[str, str], alive: contextlib.ExitStack
+) -> Run:
+    """Start or continue a run, which other processes take for alive until `alive` is closed.
+
+    Whenever the process is killed, `sync` finds the run: by the note of its start, or by its spool.
+    """
     with refusing(store.uri):
         if run_id is None:
             shown = {key: shortened(value, LONGEST_TAG) for key, value in {**_source(), **tags}.items()}
             with starting(store.folder, _portable(store), store.experiment) as own:
                 fresh = store.client.create_run(store.experiment, tags=shown | own, run_name=name)
-                return _begun(store, fresh.info.run_id)
+                begun = _begun(store, fresh.info.run_id)
+                alive.enter_context(begun.spool.alive())
+                return begun
         info = store.client.get_run(run_id).info
     if info.lifecycle_stage != "active":
         raise InputError(f"run {run_id}: {deleted(store.uri, 'runs', run_id)}, or start another run")
     resumed = Run(store, run_id, info.experiment_id)
     resumed._record("status", {"status": "RUNNING"})  # after a status of before that may still wait
+    alive.enter_context(resumed.spool.alive())
     return resumed
 
 

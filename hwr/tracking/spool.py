@@ -159,13 +159,17 @@ class Spool:
         """Tell other processes, while the block lasts, that the run's own is alive."""
         return held(self.folder / ALIVE, limit_s=LOCK_S)
 
+    def was_alive(self) -> bool:
+        """Tell whether the process of the run came so far that `end_fallen` knows of it."""
+        return (self.folder / ALIVE).exists()
+
     def end_fallen(self) -> None:
         """Add that the run was killed, where its process is gone without an end of it.
 
         That cannot be told of a copy of the folder: the run may go on in the original.
         """
         own = self._about().get("inode") == self.folder.stat().st_ino
-        if own and (self.folder / ALIVE).exists() and not self.ended():
+        if own and self.was_alive() and not self.ended():
             with held(self.folder / ALIVE, wait=False) as gone:
                 if gone and not self.ended():
                     self.append("status", {"status": "KILLED"})

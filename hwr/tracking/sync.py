@@ -15,7 +15,7 @@ from hwr.errors import InputError
 from hwr.files import held, parse_json
 from hwr.runtime import without_login
 from hwr.tracking.delivery import DeletedError, Delivery, FilesLeftError
-from hwr.tracking.runs import START, STARTS
+from hwr.tracking.runs import START, STARTS, spool_of
 from hwr.tracking.spool import Spool, counted
 from hwr.tracking.store import answering, embedded, reason
 
@@ -98,7 +98,7 @@ def end_abandoned(folder: Path, client: Callable[[str | None], MlflowClient | No
                 if (server := client(about["uri"])) is None:
                     continue
                 for run in server.search_runs([about["experiment"]], f"tags.`{START}` = '{note.name}'"):
-                    known = (folder / "runs" / run.info.run_id / "spool").is_dir()  # which tells more
+                    known = Spool(spool_of(folder, run.info.run_id)).was_alive()  # which tells more
                     if run.info.status == "RUNNING" and not known:
                         server.set_terminated(run.info.run_id, "KILLED")
                         yield run.info.run_id

@@ -19,6 +19,7 @@ SEED = os.environ.get("HWR_FUZZ_SEED", "0")
 PEAK_MIB = 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TARGETS)
 def test_mutated_input_is_read_or_refused(kind: str, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "tests.endurance.fuzzing", kind, str(tmp_path), SEED, str(COUNT)]

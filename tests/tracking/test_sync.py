@@ -126,12 +126,13 @@ def test_run_that_may_go_on_in_the_original_of_a_copy_is_not_ended(store: Store,
     assert list(sync_folder(copy, None)) == []
 
 
+@pytest.mark.parametrize("at", ["describe", "_keep", "alive"])
 def test_run_whose_process_was_killed_while_it_started_it_ends_as_killed(
-    store: Store, tmp_path: Path
+    store: Store, tmp_path: Path, at: str
 ) -> None:
     pid = os.fork()
     if pid == 0:
-        Spool.describe = lambda self, about: os._exit(1)  # type: ignore[method-assign, assignment]
+        setattr(Spool, at, lambda *_: os._exit(1))
         with tracking.start_run(Store(store.uri, store.experiment, store.folder), "test", tags={}):
             os._exit(2)
     assert os.waitpid(pid, 0)[1] == 256
