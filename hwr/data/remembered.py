@@ -40,7 +40,7 @@ class _Memory:
         """Keep what comes in another database."""
         if place != self.place:
             self.write()
-            self.known.clear()
+            self.known, self.fresh = {}, []
             self.place, self._database = place, None
 
     def find(self, what: str, path: str, state: str) -> Any:
@@ -57,22 +57,21 @@ class _Memory:
         """Keep a value for this process, and in the database soon."""
         self.known[what, path, state] = value
         self.fresh.append((what, path, state, json.dumps(value)))
-        if len(self.fresh) >= _BATCH:
+        if len(self.fresh) % _BATCH == 0:
             self.write()
 
     def write(self) -> None:
-        """Write what is fresh; where the database cannot be written, it is lost."""
+        """Write what is fresh; it waits for a folder of caches, and is lost where that cannot be written."""
+        if not self.fresh or self.place is None or not self.place.parent.is_dir():
+            return
         fresh, self.fresh = self.fresh, []
-        with suppress(sqlite3.Error, OSError):
-            if fresh:
-                with self._opened() as database:
-                    database.executemany("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)", fresh)
+        with suppress(sqlite3.Error, OSError), self._opened() as database:
+            database.executemany("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)", fresh)
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
-            if self.place is None:
-                raise FileNotFoundError
-            self.place.parent.mkdir(parents=True, exist_ok=True)
+            if self.place is None or not self.place.parent.is_dir():
+                raise FileNotFoundError  # no folder is made for what is only asked
             self._database = sqlite3.connect(self.place, timeout=_WAIT_S)
             self._database.execute(_TABLE)
         return self._database

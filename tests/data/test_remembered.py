@@ -17,6 +17,7 @@ OLD_NS = 10**18
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "cache").mkdir()
     remember_in(tmp_path / "cache")
     yield tmp_path / "cache"
     remember_in(tmp_path / "elsewhere")
@@ -81,6 +82,16 @@ def test_memory_that_cannot_be_kept_costs_nothing_but_time(tmp_path: Path, file:
     assert remembered("sha256", file, sha256) == sha256(file)
     remember_in(tmp_path / "elsewhere")
     assert remembered("sha256", file, sha256) == sha256(file)
+
+
+def test_folder_of_caches_is_not_made_but_awaited(tmp_path: Path, file: Path) -> None:
+    later = tmp_path / "later"
+    remember_in(later)
+    remembered("sha256", file, sha256)
+    assert not later.exists()
+    later.mkdir()
+    start_again(later)
+    assert remembered("sha256", file, never) == sha256(file)
 
 
 def test_missing_file_is_refused_as_without_memory(cache: Path, tmp_path: Path) -> None:
