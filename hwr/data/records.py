@@ -189,7 +189,8 @@ def _by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for split, name in pairs:
         found.setdefault(split, []).append(name)
-    return {split: tuple(found[split]) for split in (*SPLITS, "") if split in found}
+    known = [split for split in SPLITS if split in found]
+    return {split: tuple(found[split]) for split in dict.fromkeys([*known, *found])}
 
 
 def image_sha256(page: Page) -> str:

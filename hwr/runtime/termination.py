@@ -102,8 +102,14 @@ def _raise_again(ignored: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(ignored)
         return
     _process.raised = False
+    threading.Timer(0.01, _ask_again).start()
+
+
+def _ask_again() -> None:
+    """Send the signal once more, unless the blocks that handle it have ended and raised it themselves."""
     main = threading.main_thread().ident
-    threading.Timer(0.01, signal.pthread_kill, (main, _process.asked)).start()
+    if _process.depth and _process.asked is not None and main is not None:
+        signal.pthread_kill(main, _process.asked)
 
 
 def _raise_if_asked() -> None:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,15 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hwr.config import ROOT
 from hwr.config.compose import composed
 from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
-from hwr.runtime.termination import Terminated
 from hwr.transcription import export, output_record
 from hwr.transcription import files as transcribing
 from hwr.transcription.files import Job, PageOfFile, expand
-from hwr.transcription.output_record import OutputRecord
 from hwr.transcription.page_reader import Found, LineOnPage, Steps
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 
@@ -462,38 +459,43 @@ def test_nothing_is_left_of_a_page_when_an_export_fails(
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "old"
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
-def test_pages_that_were_read_stay_when_a_signal_ends_it(
-    tmp_path: Path,
-    reader: Reader,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    number: signal.Signals,
-    status: int | type[BaseException],
-) -> None:
-    files, write = [written(tmp_path / f"{name}.png") for name in "abc"], transcribing._write
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from hwr.runtime.termination import Terminated
+from tests.transcription import test_files as own
 
-    def interrupted(contents: dict[Path, bytes], record: OutputRecord) -> None:
-        if tmp_path / "b.txt" in contents:
+reader, write = own.Reader(), own.transcribing._write
+own.transcribing.page_reader = lambda config: reader
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.default_int_handler)
+    folder, reader.pages = Path(sys.argv[1]) / number.name, 0
+    pages = [own.written(folder / f"{name}.png") for name in "abc"]
+
+    def interrupted(contents, record):
+        if folder / "b.txt" in contents:
             os.kill(os.getpid(), number)
-            time.sleep(0.01)
         write(contents, record)
 
-    monkeypatch.setattr(transcribing, "_write", interrupted)
-    before = signal.signal(number, signal.default_int_handler)  # who tests in the background ignores some
+    own.transcribing._write = interrupted
     try:
-        with pytest.raises((KeyboardInterrupt, Terminated)) as ended:
-            run(*files, formats=("txt", "json"))
-    finally:
-        signal.signal(number, before)
-    assert status in (ended.type, getattr(ended.value, "code", None))
-    assert names(tmp_path) == ["a.json", "a.png", "a.txt", "b.json", "b.png", "b.txt", "c.png"]
-    assert told(capsys) == "2 pages read; interrupted: the same command reads the others"
-    monkeypatch.setattr(transcribing, "_write", write)
-    assert run(*files, formats=("txt", "json")) == 0
-    assert (reader.pages, told(capsys)) == (3, "1 page read, 2 skipped (2 page(s) whose outputs exist)")
+        own.run(*pages, formats=("txt", "json"))
+    except (KeyboardInterrupt, Terminated) as ended:
+        print(type(ended).__name__, getattr(ended, "code", None), *own.names(folder))
+    own.transcribing._write = write
+    print(own.run(*pages, formats=("txt", "json")), reader.pages)
+"""
+
+
+def test_pages_that_were_read_stay_when_a_signal_ends_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]  # signals of its own
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    kept = "a.json a.png a.txt b.json b.png b.txt c.png"
+    ended = ("KeyboardInterrupt None", "Terminated 143", "Terminated 129")
+    assert done.stdout.splitlines() == [line for own in ended for line in (f"{own} {kept}", "0 3")]
+    first = "2 pages read; interrupted: the same command reads the others"
+    second = "1 page read, 2 skipped (2 page(s) whose outputs exist)"
+    assert [line for line in done.stderr.splitlines() if "read" in line] == [first, second] * 3
 
 
 def test_other_pages_are_written_when_an_export_refuses_one(
