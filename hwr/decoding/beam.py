@@ -7,7 +7,6 @@ model of characters through KenLM, with any text or only the words of a lexicon.
 import contextlib
 import math
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from flashlight.lib.text.dictionary import Dictionary
 from numpy.typing import NDArray
 from pydantic import Field
 
+from hwr import runtime
 from hwr.config.roots import Count, Positive
 from hwr.decoding.reading import Alternative, Probs, Reading, checked_probs, mean_confidence
 from hwr.errors import InputError
@@ -205,12 +205,5 @@ def _starts(path: NDArray[Any]) -> NDArray[np.int64]:
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Keep what C++ writes to standard error to itself: KenLM draws a progress bar."""
-    with _LOCK, open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        sys.stderr.flush()
-        kept = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    with _LOCK, open(os.devnull, "w") as nowhere, runtime.stderr_into(nowhere):  # noqa: PTH123
+        yield

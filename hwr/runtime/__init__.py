@@ -281,20 +281,29 @@ def widest_instruction_set() -> str:
 def _without(words: str) -> Iterator[None]:
     """Drop lines that contain `words` from standard error, also those written by C code."""
     with _scratch() as written:
-        sys.stderr.flush()
-        shown = os.dup(2)
-        os.dup2(written.fileno(), 2)
         try:
-            yield
+            with stderr_into(written):
+                yield
         finally:
-            sys.stderr.flush()
-            os.dup2(shown, 2)
-            os.close(shown)
             written.seek(0)
             with contextlib.suppress(OSError):  # nobody reads it
                 for line in written:
                     if words.encode() not in line:
                         os.write(2, line)
+
+
+@contextlib.contextmanager
+def stderr_into(file: IO[Any]) -> Iterator[None]:
+    """Write standard error to an open file in the block, also what C code writes."""
+    sys.stderr.flush()
+    shown = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(shown, 2)
+        os.close(shown)
 
 
 def _scratch() -> IO[bytes]:

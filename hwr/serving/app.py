@@ -58,6 +58,7 @@ _OUTPUTS: dict[int | str, dict[str, Any]] = {
     422: {"description": "no image that can be read"},
     429: {"description": "the queue is full: Retry-After says when to come back"},
 }
+_FOLDER = "/v1/work"  # of the routes of the folder
 
 
 class Correction(BaseModel):
@@ -110,7 +111,7 @@ def build_app(service: Service, hosts: frozenset[str]) -> ASGIApp:
     app = FastAPI(title="hwr", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
     for error, answered in _ANSWERS.items():
         app.add_exception_handler(error, answered)
-    for router in (_programs(service), _work(service), _files(service)):
+    for router in (_programs(service), _pages(service), _lines(service), _files(service)):
         app.include_router(router)
     config = service.config
     return Guard(app, hosts, config.token, config.max_bytes, service.metrics)
@@ -169,9 +170,9 @@ def _programs(service: Service) -> APIRouter:
     return router
 
 
-def _work(service: Service) -> APIRouter:
-    """Return the routes of the folder, which the page uses."""
-    router, folder = APIRouter(prefix="/v1/work", tags=["folder"]), service.folder
+def _pages(service: Service) -> APIRouter:
+    """Return the routes of the folder's pages, which the page in the browser uses."""
+    router, folder = APIRouter(prefix=_FOLDER, tags=["folder"]), service.folder
 
     @router.get("")
     def list_pages(text: bool = False) -> dict[str, Any]:
@@ -215,6 +216,13 @@ def _work(service: Service) -> APIRouter:
             raise Refused(409, f"{name}: not read yet; wait until it is")
         content = _exported(kept.upright.as_stored(kept.turn), chosen)
         return attachment(content, f"{name}{export.SUFFIXES[chosen]}", MEDIA[chosen][0])
+
+    return router
+
+
+def _lines(service: Service) -> APIRouter:
+    """Return the routes that change the lines of a page in the folder."""
+    router, folder = APIRouter(prefix=_FOLDER, tags=["folder"]), service.folder
 
     @router.put("/{name}/lines/{number}")
     def correct_line(name: str, number: int, correction: Correction) -> dict[str, Any]:
