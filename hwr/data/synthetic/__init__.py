@@ -26,7 +26,7 @@ from hwr.config.roots import Amount, Count, NonNegative, Positive, Probability, 
 from hwr.data.records import SPLITS, Dataset, Page, pages_from_json, pages_to_json
 from hwr.data.synthetic import hands, texts
 from hwr.data.synthetic.forms import Form, Layout, draw_form
-from hwr.data.synthetic.hands import FontFamily, draw_hand
+from hwr.data.synthetic.hands import FontFamily, draw_hand, in_pencil
 from hwr.errors import InputError
 from hwr.files import as_input_error, built, read_text, sha256
 from hwr.images import boxes
@@ -39,6 +39,8 @@ _QUALITY = 90  # of the JPEG files
 
 PerSplit = Mapping[Split, Amount]
 Pair = Annotated[Sequence[Count], Field(min_length=2, max_length=2)]
+Slants = Annotated[Sequence[Annotated[float, Field(ge=-1, le=1)]], Field(min_length=2, max_length=2)]
+Languages = Annotated[Sequence[texts.Language], Field(min_length=1)]
 Sizes = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
 
 
@@ -58,6 +60,13 @@ class _Settings:
     accents: float
     variation: float
     ruled: float
+    languages: Sequence[texts.Language]
+    short_lines: float
+    slant: tuple[float, float]
+    capitals: float
+    pencil: float
+    struck: float
+    worn: float
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,8 @@ def read_synthetic(
     *, folder: str | Path | None, processes: int, seed: Amount, pages: PerSplit, writers: PerSplit,
     lines: Pair, size: Pair, body: Sizes, families: Sequence[str], held_out: Sequence[str], printed: str,
     fonts: str | Path | None, text: str | Path | None, accents: Probability, variation: NonNegative,
-    ruled: Probability,
+    ruled: Probability, languages: Languages, short_lines: Probability,
+    slant: Slants, capitals: Probability, pencil: Probability, struck: Probability, worn: Probability,
 ) -> Dataset:  # fmt: skip
     """Return the pages that conf/data/synthetic.yaml describes, drawing them into `folder` the first time.
 
@@ -85,7 +95,8 @@ def read_synthetic(
         lines=(lines[0], lines[1]), size=(size[0], size[1]), body=(body[0], body[1]), families=families,
         held_out=held_out, printed=printed, fonts=Path(fonts) if fonts else None,
         text=Path(text) if text else None, accents=accents,
-        variation=variation, ruled=ruled,
+        variation=variation, ruled=ruled, languages=list(languages), short_lines=short_lines,
+        slant=(slant[0], slant[1]), capitals=capitals, pencil=pencil, struck=struck, worn=worn,
     )  # fmt: skip
     if folder is None:
         raise InputError("data.folder is not set: name a folder in which synthetic pages can be kept")
@@ -107,7 +118,7 @@ def _check(settings: _Settings) -> None:
         if count and not settings.writers.get(split):
             none = f"data.writers.{split} is 0: pages need a writer"
             raise InputError(f"data.pages.{split} is {count} but {none}")
-    for name, (low, high) in (("lines", settings.lines), ("body", settings.body)):
+    for name, (low, high) in (("lines", settings.lines), ("body", settings.body), ("slant", settings.slant)):
         if low > high:
             raise InputError(f"data.{name} takes the smaller number first, not [{low}, {high}]")
 
@@ -192,7 +203,9 @@ def _usable(settings: _Settings, known: Mapping[str, FontFamily]) -> list[FontFa
 def _sentences(settings: _Settings, rng: np.random.Generator) -> dict[str, Iterator[str]]:
     """Return every split's own sentences; a text file's are repeated where they do not suffice."""
     if not settings.text:
-        endless = texts.unseen_sentences(texts.Bigrams().sentences(rng))
+        endless = texts.unseen_sentences(
+            texts.endless_sentences(settings.languages, settings.short_lines, rng)
+        )
         return dict.fromkeys(SPLITS, endless)
     found = texts.sentences_in(settings.text, rng)
     splits = [split for split in SPLITS if settings.pages.get(split)]
@@ -221,12 +234,25 @@ def _take(sentences: Iterator[str], settings: _Settings) -> Iterator[str]:
 
 def _draw(settings: _Settings, folder: Path, task: _Task) -> Page:
     habits = np.random.default_rng([settings.seed, 1, task.writer_number])
-    hand = draw_hand(task.family, settings.body, settings.variation, habits)
+    hand = draw_hand(task.family, settings.body, settings.variation, habits, settings.slant)
+    if settings.pencil and habits.random() < settings.pencil:
+        hand = in_pencil(hand, habits)
+    sentences = task.sentences
+    if settings.capitals and habits.random() < settings.capitals:
+        sentences = tuple(sentence.upper() for sentence in sentences)
     printed = hands.packaged_family(settings.printed).files[0]
-    layout = Layout(settings.size, settings.lines, settings.ruled, settings.accents, printed)
+    layout = Layout(
+        settings.size,
+        settings.lines,
+        settings.ruled,
+        settings.accents,
+        settings.struck,
+        settings.worn,
+        printed,
+    )
     kind = HELD_OUT if task.family.name in settings.held_out else ""
     rng = np.random.default_rng([settings.seed, 2, int(task.page[1:])])
-    image, lines = draw_form(Form(task.page, kind, hand, task.sentences), layout, rng)
+    image, lines = draw_form(Form(task.page, kind, hand, sentences), layout, rng)
     if not lines:
         page = f"page {task.page} ({task.family.name})"
         raise InputError(f"no word fits on {page}: raise data.size, or change data.text")

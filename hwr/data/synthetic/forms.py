@@ -38,12 +38,17 @@ class PaperSheet:
 
 @dataclass(frozen=True)
 class Layout:
-    """What all forms share: `size` (height, width) px, fewest and most `lines`, shares, printed face."""
+    """What all forms share: `size` (height, width) px, fewest and most `lines`, shares, printed face.
+
+    Shares: of pages that are `ruled` or `worn`, of words with a drawn accent or `struck` out.
+    """
 
     size: tuple[int, int]
     lines: tuple[int, int]
     ruled: float
     accents: float
+    struck: float
+    worn: float
     printed: Path
 
 
@@ -62,6 +67,7 @@ class _Placed:
     text: str
     ink: Ink
     left: float
+    struck: bool
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,8 @@ def draw_form(
     desk = _Desk(_blank(sheet, rng), sheet, form.hand, rng)
     _print_header(desk, form.id, rows, layout)
     lines = tuple(_write_line(desk, form, n, row, first + pitch * n) for n, row in enumerate(rows))
+    if layout.worn and rng.random() < layout.worn:
+        _wear(desk.canvas, rng)
     return _scan(desk.canvas, sheet, rng), lines
 
 
@@ -114,7 +122,10 @@ def _writable(form: Form, layout: Layout, rng: np.random.Generator) -> list[str]
 
 
 def _wrap(words: Sequence[str], hand: Hand, layout: Layout, rng: np.random.Generator) -> list[list[_Placed]]:
-    """Write words until the page's lines are full; a word wider than the page is left out."""
+    """Write words until the page's lines are full; a word wider than the page is left out.
+
+    A line's first word is never struck out, so that every line has a text.
+    """
     width = layout.size[1]
     left, right = (_MARGIN + 0.02 * rng.random()) * width, (1.0 - _MARGIN - 0.05 * rng.random()) * width
     most = int(rng.integers(layout.lines[0], layout.lines[1], endpoint=True))
@@ -130,7 +141,8 @@ def _wrap(words: Sequence[str], hand: Hand, layout: Layout, rng: np.random.Gener
                 break
             rows.append([])
             x = left + float(rng.normal(0, 0.15)) * hand.body_px
-        rows[-1].append(_Placed(word, ink, x))
+        struck = bool(layout.struck and rows[-1] and rng.random() < layout.struck)
+        rows[-1].append(_Placed(word, ink, x, struck))
         x += advance + max(0.6, hand.word_gap + float(rng.normal(0, 0.12))) * hand.body_px
     return [row for row in rows if row]
 
@@ -140,7 +152,7 @@ def _print_size(layout: Layout) -> float:
 
 
 def _printed_rows(rows: list[list[_Placed]], layout: Layout) -> list[str]:
-    words = [placed.text for row in rows for placed in row]
+    words = [placed.text for row in rows for placed in row if not placed.struck]
     return _wrap_print(words, layout.printed, _print_size(layout), (1 - 2 * _MARGIN) * layout.size[1])
 
 
@@ -183,7 +195,11 @@ def _write_line(desk: _Desk, form: Form, number: int, row: list[_Placed], height
         tilt = slope + wave / length * float(np.cos(angle)) + 0.2 * hand.lift_jitter * float(rng.normal())
         upright = np.array([[1.0, -tilt, placed.left], [tilt, 1.0, y], [0.0, 0.0, 1.0]])
         to_scan = (desk.sheet.to_scan @ upright).astype(np.float32)
-        words.append(Word(f"{name}-{len(words):02d}", placed.text, _write(desk, placed.ink, to_scan)))
+        box = _write(desk, placed.ink, to_scan)
+        if placed.struck:
+            _strike(desk, placed.ink.advance * hand.stretch, to_scan)
+            continue
+        words.append(Word(f"{name}-{len(words):02d}", placed.text, box))
         ends = np.array([[0.0, 0.0, 1.0], [placed.ink.advance * hand.stretch, 0.0, 1.0]]) @ to_scan.T
         baseline += [(float(x), float(y)) for x, y in ends / desk.sheet.size[::-1]]
     found = [word.box for word in words]
@@ -208,6 +224,36 @@ def _write(desk: _Desk, ink: Ink, to_scan: Floats) -> Box:
     x1, x2 = (left + columns[0]) / width, (left + columns[-1] + 1) / width
     y1, y2 = (top + rows[0]) / height, (top + rows[-1] + 1) / height
     return boxes.clip((float(x1), float(y1), float(x2), float(y2)))
+
+
+def _strike(desk: _Desk, width: float, to_scan: Floats) -> None:
+    """Cross out a word of `width` px, by one or two strokes of its own pen through its middle."""
+    hand, rng = desk.hand, desk.rng
+    ink = (1.0 - hand.darkness * (1.0 - 0.5 * hand.pressure)) * desk.sheet.paper
+    ends = np.array([[0.0, -0.4 * hand.body_px, 1.0], [width, -0.4 * hand.body_px, 1.0]]) @ to_scan.T
+    for _ in range(int(rng.integers(1, 3))):
+        start, stop = (
+            np.round((ends + rng.normal(0, 0.2 * hand.body_px, (2, 2))) * 2**_SHIFT).astype(int).tolist()
+        )
+        cv2.line(desk.canvas, start, stop, (ink,), max(1, round(0.12 * hand.body_px)), cv2.LINE_AA, _SHIFT)
+
+
+def _wear(canvas: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Let the back's ink shine through, then stain and fold the sheet, in place."""
+    height, width = canvas.shape
+    back = cv2.GaussianBlur(np.roll(canvas[:, ::-1], int(rng.integers(-40, 40)), axis=0), (0, 0), 1.5)
+    through = rng.uniform(0.0, 0.25) * (float(np.median(canvas)) - back)
+    stain = np.clip(
+        cv2.resize(smooth_noise((height // 8, width // 8), width / 40, rng), (width, height)), 0, 2
+    )
+    worn = canvas - np.clip(through, 0, 255) - rng.uniform(0, 25) * stain
+    for _ in range(int(rng.integers(0, 3))):  # a fold: a dark edge beside a light one
+        across = rng.random() < 0.5
+        where = rng.uniform(0.1, 0.9) * (height if across else width)
+        away = np.arange(height if across else width, dtype=np.float32) - where
+        fold = rng.uniform(10, 40) * (np.exp(-((away - 2) ** 2) / 4) - 0.6 * np.exp(-((away + 2) ** 2) / 8))
+        worn -= fold[:, None] if across else fold[None, :]
+    canvas[:] = np.clip(worn, 0, 255).astype(np.uint8)
 
 
 _PRINT_INK = 45.0

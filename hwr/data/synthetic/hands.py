@@ -1,7 +1,7 @@
 """Pseudo-writers: a font family and a randomly drawn style, which write words as ink masks."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from hwr.errors import InputError
 from hwr.files import package_folder
 
 SUFFIXES = (".ttf", ".otf", ".woff", ".woff2")
+_FONTS = Path(__file__).parent / "fonts"
 _STYLE_WORDS = re.compile(r"\b(thin|light|regular|medium|semi ?bold|bold|black|heavy|italic|oblique)\b")
 _NOWHERE = "\U0010ffff"  # a noncharacter: every font draws it as its box for missing glyphs
 _SAMPLE_PX = 64
@@ -38,7 +39,9 @@ class FaceMetrics:
 
 
 def packaged_family(slug: str) -> FontFamily:
-    """Return the family of the package `fontpkg-SLUG`; raise InputError when it is not installed."""
+    """Return the family in `fonts/`, else of the package `fontpkg-SLUG`; raise InputError for none."""
+    if re.fullmatch(r"[a-z0-9-]+", slug) and (_FONTS / slug).is_dir():
+        return FontFamily(slug, _by_weight(_font_files(_FONTS / slug)))
     package = "fontpkg_" + slug.replace("-", "_")
     remedy = f"font family {slug!r} is not installed: run `pip install fontpkg-{slug}`"
     return FontFamily(slug, _by_weight(_font_files(package_folder(package, remedy) / "files")))
@@ -160,9 +163,16 @@ class Ink:
 
 
 def draw_hand(
-    family: FontFamily, body_px: tuple[float, float], variation: float, rng: np.random.Generator
+    family: FontFamily,
+    body_px: tuple[float, float],
+    variation: float,
+    rng: np.random.Generator,
+    slant: tuple[float, float] = (-0.19, 0.25),
 ) -> Hand:
-    """Draw a hand's habits once; `variation` scales every departure from the font (0 is the bare font)."""
+    """Draw a hand's habits once; `variation` scales every departure from the font (0 is the bare font).
+
+    `slant` holds the tangents of the steepest slants to the left and to the right.
+    """
 
     def around(middle: float, spread: float) -> float:
         return float(middle + variation * rng.uniform(-spread, spread))
@@ -183,7 +193,7 @@ def draw_hand(
         body_px=body,
         size_px=size,
         stretch=around(1.0, 0.14),
-        slant=around(0.03, 0.22),
+        slant=around((slant[0] + slant[1]) / 2, (slant[1] - slant[0]) / 2),
         slant_jitter=up_to(0.04),
         letter_gap=around(0.02, 0.08),
         word_gap=around(0.95, 0.3),
@@ -198,6 +208,11 @@ def draw_hand(
         darkness=around(0.78, 0.17),
         pitch=around(3.7, 0.5),
     )
+
+
+def in_pencil(hand: Hand, rng: np.random.Generator) -> Hand:
+    """Return the hand with a pencil instead of a pen: paler, and broken by the paper's grain."""
+    return replace(hand, darkness=float(rng.uniform(0.3, 0.55)), pressure=float(rng.uniform(0.5, 0.9)))
 
 
 def write_word(word: str, hand: Hand, rng: np.random.Generator) -> Ink:
