@@ -262,6 +262,44 @@ def test_bigram_sentences_have_every_letter_digit_and_mark() -> None:
     assert set(string.ascii_letters + string.digits + " .,;:!?'\"-()&") == set(written)
 
 
+def test_french_has_its_accents_elisions_and_short_lines() -> None:
+    written = list(islice(texts.endless_sentences(["french"], 0.2, np.random.default_rng(0)), 3000))
+    assert set("àâçèéêîôùûœ«»'0123456789") <= set("".join(written))
+    assert any("l'" in sentence for sentence in written)
+    assert {"Cher Monsieur,", "idem"} <= set(written)
+    both = list(islice(texts.endless_sentences(["french", "english"], 0.2, np.random.default_rng(0)), 300))
+    assert {"ditto", "Cher Monsieur,"} <= set(both)
+
+
+def test_every_face_that_is_shipped_writes_french_and_has_its_licence_beside() -> None:
+    folders = sorted(folder for folder in hands.FONTS.iterdir() if folder.is_dir())
+    wanted = yaml.safe_load((CONF.parent / "hands.yaml").read_text())["families"]
+    assert {folder.name for folder in folders} <= set(wanted)
+    for folder in folders:
+        (file,) = hands.packaged_family(folder.name).files
+        assert all(hands.can_write(file, letter) for letter in "éèêàâçôùAZaz09.,'"), folder
+        assert (folder / "LICENSE").stat().st_size > 1000
+
+
+def test_writers_differ_as_settings_say(tmp_path: Path) -> None:
+    text, wanted = corpus(tmp_path), {"train": 2}
+    plain = drawn(**settings(tmp_path, pages=wanted, text=text))
+    capitals = drawn(**settings(tmp_path, pages=wanted, text=text, capitals=1.0))
+    assert [line.text for page in plain for line in page.lines][0].startswith("Zebra number")
+    assert all(line.text == line.text.upper() for page in capitals for line in page.lines)
+    struck = drawn(**settings(tmp_path, pages=wanted, text=text, struck=0.5))
+    for page, whole in zip(struck, plain, strict=True):
+        assert 0.3 < sum(map(words_of, page.lines)) / sum(map(words_of, whole.lines)) < 0.9
+    for changed in ({"pencil": 1.0}, {"slant": [0.9, 0.95]}, {"worn": 1.0}):
+        other = drawn(**settings(tmp_path, pages=wanted, text=text, **changed))
+        assert not set(images(list(other))) & set(images(list(plain)))
+        assert [line.text for line in other[0].lines][0].startswith("Zebra number")
+
+
+def words_of(line: Any) -> int:
+    return len(line.words)
+
+
 def test_unseen_drops_what_came_before() -> None:
     assert list(texts.unseen_sentences(iter(["A.", "B.", "A."]))) == ["A.", "B."]
 
@@ -280,6 +318,7 @@ def test_accented_word_keeps_letters_the_font_lacks_plain() -> None:
         ({"families": ["caveat"], "held_out": ["caveat"]}, "no font family to train on"),
         ({"writers": {"train": 0, "valid": 1, "test": 1}}, "data.writers.train is 0"),
         ({"lines": [3, 2]}, "data.lines"),
+        ({"slant": [0.2, -0.2]}, "data.slant"),
         ({"fonts": "/no/such/folder"}, "does not exist"),
         ({"text": "/no/such/file"}, "/no/such/file: cannot be read"),
         ({"folder": None}, "data.folder"),

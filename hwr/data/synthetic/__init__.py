@@ -83,12 +83,14 @@ def read_synthetic(
     *, folder: str | Path | None, processes: int, seed: Amount, pages: PerSplit, writers: PerSplit,
     lines: Pair, size: Pair, body: Sizes, families: Sequence[str], held_out: Sequence[str], printed: str,
     fonts: str | Path | None, text: str | Path | None, accents: Probability, variation: NonNegative,
-    ruled: Probability, languages: Languages, short_lines: Probability,
-    slant: Slants, capitals: Probability, pencil: Probability, struck: Probability, worn: Probability,
+    ruled: Probability, languages: Languages = ("english",), short_lines: Probability = 0,
+    slant: Slants = (-0.19, 0.25), capitals: Probability = 0, pencil: Probability = 0, struck: Probability = 0,
+    worn: Probability = 0,
 ) -> Dataset:  # fmt: skip
     """Return the pages that conf/data/synthetic.yaml describes, drawing them into `folder` the first time.
 
-    `folder` and `processes` do not change the pages. Raises InputError.
+    `folder` and `processes` do not change the pages. Weights of before know the last seven settings by their
+    defaults. Raises InputError.
     """
     settings = _Settings(
         seed=seed, pages=dict(pages.items()), writers=dict(writers.items()),

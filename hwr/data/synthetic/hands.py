@@ -14,7 +14,7 @@ from hwr.errors import InputError
 from hwr.files import package_folder
 
 SUFFIXES = (".ttf", ".otf", ".woff", ".woff2")
-_FONTS = Path(__file__).parent / "fonts"
+FONTS = Path(__file__).parent / "fonts"
 _STYLE_WORDS = re.compile(r"\b(thin|light|regular|medium|semi ?bold|bold|black|heavy|italic|oblique)\b")
 _NOWHERE = "\U0010ffff"  # a noncharacter: every font draws it as its box for missing glyphs
 _SAMPLE_PX = 64
@@ -40,8 +40,8 @@ class FaceMetrics:
 
 def packaged_family(slug: str) -> FontFamily:
     """Return the family in `fonts/`, else of the package `fontpkg-SLUG`; raise InputError for none."""
-    if re.fullmatch(r"[a-z0-9-]+", slug) and (_FONTS / slug).is_dir():
-        return FontFamily(slug, _by_weight(_font_files(_FONTS / slug)))
+    if re.fullmatch(r"[a-z0-9-]+", slug) and (FONTS / slug).is_dir():
+        return FontFamily(slug, _by_weight(_font_files(FONTS / slug)))
     package = "fontpkg_" + slug.replace("-", "_")
     remedy = f"font family {slug!r} is not installed: run `pip install fontpkg-{slug}`"
     return FontFamily(slug, _by_weight(_font_files(package_folder(package, remedy) / "files")))

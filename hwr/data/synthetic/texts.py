@@ -75,7 +75,7 @@ def endless_sentences(
     languages: Sequence[Language], short_lines: float, rng: np.random.Generator
 ) -> Iterator[str]:
     """Yield sentences without end, each in one of `languages`; `short_lines`: share of dates and the like."""
-    sources = {"english": Bigrams, "french": French}
+    sources: dict[Language, type[Bigrams | French]] = {"english": Bigrams, "french": French}
     written = [(language, sources[language]().sentences(rng)) for language in languages]
     while True:
         language, sentences = written[int(rng.integers(len(written))) if len(written) > 1 else 0]
