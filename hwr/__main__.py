@@ -103,6 +103,8 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     if positional.most is not None and len(rest) > positional.most:
         once = f"{command.name} takes {positional.metavar} once"
         raise InputError(f"{rest[positional.most]}: not understood; {once}")
+    if positional.key is not None:
+        return [*(f"{positional.key}={word}" for word in rest), *overrides], given
     return overrides, given | {positional.name: rest}
 
 

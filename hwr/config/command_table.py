@@ -10,7 +10,11 @@ ROOTS = "hwr.config.roots"  # the module of the typed roots
 
 @dataclass(frozen=True)
 class Positional:
-    """The words of a command line that are no KEY=VALUE: how many there may be, and what they name."""
+    """The words of a command line that are no KEY=VALUE: how many there may be, and what they name.
+
+    With a `key`, the one word is another spelling of KEY=VALUE; else the words are an argument `name` of the
+    command's function.
+    """
 
     name: str
     metavar: str
@@ -18,6 +22,7 @@ class Positional:
     least: int = 0
     most: int | None = None
     files: bool = False  # a word with `=` that exists as a file is that file
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,14 +141,21 @@ COMMANDS = (
         example="hwr serve scans/ decoder=beam",
         note="The page is at http://127.0.0.1:8000/, the interface for programs at /docs. SIGTERM finishes "
         "what was accepted, then ends with status 0.",
-        positional=Positional("folders", "[FOLDER]", "same as pages=FOLDER", most=1),
+        positional=Positional("pages", "[FOLDER]", "same as pages=FOLDER", most=1, key="pages"),
         flags=(MODEL,),
+    ),
+    Command(
+        "adapt", "fine-tune a line recogniser on corrected pages", "hwr.evaluation.adapt:adapt", "adapt",
+        "AdaptConfig", example="hwr adapt scans/ weights.line=line/copiste output=my-hand",
+        note="Tells the error on lines held out before and after, and for fewer corrected lines. The new "
+        "weights are read by hwr transcribe weights.line=OUTPUT/weights.",
+        positional=Positional("root", "[FOLDER]", "same as data.root=FOLDER", most=1, key="data.root"),
     ),
     Command(
         "export", "write a trained network as a file for other runtimes",
         "hwr.stages.export:export_weights", "export", "ExportConfig",
         example="hwr export line/copiste --format onnx --output line.onnx",
-        positional=Positional("names", "[WEIGHTS]", "same as weights=WEIGHTS", most=1),
+        positional=Positional("weights", "[WEIGHTS]", "same as weights=WEIGHTS", most=1, key="weights"),
         flags=(
             Flag(("--format",), "same as format=FORMAT: onnx", metavar="FORMAT", key="format"),
             Flag(("--output",), "same as output=FILE", metavar="FILE", key="output"),
@@ -202,7 +214,7 @@ COMMANDS = (
         "hwr.tracking.sync:sync_runs", "sync", "SyncConfig",
         example="hwr sync outputs tracking.uri=http://127.0.0.1:5000", computes=False,
         note="The exit status is 1 if something is still undelivered.",
-        positional=Positional("folders", "[FOLDER]", "same as folder=FOLDER", most=1),
+        positional=Positional("folder", "[FOLDER]", "same as folder=FOLDER", most=1, key="folder"),
     ),
     Command(
         "language-model", "make an n-gram model and a lexicon from text",

@@ -158,6 +158,11 @@ def changed(text: str, changes: Mapping[str, Any], root: type) -> Composed:
     return typed(typing.cast(DictConfig, cfg), root)
 
 
+def with_values(root: Any, changes: Mapping[str, Any]) -> Composed:
+    """Return a typed root with other values of some keys, whole nodes among them."""
+    return typed(OmegaConf.create({**asdict(root), **changes}), type(root))
+
+
 def parsed(overrides: Sequence[str], *, swept: bool = False) -> dict[str, Override]:
     """Return overrides by their key, without the sign before it.
 

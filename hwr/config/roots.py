@@ -294,6 +294,25 @@ class ServeConfig(TranscribeConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
+class AdaptConfig(StoreConfig):
+    """How a line recogniser is fine-tuned on corrected lines, as conf/adapt.yaml gives it."""
+
+    weights: LineWeightsConfig
+    data: Node = _node()
+    elsewhere: Node | None = None
+    output: Text
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+    seed: Seed
+    counts: list[Count]
+    minutes: Positive
+    lr: Positive
+    epochs: Count
+    samples: Count
+    batch_size: Count
+    scorer: Scorer
+
+
+@dataclass(config=_STRICT, kw_only=True)
 class ExportConfig(StoreConfig):
     """How weights are exported, as conf/export.yaml gives it."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from hwr.config.messages import suggestion
 from hwr.config.roots import Node, Text
 from hwr.data.records import Dataset, LeftOut, Line, Page, Replacements, summed
-from hwr.data.sources.splits import check_split
+from hwr.data.sources.splits import check_split, share_out_lines
 from hwr.errors import InputError
 from hwr.text import nfc
 
@@ -26,7 +26,13 @@ SOURCES = {
     "line_list": "hwr.data.sources.line_list",
     "sets": "hwr.data",
 }
-SHARED_SETTINGS = ("source", "exclude", "soft_hyphens", "replace")  # of every source, beside its own
+SHARED_SETTINGS = (
+    "source",
+    "exclude",
+    "soft_hyphens",
+    "replace",
+    "line_shares",
+)  # of every source, beside its own
 DRAWN = ("share", "same_text")  # further ones, for `Drawing`
 _SOFT = "\u00ad"
 _NAME = re.compile(r"\w[\w.-]*")  # of a set: it stands in ids and in the names of metrics
@@ -50,13 +56,14 @@ def load_pages(source: str, exclude: Mapping[str, Any] | None = None, **settings
 
 def read_source(
     source: str, exclude: Mapping[str, Any] | None = None, soft_hyphens: str = "keep",
-    replace: Sequence[tuple[str, str]] = (), **settings: Any,
+    replace: Sequence[tuple[str, str]] = (), line_shares: Sequence[float] | None = None, **settings: Any,
 ) -> Dataset:  # fmt: skip
     """Return what a source, a name in SOURCES, yields with its own `settings`.
 
     `soft_hyphens` is a name in SOFT_HYPHENS, `exclude` holds the arguments of `exclude_lines`, and `replace`
-    those of `replace_texts`, which comes last. Ids that occur twice are made unique, and told. Raise
-    InputError for an unknown source or setting, and for whatever the source itself refuses.
+    those of `replace_texts`, which comes last. With `line_shares` lines are shared out one by one (see
+    `share_out_lines`), by the seed of the source's splits. Ids that occur twice are made unique, and
+    told. Raise InputError for an unknown source or setting, and for whatever the source itself refuses.
     """
     read, settings = source_reader(source), {key: own for key, own in settings.items() if key not in DRAWN}
     _check_arguments(read, settings, f"data={source}")
@@ -68,6 +75,11 @@ def read_source(
     found = {**dataset.findings, "duplicate_id": {**dataset.findings.get("duplicate_id", {}), **repeated}}
     dataset = replaced(dataset, pages=tuple(pages), findings=found)
     kept, excluded = exclude_lines(dataset.for_reading().pages, **(exclude or {}))
+    if line_shares is not None:
+        ids = [line.id for page in kept for line in page.lines if line.text]
+        pages = share_out_lines(pages, ids, line_shares, settings.get("seed", 0))
+        dataset = replaced(dataset, pages=tuple(pages))
+        kept, excluded = exclude_lines(dataset.for_reading().pages, **(exclude or {}))
     return replaced(
         dataset,
         pages=tuple(replace_texts(pages, replace)),

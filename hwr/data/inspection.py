@@ -182,7 +182,8 @@ def _other_shape(described: tuple[int, int], size: tuple[int, int]) -> str:
 
 def _duplicates(pages: Sequence[Page]) -> _Notes:
     """Hash files of equal length alone, for only these can be equal."""
-    by_length = _grouped(pages, lambda page: page.image.stat().st_size)
+    whole = [page for page in pages if not page.part]
+    by_length = _grouped(whole, lambda page: page.image.stat().st_size)
     hashed = [page for group in by_length if len(group) > 1 for page in group]
     notes: _Notes = {}
     for group in _grouped(hashed, image_sha256):

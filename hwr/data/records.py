@@ -35,7 +35,8 @@ class Line:
 
     `id` is unique in the data set; `text` is NFC; `polygon` and `baseline` are empty where there is none;
     `kind` is the source's line type; `segmented` is False where the source doubts its own segmentation (IAM's
-    `err`). `flaw` says why its place is not known: the box is then NOWHERE.
+    `err`); `corrected` is True where it says that a person checked the text. `flaw` says why its place is not
+    known: the box is then NOWHERE.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Line:
     words: tuple[Word, ...] = ()
     segmented: bool = True
     flaw: str = ""
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Page:
     """A scanned page (IAM: form) of `size` (height, width) pixels; `split` is train, valid, test or empty.
 
     `flaw` says why it has no image: `image` is then the file that describes it. `unlined` are the characters
-    that stand in its regions alone, in no line.
+    that stand in its regions alone, in no line. A `part` of a page has some of its lines, others the rest.
     """
 
     id: str
@@ -67,6 +69,7 @@ class Page:
     flaw: str = ""
     unlined: int = 0
     dataset: str = ""
+    part: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from hwr import __version__
 from hwr.decoding.reading import mean_confidence
 from hwr.errors import InputError, NoRoomError, first_line, tell
 from hwr.images.boxes import Box, Point, clip
+from hwr.serving.adaptation import FEWEST
 from hwr.serving.answers import (
     COOKIE,
     MEDIA,
@@ -111,7 +112,13 @@ def build_app(service: Service, hosts: frozenset[str]) -> ASGIApp:
     app = FastAPI(title="hwr", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
     for error, answered in _ANSWERS.items():
         app.add_exception_handler(error, answered)
-    for router in (_programs(service), _pages(service), _lines(service), _files(service)):
+    for router in (
+        _programs(service),
+        _pages(service),
+        _lines(service),
+        _adaptation(service),
+        _files(service),
+    ):
         app.include_router(router)
     config = service.config
     return Guard(app, hosts, config.token, config.max_bytes, service.metrics)
@@ -266,6 +273,33 @@ def _lines(service: Service) -> APIRouter:
 
         await asyncio.to_thread(folder.change, name, change)
         return (await asyncio.to_thread(_page, service, name)) | {"added": places[0]}
+
+    return router
+
+
+def _adaptation(service: Service) -> APIRouter:
+    """Return the routes that fine-tune the reader on the folder's corrected lines."""
+    router = APIRouter(prefix="/v1/adapt", tags=["folder"])
+
+    def corrected() -> int:
+        return sum(_summary(service, *page).get("corrected", 0) for page in service.folder.pages().items())
+
+    @router.get("")
+    def look() -> dict[str, Any]:
+        """Return how far the fine-tuning is, and how many lines are corrected."""
+        return service.adaptation.state() | {"corrected": corrected(), "fewest": FEWEST}
+
+    @router.post("", status_code=202)
+    def begin() -> dict[str, Any]:
+        """Start a fine-tuning on the corrected lines."""
+        service.adaptation.begin(corrected())
+        return look()
+
+    @router.post("/use")
+    def use() -> dict[str, str]:
+        """Read with the fine-tuned weights from now on."""
+        service.adopt()
+        return {"weights": service.config.weights.line}
 
     return router
 

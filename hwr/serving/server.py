@@ -3,8 +3,6 @@
 import ipaddress
 import signal
 import socket
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
@@ -22,11 +20,10 @@ LOCK = ".hwr-serve"  # in the folder of pages
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
-def serve_pages(composed: Composed, *, folders: Sequence[str]) -> None:
+def serve_pages(composed: Composed) -> None:
     """Serve until SIGTERM or SIGINT; InputError for what it cannot start with."""
     config: ServeConfig = composed.root
     check_serving(config)
-    config = replace(config, pages=folders[0]) if folders else config
     folder = Path(config.pages)
     make_folder(folder)
     with held(folder / LOCK, wait=False) as alone, _listening(config) as listener:

@@ -19,10 +19,11 @@ from hwr.images import page_files
 from hwr.images.boxes import Box
 from hwr.layout.cut import LineCut
 from hwr.layout.orientation import turned_image
+from hwr.serving.adaptation import Adaptation
 from hwr.serving.answers import Metrics, Refused
 from hwr.serving.page_folder import PageFolder, safe_name
 from hwr.serving.worker import ReadingProgress, Worker
-from hwr.transcription.files import PageOfFile, ReadFile, page_steps
+from hwr.transcription.files import PageOfFile, ReadFile, page_reader, page_steps
 from hwr.transcription.page_reader import LineOnPage, PageReader, Steps
 from hwr.transcription.transcript import ReadLine
 
@@ -45,6 +46,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.worker = Worker(self._read_lines, at_once=self.config.at_once, part=self.config.part)
+        self.adaptation = Adaptation(self.config)
         self._fresh, self._closing = asyncio.Event(), False
 
     def _read_lines(self, lines: Sequence[LineOnPage]) -> list[ReadLine]:
@@ -181,9 +183,16 @@ class Service:
         finally:
             del self.reading[name]
 
+    def adopt(self) -> None:
+        """Read with the weights that the adaptation made, from the next line on; Refused for none."""
+        config = self.adaptation.weights()
+        self.reader = page_reader(config)
+        self.config = self.adaptation.config = config
+
     def stop(self) -> None:
-        """Begin no further page of the folder."""
+        """Begin no further page of the folder, and end the adaptation."""
         self._closing = True
+        self.adaptation.end()
         self._fresh.set()
 
 

@@ -1,7 +1,6 @@
 """The command export: a trained network as a file that needs nothing of this project, nor MXNet."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from hwr.weights import Weights
 INPUT = "images (N, 1, H, W) float32, (255 - grey) / 255: ink 1 on paper 0"
 
 
-def export_weights(composed: Composed, *, names: Sequence[str]) -> None:
+def export_weights(composed: Composed) -> None:
     """Write the network of weights as an ONNX model, and print what it takes and gives."""
     config: ExportConfig = composed.root
-    output, name = Path(config.output), names[0] if names else config.weights
+    output, name = Path(config.output), config.weights
     model = onnx_of(find_weights(name, None, config))
     make_folder(output.parent)
     with as_input_error(output, "choose another --output"), replacing(output) as fresh:

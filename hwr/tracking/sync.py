@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +29,10 @@ WORDS = {
 }
 
 
-def sync_runs(composed: Composed, *, folders: Sequence[str]) -> int:
+def sync_runs(composed: Composed) -> int:
     """Deliver what waits in the runs of a folder, print it by run, and return 1 where something is left."""
     config: SyncConfig = composed.root
-    folder = Path(folders[0] if folders else config.folder)
+    folder = Path(config.folder)
     if not folder.is_dir():
         raise InputError(f"sync: no folder {folder}; give the one that trainings write to (their key folder)")
     left = runs = 0

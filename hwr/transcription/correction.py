@@ -136,7 +136,7 @@ def _read_line(line: Line, element: Element | None) -> ReadLine:
         mean_confidence([word.confidence for word in words]),
         words,
         confidences if len(confidences) == len(line.text) else (),
-        corrected=element is not None and element.get("CS") in ("true", "1"),
+        corrected=line.corrected,
     )
 
 

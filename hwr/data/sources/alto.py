@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from hwr.data.records import NOWHERE, Dataset, Line, Page, Word
+from hwr.data.records import NOWHERE, Dataset, LeftOut, Line, Page, Word
 from hwr.data.sources.files import PageImages, size_or_flaw
 from hwr.data.sources.xml import Sheet, local_name, locate, parse_number, read_pages
 from hwr.errors import InputError
@@ -16,8 +16,18 @@ _HYPHENS = ("-", "=", "¬", "\u00ad", "\u2010", "\u2011", "\u2e17")
 
 
 def read_alto(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> Dataset:
-    """Return the pages of all ALTO files under `root`: see `read_pages`."""
-    return read_pages(root, "alto", alto_page, splits=splits, shares=shares, seed=seed)
+    """Return the pages of all ALTO files under `root`: see `read_pages`.
+
+    Where any line is called corrected (CS), only such lines are read: the others hold what a program read.
+    """
+    dataset = read_pages(root, "alto", alto_page, splits=splits, shares=shares, seed=seed)
+    corrected = [
+        replace(page, lines=tuple(line for line in page.lines if line.corrected)) for page in dataset.pages
+    ]
+    if not any(page.lines for page in corrected):
+        return dataset
+    rule = LeftOut.between("not corrected, as others are (CS)", dataset.pages, corrected)
+    return replace(dataset, excluded=(rule,)) if rule else dataset
 
 
 def alto_page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
@@ -64,7 +74,8 @@ def _ordered_lines(tree: Element, page: Element) -> list[Element]:
 def _line(element: Element, position: int, sheet: _Sheet) -> Line:
     name = f"{sheet.id}/{element.get('ID') or f'line{position}'}"
     kinds = (sheet.labels[tag] for tag in element.get("TAGREFS", "").split() if tag in sheet.labels)
-    line = Line(name, _line_text(element), NOWHERE, kind=next(kinds, ""))
+    corrected = element.get("CS") in ("true", "1")
+    line = Line(name, _line_text(element), NOWHERE, kind=next(kinds, ""), corrected=corrected)
     return locate(line, lambda: _placed(line, element, sheet))
 
 

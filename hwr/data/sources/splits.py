@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hwr.data.records import SPLITS, Page
+from hwr.data.records import SPLITS, Line, Page
 from hwr.errors import InputError
 from hwr.files import read_text
 from hwr.images.load import IMAGE_SUFFIXES
@@ -87,6 +87,38 @@ def share_out(pages: Sequence[Page], shares: Sequence[float], seed: int) -> list
     random.Random(seed).shuffle(writers)
     split_of = dict(zip(writers, _cut(len(writers), shares), strict=True))
     return [replace(page, split=split_of[page.writer]) for page in pages]
+
+
+def share_out_lines(
+    pages: Sequence[Page], ids: Collection[str], shares: Sequence[float], seed: int
+) -> list[Page]:
+    """Return the pages with the lines of `ids` shared out one by one, whatever split the pages had.
+
+    `shares` are the parts of train, valid and test; what is missing of 1 gets no split. Fewer lines for train
+    leave those of the other splits the same. A page whose lines are in several splits becomes several pages.
+    Raise InputError for shares of more than 1.
+    """
+    if len(shares) != len(SPLITS) or min(shares) < 0 or sum(shares) > 1 + 1e-6:
+        remedy = "give shares of train, valid and test, at most 1 in all"
+        raise InputError(f"data.line_shares={list(shares)}: {remedy}")
+    ids = sorted(ids)
+    random.Random(seed).shuffle(ids)
+    train, *others = (round(share * len(ids)) for share in shares)
+    split_of = dict.fromkeys(ids[:train], SPLITS[0])
+    for split, number in zip(SPLITS[1:], others, strict=True):
+        ids, own = ids[: len(ids) - number], ids[len(ids) - number :]
+        split_of |= dict.fromkeys(own, split)
+    return [part for page in pages for part in _parts(page, split_of)]
+
+
+def _parts(page: Page, split_of: Mapping[str, str]) -> list[Page]:
+    lines: dict[str, list[Line]] = {}
+    for line in page.lines:
+        lines.setdefault(split_of.get(line.id, ""), []).append(line)
+    return [
+        replace(page, id=f"{page.id} {split}".strip(), split=split, lines=tuple(own), part=True)
+        for split, own in lines.items()
+    ] or [replace(page, split="")]
 
 
 def read_lists(folder: Path, names: Mapping[str, Sequence[str]]) -> dict[str, str]:

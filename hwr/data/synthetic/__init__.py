@@ -84,8 +84,8 @@ def read_synthetic(
     lines: Pair, size: Pair, body: Sizes, families: Sequence[str], held_out: Sequence[str], printed: str,
     fonts: str | Path | None, text: str | Path | None, accents: Probability, variation: NonNegative,
     ruled: Probability, languages: Languages = ("english",), short_lines: Probability = 0,
-    slant: Slants = (-0.19, 0.25), capitals: Probability = 0, pencil: Probability = 0, struck: Probability = 0,
-    worn: Probability = 0,
+    slant: Slants = (-0.19, 0.25), capitals: Probability = 0, pencil: Probability = 0,
+    struck: Probability = 0, worn: Probability = 0,
 ) -> Dataset:  # fmt: skip
     """Return the pages that conf/data/synthetic.yaml describes, drawing them into `folder` the first time.
 

@@ -524,6 +524,41 @@ document.addEventListener("click", (event) => {
   for (const open of document.querySelectorAll("details[open]")) if (!open.contains(event.target)) open.open = false;
   if (!event.target.closest(".search")) $("hits").hidden = true;
 });
+
+// Teaching: the reader is trained on the corrected lines, in the background
+
+const percent = (rate) => `${(100 * rate).toFixed(1)} %`;
+
+async function lookAtAdaptation() {
+  if (!$("adapt").open) return;
+  let own;
+  try { own = await ask("/v1/adapt"); } catch (error) { $("adapt-state").textContent = error.message; return; }
+  const few = own.corrected < own.fewest, running = own.state === "running", scores = own.scores || [];
+  $("adapt-begin").disabled = few || running;
+  $("adapt-use").hidden = own.state !== "done";
+  $("adapt-scores").hidden = own.state !== "done";
+  $("adapt-scores").tBodies[0].replaceChildren(...scores.map(({ lines, cer }) => {
+    const line = document.createElement("tr");
+    for (const text of [lines || "none", percent(cer)]) line.insertCell().textContent = text;
+    return line;
+  }));
+  $("adapt-state").textContent = {
+    none: `${own.corrected} lines are corrected${few ? `; ${own.fewest} are the fewest to learn from` : ""}.`,
+    running: `Training, which takes up to ten minutes. ${own.told}`,
+    failed: own.told,
+    done: `Errors in the characters of ${own.held_out} lines that were kept aside:`,
+  }[own.state];
+}
+
+async function askAdaptation(path, done) {
+  try { await ask(path, "POST"); $("adapt-state").textContent = done; } catch (error) { $("adapt-state").textContent = error.message; }
+  if (path === "/v1/adapt") await lookAtAdaptation();
+}
+
+$("adapt").ontoggle = lookAtAdaptation;
+$("adapt-begin").onclick = () => { keep(); saving.then(() => askAdaptation("/v1/adapt", "")); };
+$("adapt-use").onclick = () => askAdaptation("/v1/adapt/use", "New pages are read with the new weights.");
+
 $("new").onclick = () => setDrawing(!drawing);
 $("in").onclick = () => zoomTo(zoom * 1.4);
 $("out").onclick = () => zoomTo(zoom / 1.4);
@@ -532,6 +567,7 @@ window.onbeforeunload = (event) => { keep(); if (unsaved) event.preventDefault()
 (async () => {
   for (;;) {
     await look();
+    await lookAtAdaptation();
     const busy = uploads || list.some((own) => own.state === "waiting" || own.state === "reading");
     await wait(busy ? POLL_MS : 4000);
   }

@@ -21,9 +21,10 @@ from hwr.weights import Weights
 
 @dataclass(frozen=True, kw_only=True)
 class LineSettings:
-    """How lines are cut out of their pages."""
+    """How lines are cut out of their pages, and the characters read besides those of the training lines."""
 
     crop: LineCrop
+    characters: str = ""  # older weights lack it
 
 
 class LineReader:

@@ -24,7 +24,7 @@ from hwr.scoring import edits
 from hwr.stages.build import in_memory, with_images
 from hwr.stages.kind import Built, Kind, ModelRecipe, Picture, Recipe
 from hwr.stages.line.model import MODEL, LineReader, LineSettings, line_network, line_steps
-from hwr.text import Alphabet
+from hwr.text import Alphabet, nfc
 from hwr.training.loop import Phase
 
 SAMPLES = 24  # augmented line images in a run's picture
@@ -184,7 +184,8 @@ def _task(
     cache, crop = recipe.data.cache, recipe.settings.crop
     images = line_images(pages, crop, folder=cache, loading=recipe.loading, progress=progress)
     pages = with_images(pages, images.problems)
-    alphabet = Alphabet.of(line.text for line in lines_of(pages, "train"))
+    written = (line.text for line in lines_of(pages, "train"))
+    alphabet = Alphabet.of([*written, nfc(recipe.settings.characters)])
     check_characters(lines_of(pages, "valid"), alphabet, recipe.unknown)
     train, valid = (line_set(pages, images, split) for split in ("train", "valid"))
     task = LineTask(alphabet, train, valid, recipe.losses, recipe.augmentations, recipe.data.drawing)
