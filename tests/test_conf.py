@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from hwr.config import CONF, ROOT
 from hwr.config.compose import Composed, composed, stored
 from hwr.config.roots import (
+    AdaptConfig,
     CompareConfig,
     ConfusionConfig,
     DecodersConfig,
@@ -29,6 +30,7 @@ from hwr.decoding.reading import check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import confusion, targets, tune
 from hwr.evaluation import decoders as board
+from hwr.evaluation.adapt import check_adapting
 from hwr.runs import language_model, search
 from hwr.stages.recipe import data_source, device_context, parse_recipe
 
@@ -52,6 +54,7 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "evaluate": (EvaluateConfig, targets.check_evaluation),
     "transcribe": (TranscribeConfig, check_transcription),
     "serve": (ServeConfig, check_transcription),
+    "adapt": (AdaptConfig, check_adapting),
     "tune": (TuneConfig, tune.check_tuning),
     "compare": (CompareConfig, lambda config: None),
     "confusion": (ConfusionConfig, confusion.check_confusion),
@@ -98,6 +101,7 @@ NODES = {
     ),
     "transcribe": ("+", "+weights.", "+decoder."),
     "serve": ("+", "+weights.", "+decoder."),
+    "adapt": ("+", "+weights.", "+data.", "+data.exclude.", "+scorer.", "+tracking."),
     "tune": ("+", "+weights.", "+decoder.", "+space.", "+data.", "+data.exclude.", "+tracking."),
     "tune decoder=lexicon": ("+space.base.", "+decoder.base."),
     "decoders": (

@@ -37,6 +37,7 @@ def adapt(composed: compose.Composed) -> None:
     Raises InputError for fewer lines than a training and a test need.
     """
     config: AdaptConfig = composed.root
+    check_adapting(config)
     start, output = find_weights(config.weights.line, "line", config), Path(config.output)
     total, held = _count(config)
     make_folder(output)
@@ -56,6 +57,12 @@ def adapt(composed: compose.Composed) -> None:
         print("elsewhere:", " -> ".join(f"{100 * score['cer']:.2f} %" for score in elsewhere), "CER")
     write_json(output / REPORT, report)
     print(f"weights {place}: hwr transcribe PAGE weights.line={place}")
+
+
+def check_adapting(config: AdaptConfig) -> None:
+    """Raise InputError for data that no source reads; nothing is read."""
+    for node in filter(None, (config.data, config.elsewhere)):
+        data_source(node, config.folder)
 
 
 def _count(config: AdaptConfig) -> tuple[int, int]:

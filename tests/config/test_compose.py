@@ -41,7 +41,7 @@ from tests.refusal import refused
         ),
         (
             "data=/some/folder",
-            "data=/some/folder: no such choice; use one of alto, iam, latin, line_list",
+            "data=/some/folder: no such choice; use one of alto, hands, iam, latin, line_list",
         ),
         ("data=alto", "data.root is not set; give data.root=… on the command line"),
         ("lr", "lr: not understood; write KEY=VALUE"),
