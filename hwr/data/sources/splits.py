@@ -56,7 +56,8 @@ def assign_splits(
     """Return the pages with writer and split.
 
     `splits`, from `root` when relative, is a table with the columns page, writer, split, or a folder with
-    `train.txt`, `valid.txt`, `test.txt` that list page ids; None takes `pages.csv` where `root` has one.
+    `train.txt`, `valid.txt`, `test.txt` that list page ids; None takes `pages.csv` where `root` has one, and
+    "none" takes no table.
     Without a table, or when it has no column split, pages are shared out by writer (see `share_out`). A page
     whose writer is not known is its own writer. Raise InputError for a table or list that cannot be read.
     """
@@ -179,6 +180,8 @@ def warn_of_missing(listed: Collection[str], present: Collection[str], source: P
 
 
 def _source(root: Path, splits: str | None) -> Path | None:
+    if splits == "none":
+        return None
     if splits is None:
         return root / TABLE if (root / TABLE).is_file() else None
     path = root / Path(splits).expanduser()

@@ -139,3 +139,12 @@ def test_read_lists_refuses_a_missing_and_an_empty_list(tmp_path: Path) -> None:
     (tmp_path / "one.txt").touch()
     with pytest.raises(InputError, match=r"one.txt is empty"):
         splits.read_lists(tmp_path, {"train": ["one"]})
+
+
+def test_table_is_left_alone_where_none_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "pages.csv").write_text("page,split\np0,test\n", encoding="utf-8")
+    pages = [page("p0", "w0")]
+    shared = [
+        splits.assign_splits(pages, tmp_path, splits=own, shares=[1, 0, 0], seed=0) for own in (None, "none")
+    ]
+    assert [own[0].split for own in shared] == ["test", "train"]
