@@ -5,24 +5,18 @@ import io
 import os
 import re
 import sys
-import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hwr import __version__, runtime
-from hwr.config import CONF, EXPERIMENTS
 from hwr.config.command_table import COMMANDS, Command
+from hwr.config.keys import keys_table
 from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, tell
 
 NAMES = [command.name for command in COMMANDS]
-WIDTH, COLUMN = 118, 34  # characters of a row, and where meanings begin
-_GLOBAL = "# @package _global_"
-_LINE = re.compile(r"( *)([\w.]+):(?:\s+([^\s#].*?))?(?:\s+#\s*(.*))?$")
 _HOME = re.compile(r"(?:(?<=[=,\[{:'\" ])~[\w.-]*|^~)(?=/)")  # ~/ and ~user/ where a value begins
-_GROUP = re.compile(r" *- (?:optional )?(/?[\w@./]+): *(\S+)(?:\s+#\s*(.*))?$")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,7 +75,8 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     given = vars(_parser(command).parse_intermixed_args(words[:end]))
     positional, others = command.positional, [*given.pop("rest"), *words[end + 1 :]]
     takes_files = positional is not None and positional.files
-    overrides = [word for word in others if _is_key(word) and not (takes_files and Path(word).exists())]
+    keys = [word for word in others if _is_key(word) and not (takes_files and Path(word).exists())]
+    overrides = [] if command.plain else keys
     rest = [word for word in others if word not in overrides]
     for flag in command.flags:
         if flag.key is not None and (value := given.pop(_dest(flag.names))) is not None:
@@ -92,7 +87,7 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     if (folder := given.get("config_dir")) is not None and not Path(folder).is_dir():
         raise InputError(f"--config-dir {folder}: no such folder; give one that holds configuration files")
     remedy = f"see hwr {command.name} --help"
-    if not command.takes_keys and others:
+    if not (command.takes_keys or command.plain) and others:
         raise InputError(f"{command.name} takes no keys, not {others[0]}; {remedy}")
     if positional is None:
         if rest:
@@ -139,54 +134,6 @@ def run_command(
             raise SystemExit(status)
 
 
-@dataclass(frozen=True)
-class Key:
-    """A key, its default as YAML writes it, and what its comment says."""
-
-    name: str
-    default: str
-    meaning: str
-
-
-def keys_table(name: str, overrides: Sequence[str], *, prefix: str = "") -> str:
-    """Return the keys of conf/NAME.yaml as rows of text, each below `prefix`.
-
-    A stage's own keys are among them; those of another group where `overrides` choose it (data=alto).
-    """
-    chosen = dict(override.partition("=")[::2] for override in overrides)
-    rows = []
-    for key in file_keys(CONF / f"{name}.yaml", chosen):
-        first = f"  {prefix}{key.name}={key.default}"
-        indent = " " * COLUMN
-        meaning = textwrap.fill(key.meaning, WIDTH, initial_indent=indent, subsequent_indent=indent)
-        fits = len(first) < COLUMN
-        rows.append(f"{first}{meaning[len(first) :]}" if fits and meaning else f"{first}\n{meaning}".rstrip())
-    return "\n".join(rows)
-
-
-def file_keys(path: Path, chosen: dict[str, str], prefix: str = "") -> Iterator[Key]:
-    """Yield the keys of a YAML file, below `prefix`, and its groups with their choices."""
-    parents: list[tuple[int, str]] = []  # of the line at hand: indentation, key
-    heading = ""  # comment of a node, which its first key takes where it has none
-    for line in path.read_text(encoding="utf-8").splitlines():
-        top = parents[0][1] if parents else ""
-        if top == "defaults" and (group := _GROUP.match(line)):
-            yield from _group(group[1].lstrip("/"), group[2], group[3] or "", chosen)
-            continue
-        if (found := _LINE.match(line)) is None:
-            continue
-        indent, key, value, comment = len(found[1]), found[2], found[3], found[4] or ""
-        parents = [*(parent for parent in parents if parent[0] < indent), (indent, key)]
-        if parents[0][1] in ("defaults", "hydra"):
-            continue
-        if value is None:
-            heading = comment
-            continue
-        name = prefix + ".".join(name for _, name in parents)
-        yield Key(name, value, "; ".join(filter(None, (heading, comment))))
-        heading = ""
-
-
 def _run(words: list[str]) -> None:
     try:
         if problem := runtime.problem():
@@ -202,6 +149,9 @@ def _run(words: list[str]) -> None:
             print(help_text(command, [word for word in words[1:] if _is_key(word)]))
             return
         overrides, given = parse(command, words[1:])
+        if command.plain:
+            command.load()(**given)
+            return
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -266,24 +216,6 @@ def _dest(names: Sequence[str]) -> str:
 def _is_key(word: str) -> bool:
     """Tell whether a word is an override: KEY=VALUE, or ~KEY which leaves one out."""
     return not word.startswith("-") and ("=" in word or word.startswith("~"))
-
-
-def _group(group: str, default: str, comment: str, chosen: dict[str, str]) -> Iterator[Key]:
-    """Yield a group with its choices, then the keys of the file chosen where they are told."""
-    folder = EXPERIMENTS if group == "experiments" else CONF / group.partition("@")[0]
-    if not folder.is_dir():  # of Hydra's own, or known only once composed
-        return
-    files = folder.glob("*/*.yaml" if group == "experiments" else "*.yaml")
-    names = sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files)
-    choices = f"one of {', '.join(names)}" if len(names) > 1 else ""
-    yield Key(group, chosen.get(group, default), "; ".join(filter(None, (comment, choices))))
-    path = folder / f"{chosen.get(group, default)}.yaml"
-    if not path.is_file():
-        return
-    if path.read_text(encoding="utf-8").startswith(_GLOBAL):
-        yield from file_keys(path, chosen)
-    elif group in chosen:
-        yield from file_keys(path, chosen, f"{group.partition('@')[2] or group}.")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hwr.__main__ import file_keys, help_text, main
+from hwr.__main__ import help_text, main
 from hwr.config import CONF, ROOT
 from hwr.config.command_table import COMMANDS, Command
+from hwr.config.keys import file_keys
 from hwr.transcription import files
 from hwr.transcription.page_reader import Found, Steps
 from hwr.transcription.transcript import ReadLine

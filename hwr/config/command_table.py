@@ -63,12 +63,13 @@ class Command:
     hydra: bool = False  # run by Hydra's own entry point
     computes: bool = True  # with MXNet, which is started before the function is imported
     prints: bool = False  # its result is what it prints; the others go on where nobody can read it
+    plain: bool = False  # without a configuration: it runs at once
     pinned: bool = False  # in a process with what the bits of a result depend on: `runtime.PINNED`
 
     @property
     def takes_keys(self) -> bool:
         """Whether it takes KEY=VALUE, and so --config-dir."""
-        return self.conf is not None or self.positional is not None
+        return not self.plain and (self.conf is not None or self.positional is not None)
 
     @property
     def all_flags(self) -> tuple[Flag, ...]:
@@ -171,6 +172,16 @@ COMMANDS = (
         "hwr.stages.segmentation.training:print_anchor_table", "inspect", "InspectConfig",
         example="hwr anchors data=alto data.root=DIR stage.unit=word network=ssd_word",
         preset=("stage=segmentation",), prints=True,
+    ),
+    Command(
+        "schema", "print the JSON Schema of a command's configuration, for editors",
+        "hwr.config.schema:print_schema", example="hwr schema train > train.schema.json", plain=True,
+        positional=Positional("names", "[COMMAND]", "whose configuration; default: train", most=1),
+    ),
+    Command(
+        "completion", "print what completes command lines in a shell",
+        "hwr.config.completion:print_completion", example='eval "$(hwr completion bash)"', plain=True,
+        positional=Positional("words", "SHELL", "bash, zsh or fish", least=1, most=2),
     ),
     Command(
         "models", "list the published weights and what they score; list, show, verify models",
