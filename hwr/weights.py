@@ -92,14 +92,19 @@ def load(folder: Path) -> Weights:
 
 def fill(network: Any, weights: Weights) -> None:
     """Load every parameter of the initialised `network`; raise InputError where a name or shape differs."""
-    stored, wanted = _stored(weights), network_parameters(network)
+    fill_arrays(network, _stored(weights), f"weights {weights.folder}")
+
+
+def fill_arrays(network: Any, stored: Arrays, source: str) -> None:
+    """Set every parameter of the initialised `network` to the arrays of a `source`; InputError as `fill`."""
+    wanted = network_parameters(network)
     for name in {**wanted, **stored}:
         if name not in wanted or name not in stored:
             where = "the network" if name in stored else "the file"
-            raise InputError(f"weights {weights.folder}: of another network, {where} has no {name}")
+            raise InputError(f"{source}: of another network, {where} has no {name}")
         if stored[name].shape != wanted[name].shape:
             shapes = f"{stored[name].shape}, the network wants {wanted[name].shape}"
-            raise InputError(f"weights {weights.folder}: of another network, {name} has shape {shapes}")
+            raise InputError(f"{source}: of another network, {name} has shape {shapes}")
     set_arrays(network, stored)
 
 

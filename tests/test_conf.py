@@ -69,12 +69,12 @@ OF_SEARCH = ("space", "sampler", "pruner")
 # Choices that are made for another stage than `line`, the default one.
 OF_STAGE = {
     "paragraph": {
-        "network=extent", "network=paragraph_resnet34", "augmentation=page", "augmentation=none_page",
-        "loss=mse", "loss=iou", "inspect=pages",
+        "network=extent", "network=paragraph_resnet34", "network=original_area",
+        "augmentation=page", "augmentation=none_page", "loss=mse", "loss=iou", "inspect=pages",
     },
     "segmentation": {
-        "network=ssd_line", "network=ssd_word", "network=ssd_resnet34", "augmentation=area",
-        "loss=multibox",
+        "network=ssd_line", "network=ssd_word", "network=ssd_resnet34", "network=original_words",
+        "augmentation=area", "loss=multibox",
     },
     "denoiser": {"network=denoiser", "augmentation=noise", "loss=text"},
 }  # fmt: skip

@@ -33,7 +33,8 @@ class LineCrop:
 
     `height` of the image in px; `max_width` in px, beyond which a line is squeezed; `margin` added on every
     side, as a share of the line's height; `mask` replaces what lies outside the polygon by paper; `deskew`
-    makes the baseline straight and level; `normalise` makes paper 255 and ink 0.
+    makes the baseline straight and level; `normalise` makes paper 255 and ink 0; `canvas` fits the line into
+    `height` x `max_width` px, in the middle, instead of squeezing a long one.
     """
 
     height: int
@@ -42,6 +43,7 @@ class LineCrop:
     mask: bool
     deskew: bool
     normalise: bool
+    canvas: bool = False  # older weights lack it
 
     def __post_init__(self) -> None:
         if self.height < 8:
@@ -125,6 +127,10 @@ class _Window:
             raise InputError("the line is less than a pixel high or wide; correct or drop it")
         margin = settings.margin * (high[1] - low[1])
         low, high = low - margin, high + margin
+        if settings.canvas:
+            canvas = np.array([settings.max_width, settings.height])
+            middle, half = (low + high) / 2, canvas * ((high - low) / canvas).max() / 2
+            low, high = middle - half, middle + half
         scale_y = settings.height / (high[1] - low[1])
         width = int(np.clip(round((high[0] - low[0]) * scale_y), MIN_WIDTH, settings.max_width))
         return cls(frame, outline, low, np.array([width / (high[0] - low[0]), scale_y]), width)

@@ -230,11 +230,15 @@ _OPERATORS: Mapping[str, Callable[..., Any]] = {
     "_np_cumsum": lambda graph, settings, x: graph.add("CumSum", x, settings["axis"]),
     "reverse": lambda graph, settings, x: graph.add("Slice", x, [-1], [-_END], [settings["axis"]], [-1]),
     "repeat": _repeat,
+    "slice_axis": lambda graph, settings, x: graph.add(
+        "Slice", x, [settings["begin"]], [settings["end"]], [settings["axis"]]
+    ),
     "slice_like": _slice_like,
     "UpSampling": _upsampling,
     "exp": _same("Exp"),
     "negative": _same("Neg"),
     "elemwise_add": _same("Add"),
+    "_plus_scalar": _with_number("Add"),
     "_mul_scalar": _with_number("Mul"),
     "_rminus_scalar": _with_number("Sub", first=True),
 }

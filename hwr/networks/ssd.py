@@ -45,10 +45,9 @@ class Ssd(nn.HybridBlock):
         scores, offsets, features = [], [], images
         for scale, classes, places in zip(self.scales, self.classes, self.offsets, strict=True):
             features = scale(features)  # (N, D, h, w)
-            scores.append(_by_anchor(F, classes(features), 2))
-            offsets.append(_by_anchor(F, places(features), 4))
-        scores, offsets = F.concat(*scores, dim=1), F.concat(*offsets, dim=1)  # (N, A, 2), (N, A, 4)
-        return F.transpose(scores, axes=(0, 2, 1)), F.reshape(offsets, shape=(0, -1))
+            scores.append(by_anchor(F, classes(features), 2))
+            offsets.append(by_anchor(F, places(features), 4))
+        return joined(F, scores, offsets)
 
     def shapes(self, images: Any) -> list[tuple[int, int]]:
         """Return rows and columns of each scale's map for images (N, 1, H, W)."""
@@ -121,6 +120,17 @@ def best_overlaps(boxes: FloatArray, anchors: FloatArray) -> FloatArray:
     return np.concatenate(rows) if rows else np.zeros(0)
 
 
+def by_anchor(F: Any, predicted: Any, values: int) -> Any:
+    """Return predictions (N, S * values, h, w) as (N, h * w * S, values)."""
+    return F.reshape(F.transpose(predicted, axes=(0, 2, 3, 1)), shape=(0, -1, values))
+
+
+def joined(F: Any, scores: Sequence[Any], offsets: Sequence[Any]) -> tuple[Any, Any]:
+    """Return predictions (N, a, C) and (N, a, 4) of several maps as scores (N, C, A) and offsets (N, 4 A)."""
+    all_scores, all_offsets = F.concat(*scores, dim=1), F.concat(*offsets, dim=1)  # (N, A, C), (N, A, 4)
+    return F.transpose(all_scores, axes=(0, 2, 1)), F.reshape(all_offsets, shape=(0, -1))
+
+
 class _Along(nn.HybridBlock):
     """A residual convolution along the rows: (N, D, H, W) to the same shape."""
 
@@ -139,8 +149,3 @@ def _halved(channels: int) -> Any:
     stage = nn.HybridSequential()
     stage.add(ConvBlock(channels), ConvBlock(channels), nn.MaxPool2D(2))
     return stage
-
-
-def _by_anchor(F: Any, predicted: Any, values: int) -> Any:
-    """Return predictions (N, S * values, h, w) as (N, h * w * S, values)."""
-    return F.reshape(F.transpose(predicted, axes=(0, 2, 3, 1)), shape=(0, -1, values))

@@ -4,6 +4,7 @@ A model is what reads pages together, weights and decoder, under one name of con
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hwr.config import CONF, EXPERIMENTS
@@ -14,29 +15,40 @@ from hwr.evaluation import publish
 from hwr.evaluation.targets import RECORDS
 from hwr.files import parse_json
 from hwr.stages.build import find_weights
+from hwr.stages.original import import_original
 from hwr.tables import markdown_table, text_table
 from hwr.transcription.files import page_reader
 from hwr.transcription.page_reader import STEPS
 
-_ACTIONS = ("list", "show", "verify")
+_ACTIONS = ("", "list", "show", "verify", "import")
 
 
-def run_models(overrides: Sequence[str], *, words: Sequence[str], config_dir: str | None = None) -> int:
-    """Print the published results, or list, show or verify models; return 1 where one is not whole."""
+def run_models(
+    overrides: Sequence[str],
+    *,
+    words: Sequence[str],
+    output: str | None = None,
+    config_dir: str | None = None,
+) -> int:
+    """Print the published results, or do what the first word says; return 1 where a model is not whole."""
     action, *names = words or [""]
     if overrides or config_dir is not None:
         refused = overrides[0] if overrides else "--config-dir"
         raise InputError(f"models takes no {refused}; see hwr models --help")
-    if action and action not in _ACTIONS:
-        raise InputError(f"models {action}: unknown; use one of {', '.join(_ACTIONS)}, or nothing")
+    if action not in _ACTIONS:
+        raise InputError(f"models {action}: unknown; use one of {', '.join(_ACTIONS[1:])}, or nothing")
     if action == "show" and not names:
         raise InputError(f"models show: whose? name one of {', '.join(model_names())}")
+    if output is not None and action != "import":
+        raise InputError("--output is for models import; leave it out")
     if action == "verify":
         return verify_models(names or model_names())
     if action == "show":
         print("\n\n".join(map(describe_model, names)))
     elif action == "list":
         print(text_table(("model", "reads", "decoder"), [_row(name) for name in model_names()]))
+    elif action == "import":
+        import_models(names, output)
     else:
         print("\n\n".join(tables().values()))
     return 0
@@ -95,6 +107,15 @@ def verify_models(names: Sequence[str]) -> int:
         else:
             print(f"{name}: whole")
     return 1 if broken else 0
+
+
+def import_models(files: Sequence[str], output: str | None) -> None:
+    """Write parameter files of the published program as weights to `output`; tell what reads with them."""
+    if not files or output is None:
+        raise InputError("models import: name the .params files, and --output DIR for their weights")
+    for file in files:
+        folder = import_original(Path(file), Path(output)).folder
+        print(f"{file}: weights.{folder.name}={folder}")
 
 
 def _row(name: str) -> tuple[str, str, str]:

@@ -252,3 +252,26 @@ def test_stretches_stay_on_the_page() -> None:
 def test_stretches_refuse_a_degenerate_outline() -> None:
     with pytest.raises(InputError, match="box has no area"):
         stretches(Outlined((0.5, 0.5, 0.5, 0.8)), PAGE_SIZE, PLAIN, [(0.0, 1.0)])
+
+
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [
+        ((0.1, 0.1, 0.9, 0.3), (20, 40), (0, 80)),  # 80 x 20 px of the page: as wide as the canvas
+        ((0.4, 0.1, 0.5, 0.3), (0, 60), (25, 55)),  # 10 x 20 px: as high as it
+    ],
+)
+def test_line_lies_in_the_middle_of_a_canvas(
+    box: tuple[float, float, float, float], rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    page = np.full((100, 100), 255, dtype=np.uint8)
+    page[:, ::2] = 0  # half of it ink, beside the line too
+    settings = replace(PLAIN, height=60, max_width=80, mask=True, canvas=True)
+    crop = crop_line(page, Outlined(box), settings)
+    assert crop.shape == (60, 80)
+    written = np.ptp(crop[:, columns[0] + 4 : columns[1] - 4], axis=1) > 50
+    assert abs(np.flatnonzero(written)[[0, -1]] - (rows[0], rows[1] - 1)).max() <= 5  # the outline is grown
+    around = np.r_[0 : max(0, columns[0] - 6), columns[1] + 6 : 80]
+    assert len(np.unique(crop[:, around])) <= 1  # even paper
+    ((x1, _, x2, _),) = stretches(Outlined(box), (100, 100), settings, [(0.0, 1.0)])
+    assert (x1, x2) == pytest.approx((box[0], box[2]))

@@ -11,6 +11,7 @@ from hwr.errors import InputError
 from hwr.networks import arrays, set_arrays
 from hwr.networks.crnn import Crnn
 from hwr.networks.onnx_graph import onnx_model
+from hwr.networks.original import OriginalArea, OriginalLine, OriginalWords
 from hwr.networks.paragraph import Extent, paragraph_resnet34
 from hwr.networks.resnet_bilstm import ResnetBilstm
 from hwr.networks.ssd import compact, ssd_resnet34
@@ -32,6 +33,17 @@ NETWORKS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "paragraph_resnet34": (
         lambda: paragraph_resnet34(hidden=6, dropout=0.5),
         [(1, 1, 64, 48), (2, 1, 64, 48)],
+    ),
+    "original_area": (lambda: OriginalArea(hidden=6, dropout=0.5), [(1, 1, 64, 48), (2, 1, 64, 48)]),
+    "original_line": (
+        lambda: OriginalLine(
+            7, height=32, channels=4, hidden=6, layers=2, dropout=0.2, mean=0.9, deviation=0.2
+        ),
+        [(1, 1, 32, 80), (2, 1, 32, 160)],
+    ),
+    "original_words": (
+        lambda: OriginalWords(downsampled=4, kinds=3, sizes=[[0.1, 0.2]] * 6, ratios=[[3, 5]] * 6),
+        [(2, 1, 128, 128)],
     ),
     "ssd_line": (
         lambda: compact(

@@ -50,7 +50,7 @@ def test_model_is_verified(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["models", "delete"], "models delete: unknown; use one of list, show, verify"),
+        (["models", "delete"], "models delete: unknown; use one of list, show, verify, import"),
         (["models", "show"], "models show: whose? name one of copiste, synthetic"),
         (["models", "show", "other"], "other: no such model; use one of copiste, synthetic"),
         (["models", "lr=1"], "models takes no lr=1; see hwr models --help"),

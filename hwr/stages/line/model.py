@@ -11,6 +11,7 @@ from hwr import weights
 from hwr.data.batches.lines import Image, line_reading_batches, padded_width
 from hwr.images.line_crop import LineCrop
 from hwr.networks.crnn import Crnn
+from hwr.networks.original import OriginalLine
 from hwr.networks.resnet_bilstm import ResnetBilstm
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.engine import MXNET, Engine, Inference, Run
@@ -88,4 +89,6 @@ INFERENCE = Inference(
         "width_multiple": str(reader.padded_width(1)), "stride": str(reader.network.stride),
     },
 )  # fmt: skip
-MODEL = Model(name="line", settings=LineSettings, networks=(Crnn, ResnetBilstm), inference=INFERENCE)
+MODEL = Model(
+    name="line", settings=LineSettings, networks=(Crnn, ResnetBilstm, OriginalLine), inference=INFERENCE
+)

@@ -9,6 +9,7 @@ from hwr import weights
 from hwr.data.batches.boxes import page_reading_batches
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
+from hwr.networks.original import OriginalArea
 from hwr.networks.paragraph import Extent, paragraph_resnet34
 from hwr.stages.boxes import PageSettings
 from hwr.stages.build import model_of
@@ -54,5 +55,8 @@ INFERENCE = Inference(
     size=lambda settings: settings.fit.size,
 )
 MODEL = Model(
-    name="paragraph", settings=PageSettings, networks=(Extent, paragraph_resnet34), inference=INFERENCE
+    name="paragraph",
+    settings=PageSettings,
+    networks=(Extent, paragraph_resnet34, OriginalArea),
+    inference=INFERENCE,
 )

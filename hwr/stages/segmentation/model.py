@@ -17,6 +17,7 @@ from hwr.data.records import Page
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
 from hwr.losses import VARIANCES
+from hwr.networks.original import OriginalWords
 from hwr.networks.ssd import anchor_grid, compact, ssd_resnet34
 from hwr.stages.boxes import PageSettings
 from hwr.stages.build import model_of
@@ -77,6 +78,7 @@ class BoxDetector:
                 nms_topk=-1,  # of all: on a CPU, MXNet's choice among them loses boxes and keeps worse ones
                 variances=VARIANCES,
                 clip=True,
+                force_suppress=True,  # whatever their classes
             ).asnumpy()  # (N, A, 6): class or -1, probability, box
             kept.update({index: _kept(own, self.keep.topk) for index, own in zip(indices, rows, strict=True)})
         return [kept[index] for index in range(len(images))]
@@ -112,7 +114,7 @@ def _scores(functions: Any, network: Any, images: Any) -> tuple[Any, Any]:
 
 
 INFERENCE = Inference(
-    outputs={"probs": ("N", 2, "A"), "offsets": ("N", "4A")},
+    outputs={"probs": ("N", "C", "A"), "offsets": ("N", "4A")},
     compute=_scores,
     load=load_box_detector,
     size=lambda settings: settings.fit.size,
@@ -120,5 +122,8 @@ INFERENCE = Inference(
     about=lambda detector: {"variances": json.dumps(VARIANCES)},
 )
 MODEL = Model(
-    name="segmentation", settings=DetectionSettings, networks=(compact, ssd_resnet34), inference=INFERENCE
+    name="segmentation",
+    settings=DetectionSettings,
+    networks=(compact, ssd_resnet34, OriginalWords),
+    inference=INFERENCE,
 )
