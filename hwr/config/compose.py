@@ -16,13 +16,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hwr.config import CONF, EXPERIMENTS, ROOT
 from hwr.config.bind import parse_root
-from hwr.config.messages import clear_errors, one_line, several
+from hwr.config.messages import clear_errors, no_such_choice, no_such_key, one_line, several
 from hwr.errors import InputError, masked
 from hwr.runtime import without_login
 
@@ -98,6 +98,7 @@ def run_hydra(name: str, root: type, run: Callable[[Composed], float], words: Se
 
     With resume=RUN, the configuration that the run stored stands; the other overrides are only handed on.
     """
+    _check_choices(words)
     handed_on = for_resumed(words)
 
     def job(cfg: DictConfig) -> float:
@@ -217,11 +218,35 @@ def _is_path_here(key: str, text: str) -> bool:
 
 
 def _composition(name: str, overrides: Sequence[str], config_dir: str | Path | None) -> DictConfig:
+    _check_choices(overrides)
     paths = [] if config_dir is None else [f"'file://{path}'" for path in (Path(config_dir).absolute(), ROOT)]
     searched = [f"hydra.searchpath=[{','.join(paths)}]"] if paths else []
     running = GlobalHydra.instance().is_initialized()  # by Hydra's own entry point
     with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, [*overrides, *searched], return_hydra_config=True)
+
+
+def _check_choices(words: Sequence[str]) -> None:
+    """Raise InputError for a choice that is no name, and a key longer than paths: Hydra breaks at them."""
+    for word in words:
+        key, equals, chosen = word.partition("=")
+        group = key.lstrip("+~").partition("@")[0]
+        try:
+            if word.startswith("-") or not (equals or word.startswith("~")):
+                continue  # a flag, or what follows one
+            if not is_choice(group) and group.partition("/")[0] != "hydra":
+                continue
+        except OSError:
+            raise InputError(no_such_key(f"{key[:60]}…", ())) from None
+        (override,) = OverridesParser.create().parse_overrides([word])
+        value = override.value()
+        names = value.list if isinstance(value, ChoiceSweep) else [value]
+        if isinstance(value, list) and not override.is_delete():
+            names = value
+        if isinstance(value, dict) or (value is None and override.is_delete()):
+            continue  # the keys of a group, or a group left out
+        if any(name is None or isinstance(name, int | float | list | dict | RangeSweep) for name in names):
+            raise InputError(no_such_choice(group, chosen))
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:

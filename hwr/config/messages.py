@@ -19,7 +19,7 @@ from omegaconf.errors import (
 )
 from pydantic import ValidationError
 
-from hwr.config import ROOT
+from hwr.config import CONF, ROOT
 from hwr.errors import InputError
 
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's errors for a key that is none
@@ -77,7 +77,8 @@ def one_line(error: BaseException) -> str:
         return several(values[1], values[2])
     text = " ".join(lines) if isinstance(error, HydraException) else lines[0]  # Hydra's remedies follow
     if isinstance(error, MissingConfigException) and isinstance(error.missing_cfg_file, str):
-        return _no_such_choice(error.missing_cfg_file, error.options or ())
+        group, _, name = error.missing_cfg_file.partition("/")
+        return no_such_choice(group, name, error.options or ())
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not understood; write KEY=VALUE, a value with special characters in quotes"
     if isinstance(error, MissingMandatoryValue):
@@ -119,6 +120,14 @@ def no_such_key(key: str, known: Sequence[str]) -> str:
     return f"{key}: no such key{suggestion(name, known)}; {remedy}"
 
 
+def no_such_choice(group: str, name: str, options: Sequence[str] = ()) -> str:
+    """Return the line that refuses a file of a group; `options` are found where Hydra does not tell them."""
+    folder, files = (CONF / group, "*.yaml") if (CONF / group).is_dir() else (ROOT / group, "*/*.yaml")
+    known = options or sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob(files))
+    remedy = f"use one of {', '.join(known)}" if known else "give the name of a file"
+    return f"{group}={name}: no such choice{suggestion(name, known)}; {remedy}"
+
+
 def several(key: str, values: str) -> str:
     """Return the line that refuses several values of a key; a sweep of functions has no other meaning."""
     sweep = f"{key}={values}: several values; add -m to sweep over them (train, evaluate)"
@@ -142,12 +151,3 @@ def _path(location: Sequence[int | str], settings: Any) -> list[int | str]:
         path.append(step)
         settings = settings[step]
     return path
-
-
-def _no_such_choice(file: str, options: Sequence[str]) -> str:
-    group, _, name = file.partition("/")
-    folder = ROOT / group  # experiments; for a group in conf/ Hydra gives the options
-    known = options or sorted(
-        p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob("*/*.yaml")
-    )
-    return f"{group}={name}: no such choice{suggestion(name, known)}; use one of {', '.join(known)}"

@@ -359,6 +359,8 @@ def fuzz(target: Target, folder: Path, seed: int, count: int) -> dict[str, Any]:
     target.read(data)  # what is right is read
     outcomes, failures = Counter[str](), {}
     for number in range(count):
+        shutil.rmtree(data)
+        shutil.copytree(good, data)
         rng = random.Random(f"{seed}/{number}")
         name = rng.choice(names)
         (data / name).write_bytes(mutated((good / name).read_bytes(), rng))
@@ -370,8 +372,6 @@ def fuzz(target: Target, folder: Path, seed: int, count: int) -> dict[str, Any]:
         outcomes[outcome] += 1
         if why:
             failures.setdefault(why, f"seed {seed}, number {number}, {name}")
-        shutil.rmtree(data)
-        shutil.copytree(good, data)
     return {"outcomes": outcomes, "failures": failures, "peak_mib": _peak_mib()}
 
 

@@ -45,12 +45,14 @@ def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[floa
 def _page(row: Mapping[str, str], images: PageImages, place: str) -> Page:
     name, split = row["file"], check_split(row.get("split", ""), place)
     try:
+        if not name:
+            raise InputError("names no image; fill in its file")
         image, flaw = images.find(images.root, name), ""
         name = image.relative_to(images.root.resolve()).as_posix()
     except InputError as error:
         image, flaw = images.root, f"{place}: {error}"
     size, unread = files.size_or_flaw(image)
-    name = Path(name).with_suffix("").as_posix()
+    name = Path(name).with_suffix("").as_posix() if Path(name).name else place
     line = Line(id=name, text=nfc(row["text"]), box=(0.0, 0.0, 1.0, 1.0))
     return Page(name, row.get("writer") or name, split, image, size, (line,), flaw=flaw or unread)
 

@@ -88,6 +88,9 @@ def test_read_takes_the_table_that_is_named(tmp_path: Path) -> None:
         ("../gone.png", "leads outside the data folder"),
         ("/etc/hostname", "lines.tsv, line 2: its image /etc/hostname is missing"),
         ("bad.png", "bad.png: damaged"),
+        ("", "lines.tsv, line 2: names no image; fill in its file"),
+        ("/", "lines.tsv, line 2: its image / is missing"),
+        (".", "lines.tsv, line 2: its image . is missing"),
     ],
 )
 def test_read_keeps_a_row_whose_image_cannot_be_read(tmp_path: Path, row: str, flaw: str) -> None:
