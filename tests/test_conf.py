@@ -19,6 +19,7 @@ from hwr.config.roots import (
     ExportConfig,
     InspectConfig,
     LanguageModelConfig,
+    ModelsConfig,
     SearchConfig,
     ServeConfig,
     SyncConfig,
@@ -61,6 +62,7 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "decoders": (DecodersConfig, board.check_decoders),
     "language_model": (LanguageModelConfig, check_language_model),
     "export": (ExportConfig, lambda config: None),
+    "models": (ModelsConfig, lambda config: None),
     "search": (SearchConfig, search.check_search),
     "sync": (SyncConfig, lambda config: None),
 }
@@ -112,6 +114,7 @@ NODES = {
     "language_model": ("+", "+weights.", "+data.", "+data.exclude."),
     "sync": ("+", "+tracking."),
     "compare": ("+", "+scorer.", "+resampling.", "+tracking."),
+    "models": ("+", "+tracking."),
     "search": ("+", "+space.lr.", "+sampler.", "+pruner."),
 }  # fmt: skip
 

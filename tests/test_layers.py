@@ -53,6 +53,7 @@ ONLY_IMPORTERS = {
     "scipy": {"scoring"},
     "prettytable": {"tables"},
     "jinja2": {"comparison"},
+    "requests": {"published.stores"},
     **{name: {"serving"} for name in ("fastapi", "starlette", "uvicorn", "anyio")},
     "torch": set[str](),
     # nothing is ever unpickled

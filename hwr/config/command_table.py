@@ -184,12 +184,14 @@ COMMANDS = (
         positional=Positional("words", "SHELL", "bash, zsh or fish", least=1, most=2),
     ),
     Command(
-        "models", "list the published weights and what they score; list, show, verify, import models",
-        "hwr.published:run_models", example="hwr models verify copiste", prints=True,
+        "models", "list the published weights and what they score; models by name: list, show, verify, get …",
+        "hwr.published:run_models", "models", "ModelsConfig", prints=True,
+        example="hwr models get NAME +stores.archive=https://HOST/FOLDER",
         note="Without a word it prints the tables of published results. A model is a name for weights and "
-        "decoder: hwr transcribe --model NAME. The exit status of verify is 1 if a file was changed. import "
-        "reads parameter files (.params) of the published program, and writes weights to a folder.",
-        positional=Positional("words", "[list|show|verify|import] [NAME|FILE …]",
+        "decoder: hwr transcribe --model NAME. get NAME fetches one from the stores, publish NAME STORE "
+        "writes one to a folder or to mlflow. import FILE reads parameter files (.params) of the published "
+        "program. The exit status of verify is 1 if a file was changed.",
+        positional=Positional("words", "[list|show|verify|get|publish|import] [NAME|FILE …]",
                               "what to do, with which models or files", files=True),
         flags=(Flag(("--output",), "folder for the weights that import writes", metavar="DIR"),),
     ),

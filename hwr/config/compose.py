@@ -219,8 +219,13 @@ def _is_path_here(key: str, text: str) -> bool:
 
 def _composition(name: str, overrides: Sequence[str], config_dir: str | Path | None) -> DictConfig:
     _check_choices(overrides)
-    paths = [] if config_dir is None else [f"'file://{path}'" for path in (Path(config_dir).absolute(), ROOT)]
-    searched = [f"hydra.searchpath=[{','.join(paths)}]"] if paths else []
+    folders = [] if config_dir is None else [Path(config_dir).absolute()]
+    given = dict(word.partition("=")[::2] for word in overrides)
+    fetched = Path(given.get("folder", "outputs")) / "models" / given.get("+model", "") / "conf"
+    if "+model" in given and os.path.isdir(fetched):  # noqa: PTH112  (that one raises for long names)
+        folders.append(fetched.absolute())
+    paths = [f"'file://{path}'" for path in (*folders, ROOT)]
+    searched = [f"hydra.searchpath=[{','.join(paths)}]"] if folders else []
     running = GlobalHydra.instance().is_initialized()  # by Hydra's own entry point
     with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, [*overrides, *searched], return_hydra_config=True)

@@ -313,6 +313,17 @@ class AdaptConfig(StoreConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
+class ModelsConfig(StoreConfig):
+    """Where models come from and are kept, as conf/models.yaml gives it; `stores` are addresses by name."""
+
+    stores: dict[str, Text]
+    own: str | None
+    alias: Text
+    max_bytes: Count
+    timeout_s: Positive
+
+
+@dataclass(config=_STRICT, kw_only=True)
 class ExportConfig(StoreConfig):
     """How weights are exported, as conf/export.yaml gives it."""
 

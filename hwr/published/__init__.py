@@ -7,46 +7,44 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hwr.config import CONF, EXPERIMENTS
-from hwr.config.compose import Composed, composed
-from hwr.config.roots import TranscribeConfig
+from hwr.config import CONF, EXPERIMENTS, compose
+from hwr.config.roots import ModelsConfig, TranscribeConfig
 from hwr.errors import InputError
 from hwr.evaluation import publish
 from hwr.evaluation.targets import RECORDS
 from hwr.files import parse_json
+from hwr.published.stores import CHOICE, get_model, place_of, publish_model
 from hwr.stages.build import find_weights
 from hwr.stages.original import import_original
 from hwr.tables import markdown_table, text_table
 from hwr.transcription.files import page_reader
 from hwr.transcription.page_reader import STEPS
 
-_ACTIONS = ("", "list", "show", "verify", "import")
+_ACTIONS = ("list", "show", "verify", "get", "publish", "import")
 
 
-def run_models(
-    overrides: Sequence[str],
-    *,
-    words: Sequence[str],
-    output: str | None = None,
-    config_dir: str | None = None,
-) -> int:
+def run_models(composed: compose.Composed, *, words: Sequence[str], output: str | None = None) -> int:
     """Print the published results, or do what the first word says; return 1 where a model is not whole."""
+    config: ModelsConfig = composed.root
     action, *names = words or [""]
-    if overrides or config_dir is not None:
-        refused = overrides[0] if overrides else "--config-dir"
-        raise InputError(f"models takes no {refused}; see hwr models --help")
-    if action not in _ACTIONS:
-        raise InputError(f"models {action}: unknown; use one of {', '.join(_ACTIONS[1:])}, or nothing")
-    if action == "show" and not names:
-        raise InputError(f"models show: whose? name one of {', '.join(model_names())}")
+    if action and action not in _ACTIONS:
+        raise InputError(f"models {action}: unknown; use one of {', '.join(_ACTIONS)}, or nothing")
     if output is not None and action != "import":
         raise InputError("--output is for models import; leave it out")
+    if action in ("show", "get") and not names:
+        raise InputError(f"models {action}: which? {_known(action, config)}")
     if action == "verify":
-        return verify_models(names or model_names())
+        return verify_models(names or model_names(config), config)
     if action == "show":
-        print("\n\n".join(map(describe_model, names)))
+        print("\n\n".join(describe_model(name, config) for name in names))
     elif action == "list":
-        print(text_table(("model", "reads", "decoder"), [_row(name) for name in model_names()]))
+        rows = [_row(name, config) for name in model_names(config)]
+        print(text_table(("model", "reads", "decoder"), rows))
+    elif action == "get":
+        for name in names:
+            get_model(name, config)
+    elif action == "publish":
+        _publish(names, config)
     elif action == "import":
         import_models(names, output)
     else:
@@ -67,38 +65,44 @@ def tables() -> dict[str, str]:
     return made
 
 
-def model_names() -> list[str]:
-    """Return the names of the models."""
-    return sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+def model_names(config: ModelsConfig) -> list[str]:
+    """Return the names of the models that come with hwr, are the user's own, or were fetched."""
+    folders = (CONF, *([] if config.own is None else [Path(config.own)]))
+    here = {path.stem for folder in folders for path in (folder / "model").glob("*.yaml")}
+    return sorted({*here, *place_of(config).names()})
 
 
-def load_model(name: str) -> Composed:
+def load_model(name: str, config: ModelsConfig) -> compose.Composed:
     """Return how pages are read with a model; InputError for a name that is none."""
-    if name not in model_names():
-        raise InputError(f"{name}: no such model; use one of {', '.join(model_names())}")
-    return composed("transcribe", [f"+model={name}"], TranscribeConfig)
+    if name not in (known := model_names(config)):
+        raise InputError(f"{name}: no such model; use one of {', '.join(known)}, or fetch it: hwr models get")
+    words = [f"+model={name}", f"folder={config.folder}"]
+    return compose.composed("transcribe", words, TranscribeConfig, config_dir=config.own)
 
 
-def describe_model(name: str) -> str:
+def describe_model(name: str, config: ModelsConfig) -> str:
     """Return the parts of a model with the beginning of their SHA-256, scores, and cards."""
-    model = load_model(name)
-    config, rows = model.root, []
+    model = load_model(name, config)
+    reading, rows = model.root, []
     for step in STEPS:
-        part = getattr(config.weights, step)
-        found = find_weights(part, step, config)
-        rows.append((step, part, found.sha256[:16], _score(part), f"experiments/{part}/{publish.CARD}"))
+        part = getattr(reading.weights, step)
+        found = find_weights(part, step, reading)
+        card = f"experiments/{part}/{publish.CARD}" if _ships(part) else ""
+        rows.append((step, part, found.sha256[:16], _score(part), card))
     rows.append(("decoder", model.choices["decoder"], "", "", ""))
-    if (language := str(config.decoder.get("model") or "")) and (EXPERIMENTS / language).is_dir():
+    if (language := str(reading.decoder.get("model") or "")) and _ships(language):
         digest = parse_json((EXPERIMENTS / language / "model.json").read_text("utf-8"))["sha256"]
         rows.append(("language model", language, digest[:16], "", f"experiments/{language}/{publish.CARD}"))
-    return f"{name}: {_purpose(name)}\n\n{text_table(('part', 'name', 'sha256', 'score', 'card'), rows)}"
+    return (
+        f"{name}: {_purpose(name, config)}\n\n{text_table(('part', 'name', 'sha256', 'score', 'card'), rows)}"
+    )
 
 
-def verify_models(names: Sequence[str]) -> int:
+def verify_models(names: Sequence[str], config: ModelsConfig) -> int:
     """Load all of each model, whose files have to be as they were published; return 1 where one is not."""
     broken = 0
     for name in names:
-        model = load_model(name)
+        model = load_model(name, config)
         try:
             page_reader(model.root)
         except InputError as error:
@@ -118,13 +122,32 @@ def import_models(files: Sequence[str], output: str | None) -> None:
         print(f"{file}: weights.{folder.name}={folder}")
 
 
-def _row(name: str) -> tuple[str, str, str]:
-    return name, _purpose(name), load_model(name).choices["decoder"]
+def _ships(name: str) -> bool:
+    """Tell whether weights or a language model come with hwr."""
+    return not Path(name).is_dir() and (EXPERIMENTS / name).is_dir()
 
 
-def _purpose(name: str) -> str:
+def _publish(names: Sequence[str], config: ModelsConfig) -> None:
+    if len(names) != 2:
+        raise InputError("models publish: name a model, and a store: a folder, or mlflow")
+    name, store = names
+    publish_model(load_model(name, config), name, _purpose(name, config), config, store)
+    print(f"{name}: published to {store}")
+
+
+def _known(action: str, config: ModelsConfig) -> str:
+    return "name one of a store" if action == "get" else f"name one of {', '.join(model_names(config))}"
+
+
+def _row(name: str, config: ModelsConfig) -> tuple[str, str, str]:
+    return name, _purpose(name, config), load_model(name, config).choices["decoder"]
+
+
+def _purpose(name: str, config: ModelsConfig) -> str:
     """Return what a model's file says that it reads."""
-    second = (CONF / "model" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[1]
+    folders = (CONF, Path(config.own or CONF), place_of(config).of(name) / CHOICE)
+    path = next(path for folder in folders if (path := folder / "model" / f"{name}.yaml").is_file())
+    second = path.read_text(encoding="utf-8").splitlines()[1]
     return second.removeprefix("# ").partition(":")[0]
 
 

@@ -24,6 +24,7 @@ from hwr.tracking.store import (
     forget,
     open_store,
     refusing,
+    register,
     status,
     tagged,
 )
@@ -31,5 +32,5 @@ from hwr.tracking.store import (
 __all__ = [
     "PARENT", "PARENT_VARIABLE", "WEIGHTS_RUN", "Run", "Store", "StoredRun", "Terminated", "attach",
     "await_answer", "download", "flatten", "forget", "is_stored", "open_store", "parent_run", "refusing",
-    "start_run", "status", "tagged",
+    "register", "start_run", "status", "tagged",
 ]  # fmt: skip

@@ -199,6 +199,19 @@ def download(uri: str, store: Store, folder: Path) -> Path:
         raise InputError(f"{uri}: cannot be fetched from {store.uri} ({reason(error)})") from None
 
 
+def register(store: Store, name: str, folder: Path, alias: str) -> None:
+    """Register a folder as the next version of a model, which `alias` then names; InputError if refused."""
+    with refusing(store.uri):
+        client = store.client
+        run = client.create_run(store.experiment, run_name=f"model {name}").info
+        client.log_artifacts(run.run_id, str(folder), "model")
+        client.set_terminated(run.run_id)
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        version = client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id)
+        client.set_registered_model_alias(name, alias, version.version)
+
+
 def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
     """Return the ended runs of the store's experiment that have this tag, the latest first.
 

@@ -54,7 +54,7 @@ def test_script_of_bash_completes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "named"), [(["completion", "ksh"], "zsh"), (["schema", "models"], "train")]
+    ("words", "named"), [(["completion", "ksh"], "zsh"), (["schema", "reproduce"], "train")]
 )
 def test_what_is_not_known_is_refused_with_what_is(
     capsys: pytest.CaptureFixture[str], words: list[str], named: str
