@@ -22,7 +22,7 @@ help:  ## list the targets
 setup: $(READY)  ## make .venv from requirements.lock; nothing to do when it is up to date
 
 train: setup  ## set up, then train a line recogniser on drawn forms and score it; overrides as ARGS="lr=1e-3"
-	$(PY) train.py experiments=line/synthetic $(ARGS)
+	$(PY) train.py experiments=line/synthetic phases.ctc.epochs=8 $(ARGS)
 	$(PY) evaluate.py weights.line=outputs/latest/weights/best $(if $(SCLITE),,scorer=edit_distance)
 
 test: setup check  ## set up, then check format, lint, types and run the tests; pytest's options as ARGS=
