@@ -20,6 +20,7 @@ from hwr.config.roots import (
     InspectConfig,
     LanguageModelConfig,
     ModelsConfig,
+    ReadingConfig,
     SearchConfig,
     ServeConfig,
     SyncConfig,
@@ -36,7 +37,7 @@ from hwr.runs import language_model, search
 from hwr.stages.recipe import data_source, device_context, parse_recipe
 
 
-def check_transcription(config: TranscribeConfig) -> None:
+def check_transcription(config: ReadingConfig) -> None:
     """Bind what the weights leave open: nothing is read, and none are loaded."""
     device_context(config.device)
     check_decoder(config.decoder)

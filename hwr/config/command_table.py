@@ -133,6 +133,7 @@ COMMANDS = (
             Flag(("--output",), "folder for the outputs; default: beside each page", metavar="DIR"),
             Flag(("--overlay",), "also draw area, lines and texts over the page"),
             Flag(("--force",), "also read pages whose outputs exist"),
+            Flag(("--jobs",), "same as jobs=N: processes that read pages", metavar="N", key="jobs"),
             MODEL,
         ),
     ),

@@ -262,8 +262,8 @@ class InspectConfig(TrainConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
-class TranscribeConfig(PagesConfig, EngineConfig):
-    """How pages are read from the command line, as conf/transcribe.yaml gives it."""
+class ReadingConfig(PagesConfig, EngineConfig):
+    """How pages are read."""
 
     weights: WeightsConfig
     decoder: Node = _node()
@@ -275,7 +275,16 @@ class TranscribeConfig(PagesConfig, EngineConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
-class ServeConfig(TranscribeConfig):
+class TranscribeConfig(ReadingConfig):
+    """How pages are read from the command line, as conf/transcribe.yaml gives it."""
+
+    jobs: Count
+    page_s: Positive
+    lock_s: Positive
+
+
+@dataclass(config=_STRICT, kw_only=True)
+class ServeConfig(ReadingConfig):
     """How pages are read for a browser and for programs, as conf/serve.yaml gives it."""
 
     pages: Text

@@ -1,20 +1,23 @@
-"""Transcribe page files: find them, name their outputs, read one page after the other."""
+"""Transcribe page files: find them, name their outputs, read their pages, here or in several processes."""
 
+import json
 import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from glob import glob, has_magic
 from pathlib import Path
+from typing import IO, Any
 
+from pydantic import TypeAdapter
 from tqdm import tqdm
 
 from hwr.config.compose import Composed
-from hwr.config.roots import TranscribeConfig
+from hwr.config.roots import ReadingConfig, TranscribeConfig
 from hwr.errors import InputError, tell
 from hwr.files import as_input_error, make_folder, replacing
 from hwr.images import page_files
@@ -26,13 +29,18 @@ from hwr.stages.build import find_weights
 from hwr.transcription import export
 from hwr.transcription.output_record import OutputRecord
 from hwr.transcription.overlay import draw_overlay
+from hwr.transcription.page_lock import PageLocks
 from hwr.transcription.page_reader import STEPS, PageReader, Steps, build_page_reader, finished, upright_steps
 from hwr.transcription.transcript import ReadPage
+from hwr.transcription.workers import WorkerEndedError, Workers
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".pdf")  # taken from a folder
 OVERLAY = ".overlay.png"
 
 Records = Callable[[Path], OutputRecord]  # by folder
+
+_WORKER = "hwr.transcription.files:answer_pages"  # what reads in another process
+_CONFIG = TypeAdapter(TranscribeConfig)
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,45 @@ class PageOfFile:
 
 
 @dataclass(frozen=True)
+class Task:
+    """A page, and which of its outputs are to be written, by kind."""
+
+    page: PageOfFile
+    todo: Mapping[str, Path]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the outputs."""
+        return next(iter(self.todo.values())).parent
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values for `from_json`."""
+        todo = {kind: str(path) for kind, path in self.todo.items()}
+        return {"page": asdict(self.page) | {"file": str(self.page.file)}, "todo": todo}
+
+    @classmethod
+    def from_json(cls, page: dict[str, Any], todo: dict[str, str]) -> "Task":
+        """Return the task that `to_json` gave."""
+        place = PageOfFile(**page | {"file": Path(page["file"])})
+        return cls(place, {kind: Path(path) for kind, path in todo.items()})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a page: it was read, failed, or was skipped by reason, and the lines that tell of it."""
+
+    read: int = 0
+    failed: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+
+    @classmethod
+    def failure(cls, error: object, lines: Sequence[str] = ()) -> "Outcome":
+        """Return that of a page that fails."""
+        return cls(failed=1, lines=(*lines, f"error: {error}"))
+
+
+@dataclass(frozen=True)
 class ReadFile:
     """What was read on a page of a file: `upright` on `image` as it was read, and as stored in the file."""
 
@@ -86,14 +133,14 @@ class ReadFile:
         return export.FORMATS[kind](self.stored).encode()
 
 
-def page_reader(config: TranscribeConfig) -> PageReader:
+def page_reader(config: ReadingConfig) -> PageReader:
     """Return the pipeline of a configuration; InputError for weights that are missing or do not fit."""
     return build_page_reader(
         {step: find_weights(getattr(config.weights, step), step, config) for step in STEPS}, config
     )
 
 
-def page_steps(reader: PageReader, config: TranscribeConfig, page: PageOfFile) -> Steps[ReadFile]:
+def page_steps(reader: PageReader, config: ReadingConfig, page: PageOfFile) -> Steps[ReadFile]:
     """Load and read a page of a file; InputError where it cannot be read."""
     image = page_files.load_page(page.file, config.loading, page.number)
     turn, found = yield from upright_steps(reader, image, config.orientation)
@@ -112,14 +159,13 @@ class Tally:
     failed: int = 0
     whole: bool = True
 
-    @contextmanager
-    def counting(self) -> Iterator[None]:
-        """Name on standard error what fails in the block, and go on after it."""
-        try:
-            yield
-        except InputError as error:
-            self.failed += 1
-            _tell(f"error: {error}")
+    def add(self, outcome: Outcome) -> None:
+        """Count what became of a page, and tell of it on standard error."""
+        self.read += outcome.read
+        self.failed += outcome.failed
+        self.skipped.update(outcome.skipped)
+        for line in outcome.lines:
+            _tell(line)
 
     @contextmanager
     def told_at_end(self) -> Iterator[None]:
@@ -198,24 +244,122 @@ def transcribe_pages(job: Job, config: TranscribeConfig, passed: Counter[str] | 
     records = cache(_record)
     if job.output is not None:
         records(job.output)
-    tally, taken = Tally(skipped=Counter(passed)), dict[Path, Path]()
-    reader: PageReader | None = None
-    with tally.told_at_end(), closing(_pages(job.files, tally)) as pages:
-        for page in pages:
-            targets, folder = job.targets(page), job.output or page.file.parent
-            todo: dict[str, Path] = {}
-            with tally.counting():
-                _take(taken, page, targets)
-                todo, skipped = _to_write(targets, records(folder), force=job.force)
-                tally.skipped += skipped
-            if todo:
-                reader = reader or page_reader(config)  # its own failure is not a page's
-                with tally.counting():
-                    contents = dict(zip(todo.values(), _contents(reader, config, page, todo), strict=True))
-                    with termination.held_back():
-                        _write(contents, records(folder))
-                        tally.read += 1
+    tally = Tally(skipped=Counter(passed))
+    with (
+        tally.told_at_end(),
+        PageLocks(config.lock_s) as locks,
+        closing(_tasks(job, tally, records)) as tasks,
+    ):
+        shared = _Shared(job, locks, records)
+        (_read_here if config.jobs == 1 else _read_in_processes)(tasks, shared, config, tally)
     return 1 if tally.failed else 0
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What is looked at before a page is read: others may read it too."""
+
+    job: Job
+    locks: PageLocks
+    records: Records
+
+    def attempt(
+        self, task: Task | Outcome, read: Callable[[Task], object], done: Callable[[Outcome], object]
+    ) -> None:
+        """Let `read` read a page that nobody else reads or has read; of others tell what became of them."""
+        if isinstance(task, Outcome):
+            done(task)
+            return
+        try:
+            with self.locks.held(task.folder, task.page.name) as ours:
+                if not ours:
+                    done(Outcome(skipped={"page(s) that another process reads": 1}))
+                    return
+                record = self.records(task.folder)
+                todo, skipped = _to_write(self.job.targets(task.page), record, force=self.job.force)
+                if todo:
+                    read(Task(task.page, todo))
+                else:  # another process was faster
+                    done(Outcome(skipped=skipped))
+        except InputError as error:
+            done(Outcome.failure(error))
+
+
+def _read_here(
+    tasks: Iterable[Task | Outcome], shared: _Shared, config: TranscribeConfig, tally: Tally
+) -> None:
+    reader: PageReader | None = None
+    for task in tasks:
+        if isinstance(task, Task):
+            reader = reader or page_reader(config)  # its own failure is not a page's
+
+        def read(task: Task, reader: PageReader | None = reader) -> None:
+            assert reader is not None
+            _read_page(reader, config, task, shared.records(task.folder), tally.add)
+
+        shared.attempt(task, read, tally.add)
+
+
+def _read_in_processes(
+    tasks: Iterable[Task | Outcome], shared: _Shared, config: TranscribeConfig, tally: Tally
+) -> None:
+    setting = _CONFIG.dump_python(config, mode="json")
+    workers = Workers(_WORKER, setting, jobs=config.jobs, limit_s=config.page_s)
+
+    def answered(task: Task | Outcome) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+
+        def read(task: Task) -> None:
+            try:
+                answer = workers.ask(task.to_json())
+                outcomes.append(Outcome(**answer | {"lines": tuple(answer["lines"])}))
+            except WorkerEndedError as error:
+                page = f"{task.page.file}, page {task.page.number}"
+                outcomes.append(Outcome.failure(f"{page}: the process that read it {error}"))
+
+        if isinstance(task, Task):
+            workers.ready()  # its own failure is not a page's
+        shared.attempt(task, read, outcomes.append)
+        return outcomes
+
+    workers.in_order(tasks, answered, lambda outcomes: [tally.add(outcome) for outcome in outcomes])
+
+
+def answer_pages() -> None:
+    """Read the pages that lines of standard input name, and answer each with what became of it.
+
+    A line before them is the configuration. SIGTERM ends it, after what is being written.
+    """
+    with (
+        os.fdopen(os.dup(1), "w", encoding="utf-8") as answers,
+        suppress(termination.Terminated, BrokenPipeError),
+        termination.held_back(),
+        termination.let_through(),
+    ):
+        os.dup2(2, 1)  # what libraries print is no answer
+        _answer(sys.stdin, answers)
+
+
+def _answer(questions: IO[str], answers: IO[str]) -> None:
+    def send(value: object) -> None:
+        print(json.dumps(value), file=answers, flush=True)
+
+    records = cache(_record)
+    try:
+        config = _CONFIG.validate_json(questions.readline())
+        reader = page_reader(config)
+    except InputError as error:
+        send({"refused": str(error)})
+        return
+    send({})
+    for line in questions:
+        task = Task.from_json(**json.loads(line))
+        try:
+            record = records(task.folder)
+        except InputError as error:
+            send(asdict(Outcome.failure(error)))
+            continue
+        _read_page(reader, config, task, record, lambda outcome: send(asdict(outcome)))
 
 
 def check(job: Job) -> None:
@@ -252,15 +396,36 @@ def _written(path: Path, records: Records) -> bool:
     return path.name.endswith(OVERLAY) or records(path.parent).holds(path)
 
 
-def _pages(files: Sequence[Path], tally: Tally) -> Generator[PageOfFile, None, None]:
-    """Yield every page of every file."""
+def _tasks(job: Job, tally: Tally, records: Records) -> Generator[Task | Outcome, None, None]:
+    """Yield the pages that are to be read, and what became of those that fail before; count others."""
+    taken = dict[Path, Path]()
+    for page in _pages(job.files):
+        if isinstance(page, Outcome):
+            yield page
+            continue
+        try:
+            targets = job.targets(page)
+            _take(taken, page, targets)
+            todo, skipped = _to_write(targets, records(job.output or page.file.parent), force=job.force)
+        except InputError as error:
+            yield Outcome.failure(error)
+            continue
+        tally.skipped += skipped
+        if todo:
+            yield Task(page, todo)
+
+
+def _pages(files: Sequence[Path]) -> Iterator[PageOfFile | Outcome]:
+    """Yield every page of every file, and the failure of those whose pages cannot be counted."""
     with tqdm(total=len(files), desc="pages", unit="file", disable=None) as bar:
         for file in files:
             bar.set_postfix_str(file.name, refresh=False)
-            count = 0
-            with tally.counting():
+            try:
                 count = page_files.count_pages(file)
-            yield from (PageOfFile(file, number, count) for number in range(1, count + 1))
+            except InputError as error:
+                yield Outcome.failure(error)
+            else:
+                yield from (PageOfFile(file, number, count) for number in range(1, count + 1))
             bar.update()
 
 
@@ -308,14 +473,24 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _contents(
-    reader: PageReader, config: TranscribeConfig, page: PageOfFile, kinds: Iterable[str]
-) -> Iterator[bytes]:
-    """Read a page and yield its output of each kind."""
-    if doubt := page_files.orientation_doubt(page.file, page.number):
-        _tell(f"{page.file}: {doubt}, often wrongly; look whether it was read upright")
-    read = finished(page_steps(reader, config, page), reader.read_lines)
-    yield from (read.output(kind, overlay_width=config.overlay_width) for kind in kinds)
+def _read_page(
+    reader: PageReader, config: TranscribeConfig, task: Task, record: OutputRecord,
+    done: Callable[[Outcome], object],
+) -> None:  # fmt: skip
+    """Read a page and write its outputs, and hand what became of it to `done` before a signal may end it."""
+    page, lines = task.page, list[str]()
+    try:
+        if doubt := page_files.orientation_doubt(page.file, page.number):
+            lines.append(f"{page.file}: {doubt}, often wrongly; look whether it was read upright")
+        read = finished(page_steps(reader, config, page), reader.read_lines)
+        contents = {
+            path: read.output(kind, overlay_width=config.overlay_width) for kind, path in task.todo.items()
+        }
+        with termination.held_back():
+            _write(contents, record)
+            done(Outcome(read=1, lines=tuple(lines)))
+    except InputError as error:
+        done(Outcome.failure(error, lines))
 
 
 def _write(contents: dict[Path, bytes], record: OutputRecord) -> None:

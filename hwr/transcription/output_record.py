@@ -1,6 +1,7 @@
 """Record of the files that hwr wrote into a folder: what anybody else wrote or changed is not overwritten."""
 
 import json
+import threading
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,22 +11,25 @@ NAME = ".hwr-outputs"  # in the folder; a line of JSON, [name, sha256], for each
 
 
 class OutputRecord:
-    """The record of a folder; several processes may write to it at once."""
+    """The record of a folder; several processes and threads may use it at once."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._known: defaultdict[str, set[str]] = defaultdict(set)  # digests by name
+        self._mutex = threading.Lock()
         self._end = 0  # bytes of the record that are in `_known`
 
     def holds(self, path: Path) -> bool:
         """Tell whether a file of the folder is as hwr wrote it."""
-        self._refresh()
-        return path.name in self._known and path.is_file() and sha256(path) in self._known[path.name]
+        with self._mutex:
+            self._refresh()
+            known = frozenset(self._known.get(path.name, ()))
+        return bool(known) and path.is_file() and sha256(path) in known
 
     def add(self, name: str, fresh: Path) -> None:
         """Record that the file `name` of the folder will be what `fresh` is. Raises OSError."""
         digest = sha256(fresh)
-        with held(self._path):
+        with self._mutex, held(self._path):
             self._refresh()
             if digest not in self._known[name]:
                 with self._path.open("ab") as file:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from hwr.images.load import GreyImage
 from hwr.transcription import export, output_record
 from hwr.transcription import files as transcribing
 from hwr.transcription.files import Job, PageOfFile, expand
+from hwr.transcription.page_lock import PageLocks
 from hwr.transcription.page_reader import Found, LineOnPage, Steps
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 
@@ -75,8 +78,8 @@ def damaged(path: Path) -> Path:
     return path
 
 
-def settings() -> TranscribeConfig:
-    config: TranscribeConfig = composed("transcribe", ["overlay_width=100"], TranscribeConfig).root
+def settings(*keys: str) -> TranscribeConfig:
+    config: TranscribeConfig = composed("transcribe", ["overlay_width=100", *keys], TranscribeConfig).root
     return config
 
 
@@ -86,8 +89,9 @@ def run(
     output: Path | None = None,
     overlay: bool = False,
     force: bool = False,
+    keys: Sequence[str] = (),
 ) -> int:
-    return transcribing.transcribe_pages(Job(files, formats, overlay, output, force), settings())
+    return transcribing.transcribe_pages(Job(files, formats, overlay, output, force), settings(*keys))
 
 
 def names(folder: Path) -> list[str]:
@@ -532,6 +536,122 @@ def test_page_fails_when_its_output_cannot_be_replaced(
         assert run(written(tmp_path / "a.png"), force=force) == 1
         assert f"error: {tmp_path / 'a.txt'}: a folder has the name of an output" in capsys.readouterr().err
     assert names(tmp_path) == ["a.png", "a.txt"]
+
+
+# Several processes
+
+KILLS, HANGS, LATE = 251, 252, 253  # shades
+
+
+class RoughReader(Reader):
+    """Is killed by one shade, hangs at another, and needs a while for a third."""
+
+    def __call__(self, page: GreyImage) -> Found:
+        if page[0, 0] == KILLS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep({HANGS: 100.0, LATE: 0.5}.get(int(page[0, 0]), 0.0))
+        return super().__call__(page)
+
+
+def answer_roughly() -> None:
+    """Answer as a worker does, with RoughReader in place of networks."""
+    transcribing.page_reader = lambda config: RoughReader()  # type: ignore[assignment,return-value]
+    transcribing.answer_pages()
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcribing, "_WORKER", f"{__name__}:answer_roughly")
+    monkeypatch.setattr(transcribing, "page_reader", None)
+
+
+def test_processes_tell_and_write_what_one_does(
+    tmp_path: Path, workers: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = [
+        written(tmp_path / "a.png", LATE),
+        written(tmp_path / "b.png", KILLS),
+        damaged(tmp_path / "c.png"),
+        written(tmp_path / "d.png", HANGS),
+        written(tmp_path / "e.tif", 30, 31),
+    ]
+    assert run(*pages, formats=("txt", "json"), keys=["jobs=2", "page_s=8"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(tmp_path.name)[2][1:6] for line in lines] == ["b.png", "c.png", "d.png", ""]
+    assert "SIGKILL" in lines[0]
+    assert "raise page_s" in lines[2]
+    assert lines[3] == "3 pages read, 3 failed"
+    texts = {path.name: path.read_text() for path in tmp_path.glob("*.txt")}
+    assert texts == {"a.txt": "shade 253\n", "e-001.txt": "shade 30\n", "e-002.txt": "shade 31\n"}
+    assert not list(tmp_path.glob(".hwr-lock-*"))
+
+
+def test_missing_weights_are_refused_once_by_processes(tmp_path: Path) -> None:
+    pages = [written(tmp_path / "a.png"), written(tmp_path / "b.png")]
+    with pytest.raises(InputError, match="weights nowhere: no such folder"):
+        run(*pages, keys=["jobs=2", "weights.paragraph=nowhere"])
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from tests.transcription import test_files as own
+
+own.transcribing._WORKER = "tests.transcription.test_files:answer_roughly"
+shades = {"a": 20, "b": own.HANGS, "c": 21, "d": own.HANGS}
+pages = [own.written(Path(sys.argv[1]) / f"{name}.png", shade) for name, shade in shades.items()]
+own.run(*pages, keys=["jobs=2"])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_processes_end_when_a_signal_ends_the_command(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", STOPPED, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(600):
+            if (tmp_path / "c.txt").exists():
+                break
+            time.sleep(0.1)
+        time.sleep(0.3)  # d is being read
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+    assert "2 pages read; interrupted: the same command reads the others\n" in said
+    assert "failed" not in said
+    assert process.returncode == (-number if number == signal.SIGINT else 128 + number)
+    assert not list(tmp_path.glob(".hwr-lock-*"))
+    assert not [path.name for path in tmp_path.glob("[bd].txt")]
+
+
+def test_page_that_another_process_reads_is_passed_over_until_its_lock_is_stale(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = written(tmp_path / "a.png")
+    with PageLocks(4.0) as locks, locks.held(tmp_path, "a") as ours:
+        assert ours
+        (lock,) = tmp_path.glob(".hwr-lock-*")
+        os.utime(lock, (1, 1))
+        time.sleep(1.5)  # it is renewed
+        assert run(page, keys=["lock_s=30"]) == 0
+    assert told(capsys) == "0 pages read, 1 skipped (1 page(s) that another process reads)"
+    lock.write_text("another-machine 1 x")
+    assert run(page) == 0
+    assert told(capsys) == "0 pages read, 1 skipped (1 page(s) that another process reads)"
+    os.utime(lock, (1, 1))
+    assert run(page) == 0
+    assert told(capsys) == "1 page read"
+    assert not lock.exists()
+
+
+def test_lock_of_a_process_that_ended_is_stale(tmp_path: Path, reader: Reader) -> None:
+    page = written(tmp_path / "a.png")
+    code = (
+        "import os, sys; from pathlib import Path; from hwr.transcription.page_lock import PageLocks\n"
+        "with PageLocks(60.0) as locks, locks.held(Path(sys.argv[1]), 'a'): os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
+    assert list(tmp_path.glob(".hwr-lock-*"))
+    assert run(page) == 0
+    assert (tmp_path / "a.txt").exists()
 
 
 # What is refused before any page is read
