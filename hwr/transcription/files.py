@@ -322,7 +322,11 @@ def _read_in_processes(
         shared.attempt(task, read, outcomes.append)
         return outcomes
 
-    workers.in_order(tasks, answered, lambda outcomes: [tally.add(outcome) for outcome in outcomes])
+    def counted(outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            tally.add(outcome)
+
+    workers.in_order(tasks, answered, counted)
 
 
 def answer_pages() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hwr.files import as_input_error, held
+from hwr.transcription import output_record
 
 _RENEWALS = 4  # before a lock expires
 
@@ -57,7 +58,7 @@ class PageLocks:
                     path.unlink()
 
     def _taken_over(self, path: Path, owner: str) -> bool:
-        with held(path.with_name(".hwr-locks"), limit_s=self._expiry_s):
+        with held(path.with_name(output_record.NAME), limit_s=self._expiry_s):
             if not self._is_stale(path):
                 return False
             path.unlink(missing_ok=True)

@@ -51,6 +51,8 @@ class Workers:
         """
         worker: _Worker | None = getattr(self._own, "worker", None)
         if worker is None or not worker.alive:
+            if worker is not None:
+                worker.close()
             worker = self._started()
             try:
                 answer = worker.ask(self._setting, _START_S)
@@ -99,13 +101,14 @@ class Workers:
             for future in waiting:
                 with contextlib.suppress(CancelledError, StoppedError, InputError):
                     use(future.result())
+            for worker in self._all:
+                worker.close()
 
     def _started(self) -> "_Worker":
         with self._mutex:
             if self._stopped:
                 raise StoppedError
             threads = max(1, int(os.environ[THREADS]) // self._jobs)
-            self._all = {worker for worker in self._all if worker.alive}
             worker = _Worker(self._function, threads)
             self._all.add(worker)
             return worker
@@ -162,6 +165,13 @@ class _Worker:
 
     def ask_to_end(self) -> None:
         self._process.terminate()
+
+    def close(self) -> None:
+        """Close the pipes, to which nobody may be listening; no other thread may use them then."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
     def end(self, grace_s: float) -> None:
         try:

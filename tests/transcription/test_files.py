@@ -573,7 +573,7 @@ def test_processes_tell_and_write_what_one_does(
         written(tmp_path / "b.png", KILLS),
         damaged(tmp_path / "c.png"),
         written(tmp_path / "d.png", HANGS),
-        written(tmp_path / "e.tif", 30, 31),
+        written(tmp_path / "e.tif", 230, 231),
     ]
     assert run(*pages, formats=("txt", "json"), keys=["jobs=2", "page_s=8"]) == 1
     lines = capsys.readouterr().err.splitlines()
@@ -582,7 +582,7 @@ def test_processes_tell_and_write_what_one_does(
     assert "raise page_s" in lines[2]
     assert lines[3] == "3 pages read, 3 failed"
     texts = {path.name: path.read_text() for path in tmp_path.glob("*.txt")}
-    assert texts == {"a.txt": "shade 253\n", "e-001.txt": "shade 30\n", "e-002.txt": "shade 31\n"}
+    assert texts == {"a.txt": "shade 253\n", "e-001.txt": "shade 230\n", "e-002.txt": "shade 231\n"}
     assert not list(tmp_path.glob(".hwr-lock-*"))
 
 
