@@ -97,14 +97,12 @@ def _trained(
         "phases": {"adapt": {**phase, "epochs": epochs}},
         "folder": config.folder, "tracking": asdict(config.tracking),
     }  # fmt: skip
-    before = set(_runs(config))
-    train_stage(compose.with_values(trained, changes))
-    (run,) = set(_runs(config)) - before
-    return run / "weights" / "last"
-
-
-def _runs(config: AdaptConfig) -> Iterator[Path]:
-    yield from (Path(config.folder) / "runs").glob("*")
+    runs, composed = Path(config.folder) / "runs", compose.with_values(trained, changes)
+    before = set(runs.glob("*"))
+    train_stage(composed)
+    fresh = set(runs.glob("*")) - before  # another process may have begun one
+    own = next(run for run in fresh if read_text(run / "config.yaml") == composed.yaml)
+    return own / "weights" / "last"
 
 
 def _score(config: AdaptConfig, name: str, data: Mapping[str, Any], title: str, lines: int) -> Score:

@@ -12,6 +12,7 @@ from hwr.config.roots import AdaptConfig
 from hwr.data import load_pages
 from hwr.errors import InputError
 from hwr.evaluation.adapt import adapt
+from hwr.runs import train
 from tests.evaluation.tiny import ALPHABET, Place, write_pages
 
 SIX = [("ab ba", "ba")] * 6  # pages
@@ -30,10 +31,20 @@ def adapted(place: Place, *overrides: str) -> Path:
 
 
 def test_weights_read_what_they_read_before_and_the_report_tells_the_curve(
-    place: Place, capsys: pytest.CaptureFixture[str]
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_pages(place.folder / "data", *SIX)
     write_pages(place.folder / "old")
+    fit = train.fit
+
+    def beside_another(*parts: Any, **others: Any) -> float:
+        """Train, while another process begins a run in the same folder."""
+        strange = place.folder / "runs" / f"strange{len(list(place.folder.glob('runs/*')))}"
+        strange.mkdir()
+        (strange / "config.yaml").write_text("name: of another\n")
+        return fit(*parts, **others)
+
+    monkeypatch.setattr(train, "fit", beside_another)
     output = adapted(place, "+data@elsewhere=alto", f"elsewhere.root={place.folder / 'old'}")
     assert weights.load(output / "weights").alphabet == ALPHABET
     report = json.loads((output / "report.json").read_text())
