@@ -486,7 +486,7 @@ def test_latest_leads_to_the_run_that_ended_last(smoke: Smoke, started: Run) -> 
 
 def _kill_at(step: int, now: int) -> None:
     if now == step:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _broken_loss(stage: Any, phase: Any, batch: Any) -> Any:

@@ -1,6 +1,5 @@
 """Signals end a run once, and never in the middle of its start or its end."""
 
-import os
 import shutil
 import signal
 import time
@@ -23,7 +22,7 @@ def store(database: Path, tmp_path: Path) -> Store:
 
 
 def ask(number: signal.Signals = signal.SIGTERM) -> None:
-    os.kill(os.getpid(), number)
+    signal.raise_signal(number)
     time.sleep(0.01)
 
 

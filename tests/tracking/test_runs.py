@@ -152,7 +152,7 @@ def test_run_ends_as_its_block_did(raised: type[BaseException] | None, ended: st
 def test_run_is_killed_by_sigterm(store: Store) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended, tracking.start_run(store, "test", tags={}) as started:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         time.sleep(1)  # never slept through
     assert (type(ended.value), ended.value.code) == (Terminated, 128 + signal.SIGTERM)
     assert status(store, started.id) == "KILLED"
@@ -163,12 +163,12 @@ def test_second_sigterm_does_not_cut_the_end_short(store: Store, monkeypatch: py
     flush = Run.flush
 
     def slow(self: Run) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         flush(self)
 
     monkeypatch.setattr(Run, "flush", slow)
     with pytest.raises(Terminated), tracking.start_run(store, "test", tags={}) as started:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         time.sleep(1)
     assert status(store, started.id) == "KILLED"
 

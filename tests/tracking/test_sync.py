@@ -1,7 +1,8 @@
 """What runs left is delivered later, where it belongs."""
 
-import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -94,23 +95,51 @@ def test_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def fallen(store: Store) -> str:
-    """Return a run whose process was killed."""
-    pid = os.fork()
-    if pid == 0:
-        with tracking.start_run(Store(store.uri, store.experiment, store.folder), "test", tags={}):
-            os._exit(1)
-    os.waitpid(pid, 0)
+# A process of its own forks, for a fork of this one would copy the threads of other tests.
+FALLS = """
+import os, sys
+from pathlib import Path
+from hwr import tracking
+from hwr.tracking.spool import Spool
+
+for folder in map(Path, sys.argv[1:]):
+    if os.fork() == 0:
+        if hasattr(Spool, folder.name):
+            setattr(Spool, folder.name, lambda *_: os._exit(1))
+        with tracking.start_run(tracking.open_store(None, folder, "tests"), "test", tags={}):
+            os._exit(1 if folder.name == "running" else 2)
+    assert os.wait()[1] == 256, folder
+"""
+STARTING = "describe", "_keep", "alive"
+
+
+@pytest.fixture(scope="module")
+def fallen(database: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return folders with a run whose process was killed while it was running, or at a step of its start."""
+    folders = [tmp_path_factory.mktemp("fallen") / name for name in ("running", *STARTING)]
+    for folder in folders:
+        folder.mkdir()
+        shutil.copy(database, folder / "mlflow.db")
+    subprocess.run([sys.executable, "-c", FALLS, *folders], check=True, timeout=120)
+    return {folder.name: folder for folder in folders}
+
+
+def only_run(store: Store) -> str:
     (run,) = store.client.search_runs([store.experiment])
     return str(run.info.run_id)
 
 
-def test_run_whose_process_is_gone_ends_as_killed(store: Store, tmp_path: Path) -> None:
-    run = fallen(store)
+def test_run_whose_process_is_gone_ends_as_killed(fallen: dict[str, Path]) -> None:
+    folder = fallen["running"]
+    store = open_store(None, folder, "tests")
+    run = only_run(store)
     assert status(store, run) == "RUNNING"
-    assert list(sync_folder(tmp_path, None)) == [Synced(run, Counter(status=1), Counter(), None)]
+    copy = folder.with_name("copy")
+    shutil.copytree(folder, copy)
+    assert list(sync_folder(copy, None)) == []  # it may go on in the original
+    assert list(sync_folder(folder, None)) == [Synced(run, Counter(status=1), Counter(), None)]
     assert status(store, run) == "KILLED"
-    assert list(sync_folder(tmp_path, None)) == []
+    assert list(sync_folder(folder, None)) == []
 
 
 def test_run_that_goes_on_is_not_ended(store: Store, tmp_path: Path) -> None:
@@ -119,24 +148,12 @@ def test_run_that_goes_on_is_not_ended(store: Store, tmp_path: Path) -> None:
         assert status(store, run.id) == "RUNNING"
 
 
-def test_run_that_may_go_on_in_the_original_of_a_copy_is_not_ended(store: Store, tmp_path: Path) -> None:
-    fallen(store)
-    copy = tmp_path.with_name(tmp_path.name + "-copy")
-    shutil.copytree(tmp_path, copy)
-    assert list(sync_folder(copy, None)) == []
-
-
-@pytest.mark.parametrize("at", ["describe", "_keep", "alive"])
+@pytest.mark.parametrize("at", STARTING)
 def test_run_whose_process_was_killed_while_it_started_it_ends_as_killed(
-    store: Store, tmp_path: Path, at: str
+    fallen: dict[str, Path], at: str
 ) -> None:
-    pid = os.fork()
-    if pid == 0:
-        setattr(Spool, at, lambda *_: os._exit(1))
-        with tracking.start_run(Store(store.uri, store.experiment, store.folder), "test", tags={}):
-            os._exit(2)
-    assert os.waitpid(pid, 0)[1] == 256
-    (run,) = store.client.search_runs([store.experiment])
-    assert list(sync_folder(tmp_path, None)) == [Synced(run.info.run_id, Counter(status=1), Counter(), None)]
-    assert status(store, run.info.run_id) == "KILLED"
-    assert not list(tmp_path.glob(".starting/*"))
+    store = open_store(None, fallen[at], "tests")
+    run = only_run(store)
+    assert list(sync_folder(fallen[at], None)) == [Synced(run, Counter(status=1), Counter(), None)]
+    assert status(store, run) == "KILLED"
+    assert not list(fallen[at].glob(".starting/*"))
