@@ -95,6 +95,19 @@ def test_scores_are_logged_to_a_run_below_the_one_that_made_the_weights(
     }
 
 
+def test_runs_are_found_by_the_data_that_they_read(smoke: Smoke, by_sclite: Path) -> None:
+    trained = smoke.store.client.get_run(smoke.run)
+    made = scores(by_sclite)
+    reads = {smoke.run: (trained.data.tags["data_fingerprint"], "training"),
+             made["run"]: (made["data_fingerprint"], "test")}  # fmt: skip
+    for run_id, (fingerprint, context) in reads.items():
+        found = smoke.store.client.search_runs(
+            [trained.info.experiment_id], f"dataset.digest = '{fingerprint[:36]}'"
+        )
+        inputs = {one.info.run_id: one.inputs.dataset_inputs for one in found}[run_id]
+        assert [(one.dataset.name, one.tags[0].value) for one in inputs] == [("synthetic", context)]
+
+
 def test_edit_distance_counts_as_sclite(smoke: Smoke, by_sclite: Path, tmp_path: Path) -> None:
     run(smoke, tmp_path)
     one, other = scores(tmp_path), scores(by_sclite)

@@ -81,6 +81,7 @@ def compare_decoders(composed: Composed) -> None:
             cards.save_picture(fresh / "samples.png", drawn)
             current.folder("decoders", fresh)
         current.metrics(_metrics(said), 0)
+        task.log_data(current, lines.fingerprint, len(lines.ids))
     if config.publish is not None:
         print(f"published in {publish.publish_result(config.publish, [found], said)}")
     print(f"{table(said)}\n\nwritten to {output}")

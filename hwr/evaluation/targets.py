@@ -38,12 +38,14 @@ def evaluate(composed: Composed) -> float:
     loaded = target.load(task)
     if config.publish is not None:
         publish.check_weights_published(config.target, loaded)
-    name = common.evaluation_name(config, loaded)
+    name = common.evaluation_name(task, loaded)
     with common.new_run(name, loaded, task.store, composed) as current:
         with replacing_contents(output) as fresh:
             evaluation = Evaluation(task, loaded, current, fresh)
             outcome = target.score(evaluation)
             evaluation.log(common.lost(outcome.summary))
+            count = outcome.summary["lines" if "lines" in outcome.summary else "pages"]
+            task.log_data(current, outcome.summary["data_fingerprint"], count)
             current.folder(f"evaluation/{config.split}", fresh)
         current.flush()
         print(outcome.table, *common.told_of(outcome.summary), sep="\n")

@@ -62,6 +62,11 @@ class Task(Generic[Config]):
             raise InputError(nothing_left(self.config.split, own.left_out, own.findings, unit="pages"))
         return own
 
+    def log_data(self, run: Run, fingerprint: str, count: int) -> None:
+        """Log the split, of so many lines or pages, as a data set that a run reads."""
+        data, split = self.data, self.config.split
+        run.inputs(data.name, fingerprint, context=split, root=data.root, profile={"num_rows": count})
+
 
 def open_task(config: Config) -> Task[Config]:  # type: ignore[misc]  # covariant, and yet an argument
     """Return the task that is configured; call before anything is computed."""
@@ -199,13 +204,11 @@ def lost(summary: Result) -> dict[str, float]:
     return {"left_out_lines": lines, "unread": len(summary["unread"])}
 
 
-def evaluation_name(config: EvaluateConfig, loaded: Sequence[Weights]) -> str:
+def evaluation_name(task: Task[EvaluateConfig], loaded: Sequence[Weights]) -> str:
     """Return the name of an evaluation's run: target, data, split, and the decoder where text is read."""
-    folder = Path(str(config.data.get("root") or "")).name
-    data = "/".join(filter(None, (str(config.data["source"]), folder)))
-    reads = any(own.alphabet is not None for own in loaded)
+    config, reads = task.config, any(own.alphabet is not None for own in loaded)
     decoder = [_decoder_name(config.decoder)] if reads else []
-    return " ".join(["evaluate", config.target, data, config.split, *decoder])
+    return " ".join(["evaluate", config.target, task.data.name, config.split, *decoder])
 
 
 def _decoder_name(decoder: Mapping[str, Any]) -> str:

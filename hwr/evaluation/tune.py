@@ -100,6 +100,7 @@ def tune_decoder(composed: Composed) -> Path:
         print(told)
     lines.refuse_seen_by(first)
     with common.new_run(f"tune {name}", [found], task.store, composed) as parent:
+        task.log_data(parent, lines.fingerprint, len(lines.ids))
         trials, space = Trials(config, lines, parent), space_of(config)
         start = {key: _value(config.decoder, key) for key in space}
         chosen = trials.of(best_setting(space, start, trials, config))

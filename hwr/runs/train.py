@@ -24,6 +24,7 @@ from hwr.runs import resume as resuming
 from hwr.runs import sweep
 from hwr.runs.job_table import FINISHED, PRUNED
 from hwr.stages.build import Training, build_training
+from hwr.stages.kind import DataSource
 from hwr.stages.recipe import parse_recipe
 from hwr.tracking import Run
 from hwr.training import checkpoint
@@ -85,6 +86,7 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
             held.enter_context(resuming.alone(folder))
         resuming.describe(folder, composed.yaml, start)
         _describe(current, composed, training, resumed=resumed is not None)
+        _log_data(current, recipe.data, training)
         if differences:
             _tell_differences(current, start, differences)
         tracker: Tracker = resuming.Once(current) if resumed is not None else current
@@ -198,6 +200,12 @@ def _describe(current: Run, composed: Composed, training: Training, *, resumed: 
     with optional("picture of augmented samples"):
         current.picture("pictures/augmented.png", training.built.augmented(composed.root.seed))
     print(*training.report.summary(), f"run {current.id}: {training.built.size}", sep="\n")
+
+
+def _log_data(current: Run, data: DataSource, training: Training) -> None:
+    used = training.report.used
+    profile = {"num_rows": sum(used.values()), "lines": used, "sets": training.report.sets}
+    current.inputs(data.name, training.fingerprint, context="training", root=data.root, profile=profile)
 
 
 def _tell_differences(current: Run, start: Mapping[str, str], differences: Sequence[str]) -> None:

@@ -100,6 +100,18 @@ class DataSource:
     cache: Path
     drawing: Mapping[str, Drawing] = field(default_factory=dict)
 
+    @property
+    def root(self) -> Path | None:
+        """The folder of the pages; None for drawn pages, and for several sets."""
+        several = self.settings["source"] == "sets"
+        return Path(self.settings["root"]) if self.settings.get("root") and not several else None
+
+    @property
+    def name(self) -> str:
+        """The format and the name of the folder, `alto/letters`; of several sets their names, `sets/a+b`."""
+        folder = "+".join(self.drawing) if self.root is None else self.root.name
+        return "/".join(filter(None, (str(self.settings["source"]), folder)))
+
     def read(self, *, whole: bool) -> Dataset:
         """Read the data set; sources that draw pages keep them in the cache.
 

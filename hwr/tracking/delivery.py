@@ -3,18 +3,21 @@
 This happens during the run, and in `sync` for runs that ended while the server was unavailable.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from hwr.errors import first_line, masked, tell
 from hwr.tracking.spool import JournalRecord, Sent, Spool
 from hwr.tracking.store import deleted, reason
 
 VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow takes in a request
+DIGEST = 36  # characters that MLflow takes of a data set's digest
 
 
 class FilesLeftError(Exception):
@@ -120,6 +123,19 @@ class Delivery:
         tags = [RunTag(key, value) for key, value in record.content["values"].items()]
         for start in range(0, len(tags), SETTINGS):
             self._client.log_batch(self._run, tags=tags[start : start + SETTINGS])
+
+    def _send_inputs(self, record: JournalRecord) -> None:
+        """Send a data set; MLflow keeps one of a name and a digest for a run, however often it is sent."""
+        content = record.content
+        dataset = Dataset(
+            content["name"],
+            content["fingerprint"][:DIGEST],
+            "local" if "uri" in content["source"] else "code",
+            json.dumps(content["source"], ensure_ascii=False),
+            profile=json.dumps(content["profile"], ensure_ascii=False),
+        )
+        context = InputTag(MLFLOW_DATASET_CONTEXT, content["context"])
+        self._client.log_inputs(self._run, [DatasetInput(dataset, [context])])
 
     def _send_files(self, record: JournalRecord) -> None:
         folder = self._spool.folder / record.content["place"]

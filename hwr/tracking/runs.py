@@ -34,6 +34,7 @@ PARENT_VARIABLE = "HWR_PARENT_RUN"
 START, STARTS = "hwr.start", ".starting"  # tag of a run with the name of its start, and the folder of notes
 LONGEST_VALUE = 6000  # MLflow cuts longer parameter values without a word
 LONGEST_TAG = 5000
+LONGEST_NAME = 500  # of a data set
 
 
 class Run:
@@ -67,6 +68,18 @@ class Run:
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
         self._record("tags", {"values": {k: shortened(v, LONGEST_TAG) for k, v in values.items()}})
+
+    def inputs(
+        self, name: str, fingerprint: str, *, context: str, root: Path | None, profile: Mapping[str, Any]
+    ) -> None:
+        """Log a data set that the run reads: its digest is the first 36 characters of the fingerprint.
+
+        `context` says what it is read for (training, test); None is the `root` of pages that are drawn.
+        """
+        source: dict[str, Any] = {"tags": {}} if root is None else {"uri": root.absolute().as_uri()}
+        about = {"name": shortened(name, LONGEST_NAME), "fingerprint": fingerprint, "context": context}
+        profile = {**profile, "fingerprint": fingerprint}
+        self._record("inputs", {**about, "source": source, "profile": profile})
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Take metrics; they are sent together every few seconds."""

@@ -32,6 +32,7 @@ _CONTENTS: Mapping[str, Mapping[str, type]] = {
     "metrics": {"step": int, "values": dict},
     "parameters": {"values": dict},
     "tags": {"values": dict},
+    "inputs": {"name": str, "fingerprint": str, "context": str, "source": dict, "profile": dict},
     "files": {"into": str, "place": str},
     "status": {"status": str},
 }
@@ -236,7 +237,7 @@ class Spool:
 
 
 def counted(records: Sequence[JournalRecord]) -> Counter[str]:
-    """Return how many metric values, parameters, tags, files and statuses records hold."""
+    """Return how many metric values, parameters, tags, data sets, files and statuses records hold."""
     counts: Counter[str] = Counter()
     for record in records:
         counts[record.kind] += len(record.content["values"]) if "values" in record.content else 1

@@ -24,6 +24,7 @@ WORDS = {
     "metrics": ("metric value", "metric values"),
     "parameters": ("parameter", "parameters"),
     "tags": ("tag", "tags"),
+    "inputs": ("data set", "data sets"),
     "files": ("artifact", "artifacts"),
     "status": ("status", "statuses"),
 }

@@ -60,6 +60,21 @@ def test_device_is_refused_when_it_is_not_there(name: str, said: str) -> None:
 # data
 
 
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["data=alto", "data.root=some/letters"], "alto/letters"),
+        (["data=synthetic"], "synthetic"),
+        (["data=sets", "+data@data.sets.b=alto", "data.sets.b.root=x", "+data@data.sets.a=alto",
+          "data.sets.a.root=y", "data.only=[a]"], "sets/a"),
+    ],
+)  # fmt: skip
+def test_data_set_is_named_by_format_and_folder(overrides: list[str], name: str) -> None:
+    data = recipe("stage=line", *overrides).data
+    assert data.name == name
+    assert data.root == (Path("some/letters") if name == "alto/letters" else None)
+
+
 def test_pages_are_drawn_into_the_cache_where_no_folder_is_named(tmp_path: Path) -> None:
     source = smoke("data.pages={train: 1, valid: 0, test: 0}", f"folder={tmp_path}").data
     assert source.cache == tmp_path / "cache"

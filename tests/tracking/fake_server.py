@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
@@ -25,6 +25,7 @@ class FakeServer:
         self.parameters: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self.files: dict[str, str] = {}
+        self.inputs: list[DatasetInput] = []
         self.statuses: list[tuple[str, int | None]] = []
         self.fate: list[str] = [ARRIVES]
         self.refuses: set[str] = set()
@@ -56,6 +57,11 @@ class FakeServer:
         self._answer(self._fate())
         info = SimpleNamespace(lifecycle_stage="deleted" if self.deleted else "active")
         return SimpleNamespace(info=info, data=SimpleNamespace(params=dict(self.parameters)))
+
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput]) -> None:
+        fate = self._fate()
+        self.inputs += datasets
+        self._answer(fate)
 
     def log_artifacts(self, run_id: str, folder: str, into: str | None) -> None:
         fate = self._fate()

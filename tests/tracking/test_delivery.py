@@ -109,12 +109,15 @@ def test_records_of_all_kinds_arrive_in_order(spool: Spool) -> None:
     spool.append("status", {"status": "RUNNING"})
     spool.append("tags", {"values": {"init": "runs"}})
     loss(spool, 1)
+    spool.append("inputs", {"name": "alto/a", "fingerprint": "f0" * 32, "context": "test",
+                            "source": {"uri": "file:///a"}, "profile": {"num_rows": 2}})  # fmt: skip
     spool.append_files("a", lambda place: (place / "b.txt").write_text("tea"))
     spool.append("status", {"status": "KILLED"})
     deliver(server, spool)
     ended = list(spool.records())[-1].time_ms
     assert server.statuses == [("RUNNING", None), ("KILLED", ended)]
     assert (server.tags, server.files, steps(server)) == ({"init": "runs"}, {"a/b.txt": "tea"}, [1])
+    assert [one.dataset.digest for one in server.inputs] == ["f0" * 18]
 
 
 def test_files_stay_until_they_arrived(spool: Spool) -> None:

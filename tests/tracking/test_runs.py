@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import mlflow.data
 import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
@@ -108,6 +110,24 @@ def test_picture_comes_back(name: str, run: Run, tmp_path: Path) -> None:
     picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
     run.picture(name, picture)
     assert np.array_equal(np.array(Image.open(artifact(run, name, tmp_path))), picture)
+
+
+@pytest.mark.parametrize("root", [Path("/data/letters"), None])
+def test_data_set_is_an_input_once_however_often_it_is_sent(
+    store: Store, root: Path | None, tmp_path: Path
+) -> None:
+    fingerprint = sha256(str(root).encode()).hexdigest()
+    with tracking.start_run(store, "reads data", tags={}) as run:
+        for _ in range(2):
+            run.inputs("alto/letters", fingerprint, context="training", root=root, profile={"num_rows": 3})
+        (run.spool.folder / "sent.json").unlink()  # then all is sent again
+    found = store.client.search_runs([store.experiment], f"dataset.digest = '{fingerprint[:36]}'")
+    assert [one.info.run_id for one in found] == [run.id]
+    (own,) = found[0].inputs.dataset_inputs
+    assert (own.dataset.name, [tag.value for tag in own.tags]) == ("alto/letters", ["training"])
+    assert json.loads(own.dataset.profile) == {"num_rows": 3, "fingerprint": fingerprint}
+    source = mlflow.data.get_source(own.dataset)
+    assert source.to_dict() == ({"tags": {}} if root is None else {"uri": root.as_uri()})
 
 
 def test_files_come_back(run: Run, tmp_path: Path) -> None:
