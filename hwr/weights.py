@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 
 from hwr.errors import InputError
 from hwr.files import parse_json, read_text, recovered, replacing_folder, sha256
@@ -69,6 +70,24 @@ def copy(weights: Weights, folder: Path, config: str) -> Weights:
     """Write the parameters and alphabet of `weights` to another folder, with another configuration."""
     with _replacing(folder, config, weights.alphabet, weights.about) as params:
         shutil.copyfile(weights.folder / PARAMS, params)
+    return load(folder)
+
+
+def copy_half(weights: Weights, folder: Path) -> Weights:
+    """Write `weights` to a new folder with parameters in half precision, half the bytes.
+
+    Raises InputError where the folder holds other things, and for a parameter beyond half precision.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder}: is there, and no weights folder; choose another --output")
+    with np.errstate(over="ignore"):
+        half = {name: value.astype(np.float16) for name, value in _stored(weights).items()}
+    if beyond := next((name for name, value in half.items() if not np.isfinite(value).all()), None):
+        raise InputError(
+            f"weights {weights.folder}: {beyond} is beyond half precision; keep them as they are"
+        )
+    with _replacing(folder, weights.config, weights.alphabet, weights.about) as params:
+        mx.nd.save(str(params), {name: mx.nd.array(value, dtype=value.dtype) for name, value in half.items()})
     return load(folder)
 
 

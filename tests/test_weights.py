@@ -74,6 +74,34 @@ def test_weights_come_back_when_a_folder_is_filled_in(tmp_path: Path) -> None:
     assert as_lists(network) == as_lists(reader(seed=1))
 
 
+def test_half_of_the_bytes_give_nearly_the_same_network(tmp_path: Path) -> None:
+    whole = saved(tmp_path / "w", units=64)
+    half = weights.copy_half(whole, tmp_path / "half")
+    assert (half.config, half.alphabet, half.about) == (whole.config, whole.alphabet, whole.about)
+    assert (half.folder / weights.PARAMS).stat().st_size < 0.7 * (
+        whole.folder / weights.PARAMS
+    ).stat().st_size
+    network = reader(units=64, seed=2)
+    weights.fill(network, half)
+    for name, value in arrays(network).items():
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(value, arrays(reader(units=64, seed=1))[name], rtol=1e-3, atol=1e-7)
+
+
+def test_half_is_refused_where_it_cannot_hold_a_parameter_or_would_replace_other_things(
+    tmp_path: Path,
+) -> None:
+    network = reader(seed=1)
+    first = next(iter(network.collect_params().values()))
+    first.set_data(first.data() + 1e6)
+    whole = weights.save(tmp_path / "w", network, "name: test\n", AB, about={})
+    with pytest.raises(InputError, match="is beyond half precision; keep them as they are"):
+        weights.copy_half(whole, tmp_path / "half")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="mine: is there, and no weights folder; choose another --output"):
+        weights.copy_half(whole, tmp_path / "mine")
+
+
 def test_folder_tells_what_made_it(tmp_path: Path) -> None:
     saved(tmp_path / "w")
     found = weights.load(tmp_path / "w")

@@ -337,7 +337,7 @@ class ExportConfig(StoreConfig):
     """How weights are exported, as conf/export.yaml gives it."""
 
     weights: Text
-    format: Literal["onnx"]
+    format: Literal["onnx", "half"]
     output: Text
 
 

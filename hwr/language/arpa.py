@@ -4,13 +4,18 @@ An ARPA file holds logarithms to base 10: a line `log probability <TAB> tokens <
 every n-gram, a section for every order. Scores here are natural logarithms.
 """
 
+import contextlib
+import gzip
+import io
 import math
 import re
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -25,15 +30,29 @@ _REMEDY = "make the model anew with python -m hwr language-model"
 
 
 def write_arpa(path: Path, model: Ngrams) -> None:
-    """Write an ARPA file in one move; raise InputError if it cannot be written."""
-    remedy = "name another file"
-    with as_input_error(path, remedy), replacing(path) as fresh, fresh.open("w", encoding="utf-8") as file:
+    """Write an ARPA file in one move, compressed for the suffix .gz; InputError if it cannot be written."""
+    with as_input_error(path, "name another file"), replacing(path) as fresh, _opened(path, fresh) as file:
         file.write("\\data\\\n")
         file.writelines(f"ngram {n}={len(g.probabilities)}\n" for n, g in enumerate(model.orders, start=1))
         for n, grams in enumerate(model.orders, start=1):
             file.write(f"\n\\{n}-grams:\n")
             file.writelines(_rows(grams, model.vocabulary, highest=n == len(model.orders)))
         file.write("\n\\end\\\n")
+
+
+@contextlib.contextmanager
+def _opened(path: Path, fresh: Path) -> Iterator[TextIO]:
+    """Open the new file `fresh` of `path`; the same model gives the same bytes."""
+    if path.suffix != ".gz":
+        with fresh.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    with (
+        fresh.open("wb") as binary,
+        gzip.GzipFile("", "wb", 9, binary, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8") as file,
+    ):
+        yield file
 
 
 @dataclass(frozen=True)
@@ -55,10 +74,13 @@ class NgramModel:
     def load(cls, path: Path) -> "NgramModel":
         """Read an ARPA file; raise InputError, with file and line, for one that is damaged."""
         try:
-            with path.open(encoding="utf-8") as file:
+            opened = gzip.open if path.suffix == ".gz" else Path.open
+            with opened(path, "rt", encoding="utf-8") as file:
                 return _Reader(path, enumerate(file, start=1)).model()
         except UnicodeDecodeError:
             raise InputError(f"{path}: not UTF-8, so no model; {_REMEDY}") from None
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise InputError(f"{path}: damaged, it cannot be decompressed; {_REMEDY}") from None
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); name another model") from None
 

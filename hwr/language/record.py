@@ -134,10 +134,11 @@ def refuse_seen(decoder: MadeFromText, lines: Mapping[str, str], fingerprint: st
 
 def find_language_file(name: str, file: str) -> Path:
     """Return the file of a name: itself, or `file` in a folder or published; raise InputError for none."""
-    for path in (Path(name) / file, Path(name), EXPERIMENTS / name / file):
-        if path.is_file():
-            return path
-    known = (path.parent.relative_to(EXPERIMENTS).as_posix() for path in EXPERIMENTS.glob(f"*/*/{file}"))
+    for folder in (Path(name), EXPERIMENTS / name):
+        for path in (folder / file, folder / f"{file}.gz", folder):
+            if path.is_file():
+                return path
+    known = {path.parent.relative_to(EXPERIMENTS).as_posix() for path in EXPERIMENTS.glob(f"*/*/{file}*")}
     published = "".join(f", or {name}" for name in sorted(known))
     raise InputError(f"{name}: no such file, and no folder with {file}; name one{published}")
 

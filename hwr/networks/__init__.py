@@ -115,4 +115,4 @@ def set_arrays(network: Any, values: Arrays) -> None:
     """Set every parameter of the network that `values` names."""
     for name, parameter in network_parameters(network).items():
         if name in values:
-            parameter.set_data(mx.nd.array(values[name], dtype=values[name].dtype))
+            parameter.set_data(mx.nd.array(values[name], dtype=parameter.dtype))

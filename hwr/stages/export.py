@@ -1,4 +1,4 @@
-"""The command export: a trained network as a file that needs nothing of this project, nor MXNet."""
+"""The command export: a trained network as a file for other runtimes, or as smaller weights."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import mxnet as mx
 
+from hwr import weights
 from hwr.config.compose import Composed
 from hwr.config.roots import ExportConfig
 from hwr.errors import InputError
@@ -19,10 +20,16 @@ INPUT = "images (N, 1, H, W) float32, (255 - grey) / 255: ink 1 on paper 0"
 
 
 def export_weights(composed: Composed) -> None:
-    """Write the network of weights as an ONNX model, and print what it takes and gives."""
+    """Write an ONNX model and print what it takes and gives, or the same weights in half precision."""
     config: ExportConfig = composed.root
-    output, name = Path(config.output), config.weights
-    model = onnx_of(find_weights(name, None, config))
+    output = Path(config.output)
+    loaded = find_weights(config.weights, None, config)
+    if config.format == "half":
+        with as_input_error(output, "choose another --output"):
+            weights.copy_half(loaded, output)
+        print(f"written to {output}")
+        return
+    model = onnx_of(loaded)
     make_folder(output.parent)
     with as_input_error(output, "choose another --output"), replacing(output) as fresh:
         fresh.write_bytes(model.SerializeToString())

@@ -1,5 +1,6 @@
 """ARPA files: what is written, what is read back, what texts score, and how a damaged file is refused."""
 
+import gzip
 import math
 from pathlib import Path
 
@@ -124,6 +125,23 @@ def test_scores_are_those_of_kenlms_own_module(
 def test_model_knows_what_it_was_made_of(tmp_path: Path, unit: str, symbols: str, words: set[str]) -> None:
     model = made(tmp_path / "model.arpa", unit, order=4)
     assert (model.unit, model.order, model.symbols, model.words) == (unit, 4, symbols, words)
+
+
+def test_compressed_file_holds_the_same_and_has_the_same_bytes_each_time(tmp_path: Path) -> None:
+    plain, packed, again = (tmp_path / name for name in ("model.arpa", "model.arpa.gz", "again.arpa.gz"))
+    assert made(packed, "character") == made(plain, "character")
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+    made(again, "character")
+    assert again.read_bytes() == packed.read_bytes()
+
+
+@pytest.mark.parametrize("left", [5, 60])
+def test_compressed_file_is_refused_when_it_is_damaged(tmp_path: Path, left: int) -> None:
+    path = tmp_path / "model.arpa.gz"
+    made(path, "character")
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(InputError, match=r"model.arpa.gz: damaged, it cannot be decompressed; make"):
+        NgramModel.load(path)
 
 
 def test_symbols_are_read_from_their_names(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""The language of each line is that under whose model its text scores highest."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwr.decoding.languages import LanguageDecoder, language_decoder
+from hwr.errors import InputError
+from hwr.language import arpa, ngrams, record
+from hwr.language.record import Origin
+from hwr.text import Alphabet
+
+ABC = Alphabet("abc")
+SEARCH = {
+    "width": 100,
+    "tokens": 10,
+    "threshold": 1e9,
+    "skip": 1.0,
+    "model_weight": 1.0,
+    "word_bonus": 0.0,
+    "nbest": 5,
+}
+DOUBTFUL = np.array([[0.9, 0.05, 0.04, 0.01], [0.02, 0.5, 0.46, 0.02]], np.float32)  # ab, or ac
+OTHER = np.array([[0.02, 0.48, 0.49, 0.01], [0.9, 0.05, 0.04, 0.01]], np.float32)  # ca, or ba
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> dict[str, str]:
+    """Return a compressed model of lines "ac" and one of lines "ba"."""
+    paths = {}
+    for name in ("ac", "ba"):
+        path = tmp_path / name / f"{record.MODEL}.gz"
+        path.parent.mkdir()
+        model = ngrams.estimate_ngrams([name] * 20, unit="character", order=2, min_count=2, symbols="abc")
+        arpa.write_arpa(path, model)
+        origin = Origin(frozenset(), frozenset({name}), frozenset())
+        record.write_record(path, origin, unit="character", order=2, symbols="abc")
+        paths[name] = str(path.parent)
+    return paths
+
+
+def decoder(models: dict[str, str], **settings: Any) -> LanguageDecoder:
+    return language_decoder(ABC, models=models, **{**SEARCH, "language": "auto", **settings})
+
+
+def test_line_is_read_with_the_model_under_which_it_scores_highest(models: dict[str, str]) -> None:
+    assert [reading.text for reading in decoder(models).read([DOUBTFUL, OTHER])] == ["ac", "ba"]
+    assert {lines for own in decoder(models).records for lines in own.origin.lines} == {"ac", "ba"}
+
+
+@pytest.mark.parametrize("language", ["ac", "ba"])
+def test_language_that_is_chosen_reads_every_line(models: dict[str, str], language: str) -> None:
+    chosen = decoder(models, language=language)
+    assert {reading.text for reading in chosen.read([DOUBTFUL, OTHER])} == {language}
+    assert len(chosen.records) == 1
+
+
+def test_line_without_steps_is_empty(models: dict[str, str]) -> None:
+    assert decoder(models)(np.zeros((0, 4), np.float32)).text == ""
+
+
+def test_language_without_a_model_is_refused(models: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"language=latin: no model of it; choose one of auto, ac, ba"):
+        decoder(models, language="latin")
