@@ -16,6 +16,7 @@ from hwr.errors import InputError
 from hwr.files import make_folder, scratch_folder, write_text
 from hwr.pictures import cards
 from hwr.scoring.sclite import check_scorer
+from hwr.tracking.notes import repeating, write_note
 
 REPORT, NUMBERS, PICTURE = "report.html", "comparison.json", "lines.png"
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -41,6 +42,8 @@ def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
     with tracking.start_run(store, "compare", tags=tags) as current:
         current.parameters(composed.values)
         current.metrics(_metrics(comparison), 0)
+        told = [f"- {sentence}" for sentence in report.sentences(comparison)]
+        write_note(current, [repeating(), *told])
         for name in (REPORT, NUMBERS):
             current.text(f"comparison/{name}", (output / name).read_text(encoding="utf-8"))
     print(f"\nreport {output / REPORT}\nrun {current.id}\nlook: {current.url}")

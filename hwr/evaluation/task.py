@@ -20,6 +20,7 @@ from hwr.stages.kind import DataSource
 from hwr.stages.recipe import data_source
 from hwr.tables import text_table
 from hwr.tracking import Run, Store
+from hwr.tracking.notes import about_evaluation, write_note
 from hwr.weights import Weights
 
 # Keys of conf/evaluate.yaml and conf/decoders.yaml that the numbers depend on, besides weights and scorer.
@@ -188,6 +189,7 @@ def new_run(name: str, loaded: Sequence[Weights], store: Store, composed: Compos
         tags[tracking.PARENT] = makers[0]
     with tracking.start_run(store, name, tags=tags) as fresh:
         fresh.parameters(composed.values)
+        write_note(fresh, about_evaluation(fresh, composed, name))
         yield fresh
 
 

@@ -23,6 +23,7 @@ from hwr.errors import InputError, masked
 from hwr.files import held, make_folder, parse_json
 from hwr.runs.job_table import DIVERGED, FINISHED, PRUNED, SweepJob, bests, jobs_csv, jobs_markdown, named
 from hwr.tracking import Run, Store
+from hwr.tracking.notes import repeating, write_note
 
 SWEPT_VARIABLE = "HWR_SWEPT"  # what a job sweeps, as JSON
 SWEEP_HASH, CONFIG_HASH, SWEPT, STATE, ERROR = "sweep_hash", "config_hash", "swept", "state", "error"  # tags
@@ -258,6 +259,8 @@ def _conclude(run: Run, sweep: Sweep, *, ended: bool) -> list[SweepJob]:
     table = jobs_markdown(ended_jobs, sweep.keys)
     run.text("sweep.csv", jobs_csv(ended_jobs, sweep.keys))
     run.text("sweep.md", table)
+    about = f"{sweep.name} over {', '.join(sweep.keys)}: {len(ended_jobs)} jobs."
+    write_note(run, [about, repeating(), table])
     print(f"{table}{sweep.name}: run {run.id}\nlook: {run.url}")
     return ended_jobs
 

@@ -27,6 +27,7 @@ from hwr.stages.build import Training, build_training
 from hwr.stages.kind import DataSource
 from hwr.stages.recipe import parse_recipe
 from hwr.tracking import Run
+from hwr.tracking.notes import about_training, write_note
 from hwr.training import checkpoint
 from hwr.training.loop import Plan, Step, Tracker, fit, nothing_left
 
@@ -87,6 +88,8 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
         resuming.describe(folder, composed.yaml, start)
         _describe(current, composed, training, resumed=resumed is not None)
         _log_data(current, recipe.data, training)
+        if resumed is None:
+            write_note(current, about_training(current, composed, recipe.data.name))
         if differences:
             _tell_differences(current, start, differences)
         tracker: Tracker = resuming.Once(current) if resumed is not None else current
