@@ -164,6 +164,7 @@ class EvaluateConfig(LinesConfig):
     target: str
     weights: dict[str, str]  # type: ignore[assignment]  # of any stage
     output: str
+    widen: NonNegative
     seams: bool
     pdf_dpi: Count
     pictures: Amount
@@ -267,6 +268,7 @@ class ReadingConfig(PagesConfig, EngineConfig):
 
     weights: WeightsConfig
     decoder: Node = _node()
+    widen: NonNegative
     seams: bool
     orientation: Literal["auto", 0, 90, 180, 270]
     batch_size: Count

@@ -24,7 +24,7 @@ from hwr.tracking.notes import about_evaluation, write_note
 from hwr.weights import Weights
 
 # Keys of conf/evaluate.yaml and conf/decoders.yaml that the numbers depend on, besides weights and scorer.
-SETTINGS = ("data", "decoder", "decoders", "batch_size", "engine", "precision", "unknown", "seams",
+SETTINGS = ("data", "decoder", "decoders", "batch_size", "engine", "precision", "unknown", "widen", "seams",
             "working_pixels", "pdf_dpi", "max_pixels")  # fmt: skip
 COUNTS = Counts._fields
 EDITS = tuple(f"{unit}.{name}" for unit in ("characters", "words") for name in COUNTS)

@@ -27,6 +27,23 @@ def clip(box: Box) -> Box:
     return x1, y1, x2, y2
 
 
+def widened(boxes: FloatArray, share: float, *, aspect: float) -> FloatArray:
+    """Return boxes (N, 4) grown to both sides by `share` of their height.
+
+    `aspect` is height / width of the image. A box grows at most to the middle of the gap to its neighbour in
+    the same row.
+    """
+    x1, y1, x2, y2 = boxes.T
+    heights = y2 - y1
+    shared = np.minimum.outer(y2, y2) - np.maximum.outer(y1, y1)
+    gaps = np.subtract.outer(x1, x2)  # (N, N): from the end of the second to the start of the first
+    gaps = np.where((shared > np.minimum.outer(heights, heights) / 2) & (gaps >= 0), gaps / 2, np.inf)
+    growth = share * heights * aspect
+    left = np.minimum(growth, gaps.min(axis=1, initial=np.inf))
+    right = np.minimum(growth, gaps.min(axis=0, initial=np.inf))
+    return np.stack([np.maximum(x1 - left, 0.0), y1, np.minimum(x2 + right, 1.0), y2], axis=1)
+
+
 def to_px(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return the pixel slice bounds x1 y1 x2 y2 that cover `box` on an image of `size` (height, width)."""
     height, width = size

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from hwr.decoding.reading import Decoder, Reading, build_decoder, rewrite_reading
-from hwr.images.boxes import Box, FloatArray, clip, union
+from hwr.images.boxes import Box, FloatArray, clip, union, widened
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
 from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretches
 from hwr.images.load import GreyImage
@@ -48,12 +48,16 @@ class AreaStep:
 
 @dataclass(frozen=True, kw_only=True)
 class LineStep:
-    """How lines are found: `unit` is what the detector finds, line or word; `growth` is that of the area."""
+    """How lines are found: `unit` is what the detector finds, line or word; `growth` is that of the area.
+
+    Boxes of lines are grown sideways by `widen`, a share of their height.
+    """
 
     detector: BoxDetector
     fit: PageFit
     growth: float
     unit: str
+    widen: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +187,8 @@ class PageReader:
 
     def find_lines(self, page: GreyImage, area: Box) -> list[LineCut]:
         """Return the outlines of the lines in `area`, in reading order."""
-        return self.cut(page, self.find_boxes(page, area))
+        aspect = page.shape[0] / page.shape[1]
+        return self.cut(page, widened(self.find_boxes(page, area), self.lines.widen, aspect=aspect))
 
     def cut(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
         """Return the lines cut out of the page for line boxes (N, 4), in their order."""
@@ -249,6 +254,7 @@ class PipelineSettings(EngineSettings, Protocol):
     """What the pipeline is made with besides weights, as configurations hold it."""
 
     decoder: dict[str, Any]
+    widen: float
     seams: bool
     batch_size: int
 
@@ -270,6 +276,7 @@ def build_page_reader(loaded: Mapping[str, Weights], config: PipelineSettings) -
             fit=line_settings.fit,
             growth=line_settings.growth,
             unit=line_settings.unit,
+            widen=config.widen,
         ),
         TextStep(
             reader=load_line_reader(text, batch_size=size, context=context, engine=engine),

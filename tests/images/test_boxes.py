@@ -60,6 +60,29 @@ def test_iou_is_shared_by_total_area(first: Box, second: Box, expected: float) -
     assert boxes.iou(np.array([first]), np.array([second])).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        ([(0.4, 0.1, 0.6, 0.2)], [(0.35, 0.1, 0.65, 0.2)]),
+        ([(0.01, 0.1, 0.99, 0.2)], [(0.0, 0.1, 1.0, 0.2)]),  # not beyond the page
+        (  # a neighbour in the same row is not touched
+            [(0.1, 0.1, 0.4, 0.2), (0.42, 0.12, 0.8, 0.22)],
+            [(0.05, 0.1, 0.41, 0.2), (0.41, 0.12, 0.85, 0.22)],
+        ),
+        (  # that of the next row does not count
+            [(0.1, 0.1, 0.4, 0.2), (0.42, 0.2, 0.8, 0.3)],
+            [(0.05, 0.1, 0.45, 0.2), (0.37, 0.2, 0.85, 0.3)],
+        ),
+    ],
+)
+def test_boxes_grow_sideways(narrow: list[Box], wide: list[Box]) -> None:
+    np.testing.assert_allclose(boxes.widened(np.array(narrow), 0.25, aspect=2.0), wide, atol=1e-12)
+
+
+def test_no_boxes_grow_to_none() -> None:
+    assert boxes.widened(np.zeros((0, 4)), 0.3, aspect=1.4).shape == (0, 4)
+
+
 def test_iou_has_a_row_for_each_of_the_first_boxes() -> None:
     first, second = (
         np.array([(0, 0, 1, 1), (0, 0, 0.5, 1), (0, 0, 1, 0.5)]),

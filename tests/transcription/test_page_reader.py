@@ -101,12 +101,13 @@ def reader(
     unit: str = "line",
     decoder: Any = named,
     fit: PageFit = CANVAS,
+    widen: float = 0.0,
     **text: Any,
 ) -> PageReader:
     settings = {"crop": CROP, "seams": False, **text}
     return PageReader(
         AreaStep(finder=finder or Finder(), fit=fit, growth=0.0),
-        LineStep(detector=detector, fit=fit, growth=0.0, unit=unit),
+        LineStep(detector=detector, fit=fit, growth=0.0, unit=unit, widen=widen),
         TextStep(reader=Shades(), decoder=OneByOne(decoder), **settings),
     )
 
@@ -339,6 +340,14 @@ def test_words_lie_inside_their_line(data: st.DataObject, margin: float) -> None
 def test_lines_are_cut_along_their_boxes_without_seams() -> None:
     (line,) = reader(Detector(UPPER))(TWO).lines
     assert (line.polygon, line.baseline) == ((), ())
+
+
+def test_boxes_of_lines_are_grown_sideways_by_a_share_of_their_height() -> None:
+    box = (0.25, 0.25, 0.75, 0.5)
+    (line,) = reader(Detector(box), decoder=lambda probs: evenly("a"), widen=0.5)(TWO).lines
+    assert line.box == pytest.approx(
+        (0.1875, 0.25, 0.8125, 0.5), abs=0.01
+    )  # the page is twice as wide as high
 
 
 def test_lines_are_cut_along_seams_where_asked() -> None:
