@@ -207,7 +207,7 @@ def _picture(config: EvaluateConfig, lines: Lines, texts: Texts, scores: Scores)
 
 def rate_cell(result: Result, rate: str) -> str:
     """Return an error rate with its interval as a cell of a table."""
-    return f"{100 * result[rate]:.2f} %{within(result['intervals'][rate], '.1f')}"
+    return f"{100 * result[rate]:.2f} %{within(result.get('intervals', {}).get(rate), '.1f')}"
 
 
 def within(interval: Sequence[float] | None, form: str) -> str:
@@ -227,8 +227,15 @@ def several_groups(summary: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _rows(link: str, result: Result) -> list[list[str]]:
-    counts = " / ".join(map(str, result["characters"].values()))
-    return [[link, str(result["lines"]), rate_cell(result, "cer"), rate_cell(result, "wer"), counts]]
+    """Return a row for all lines, and one for each set of several."""
+    return [
+        [name, str(own["lines"]), *(rate_cell(own, rate) for rate in RATES), _counts(own)]
+        for name, own in {link: result, **several_groups(result)}.items()
+    ]
+
+
+def _counts(result: Result) -> str:
+    return " / ".join(map(str, result["characters"].values()))
 
 
 TARGET = Target(

@@ -217,8 +217,10 @@ def _budget_cells(own: Result) -> list[str]:
 
 
 def _rows(link: str, result: Result) -> list[list[str]]:
-    """Return a row for each part of the pipeline that is given, from nothing on."""
+    """Return a row for each part of the pipeline that is given, from nothing on, and for each set."""
     rows = [[_GIVEN.get(given, given), *_budget_cells(own)] for given, own in result["budget"].items()]
+    sets = lines.several_groups(result).items()
+    rows += [[f"nothing, {name}", f"{100 * own['cer']:.2f} %", "", ""] for name, own in sets]
     first = [f"{link}, {result['pages']} pages", *[""] * (len(rows) - 1)]
     return [[place, *row] for place, row in zip(first, rows, strict=True)]
 
