@@ -216,7 +216,11 @@ def _with_hyphens(pages: Sequence[Page], soft_hyphens: str) -> Sequence[Page]:
         words = tuple(replaced(word, text=write(word.text)) for word in line.words)
         return replaced(line, text=write(line.text), words=words) if _SOFT in line.text else line
 
-    return [replaced(page, lines=tuple(map(written, page.lines))) for page in pages]
+    soft = [any(_SOFT in line.text for line in page.lines) for page in pages]
+    return [
+        replaced(page, lines=tuple(map(written, page.lines))) if own else page
+        for page, own in zip(pages, soft, strict=True)
+    ]
 
 
 def _with_unique_ids(pages: Sequence[Page]) -> tuple[list[Page], dict[str, str]]:
@@ -230,14 +234,16 @@ def _with_unique_ids(pages: Sequence[Page]) -> tuple[list[Page], dict[str, str]]
             if name != line.id:
                 repeated[name] = f"{line.id} again"
             lines.append(line if name == line.id else replaced(line, id=name))
-        renamed.append(replaced(page, id=_unique(page.id, page_ids), lines=tuple(lines)))
+        if (name := _unique(page.id, page_ids)) != page.id or repeated:
+            page = replaced(page, id=name, lines=tuple(lines))
+        renamed.append(page)
     return renamed, repeated
 
 
 def _unique(name: str, taken: set[str]) -> str:
     """Return a name, with a number where it is taken, and take it."""
-    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
-    free = next(own for own in names if own not in taken)
+    numbered = (f"{name}-{number}" for number in count(2))
+    free = name if name not in taken else next(own for own in numbered if own not in taken)
     taken.add(free)
     return free
 

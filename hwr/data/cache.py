@@ -32,6 +32,8 @@ from hwr.images.page_files import Loading, load_page
 _VERSION = 3  # raise it whenever hwr.images loads pages or cuts lines differently
 _DONORS = 8  # newest caches with the same settings that pages are looked for in
 
+_ENCODER = json.JSONEncoder(sort_keys=True)
+
 Cut = tuple[str, GreyImage | str]  # an id, and its image or the reason why it has none
 
 
@@ -145,7 +147,7 @@ def _page_key(page: Page, cutter: Cutter) -> str:
 
 
 def _digest(values: object) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_ENCODER.encode(values).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 from unicodedata import bidirectional
 
 import numpy as np
 
 from hwr.data.records import SPLITS, Dataset, Findings, LeftOut, Line, Page, image_sha256
-from hwr.data.remembered import remembered
 from hwr.data.report import KINDS, Report, SplitSize, split_name, visible
-from hwr.data.sources.files import image_size
+from hwr.data.sources.files import image_header
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, image_width
 from hwr.images.load import check_size
-from hwr.images.page_files import Loading, count_pages, load_page, orientation_doubt, reduced_size
+from hwr.images.page_files import Loading, load_page, reduced_size
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
 SAME_SHAPE = 0.02  # a page may differ this much in aspect: files round their sizes
@@ -48,7 +46,8 @@ def inspect_pages(dataset: Dataset, limits: Limits, *, full: bool = False) -> Re
     pages = dataset.pages
     by_split = {split: [page for page in pages if page.split == split] for split in (*SPLITS, "")}
     seen = _characters(by_split["train"] or pages)
-    sizes, unreadable = _image_sizes(pages, limits.loading, full)
+    headers, unreadable = _image_headers(pages, limits.loading, full)
+    sizes = {name: (height, width) for name, (height, width, _, _) in headers.items()}
     aspects, no_area = _line_aspects(pages, sizes, limits)
     widths = {name: min(width, limits.crop.max_width) for name, width in aspects.items()}
     shares = np.quantile(list(widths.values()) or [0], list(QUANTILES.values()))
@@ -58,10 +57,8 @@ def inspect_pages(dataset: Dataset, limits: Limits, *, full: bool = False) -> Re
         **dataset.findings,
         "unreadable_image": unreadable,
         "other_shape": _noted(readable, lambda page: _other_shape(page.size, sizes[page.id])),
-        "exif_turn": _noted(
-            readable, lambda page: str(remembered("exif_turn", page.image, orientation_doubt))
-        ),
-        "more_pages": _noted(readable, lambda page: str(remembered("more_pages", page.image, _more_pages))),
+        "exif_turn": {name: doubt for name, (_, _, doubt, _) in headers.items() if doubt},
+        "more_pages": {name: f"{count} pages" for name, (_, _, _, count) in headers.items() if count > 1},
         "duplicate_image": _duplicates(readable),
         "region_text": _noted(pages, lambda page: f"{page.unlined} characters" if page.unlined else ""),
         "no_sample": _noted(readable, limits.sample_flaw),
@@ -125,24 +122,24 @@ def needed_steps(text: str) -> int:
     return len(text) + sum(first == second for first, second in pairwise(text))
 
 
-def _image_sizes(
+def _image_headers(
     pages: Sequence[Page], loading: Loading, full: bool
-) -> tuple[dict[str, tuple[int, int]], _Notes]:
-    """Return the size of every page's image (height, width), and why the others cannot be read."""
-    sizes: dict[str, tuple[int, int]] = {}
+) -> tuple[dict[str, tuple[int, int, str, int]], _Notes]:
+    """Return the `image_header` of every page's image, and why the others cannot be read."""
+    headers: dict[str, tuple[int, int, str, int]] = {}
     unreadable: _Notes = {}
     for page in pages:
         try:
             if page.flaw:
                 raise InputError(page.flaw)
-            height, width = image_size(page.image)
+            height, width, *_ = header = image_header(page.image)
             check_size(page.image, (width, height), loading.max_pixels)
             if full:
                 load_page(page.image, loading)
-            sizes[page.id] = height, width
+            headers[page.id] = header
         except InputError as error:
             unreadable[page.id] = str(error)
-    return sizes, unreadable
+    return headers, unreadable
 
 
 def _line_aspects(
@@ -161,11 +158,6 @@ def _line_aspects(
         except InputError as error:
             without[line.id] = str(error)
     return widths, without
-
-
-def _more_pages(image: Path) -> str:
-    count = count_pages(image)
-    return f"{count} pages" if count > 1 else ""
 
 
 def _noted(records: Iterable[Any], note: Callable[[Any], str]) -> _Notes:

@@ -15,6 +15,7 @@ from hwr.images.boxes import Box, Point
 
 SPLITS = ("train", "valid", "test")
 NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)  # box of a line whose place is not known
+_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 Findings = Mapping[str, Mapping[str, str]]  # name of a finding -> id of a file, page, line or writer -> note
 Replacements = Mapping[str, Mapping[str, int]]  # split -> what is replaced, "’ → '" -> how often
@@ -29,7 +30,7 @@ class Word:
     box: Box
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """A written line.
 
@@ -51,7 +52,7 @@ class Line:
     corrected: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Page:
     """A scanned page (IAM: form) of `size` (height, width) pixels; `split` is train, valid, test or empty.
 
@@ -136,6 +137,8 @@ class Dataset:
 
     def for_reading(self) -> "Dataset":
         """Return the data set without the excluded lines."""
+        if not self.excluded:
+            return self
         ids = {name for rule in self.excluded for own in rule.lines.values() for name in own}
         pages = (replace(p, lines=tuple(own for own in p.lines if own.id not in ids)) for p in self.pages)
         return replace(self, pages=tuple(pages), left_out=(*self.left_out, *self.excluded), excluded=())
@@ -170,7 +173,7 @@ def fingerprint(pages: Iterable[Page]) -> str:
             for line in page.lines
         ]  # fmt: skip
         values = [page.id, page.writer, page.split, page.area, lines, image_sha256(page)]
-        total.update(json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode() + b"\n")
+        total.update(_ENCODER.encode(values).encode() + b"\n")
     return total.hexdigest()
 
 

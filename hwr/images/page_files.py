@@ -86,8 +86,20 @@ def upright_size(path: Path, number: int = 1, *, pdf_dpi: int | None = None) -> 
             width, height = _pixels(document[number - 1], _dpi(path, pdf_dpi))
             return height, width
     with _page(path, number) as image:
-        width, height = image.size
-        return (width, height) if is_turned(image) else (height, width)
+        return _shown_size(image)
+
+
+def page_header(path: Path) -> tuple[int, int, str, int]:
+    """Return `upright_size`, `orientation_doubt` and `count_pages` of an image file, opened once.
+
+    The first two are those of its first page. Raise InputError as they do, and for a PDF.
+    """
+    if _is_pdf(path):
+        upright_size(path)  # which refuses it
+    with _picture(path) as image:
+        frames = _frames(image)
+        image.seek(frames[0])
+        return *_shown_size(image), doubtful_orientation(image), len(frames)
 
 
 def orientation_doubt(path: Path, number: int = 1) -> str:
@@ -128,6 +140,11 @@ def _page(path: Path, number: int) -> Iterator[Image.Image]:
         _check_number(path, number, len(frames))
         image.seek(frames[number - 1])
         yield image
+
+
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (width, height) if is_turned(image) else (height, width)
 
 
 def _frames(image: Image.Image) -> list[int]:

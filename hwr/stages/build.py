@@ -1,8 +1,10 @@
 """Build trainings from recipes, and load trained networks."""
 
+import gc
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from hwr.config.compose import Composed, stored
 from hwr.config.roots import InspectConfig, StoreConfig, TrainConfig
 from hwr.data import inspection
 from hwr.data.records import LeftOut, Page, fingerprint
+from hwr.data.remembered import one_look
 from hwr.data.report import Report
 from hwr.errors import InputError
 from hwr.files import as_input_error
@@ -23,6 +26,7 @@ from hwr.stages.recipe import parse_model, parse_recipe
 from hwr.text import Alphabet
 from hwr.weights import Weights
 
+YOUNG = 100_000  # new objects after which garbage is looked for while records are made
 IN_MEMORY = 2 << 30  # bytes of images a split may take; more stay on the disk, memory-mapped
 
 
@@ -40,14 +44,16 @@ def build_training(recipe: Recipe[Any], *, progress: bool) -> Training:
     """Read and inspect the data of a recipe, and build what is trained, started from `init` where given."""
     kind = recipe.kind
     start = find_weights(recipe.init, kind.name, recipe.store) if recipe.init else None
-    pages, report = inspected_pages(recipe)
-    for split in ("train", "valid"):
-        report.refuse_empty(split)
-    built = kind.build(recipe, pages, progress)
-    report = report.after(built.left_out, pages)
-    report, pages = _without_unusable(report, pages, built.unusable, recipe.policy)
+    with one_look(), _rarely_collecting():
+        pages, report = inspected_pages(recipe)
+        for split in ("train", "valid"):
+            report.refuse_empty(split)
+        built = kind.build(recipe, pages, progress)
+        report = report.after(built.left_out, pages)
+        report, pages = _without_unusable(report, pages, built.unusable, recipe.policy)
+        digest = fingerprint(pages)
     took = "" if start is None else str(_taken(recipe, start, built))
-    return Training(built=built, report=report, fingerprint=fingerprint(pages), took=took)
+    return Training(built=built, report=report, fingerprint=digest, took=took)
 
 
 def inspected_pages(recipe: Recipe[Any]) -> tuple[list[Page], Report]:
@@ -143,6 +149,17 @@ def without(pages: Sequence[Page], ids: Collection[str]) -> list[Page]:
         for page in pages
         if page.id not in ids
     ]
+
+
+@contextmanager
+def _rarely_collecting() -> Iterator[None]:
+    """Look for garbage rarely in the block: going through all records again and again costs much time."""
+    usual = gc.get_threshold()
+    gc.set_threshold(YOUNG, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def _without_unusable(

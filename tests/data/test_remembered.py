@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hwr.data import remembered as module
-from hwr.data.remembered import remember_in, remembered
+from hwr.data.remembered import one_look, remember_in, remembered
 from hwr.errors import InputError
 from hwr.files import sha256
 
@@ -77,7 +77,7 @@ def test_memory_that_cannot_be_kept_costs_nothing_but_time(tmp_path: Path, file:
             (home / "files.sqlite").write_text("no database at all, but long enough to be looked at" * 20)
         else:
             with sqlite3.connect(home / "files.sqlite") as other:
-                other.execute("CREATE TABLE told (other TEXT)")
+                other.execute("CREATE TABLE files (other TEXT)")
     remember_in(home)
     assert remembered("sha256", file, sha256) == sha256(file)
     remember_in(tmp_path / "elsewhere")
@@ -92,6 +92,42 @@ def test_folder_of_caches_is_not_made_but_awaited(tmp_path: Path, file: Path) ->
     later.mkdir()
     start_again(later)
     assert remembered("sha256", file, never) == sha256(file)
+
+
+def test_names_that_are_no_utf8_are_remembered_as_others_are(cache: Path, file: Path) -> None:
+    odd = file.rename(file.with_name(os.fsdecode(b"caf\xe9.png")))
+    digest = remembered("sha256", odd, sha256)
+    start_again(cache)
+    assert remembered("sha256", odd, never) == digest
+
+
+def test_file_that_changes_in_one_look_is_read_again_after_it(cache: Path, file: Path) -> None:
+    with one_look():
+        first = remembered("sha256", file, sha256)
+        file.write_bytes(b"longer")
+        with one_look():
+            assert remembered("sha256", file, never) == first
+    assert remembered("sha256", file, sha256) == sha256(file) != first
+
+
+def test_file_that_may_change_unseen_after_one_look_is_not_remembered(cache: Path, tmp_path: Path) -> None:
+    path = tmp_path / "fresh"
+    path.write_bytes(b"one")
+    with one_look():
+        assert [remembered("x", path, lambda path, n=n: n) for n in (1, 2)] == [1, 2]
+
+
+def test_values_of_one_folder_are_read_at_once(cache: Path, file: Path) -> None:
+    others = [file.with_name(f"{number}.png") for number in range(3)]
+    for path in others:
+        path.write_bytes(b"another")
+        remembered("sha256", path, sha256)
+    start_again(cache)
+    remembered("sha256", others[0], never)
+    (cache / "files.sqlite").unlink()
+    module._MEMORY._database = None
+    for path in others:
+        remembered("sha256", path, never)
 
 
 def test_missing_file_is_refused_as_without_memory(cache: Path, tmp_path: Path) -> None:

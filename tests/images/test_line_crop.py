@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwr.errors import InputError
-from hwr.images.line_crop import LineCrop, crop_line, stretches
+from hwr.images.line_crop import LineCrop, crop_line, image_width, stretches
 from hwr.images.load import GreyImage
 
 PLAIN = LineCrop(height=48, max_width=2000, margin=0.0, mask=False, deskew=False, normalise=False)
@@ -172,6 +172,29 @@ def test_crop_line_ignores_a_baseline_without_direction(baseline: tuple[tuple[fl
     page, line = page_with_bar()
     expected = crop_line(page, replace(line, baseline=()), FULL)
     assert np.array_equal(crop_line(page, replace(line, baseline=baseline), FULL), expected)
+
+
+@pytest.mark.parametrize("settings", [PLAIN, FULL, replace(FULL, max_width=60), replace(FULL, canvas=True)])
+def test_image_width_is_that_of_the_crop_or_refused_like_it(settings: LineCrop) -> None:
+    random = np.random.default_rng(0)
+    outcomes = set()
+    for number in range(300):
+        size = (int(random.integers(1, 40)), int(random.integers(1, 90)))
+        corners = (
+            np.sort(random.uniform(-0.2, 1.2, (2, 2)), axis=0) if number % 4 else np.array([[0, 0], [1, 1]])
+        )
+        line = Outlined(tuple(corners.ravel().tolist()))
+        try:
+            expected: int | str = crop_line(np.full(size, 200, dtype=np.uint8), line, settings).shape[1]
+        except InputError as error:
+            expected = str(error)
+        try:
+            width: int | str = image_width(line, size, settings)
+        except InputError as error:
+            width = str(error)
+        assert width == expected, (size, line.box)
+        outcomes.add(type(width))
+    assert outcomes == {int, str}
 
 
 def test_crop_line_leaves_the_page_alone() -> None:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hwr import tracking
 from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
+from hwr.data import remembered
 from hwr.data.records import Line, Page
+from hwr.data.sources import files
 from hwr.errors import InputError
 from hwr.stages import build
 from hwr.stages.build import (
@@ -64,6 +67,34 @@ def test_only_a_training_that_reads_holds_texts_to_their_width(
         recipe(write_folder(tmp_path, {"train": "tea" * 400}), f"stage={stage}"), full=False
     )
     assert set(report.findings["too_long_for_ctc"]) == found
+
+
+def test_second_start_reads_changed_images_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "_SETTLED_S", -1.0)
+    root, opened = tmp_path / "data", list[str]()
+    root.mkdir()
+    (tmp_path / "outputs" / "cache").mkdir(parents=True)
+    rows = [f"{number}.png,tea,{number},{'valid' if number else 'train'}" for number in range(4)]
+    (root / "lines.csv").write_text("\n".join(["file,text,writer,split", *rows]))
+    for number in range(4):
+        Image.new("L", (90 + number, 20), 255).save(root / f"{number}.png")
+    header = files.page_header
+    monkeypatch.setattr(files, "page_header", lambda path: opened.append(path.name) or header(path))
+    words = ("data=line_list", f"data.root={root}", f"folder={tmp_path / 'outputs'}")
+
+    def start() -> tuple[list[str], list[tuple[int, int]]]:
+        remembered.remember_in(tmp_path / "elsewhere")
+        opened.clear()
+        _, pages = inspect_data(parse_recipe(config(*words)), full=False)
+        return [*opened], [page.size for page in pages]
+
+    sizes = [(20, 90 + number) for number in range(4)]
+    assert start() == (["0.png", "1.png", "2.png", "3.png"], sizes)
+    assert start() == ([], sizes)
+    Image.new("L", (200, 20), 255).save(root / "2.png")
+    assert start() == (["2.png"], [*sizes[:2], (20, 200), sizes[3]])
+    (root / "lines.csv").write_text((root / "lines.csv").read_text().replace("1.png,tea", "1.png,coffee"))
+    assert start()[0] == []
 
 
 def test_pages_are_left_as_the_policy_says(tmp_path: Path) -> None:

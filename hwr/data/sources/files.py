@@ -6,6 +6,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -16,7 +17,7 @@ from hwr.data.records import Page
 from hwr.data.remembered import remembered
 from hwr.errors import InputError
 from hwr.images.load import IMAGE_SUFFIXES
-from hwr.images.page_files import upright_size
+from hwr.images.page_files import page_header
 
 T = TypeVar("T")
 # Ocropus and Calamari keep grey and black-and-white copies of lines and pages.
@@ -61,6 +62,7 @@ class PageImages:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._notes: list[str] = []  # on images that were not found as stated
+        self._folders: dict[str, str] = {}  # resolved; "" outside the root
 
     def find(self, folder: Path, stated: str, stems: Sequence[str] = ()) -> Path:
         """Return the image that a file in `folder` calls `stated`.
@@ -70,6 +72,8 @@ class PageImages:
         `stems`; else a file of that name anywhere in the data folder, in any case and Unicode form. Raise
         InputError when there is none, or one outside the data folder, or several alike.
         """
+        if not stated.startswith("/") and (plain := self._plain_file(f"{folder}/{stated}")):
+            return Path(plain)
         refused = ""
         for candidate, as_stated in self._candidates(folder, stated, stems):
             try:
@@ -79,7 +83,7 @@ class PageImages:
                 continue
             if image.is_file():
                 if not as_stated:
-                    self._notes.append(f"{stated!r} is {image.relative_to(self.root.resolve())}")
+                    self._notes.append(f"{stated!r} is {self.name(image)}")
                 return image
         wanted = stated or f"{stems[0]}.*"
         raise InputError(refused or f"its image {wanted} is missing; add it, or set data.root higher")
@@ -97,6 +101,33 @@ class PageImages:
         if self._notes:
             text = "%d image(s) found by name in %s, not where they are said to lie: %s%s"
             _LOG.warning(text, len(self._notes), self.root, self._notes[0], ", …" * (len(self._notes) > 1))
+
+    def inside(self, path: Path) -> Path:
+        """Return an absolute path as `path_inside` does."""
+        plain = self._plain_file(str(path))
+        return Path(plain) if plain else path_inside(self.root, path)
+
+    def name(self, path: Path) -> str:
+        """Return the path from the root of a file that was found."""
+        return str(path)[len(self._real_root) :].lstrip("/")
+
+    @cached_property
+    def _real_root(self) -> str:
+        return str(self.root.resolve())
+
+    def _plain_file(self, path: str) -> str:
+        """Return the path of a file inside the root, no link, resolved with its folder; "" for all else."""
+        folder, _, name = path.rpartition("/")
+        if (real := self._folders.get(folder)) is None:
+            try:
+                real = str(path_inside(self.root, folder))
+            except InputError:
+                real = ""
+            self._folders[folder] = real
+        with suppress(OSError, ValueError):
+            if real and stat.S_ISREG(os.lstat(f"{real}/{name}").st_mode):
+                return f"{real}/{name}"
+        return ""
 
     def _candidates(self, folder: Path, stated: str, stems: Sequence[str]) -> Iterator[tuple[Path, bool]]:
         """Yield the paths where the image may lie, and whether that is what `stated` says."""
@@ -134,9 +165,9 @@ class PageImages:
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = {}
-        for path in sorted(self.root.rglob("*")):
-            if _is_image(path) and not is_of_macos(path.relative_to(self.root)):
-                found.setdefault(_folded(path.name), []).append(path)
+        for entry in entries_below(self.root):
+            if _is_image(entry.name) and not is_of_macos(_place(entry, self.root)):
+                found.setdefault(_folded(entry.name), []).append(Path(entry.path))
         return found
 
 
@@ -151,21 +182,24 @@ def tried(paths: Iterable[Path], call: Callable[[Path], T]) -> tuple[dict[Path, 
     return results, refused
 
 
-def is_of_macos(path: Path) -> bool:
+def is_of_macos(place: str) -> bool:
     """Tell whether a path within a data folder is one that macOS adds."""
-    return path.name.startswith("._") or "__MACOSX" in path.parts
+    *folders, name = place.split("/")
+    return name.startswith("._") or "__MACOSX" in (*folders, name)
 
 
 def images_beside(root: Path, pages: Iterable[Page], what: str) -> dict[str, str]:
     """Return the images under `root` that no page has, and the files of macOS, each with what it is."""
     used = {str(page.image) for page in pages}
-    notes = {}
-    for path in sorted(root.rglob("*")):
-        place = path.relative_to(root)
-        if is_of_macos(place) and path.is_file():
-            notes[place.as_posix()] = OF_MACOS
-        elif _is_image(path) and os.path.realpath(path) not in used:  # of a loop of links too
-            notes[place.as_posix()] = what
+    real, notes = root.resolve(), {}
+    for entry in entries_below(root):
+        place = _place(entry, root)
+        if is_of_macos(place) and Path(entry).is_file():
+            notes[place] = OF_MACOS
+        elif _is_image(entry.name):
+            linked = entry.is_symlink()
+            path = os.path.realpath(entry) if linked else f"{real}/{place}"  # of a loop of links too
+            notes |= {} if path in used else {place: what}
     return notes
 
 
@@ -179,12 +213,32 @@ def size_or_flaw(image: Path) -> tuple[tuple[int, int], str]:
 
 def image_size(image: Path) -> tuple[int, int]:
     """Return the (height, width) of an image as shown, from its header; raise InputError when it is none."""
-    height, width = remembered("size", image, upright_size)
+    height, width, _, _ = image_header(image)
     return height, width
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
+def image_header(image: Path) -> tuple[int, int, str, int]:
+    """Return what `page_header` does, from memory where the image has not changed."""
+    height, width, doubt, pages = remembered("header", image, page_header)
+    return height, width, doubt, pages
+
+
+def entries_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Yield all that lies in a folder and in those below, in the order of paths; links are not followed."""
+    with suppress(PermissionError), os.scandir(folder) as found:
+        for entry in sorted(found, key=lambda entry: entry.name):
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from entries_below(entry.path)
+
+
+def _place(entry: os.DirEntry[str], root: Path) -> str:
+    return entry.path[len(str(root)) :].lstrip("/")
+
+
+def _is_image(name: str) -> bool:
+    name = name.lower()
+    return name.endswith(IMAGE_SUFFIXES) and name not in IMAGE_SUFFIXES
 
 
 def _path_parts(stated: str) -> tuple[bool, list[str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import NOWHERE, Dataset, LeftOut, Line, Page, Word
-from hwr.data.sources.files import existing_folder, path_inside, size_or_flaw
+from hwr.data.sources.files import PageImages, existing_folder, size_or_flaw
 from hwr.data.sources.splits import read_lists, warn_of_missing
 from hwr.data.sources.xml import locate, parse_number, read_documents
 from hwr.errors import InputError
@@ -77,7 +77,7 @@ class _Form:
 class _Pictures:
     """The pictures of forms, lines or words by id, wherever they lie in the folders of that name."""
 
-    root: Path
+    images: PageImages
     kind: str
     paths: dict[str, Path]
 
@@ -89,16 +89,16 @@ class _Pictures:
         if not paths:
             remedy = "unpack them there or set data.images"
             raise InputError(f"{root} holds no folder {kind} with images; {remedy}")
-        return cls(root, kind, paths)
+        return cls(PageImages(root), kind, paths)
 
     def of(self, name: str) -> tuple[Path, str]:
         """Return an image, or the data folder and why there is none."""
         if name not in self.paths:
-            return self.root, f"{name} has no image in {self.kind}; add it, or remove its XML"
+            return self.images.root, f"{name} has no image in {self.kind}; add it, or remove its XML"
         try:
-            return path_inside(self.root, self.paths[name]), ""
+            return self.images.inside(self.paths[name]), ""
         except InputError as error:
-            return self.root, str(error)
+            return self.images.root, str(error)
 
     def page(self, form: "_Form", line: Line, split: str) -> Page:
         """Return the page of a line, or a word, that has an image of its own."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hwr.data.records import Dataset, Line, Page
 from hwr.data.sources import files
-from hwr.data.sources.files import PageImages, is_of_macos, path_inside
+from hwr.data.sources.files import PageImages, entries_below, is_of_macos
 from hwr.data.sources.splits import Columns, check_split, share_out, table_rows
 from hwr.errors import InputError
 from hwr.files import read_text
@@ -33,8 +33,8 @@ def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[floa
     be read, are passed over, and told. Raise InputError for a table that cannot be read.
     """
     root = files.existing_folder(root)
-    rows, damaged = _rows(root, table)
     images = PageImages(root)
+    rows, damaged = _rows(images, table)
     pages = [_page(row, images, place) for place, row in rows]
     images.tell()
     unused = files.images_beside(root, pages, "an image without a text")
@@ -48,29 +48,29 @@ def _page(row: Mapping[str, str], images: PageImages, place: str) -> Page:
         if not name:
             raise InputError("names no image; fill in its file")
         image, flaw = images.find(images.root, name), ""
-        name = image.relative_to(images.root.resolve()).as_posix()
+        name = images.name(image).removesuffix(image.suffix)
     except InputError as error:
         image, flaw = images.root, f"{place}: {error}"
+        name = Path(name).with_suffix("").as_posix() if Path(name).name else place
     size, unread = files.size_or_flaw(image)
-    name = Path(name).with_suffix("").as_posix() if Path(name).name else place
     line = Line(id=name, text=nfc(row["text"]), box=(0.0, 0.0, 1.0, 1.0))
     return Page(name, row.get("writer") or name, split, image, size, (line,), flaw=flaw or unread)
 
 
-def _rows(root: Path, table: str | None) -> tuple[list[tuple[str, dict[str, str]]], dict[str, str]]:
+def _rows(images: PageImages, table: str | None) -> tuple[list[tuple[str, dict[str, str]]], dict[str, str]]:
     """Return the rows of the table or the files of text with their places, and what is wrong with others."""
+    root = images.root
     if table is not None:
         return table_rows(root / Path(table).expanduser(), _COLUMNS), {}
-    own = [path for path in sorted(root.rglob("*")) if not is_of_macos(path.relative_to(root))]
-    top = [path for path in own if path.parent == root and path.is_file()]
-    tables = [path for path in top if path.suffix.lower() in (".tsv", ".csv")]
-    pairs = [] if tables else [path for path in own if path.name.endswith(_PAIRED)]
+    tables = _tables(root, (".tsv", ".csv"))
+    own = [] if tables else [Path(own.path) for own in entries_below(root) if own.name.endswith(_PAIRED)]
+    pairs = [path for path in own if not is_of_macos(path.relative_to(root).as_posix())]
     if pairs:
-        rows, damaged = files.tried(pairs, lambda path: _pair(path, root))
+        rows, damaged = files.tried(pairs, lambda path: _pair(path, images))
         if not rows:
             raise InputError(damaged[pairs[0]])
         return list(rows.values()), {path.relative_to(root).as_posix(): own for path, own in damaged.items()}
-    tables = tables or [path for path in top if path.suffix.lower() == ".txt"]
+    tables = tables or _tables(root, (".txt",))
     if len(tables) != 1:
         names = ", ".join(path.name for path in tables)
         what = f"{len(tables)} tables ({names})" if tables else f"no .tsv or .csv, no {_PAIRED}"
@@ -78,9 +78,15 @@ def _rows(root: Path, table: str | None) -> tuple[list[tuple[str, dict[str, str]
     return table_rows(tables[0], _COLUMNS), {}
 
 
-def _pair(path: Path, root: Path) -> tuple[str, dict[str, str]]:
-    texts = list(filter(None, map(nfc, read_text(path_inside(root, path)).splitlines())))
+def _tables(root: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files with one of the `suffixes` that lie in a folder itself."""
+    named = (path for path in sorted(root.iterdir()) if path.suffix.lower() in suffixes)
+    return [path for path in named if path.is_file() and not is_of_macos(path.name)]
+
+
+def _pair(path: Path, images: PageImages) -> tuple[str, dict[str, str]]:
+    texts = list(filter(None, map(nfc, read_text(images.inside(path)).splitlines())))
     if len(texts) > 1:
         raise InputError(f"{path}: holds {len(texts)} lines of text; write that of one line image")
-    name = path.relative_to(root).as_posix().removesuffix(_PAIRED)
+    name = path.relative_to(images.root).as_posix().removesuffix(_PAIRED)
     return str(path), {"file": name, "text": "".join(texts)}

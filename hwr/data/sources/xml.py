@@ -169,7 +169,7 @@ def _refusing(path: Path) -> Iterator[None]:
 
 def _root(folder: Path, path: Path) -> str:
     """Return <NAME> of the root element, without parsing further than that, or what else a file is."""
-    if is_of_macos(path.relative_to(folder)):
+    if is_of_macos(path.relative_to(folder).as_posix()):
         return files.OF_MACOS
     path = path_inside(folder, path)
     with _refusing(path):

@@ -131,6 +131,7 @@ def test_an_image_is_found_as_stated_or_by_name(
         ("../secret.png", "p.xml: path .* leads outside the data folder"),
         ("{out}/secret.png", "p.xml: its image .*/secret.png is missing"),
         ("link.png", "p.xml: path .* leads outside the data folder"),
+        ("a/../../secret.png", "p.xml: path .* leads outside the data folder"),
         ("folder/secret.png", "p.xml: path .* leads outside the data folder"),
         ("loop.png", "p.xml: path .* cannot be followed"),
     ],
@@ -146,6 +147,19 @@ def test_an_image_is_never_one_outside_the_folder_nor_guessed(
     image, flaw = PageImages(root).find_or_flaw(root / "p.xml", stated.format(out=tmp_path))
     assert image == root / "p.xml"
     assert re.search(message, flaw)
+
+
+def test_an_image_is_found_where_its_links_lead(root: Path, tmp_path: Path) -> None:
+    image = picture(root / "a" / "leaf.png")
+    (root / "link.png").symlink_to(image)
+    (root / "b").symlink_to(root / "a")
+    (tmp_path / "link").symlink_to(root)
+    for folder in (root, tmp_path / "link"):
+        images = PageImages(folder)
+        for stated in ("a/leaf.png", "a//./leaf.png", "a/../a/leaf.png", "b/leaf.png", "link.png"):
+            assert images.find(folder, stated) == image
+        assert images.inside(folder / "b" / "leaf.png") == image
+        assert images.name(image) == "a/leaf.png"
 
 
 def test_image_size_refuses_what_is_no_image(root: Path) -> None:
