@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hwr import __version__, runtime
-from hwr.config.command_table import COMMANDS, Command
+from hwr.config.command_table import COMMANDS, Command, Flag
 from hwr.config.keys import keys_table
 from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, tell
 
@@ -79,7 +79,7 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     overrides = [] if command.plain else keys
     rest = [word for word in others if word not in overrides]
     for flag in command.flags:
-        if flag.key is not None and (value := given.pop(_dest(flag.names))) is not None:
+        if flag.key is not None and (value := given.pop(_dest(flag.names)) or _default(flag, overrides)):
             overrides.append(f"{flag.key}={value}")
     for word in (*overrides, *map(str, given.values())):
         if any("\ud800" <= character <= "\udfff" for character in word):  # no record of a run can hold it
@@ -101,6 +101,12 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     if positional.key is not None:
         return [*(f"{positional.key}={word}" for word in rest), *overrides], given
     return overrides, given | {positional.name: rest}
+
+
+def _default(flag: Flag, overrides: Sequence[str]) -> str | None:
+    """Return what a flag is without being given."""
+    groups = {re.split("[.@=]", override)[0] for override in overrides}
+    return None if groups & {flag.key, *flag.unless} else flag.default
 
 
 def run_command(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hwr.__main__ import help_text, main
+from hwr.__main__ import help_text, main, parse
 from hwr.config import CONF, ROOT
 from hwr.config.command_table import COMMANDS, Command
 from hwr.config.keys import file_keys
@@ -313,6 +313,26 @@ def transcribed(*arguments: str) -> int | str | None:
     except SystemExit as ended:
         return ended.code
     return 0
+
+
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        ([], ["+model=latin"]),
+        (["jobs=2"], ["+model=latin"]),
+        (["--model", "copiste"], ["+model=copiste"]),
+        (["+model=copiste"], ["+model=copiste"]),
+        (["weights.line=mine"], []),
+        (["decoder=greedy"], []),
+        (["decoder.width=5"], []),
+    ],
+)
+def test_model_is_latin_where_neither_weights_nor_decoder_are_given(
+    words: list[str], model: list[str]
+) -> None:
+    (command,) = (own for own in COMMANDS if own.name == "transcribe")
+    overrides, _ = parse(command, ["a.png", *words])
+    assert [word for word in overrides if word.startswith("+model")] == model
 
 
 def test_transcription_is_a_text_beside_the_page_where_nothing_else_is_asked(page: Path) -> None:

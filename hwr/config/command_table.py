@@ -29,7 +29,8 @@ class Positional:
 class Flag:
     """A flag: with `key` another spelling of KEY=VALUE, else an argument of the command's function.
 
-    `metavar` None makes it a switch; `repeated` gathers values, also with commas.
+    `metavar` None makes it a switch; `repeated` gathers values, also with commas. `default` is given where no
+    key of the groups `unless` is.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,8 @@ class Flag:
     key: str | None = None
     repeated: bool = False
     required: bool = False
+    default: str | None = None
+    unless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,9 @@ HYDRA = (
 CONFIG_DIR = Flag(("--config-dir",), "folder with more configuration files", metavar="DIR")
 
 MODEL = Flag(
-    ("--model",), "weights and decoder by one name: see hwr models list", metavar="NAME", key="+model"
-)
+    ("--model",), "weights and decoder by one name: see hwr models list; latin where neither is given",
+    metavar="NAME", key="+model", default="latin", unless=("weights", "decoder"),
+)  # fmt: skip
 
 COMMANDS = (
     Command(
@@ -123,7 +127,7 @@ COMMANDS = (
     Command(
         "transcribe", "read pages: files, folders, patterns", "hwr.transcription.files:transcribe_files",
         "transcribe", "TranscribeConfig",
-        example="hwr transcribe scans/ --format alto,txt --output OUT decoder=beam",
+        example="hwr transcribe scans/ --format alto,txt --output OUT",
         note="The exit status is 1 if a page could not be read.",
         positional=Positional("files", "FILE …", "image, PDF, folder of them, or pattern", least=1,
                               files=True),
@@ -140,7 +144,7 @@ COMMANDS = (
     Command(
         "serve", "read pages in a browser, correct them there, and read them for programs",
         "hwr.serving.server:serve_pages", "serve", "ServeConfig",
-        example="hwr serve scans/ decoder=beam",
+        example="hwr serve scans/",
         note="The page is at http://127.0.0.1:8000/, the interface for programs at /docs. SIGTERM finishes "
         "what was accepted, then ends with status 0.",
         positional=Positional("pages", "[FOLDER]", "same as pages=FOLDER", most=1, key="pages"),
@@ -148,7 +152,7 @@ COMMANDS = (
     ),
     Command(
         "adapt", "fine-tune a line recogniser on corrected pages", "hwr.evaluation.adapt:adapt", "adapt",
-        "AdaptConfig", example="hwr adapt scans/ weights.line=line/copiste output=my-hand",
+        "AdaptConfig", example="hwr adapt scans/ weights.line=line/latin output=my-hand",
         note="Tells the error on lines held out before and after, and for fewer corrected lines. The new "
         "weights are read by hwr transcribe weights.line=OUTPUT/weights.",
         positional=Positional("root", "[FOLDER]", "same as data.root=FOLDER", most=1, key="data.root"),

@@ -12,7 +12,7 @@ from hwr.config.roots import ModelsConfig, TranscribeConfig
 from hwr.errors import InputError
 from hwr.evaluation import publish
 from hwr.evaluation.targets import RECORDS
-from hwr.files import parse_json
+from hwr.language.record import MODEL, TextRecord, find_language_file
 from hwr.published.stores import CHOICE, get_model, place_of, publish_model
 from hwr.stages.build import find_weights
 from hwr.stages.original import import_original
@@ -90,8 +90,9 @@ def describe_model(name: str, config: ModelsConfig) -> str:
         card = f"experiments/{part}/{publish.CARD}" if _ships(part) else ""
         rows.append((step, part, found.sha256[:16], _score(part), card))
     rows.append(("decoder", model.choices["decoder"], "", "", ""))
-    if (language := str(reading.decoder.get("model") or "")) and _ships(language):
-        digest = parse_json((EXPERIMENTS / language / "model.json").read_text("utf-8"))["sha256"]
+    models = reading.decoder.get("models") or {"": reading.decoder.get("model")}
+    for language in filter(_ships, filter(None, models.values())):
+        digest = TextRecord.load(find_language_file(language, MODEL)).sha256
         rows.append(("language model", language, digest[:16], "", f"experiments/{language}/{publish.CARD}"))
     return (
         f"{name}: {_purpose(name, config)}\n\n{text_table(('part', 'name', 'sha256', 'score', 'card'), rows)}"

@@ -348,7 +348,7 @@ def _write_model(model: Composed, folder: Path) -> None:
     for key, text in list(texts(settings, "decoder")):
         node, name = _parent(settings, key)
         source = next((p for p in (Path(text), EXPERIMENTS / text) if p.exists()), None)
-        if name not in _DECODER_FILES or source is None:
+        if not _names_file(key) or source is None:
             continue
         node[name] = key.replace(".", "/")
         (folder / node[name]).mkdir(parents=True)
@@ -377,13 +377,19 @@ def _prepare(fresh: Path, folder: Path, name: str, about: str) -> None:
         node, last = _parent(settings, key)
         if "${" in text or (last == "_target_" and text not in known.values()):
             raise InputError(f"{name}: {key}={text!r} is no setting of a decoder; {_TELL}")
-        if last in _DECODER_FILES and (fresh / text).exists():
+        if _names_file(key) and (fresh / text).exists():
             node[last] = str(folder / text)
     chosen = {"weights": {step: str(folder / step) for step in STEPS}, "decoder": settings}
     head = f"# @package _global_\n# {about}: hwr transcribe scans/ --model {name}\n"
     defaults = f"defaults:\n  - override /decoder: {described.decoder}\n\n"
     body = "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in chosen.items())
     write_text(fresh / CHOICE / "model" / f"{name}.yaml", head + defaults + body)
+
+
+def _names_file(key: str) -> bool:
+    """Tell whether a key of a decoder names a file or folder: decoder.model, decoder.models.english."""
+    *_, node, name = key.split(".")
+    return name in _DECODER_FILES or node == "models"
 
 
 def _parent(settings: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:

@@ -11,6 +11,7 @@ import pytest
 from hwr import weights
 from hwr.__main__ import main
 from hwr.config import CONF
+from hwr.config.bind import texts
 from hwr.config.compose import composed
 from hwr.config.roots import TranscribeConfig
 from hwr.files import sha256
@@ -75,14 +76,20 @@ def test_fetched_model_is_that_of_the_store_and_is_chosen_by_name(
     assert str(model / "line") in capsys.readouterr().out
 
 
-def test_decoder_of_a_model_brings_its_files(tmp_path: Path) -> None:
-    main(["models", "publish", "copiste", str(tmp_path / "s")])
-    (tmp_path / "s" / "copiste").rename(tmp_path / "s" / "french")
-    changed_index(tmp_path / "s", lambda i: i["models"].update(french=i["models"].pop("copiste")))
-    model = get(tmp_path / "s", tmp_path / "o", name="french")
-    config = composed("transcribe", ["+model=french", f"folder={tmp_path / 'o'}"], TranscribeConfig).root
-    assert config.decoder["model"] == str(model / "decoder" / "model")
-    assert (model / "decoder" / "model" / "model.arpa").is_file()
+@pytest.mark.parametrize(
+    ("shipped", "key", "file"),
+    [("copiste", "model", "model.arpa"), ("latin", "models.french", "model.arpa.gz")],
+)
+def test_decoder_of_a_model_brings_its_files(tmp_path: Path, shipped: str, key: str, file: str) -> None:
+    main(["models", "publish", shipped, str(tmp_path / "s")])
+    (tmp_path / "s" / shipped).rename(tmp_path / "s" / "fetched")
+    changed_index(tmp_path / "s", lambda i: i["models"].update(fetched=i["models"].pop(shipped)))
+    model = get(tmp_path / "s", tmp_path / "o", name="fetched")
+    config = composed("transcribe", ["+model=fetched", f"folder={tmp_path / 'o'}"], TranscribeConfig).root
+    folder = model / "decoder" / key.replace(".", "/")
+    assert (folder / file).is_file()
+    assert dict(texts(config.decoder, "decoder"))[f"decoder.{key}"] == str(folder)
+    main(["models", "verify", "fetched", f"folder={tmp_path / 'o'}"])
 
 
 def test_own_model_is_published(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_training_on_the_corrected_lines_is_started_watched_and_its_weights_used
         assert client.until("/v1/adapt", "state", "done")["scores"][1] == {"lines": 8, "cer": 0.1, "wer": 0.4}
         output = tmp_path / "adapted" / "scans"
         given = json.loads((output / "report.json").read_text())["given"]
-        assert (given["data.root"], given["weights.line"]) == (str(tmp_path / "scans"), "line/copiste")
+        assert (given["data.root"], given["weights.line"]) == (str(tmp_path / "scans"), "line/latin")
         loaded: list[Any] = []
         made = reader(Detector(UPPER, LOWER))
         monkeypatch.setattr(serving_service, "page_reader", lambda own: loaded.append(own) or made)
