@@ -8,6 +8,7 @@ from typing import Any
 
 from hwr import tracking
 from hwr.comparison import paired, report
+from hwr.comparison.hypotheses import names_hypotheses, score_hypotheses
 from hwr.comparison.paired import Comparison
 from hwr.comparison.recorded import COMPARED, ComparedRun, fetch_run, find_runs
 from hwr.config.compose import Composed
@@ -15,10 +16,11 @@ from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
 from hwr.files import make_folder, scratch_folder, write_text
 from hwr.pictures import cards
+from hwr.scoring.report import write_tsv
 from hwr.scoring.sclite import check_scorer
 from hwr.tracking.notes import repeating, write_note
 
-REPORT, NUMBERS, PICTURE = "report.html", "comparison.json", "lines.png"
+REPORT, NUMBERS, LINES, PICTURE = "report.html", "comparison.json", "lines.tsv", "lines.png"
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -32,9 +34,7 @@ def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
     make_folder(output)
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
     with scratch_folder() as scratch, tracking.refusing(store.uri):
-        found = find_runs(store, names, config.split, scratch)
-        labelled = zip(found, LABELS, strict=False)
-        runs = [fetch_run(store, run, label, config.split, scratch) for run, label in labelled]
+        runs = _fetched(store, names, config, scratch)
         comparison = compare_recorded(runs, config)
         _write(comparison, config, output)
     print(report.text_report(comparison))
@@ -44,9 +44,28 @@ def compare_runs(composed: Composed, *, names: Sequence[str]) -> None:
         current.metrics(_metrics(comparison), 0)
         told = [f"- {sentence}" for sentence in report.sentences(comparison)]
         write_note(current, [repeating(), *told])
-        for name in (REPORT, NUMBERS):
+        for name in (REPORT, NUMBERS, *([LINES] if runs[0].lines else [])):
             current.text(f"comparison/{name}", (output / name).read_text(encoding="utf-8"))
     print(f"\nreport {output / REPORT}\nrun {current.id}\nlook: {current.url}")
+
+
+def _fetched(
+    store: tracking.Store, names: Sequence[str], config: CompareConfig, folder: Path
+) -> list[ComparedRun]:
+    """Return what names name, in order: runs, and hypotheses scored on the lines of the first run."""
+    labels = dict(zip(names, LABELS, strict=False))
+    if len(labels) < len(names):
+        raise InputError(f"{' '.join(names)}: one is named twice; name two")
+    ours = [name for name in names if not names_hypotheses(name)]
+    if not ours:
+        raise InputError(f"{names[0]}: is scored on the lines of an evaluated run; name one beside it")
+    found = zip(ours, find_runs(store, ours, config.split, folder), strict=True)
+    runs = {name: fetch_run(store, run, labels[name], config.split, folder) for name, run in found}
+    base = runs[ours[0]]
+    for name in names:
+        if name not in runs:
+            runs[name] = score_hypotheses(Path(name), labels[name], base, config, folder)
+    return [runs[name] for name in names]
 
 
 def compare_recorded(runs: Sequence[ComparedRun], config: CompareConfig) -> Comparison:
@@ -69,6 +88,8 @@ def _write(comparison: Comparison, config: CompareConfig, output: Path) -> None:
     write_text(output / REPORT, html)
     numbers = json.dumps(_numbers(comparison, config), indent=1, ensure_ascii=False) + "\n"
     write_text(output / NUMBERS, numbers)
+    if comparison.runs[0].lines:
+        write_tsv(output / LINES, *report.line_table(comparison.runs))
 
 
 def _numbers(comparison: Comparison, config: CompareConfig) -> dict[str, Any]:
@@ -86,9 +107,13 @@ def _numbers(comparison: Comparison, config: CompareConfig) -> dict[str, Any]:
             for run, tests in comparison.against_first()
         },
         "says": report.sentences(comparison),
-        "parameters": report.differing([report.parameters(run) for run in runs]),
-        "environment": report.differing([run.environment for run in runs]),
-        "training_data": report.differing([report.training_data(run) for run in runs]),
+        "writers": {
+            writer: {run.label: counts._asdict() for run, counts in zip(runs, row, strict=True)}
+            for writer, row in report.by_writer(runs).items()
+        },
+        "parameters": report.differing(report.known(runs, report.parameters)),
+        "environment": report.differing(report.known(runs, report.environment)),
+        "training_data": report.differing(report.known(runs, report.training_data)),
     }
 
 

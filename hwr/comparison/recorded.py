@@ -31,7 +31,7 @@ SAME = {
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRun:
-    """A run and its evaluation on a split, under a short `label`.
+    """A run and its evaluation on a split, or hypotheses of another system, under a short `label`.
 
     `environment` and `data` are flat; `scores` is its scores.json, `lines` are those of lines.tsv by id (none
     where boxes were evaluated), `line_pictures` is the archive of their pictures, where it is kept.
@@ -51,9 +51,14 @@ class ComparedRun:
     line_pictures: Path | None
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether another system made it; its id is then a path, and nothing is known of how."""
+        return "hypotheses" in self.scores
+
+    @property
     def short(self) -> str:
-        """The beginning of its id."""
-        return self.id[:_SHORT]
+        """The beginning of its id, or the name of a file."""
+        return self.name if self.is_foreign else self.id[:_SHORT]
 
 
 @dataclass(frozen=True)

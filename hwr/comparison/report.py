@@ -1,7 +1,7 @@
 """The report of a comparison: sentences, tables, an HTML page, and the lines that changed most."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,14 +14,19 @@ from hwr.comparison.paired import Comparison, PairedTest
 from hwr.comparison.recorded import ComparedRun
 from hwr.images.load import GreyImage
 from hwr.pictures import cards, line_archive
+from hwr.scoring.edits import Counts
+from hwr.scoring.report import LineScore
+from hwr.scoring.significance import sum_by_cluster
 from hwr.tables import ABSENT, figure_columns, text_table
 from hwr.text import shortened
 
 Value = TypeVar("Value")
+Side = Mapping[str, Value]  # what is recorded of a run
 
 _METRICS = ("best/", "test/", "evaluation/")  # metrics of one number; curves are for MLflow's own page
 _RATES = ("cer", "wer", "error", "cer_lines", "wer_lines", "cer_writers", "wer_writers")  # in percent
 _LONGEST = 80  # characters of a value that is shown whole
+_WRITERS = 20  # rows of the table of writers
 _SHORT = 24  # characters of a cell that is not broken
 _LEFT, _RIGHT = 320, 860  # px between which intervals are drawn
 _BLANK = np.full((1, 1), 255, np.uint8)  # in place of a line whose picture is not kept
@@ -114,17 +119,62 @@ def tables(comparison: Comparison) -> list[Table]:
     return [
         _run_table(runs),
         *(_test_table(comparison, run, tests) for run, tests in comparison.against_first()),
+        *_writer_table(runs),
         _metric_table(runs),
-        _difference_table("Parameters that differ", runs, [parameters(run) for run in runs]),
-        _difference_table("Training data", runs, [training_data(run) for run in runs]),
-        _difference_table("Environment", runs, [run.environment for run in runs]),
+        _difference_table("Parameters that differ", runs, known(runs, parameters)),
+        _difference_table("Training data", runs, known(runs, training_data)),
+        _difference_table("Environment", runs, known(runs, environment)),
     ]
 
 
-def differing(sides: Sequence[Mapping[str, Value]]) -> dict[str, list[Value | None]]:
-    """Return the keys whose values are not alike on all sides, in order, None where a side lacks one."""
-    rows = {key: [side.get(key) for side in sides] for key in sorted(set().union(*sides))}
-    return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
+def known(runs: Sequence[ComparedRun], what: Callable[[ComparedRun], Side[str]]) -> list[Side[str] | None]:
+    """Return what is recorded of each run; None for hypotheses of another system."""
+    return [None if run.is_foreign else what(run) for run in runs]
+
+
+def differing(sides: Sequence[Side[Value] | None]) -> dict[str, list[Value | None]]:
+    """Return the keys whose values are not alike on all sides, in order, None where a side lacks one.
+
+    A side that is None has no values, and counts for nothing.
+    """
+    own = [side for side in sides if side is not None]
+    keys = [
+        key for key in sorted(set[str]().union(*own)) if any(side.get(key) != own[0].get(key) for side in own)
+    ]
+    return {key: [None if side is None else side.get(key) for side in sides] for key in keys}
+
+
+def by_writer(runs: Sequence[ComparedRun]) -> dict[str, list[Counts]]:
+    """Return the character counts of each run by writer, of the largest difference first.
+
+    Nothing, unless every line has a writer.
+    """
+    writers = {name: line.writer for run in reversed(runs) for name, line in run.lines.items()}
+    if not all(writers.values()):
+        return {}
+    sums = [
+        sum_by_cluster({name: line.characters for name, line in run.lines.items()}, writers) for run in runs
+    ]
+    rows = {writer: [own.get(writer, Counts()) for own in sums] for writer in dict.fromkeys(writers.values())}
+
+    def spread(writer: str) -> float:
+        errors = [counts.errors for counts in rows[writer]]
+        return -(max(errors) - min(errors)) / max(1, rows[writer][0].reference)
+
+    return {writer: rows[writer] for writer in sorted(rows, key=spread)}
+
+
+def line_table(runs: Sequence[ComparedRun]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of all lines: id, writer, reference, and text and character errors of each run."""
+    ids = dict.fromkeys(name for run in runs for name in run.lines)
+    firsts = {name: line for run in reversed(runs) for name, line in run.lines.items()}
+    head = [cell for run in runs for cell in (run.label, f"{run.label}_errors")]
+    rows = [
+        [name, firsts[name].writer, firsts[name].reference]
+        + [cell for run in runs for cell in _line_cells(run.lines.get(name))]
+        for name in ids
+    ]
+    return ["id", "writer", "reference", *head], rows
 
 
 def parameters(run: ComparedRun) -> dict[str, str]:
@@ -136,6 +186,11 @@ def parameters(run: ComparedRun) -> dict[str, str]:
     evaluated = tracking.flatten({"evaluation": settings})
     once = evaluated if "target" in run.parameters else ()  # a key of conf/evaluate.yaml, of no training
     return {**{k: v for k, v in run.parameters.items() if f"evaluation.{k}" not in once}, **evaluated}
+
+
+def environment(run: ComparedRun) -> Side[str]:
+    """Return where a run was made."""
+    return run.environment
 
 
 def training_data(run: ComparedRun) -> dict[str, str]:
@@ -181,7 +236,35 @@ def _run_table(runs: Sequence[ComparedRun]) -> Table:
     scores = runs[0].scores
     counted = f"{scores['lines']} lines" if "lines" in scores else f"{scores['pages']} pages"
     note = f"Evaluated on {counted} of split {scores['split']}, data {scores['data_fingerprint'][:12]}."
+    note = " ".join([note, *(told for run in runs for told in _incomplete(run))])
     return Table("Runs", ["", "name", "run", "started", *map(str.upper, rates), "weights"], rows, note=note)
+
+
+def _incomplete(run: ComparedRun) -> list[str]:
+    """Return what hypotheses of another system lack, and what they hold besides."""
+    said = {"missing": "are missing and count as empty", "unknown": "are not scored here and left out"}
+    found = {key: run.scores.get(key, []) for key in said}
+    return [
+        f"{run.label}: {len(ids)} lines {said[key]} ({', '.join(ids[:3])}{' …' if len(ids) > 3 else ''})."
+        for key, ids in found.items()
+        if ids
+    ]
+
+
+def _writer_table(runs: Sequence[ComparedRun]) -> list[Table]:
+    """Return the error rates of the writers on whom runs differ most; none where writers are not known."""
+    rows = by_writer(runs)
+    shown = [
+        [writer, str(counts[0].reference), *(percent(own.rate) for own in counts)]
+        for writer, counts in list(rows.items())[:_WRITERS]
+    ]
+    more = f"{len(rows) - _WRITERS} more are in comparison.json." if len(rows) > _WRITERS else ""
+    head = ["writer", "characters", *(run.label for run in runs)]
+    return [Table("CER by writer", head, shown, note=more)] if rows else []
+
+
+def _line_cells(line: LineScore | None) -> list[str]:
+    return ["", ""] if line is None else [line.hypothesis, str(line.characters.errors)]
 
 
 def _test_table(comparison: Comparison, run: ComparedRun, tests: Sequence[PairedTest]) -> Table:
@@ -220,9 +303,9 @@ def _metric_table(runs: Sequence[ComparedRun]) -> Table:
     return Table("Metrics", ["", *(run.label for run in runs), *changes], rows)
 
 
-def _difference_table(title: str, runs: Sequence[ComparedRun], sides: Sequence[Mapping[str, str]]) -> Table:
+def _difference_table(title: str, runs: Sequence[ComparedRun], sides: Sequence[Side[str] | None]) -> Table:
     """Return what differs; where a run has nothing of the kind recorded, nothing is said of it."""
-    lacking = [run.label for run, side in zip(runs, sides, strict=True) if not side]
+    lacking = [run.label for run, side in zip(runs, sides, strict=True) if side is not None and not side]
     if lacking:
         return Table(title, [], [], note=f"Not recorded for {', '.join(lacking)}.")
     rows = [

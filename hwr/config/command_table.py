@@ -216,7 +216,10 @@ COMMANDS = (
         "compare", "show what differs between evaluated runs, and test which reads better",
         "hwr.comparison:compare_runs", "compare", "CompareConfig",
         example="hwr compare 1a2b 3c4d output=DIR", computes=False,
-        positional=Positional("names", "RUN RUN …", "id of an evaluated run, the beginning of one, or last"),
+        note="Texts of another system, a table of ids and texts or a folder of ALTO or PAGE, are scored on "
+        "the lines of the first run: hwr compare 1a2b other.tsv.",
+        positional=Positional("names", "RUN RUN|FILE …", "id of an evaluated run, the beginning of one, "
+                              "last, or a file or folder of another system's texts", files=True),
     ),
     Command(
         "reproduce", "reproduce a recorded result", "hwr.published.reproduce:reproduce_result",
