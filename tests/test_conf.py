@@ -12,6 +12,7 @@ from hwr.config import CONF, ROOT
 from hwr.config.compose import Composed, composed, stored
 from hwr.config.roots import (
     AdaptConfig,
+    BoardConfig,
     CompareConfig,
     ConfusionConfig,
     DecodersConfig,
@@ -59,6 +60,7 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "adapt": (AdaptConfig, check_adapting),
     "tune": (TuneConfig, tune.check_tuning),
     "compare": (CompareConfig, lambda config: None),
+    "board": (BoardConfig, lambda config: None),
     "confusion": (ConfusionConfig, confusion.check_confusion),
     "decoders": (DecodersConfig, board.check_decoders),
     "language_model": (LanguageModelConfig, check_language_model),
@@ -115,6 +117,7 @@ NODES = {
     "language_model": ("+", "+weights.", "+data.", "+data.exclude."),
     "sync": ("+", "+tracking."),
     "compare": ("+", "+scorer.", "+resampling.", "+tracking."),
+    "board": ("+", "+tracking."),
     "models": ("+", "+tracking."),
     "search": ("+", "+space.lr.", "+sampler.", "+pruner."),
 }  # fmt: skip

@@ -115,6 +115,7 @@ COMMANDS = (
         "train", "train a stage", "hwr.runs.train:train_stage", "train", "TrainConfig",
         example="hwr train stage=line data=alto data.root=DIR lr=1e-3",
         note="A sweep is one parent run with a child for each combination: hwr train -m lr=1e-4,3e-4. "
+        "repeat=5 trains with five seeds, and tells the mean and its interval. "
         "resume=last continues the run that was started last, bit for bit; resume=RUN_ID continues that run.",
         flags=HYDRA, hydra=True,
     ),
@@ -211,6 +212,13 @@ COMMANDS = (
             Flag(("--study",), "name of the study, to continue or join it", metavar="NAME",
                  key="search.study"),
         ),
+    ),
+    Command(
+        "board", "list the best runs of a data set", "hwr.runs.board:print_board", "board", "BoardConfig",
+        example="hwr board 1a2b3c", computes=False, prints=True,
+        note="Without a fingerprint it lists the data sets. Trainings are ranked by their best validation "
+        "error, those that differ in their seed alone by its mean; evaluations by their scores.",
+        positional=Positional("names", "[FINGERPRINT]", "of the data, or its beginning", most=1),
     ),
     Command(
         "compare", "show what differs between evaluated runs, and test which reads better",

@@ -98,6 +98,7 @@ def run_hydra(name: str, root: type, run: Callable[[Composed], float], words: Se
 
     With resume=RUN, the configuration that the run stored stands; the other overrides are only handed on.
     """
+    words = seeded(words) if name == "train" else words
     _check_choices(words)
     handed_on = for_resumed(words)
 
@@ -138,6 +139,29 @@ def for_resumed(words: Sequence[str]) -> tuple[str, ...]:
     if not resumes or any(re.match(r"-m|--multirun|-c|--cfg|-i|--info", word) for word in words):
         return ()
     return tuple(word for word in words if re.match(r"(?!resume=|folder=|\+*hydra\b)(~|[^-=][^=]*=)", word))
+
+
+def seeded(words: Sequence[str]) -> list[str]:
+    """Return a command line with repeat=N as a sweep over N seeds, from seed=S on or from 0.
+
+    Raises InputError for what is no number, several seeds, and with resume.
+    """
+    counts, seeds = (
+        [word.partition("=")[2] for word in words if word.startswith(key)] for key in ("repeat=", "seed=")
+    )
+    if not counts:
+        return list(words)
+    count, first = counts[-1], (seeds or ["0"])[-1]
+    if not re.fullmatch(r"[1-9]\d{0,3}", count):
+        raise InputError(f"repeat={count} is not possible; it must be a whole number from 1 to 9999")
+    if not re.fullmatch(r"\d{1,9}", first):
+        raise InputError(f"repeat={count}: counts from one seed on, not seed={first}; leave one of them out")
+    if any(word.startswith("resume=") for word in words):
+        raise InputError(f"repeat={count}: continues with its own command; leave resume out")
+    rest = [word for word in words if not word.startswith(("repeat=", "seed="))]
+    numbers = [str(int(first) + n) for n in range(int(count))]
+    several = ["-m"] if len(numbers) > 1 and not {"-m", "--multirun"} & set(rest) else []
+    return [*several, *rest, f"seed={','.join(numbers)}"]
 
 
 def stored(text: str, overrides: Sequence[str], root: type) -> Composed:

@@ -227,6 +227,13 @@ class CompareConfig(StoreConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
+class BoardConfig(StoreConfig):
+    """A list of the best runs of a data set, as conf/board.yaml gives it."""
+
+    top: Count
+
+
+@dataclass(config=_STRICT, kw_only=True)
 class ServerConfig:
     """A tracking server."""
 

@@ -2,11 +2,13 @@
 
 import json
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hwr.scoring.significance import mean_interval
 from hwr.tables import csv_table, markdown_table
 from hwr.text import shortened
 
@@ -34,6 +36,59 @@ class SweepJob:
     def complete(self) -> bool:
         """Tell whether the training went to its end."""
         return self.status == FINISHED and not self.state and self.value is not None
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Trainings that differ in their seed alone: what else they sweep, and their `values` of `monitor`."""
+
+    swept: Mapping[str, Any]
+    monitor: str
+    values: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        """The mean of the values."""
+        return statistics.fmean(self.values)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the mean."""
+        return mean_interval(self.values)
+
+
+def repeated(jobs: Sequence[SweepJob]) -> list[Repeated]:
+    """Return the groups of complete jobs that differ in their seed alone, of two or more, by rising mean.
+
+    Groups with another monitor come behind.
+    """
+    values: dict[tuple[str, str], list[SweepJob]] = {}
+    for job in jobs:
+        if job.complete and "seed" in job.swept:
+            values.setdefault((job.monitor, named(without_seed(job.swept))), []).append(job)
+    groups = [
+        Repeated(without_seed(own[0].swept), monitor, [job.value or 0.0 for job in own])
+        for (monitor, _), own in values.items()
+        if len(own) > 1
+    ]
+    monitors = _monitors(jobs)
+    return sorted(groups, key=lambda group: (monitors.index(group.monitor), group.mean))
+
+
+def repeated_markdown(groups: Sequence[Repeated], keys: Sequence[str]) -> str:
+    """Return groups as a Markdown table, with a column for each of the swept `keys` but the seed."""
+    others = [key for key in keys if key != "seed"]
+    rows = [
+        [*(_text(group.swept.get(key, "")) for key in others), group.monitor, str(len(group.values)),
+         f"{group.mean:.4f}", " to ".join(f"{end:.4f}" for end in group.interval)]
+        for group in groups
+    ]  # fmt: skip
+    return markdown_table([*others, "error", "seeds", "mean", "95 % interval"], rows) + "\n" if rows else ""
+
+
+def without_seed(swept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is swept besides the seed."""
+    return {key: value for key, value in swept.items() if key != "seed"}
 
 
 def ranked(jobs: Sequence[SweepJob]) -> list[SweepJob]:

@@ -21,7 +21,18 @@ from hwr.config import ROOT
 from hwr.config.messages import one_line
 from hwr.errors import InputError, masked
 from hwr.files import held, make_folder, parse_json
-from hwr.runs.job_table import DIVERGED, FINISHED, PRUNED, SweepJob, bests, jobs_csv, jobs_markdown, named
+from hwr.runs.job_table import (
+    DIVERGED,
+    FINISHED,
+    PRUNED,
+    SweepJob,
+    bests,
+    jobs_csv,
+    jobs_markdown,
+    named,
+    repeated,
+    repeated_markdown,
+)
 from hwr.tracking import Run, Store
 from hwr.tracking.notes import repeating, write_note
 
@@ -136,7 +147,9 @@ def claim(store: Store, config: str) -> Iterator[SweepJob | None]:
 def job(store: Store, config: str) -> SweepJob | None:
     """Return the job of this sweep with the configuration of this hash, where there is one."""
     stored_jobs = tracking.tagged(store, tracking.PARENT, tracking.parent_run() or "")
-    return next((_job(stored) for stored in stored_jobs if stored.tags.get(CONFIG_HASH) == config), None)
+    return next(
+        (stored_job(stored) for stored in stored_jobs if stored.tags.get(CONFIG_HASH) == config), None
+    )
 
 
 def opened_store(uri: str | None, folder: Path, experiment: str) -> Store:
@@ -213,7 +226,8 @@ def _swept(text: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _job(stored: tracking.StoredRun) -> SweepJob:
+def stored_job(stored: tracking.StoredRun) -> SweepJob:
+    """Return the job of a sweep that a stored run is."""
     monitor, state = stored.parameters.get("monitor", ""), stored.tags.get(STATE, "")
     error = stored.tags.get(ERROR, "")
     if stored.status == FINISHED:  # what an earlier start met is over
@@ -230,7 +244,7 @@ def _before(store: Store, run: str, config: str) -> SweepJob | None:
         ended = stored.status == FINISHED
         begun = (store.folder / "runs" / stored.id / "config.yaml").is_file()
         if same and usable is None and (ended or begun):
-            usable = _job(stored)
+            usable = stored_job(stored)
         elif not ended and (same or (_swept(stored.tags.get(SWEPT, "")) == swept() and not begun)):
             tracking.forget(store, stored.id)
     return usable
@@ -244,7 +258,7 @@ def _conclude(run: Run, sweep: Sweep, *, ended: bool) -> list[SweepJob]:
     tracking.await_answer(sweep.uri, PATIENCE_S)
     _end_fallen(run, sweep.folder)
     stored_jobs = list(reversed(tracking.tagged(run.store, tracking.PARENT, run.id)))
-    ended_jobs = [_job(stored) for stored in stored_jobs]
+    ended_jobs = [stored_job(stored) for stored in stored_jobs]
     run.metrics({"jobs": len(ended_jobs), "jobs/finished": sum(job.complete for job in ended_jobs)}, 0)
     firsts = bests(ended_jobs)
     for monitor, first in firsts.items():
@@ -256,7 +270,13 @@ def _conclude(run: Run, sweep: Sweep, *, ended: bool) -> list[SweepJob]:
     run.tags({name: " ".join(dict.fromkeys(own)) for name, own in values.items() if own})
     if ended:
         run.parameters(_common(stored_jobs, sweep.keys))
-    table = jobs_markdown(ended_jobs, sweep.keys)
+    groups = repeated(ended_jobs)
+    for group in reversed(groups):  # the best of each monitor stays
+        low, high = group.interval
+        names = f"best/{group.monitor}"
+        run.metrics({f"{names}/mean": group.mean, f"{names}/low": low, f"{names}/high": high}, 0)
+    parts = [jobs_markdown(ended_jobs, sweep.keys), repeated_markdown(groups, sweep.keys)]
+    table = "\n".join(filter(None, parts))
     run.text("sweep.csv", jobs_csv(ended_jobs, sweep.keys))
     run.text("sweep.md", table)
     about = f"{sweep.name} over {', '.join(sweep.keys)}: {len(ended_jobs)} jobs."

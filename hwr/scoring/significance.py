@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from hwr.config.roots import Resampling
 from hwr.scoring.edits import Counts, Pair
@@ -35,6 +36,14 @@ class MatchedPairs:
     def p(self) -> float:
         """The two-sided p-value: z is normal where the two are alike and segments are many."""
         return math.erfc(abs(self.z) / math.sqrt(2))
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Return the 95 % confidence interval of the mean of two or more values, by Student's t."""
+    count, mean = len(values), statistics.fmean(values)
+    quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+    half = quantile * statistics.stdev(values) / math.sqrt(count)
+    return mean - half, mean + half
 
 
 def rate_interval(units: Sequence[Counts], how: Resampling) -> Interval | None:

@@ -25,6 +25,7 @@ from hwr.tracking.store import (
     open_store,
     refusing,
     register,
+    search_runs,
     status,
     tagged,
 )
@@ -32,5 +33,5 @@ from hwr.tracking.store import (
 __all__ = [
     "PARENT", "PARENT_VARIABLE", "WEIGHTS_RUN", "Run", "Store", "StoredRun", "Terminated", "attach",
     "await_answer", "download", "flatten", "forget", "is_stored", "open_store", "parent_run", "refusing",
-    "register", "start_run", "status", "tagged",
+    "register", "search_runs", "start_run", "status", "tagged",
 ]  # fmt: skip

@@ -174,7 +174,7 @@ def _batches(records: Iterable[JournalRecord]) -> Iterator[list[JournalRecord]]:
     batch: list[JournalRecord] = []
     room = 0
     for record in records:
-        size = len(record.content["values"]) if record.kind == "metrics" else VALUES
+        size = max(1, len(record.content["values"])) if record.kind == "metrics" else VALUES
         if batch and size > room:
             yield batch
             batch = []

@@ -70,13 +70,17 @@ class Store:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """How a run ended: FINISHED, FAILED or KILLED, its last metrics, its parameters and tags."""
+    """How a run ended: FINISHED, FAILED or KILLED, its last metrics, its parameters and tags.
+
+    `data` names the data sets that it reads, by digest.
+    """
 
     id: str
     status: str
     metrics: Mapping[str, float]
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_store(uri: str | None, folder: Path, experiment: str) -> Store:
@@ -213,7 +217,12 @@ def register(store: Store, name: str, folder: Path, alias: str) -> None:
 
 
 def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
-    """Return the ended runs of the store's experiment that have this tag, the latest first.
+    """Return the runs of the store's experiment that have this tag, see `search_runs`."""
+    return search_runs(store, f"tags.`{tag}` = '{value}'")
+
+
+def search_runs(store: Store, query: str) -> list[StoredRun]:
+    """Return the runs of the store's experiment that a query of MLflow finds, the latest first.
 
     Raises InputError where the store does not tell.
     """
@@ -221,12 +230,17 @@ def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
     token: str | None = None
     with refusing(store.uri):
         while token != "":
-            page = store.client.search_runs(
-                [store.experiment], f"tags.`{tag}` = '{value}'", max_results=1000, page_token=token
-            )
+            page = store.client.search_runs([store.experiment], query, max_results=1000, page_token=token)
             runs, token = [*runs, *page], page.token or ""
     return [
-        StoredRun(run.info.run_id, run.info.status, run.data.metrics, run.data.params, run.data.tags)
+        StoredRun(
+            run.info.run_id,
+            run.info.status,
+            run.data.metrics,
+            run.data.params,
+            run.data.tags,
+            {own.dataset.digest: own.dataset.name for own in run.inputs.dataset_inputs},
+        )
         for run in runs
     ]
 

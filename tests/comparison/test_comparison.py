@@ -57,10 +57,11 @@ def test_comparison_keeps_its_report(store: Store, runs: list[str], tmp_path: Pa
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "report.html",
         "comparison.json",
+        "lines.tsv",
         "lines.png",
     }
     kept = tracking.download(f"runs:/{run.info.run_id}/comparison", store, tmp_path / "kept")
-    for name in ("report.html", "comparison.json"):
+    for name in ("report.html", "comparison.json", "lines.tsv"):
         assert (kept / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 

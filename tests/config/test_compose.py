@@ -5,7 +5,7 @@ import os
 import pytest
 from omegaconf import OmegaConf
 
-from hwr.config.compose import at_home, composed, portable, stored
+from hwr.config.compose import at_home, composed, portable, seeded, stored
 from hwr.config.messages import clear_errors
 from hwr.config.roots import EvaluateConfig, InspectConfig, TrainConfig
 from hwr.errors import InputError
@@ -176,3 +176,30 @@ def test_portable_configuration_names_no_folder_of_the_machine() -> None:
         "folder": "outputs",
         "stage": {"confusions": "DIR", "texts": ["DIR", "line/i"]},
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["lr=1", "repeat=3"], ["-m", "lr=1", "seed=0,1,2"]),
+        (["repeat=2", "seed=7", "-m", "lr=1,2"], ["-m", "lr=1,2", "seed=7,8"]),
+        (["repeat=1", "seed=7"], ["seed=7"]),
+        (["seed=1,2"], ["seed=1,2"]),
+    ],
+)
+def test_repeated_training_is_a_sweep_over_seeds(words: list[str], expected: list[str]) -> None:
+    assert sorted(seeded(words)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["repeat=0"], "repeat=0 is not possible; it must be a whole number"),
+        (["repeat=many"], "repeat=many is not possible"),
+        (["repeat=2", "seed=1,2"], "repeat=2: counts from one seed on, not seed=1,2; leave one of them out"),
+        (["repeat=2", "resume=last"], "leave resume out"),
+    ],
+)
+def test_repetition_that_cannot_be_is_refused(words: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        seeded(words)

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.runs.job_table import SweepJob, bests, jobs_csv, jobs_markdown, named, ranked
+from hwr.runs.job_table import (
+    SweepJob,
+    bests,
+    jobs_csv,
+    jobs_markdown,
+    named,
+    ranked,
+    repeated,
+    repeated_markdown,
+)
 
 
 def job(
@@ -125,3 +134,32 @@ def test_csv_gives_back_what_was_swept(found: list[tuple[str, float | None, str]
         for row in rows
     }
     assert read == {one.id: (one.swept["key"], one.value) for one in jobs}
+
+
+def test_trainings_that_differ_in_their_seed_are_a_group_with_mean_and_interval() -> None:
+    jobs = [
+        job("a", 0.1, lr=1, seed=0), job("b", 0.2, lr=1, seed=1), job("c", 0.3, lr=1, seed=2),
+        job("d", 0.1, lr=2, seed=0), job("e", 0.1, lr=2, seed=1),
+        job("f", 0.0, lr=2, seed=2, status="KILLED"), job("g", 0.0, lr=3, seed=0), job("h", 0.0, lr=4),
+    ]  # fmt: skip
+    first, second = repeated(jobs)
+    assert (first.swept, first.values, first.interval) == ({"lr": 2}, [0.1, 0.1], (0.1, 0.1))
+    assert (second.swept, second.mean) == ({"lr": 1}, pytest.approx(0.2))
+    # Student's t of two degrees of freedom at 97.5 %, 4.3027, by the standard error 0.1 / sqrt(3)
+    assert second.interval == pytest.approx((0.2 - 0.24841, 0.2 + 0.24841), abs=1e-5)
+    head, _, *rows = repeated_markdown([first, second], ["lr", "seed"]).splitlines()
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == [
+        "lr",
+        "error",
+        "seeds",
+        "mean",
+        "95 % interval",
+    ]
+    assert [cell.strip() for cell in rows[0].split("|")[1:-1]] == [
+        "2",
+        "valid/cer",
+        "2",
+        "0.1000",
+        "0.1000 to 0.1000",
+    ]
+    assert repeated_markdown([], ["lr"]) == ""

@@ -66,7 +66,7 @@ def job(
 
 def jobs(store: Store, run_id: str) -> list[sweep.SweepJob]:
     """Return the jobs of a sweep, as its table tells them."""
-    return [sweep._job(one) for one in tracking.tagged(store, tracking.PARENT, run_id)]
+    return [sweep.stored_job(one) for one in tracking.tagged(store, tracking.PARENT, run_id)]
 
 
 def stored(store: Store, run_id: str) -> Any:

@@ -96,6 +96,14 @@ def test_many_values_take_several_requests(spool: Spool) -> None:
     assert [len(steps(server)), steps(server)[-1]] == [1201, 2]
 
 
+def test_record_of_another_kind_arrives_after_metrics_without_values(spool: Spool) -> None:
+    server = FakeServer()
+    spool.append("metrics", {"step": 1, "values": {}})
+    spool.append("status", {"status": "KILLED"})
+    deliver(server, spool)
+    assert [status for status, _ in server.statuses] == ["KILLED"]
+
+
 def test_parameters_that_the_server_has_stay(spool: Spool) -> None:
     server = FakeServer()
     server.parameters = {"lr": "1"}
