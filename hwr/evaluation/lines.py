@@ -228,14 +228,16 @@ def several_groups(summary: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _rows(link: str, result: Result) -> list[list[str]]:
     """Return a row for all lines, and one for each set of several."""
+    sets = [("", f"{own['lines']}, {name}", own) for name, own in several_groups(result).items()]
     return [
-        [name, str(own["lines"]), *(rate_cell(own, rate) for rate in RATES), _counts(own)]
-        for name, own in {link: result, **several_groups(result)}.items()
+        [
+            place,
+            count,
+            *(rate_cell(own, rate) for rate in RATES),
+            " / ".join(map(str, own["characters"].values())),
+        ]
+        for place, count, own in [(link, str(result["lines"]), result), *sets]
     ]
-
-
-def _counts(result: Result) -> str:
-    return " / ".join(map(str, result["characters"].values()))
 
 
 TARGET = Target(

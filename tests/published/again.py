@@ -1,7 +1,7 @@
 """Evaluates published results again, in one process that is pinned as `hwr reproduce` pins its own.
 
-python -m tests.published.again FOLDER [KEY=VALUE …] evaluates all of them and prints a line of JSON for each;
-a key that ends in .root is the folder of the data of that name: copiste.root=DIR.
+python -m tests.published.again FOLDER NAME … [KEY=VALUE …] prints a line of JSON for each of the names; a key
+that ends in .root is the folder of the data of that name: copiste.root=DIR.
 """
 
 import json
@@ -13,13 +13,11 @@ from typing import Any
 from hwr import runtime
 
 
-def main(folder: str, roots: Sequence[str]) -> None:
-    """Print the figures of every published result, or the error that kept it from being evaluated."""
+def main(folder: str, words: Sequence[str]) -> None:
+    """Print the figures of published results, or the error that kept one from being evaluated."""
     runtime.start()
-    from hwr.evaluation import publish
-
-    known = dict(root.split(".root=", 1) for root in roots)
-    for name in publish.published_results():
+    known = dict(word.split(".root=", 1) for word in words if ".root=" in word)
+    for name in (word for word in words if ".root=" not in word):
         root = known.get(name.partition("/")[2])
         print(json.dumps({"name": name} | _evaluated(name, folder, root)), flush=True)
 

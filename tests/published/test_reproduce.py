@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,11 @@ def test_damaged_result_is_refused(experiments: Path) -> None:
 
 # what is published here; the curves of smoke experiments: tests/test_experiments.py
 
-DATA = {"copiste": "copiste"}  # experiments of data that are not drawn -> their folder in shared/data
+DATA = {
+    "copiste": "copiste",
+    "latin": "",
+}  # experiments of data that are not drawn -> their folder in shared/data
+LONG = ("decoders/latin", "page/latin")  # minutes each: tests/endurance/test_published.py
 # Rounding differs between processors: a line in some hundreds then reads otherwise in a character.
 NEAR = {int: (0.02, 2), float: (0.0, 0.002)}  # what a count and a rate may be off: share of it, and more
 
@@ -167,20 +171,30 @@ NEAR = {int: (0.02, 2), float: (0.0, 0.002)}  # what a count and a rate may be o
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what every published result comes to now: pages are drawn, and lines cut, once for all."""
+    return evaluated_again(
+        [name for name in publish.published_results() if name not in LONG], tmp_path_factory
+    )
+
+
+def evaluated_again(names: Sequence[str], folders: pytest.TempPathFactory) -> dict[str, Any]:
     roots = [f"{name}.root={SHARED / 'data' / folder}" for name, folder in DATA.items()]
-    done = module("tests.published.again", str(tmp_path_factory.mktemp("outputs")), *roots)
+    done = module("tests.published.again", str(folders.mktemp("outputs")), *names, *roots)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"name"')]
     return {line["name"]: line for line in lines}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", publish.published_results())
+@pytest.mark.parametrize("name", [name for name in publish.published_results() if name not in LONG])
 def test_published_result_is_reproduced(
     name: str, again: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     if name.partition("/")[2] in DATA:
         request.getfixturevalue("shared")
+    check_reproduced(name, again)
+
+
+def check_reproduced(name: str, again: dict[str, Any]) -> None:
     assert "error" not in again[name], again[name]["error"]
     if not again[name]["kept"] and not recorded_on(reproduce.recorded_result(name), runtime.describe()):
         figures = [Figure(*figure) for figure in again[name]["figures"]]

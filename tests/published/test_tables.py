@@ -14,8 +14,15 @@ ROOT = Path(__file__).resolve().parents[2]
 LINE: dict[str, Any] = {
     "target": "line", "lines": 3, "cer": 0.125, "wer": 0.5,
     "characters": {"reference": 8, "substitutions": 1, "deletions": 0, "insertions": 0},
-    "intervals": {"cer": [0.05, 0.2], "wer": [0.2, 0.8]},
+    "intervals": {"cer": [0.05, 0.2], "wer": [0.2, 0.8]}, "groups": {},
 }  # fmt: skip
+SETS = {
+    **LINE,
+    "groups": {
+        "x": {"lines": 2, "cer": 0.2, "wer": 0.6, "characters": {"reference": 5, "substitutions": 1}},
+        "y": {"lines": 1, "cer": 0.0, "wer": 0.0, "characters": {"reference": 3, "substitutions": 0}},
+    },
+}
 AREA: dict[str, Any] = {"target": "paragraph", "pages": 2, "mean_iou": 0.95, "worst_iou": 0.91234}
 BOXES: dict[str, Any] = {
     "target": "segmentation", "pages": 2, "true": 50, "unit": "line", "f1_50": 0.98, "f1_75": 0.9,
@@ -23,7 +30,7 @@ BOXES: dict[str, Any] = {
 }  # fmt: skip
 MENDED = {**LINE, "target": "denoiser", "before": {"cer": 0.25, "wer": 0.6}}
 PAGE: dict[str, Any] = {
-    "target": "page", "pages": 2,
+    "target": "page", "pages": 2, "groups": {name: {"cer": 0.125} for name in "xy"},
     "budget": {
         "nothing": {"cer": 0.125, "missed_lines": 3, "extra_lines": 1},
         "line boxes": {"cer": 0.0625, "missed_lines": 0, "extra_lines": 0},
@@ -54,7 +61,9 @@ TABLES = {
 | weights | test lines | CER [95 %] | WER [95 %] | N / S / D / I of characters |
 |---|---|---|---|---|
 | [`line/a`](experiments/line/a/card.md) | 3 | \
-12.50 % [5.0, 20.0] | 50.00 % [20.0, 80.0] | 8 / 1 / 0 / 0 |""",
+12.50 % [5.0, 20.0] | 50.00 % [20.0, 80.0] | 8 / 1 / 0 / 0 |
+|  | 2, x | 20.00 % | 60.00 % | 5 / 1 |
+|  | 1, y | 0.00 % | 0.00 % | 3 / 0 |""",
     "denoiser": """\
 | weights | test lines | CER before | WER before | CER [95 %] | WER [95 %] |
 |---|---|---|---|---|---|
@@ -64,7 +73,9 @@ TABLES = {
 | result | given | CER | lines missed | extra |
 |---|---|---|---|---|
 | [`page/f`](experiments/page/f/card.md), 2 pages | nothing | 12.50 % | 3 | 1 |
-|  | the true boxes of lines | 6.25 % | 0 | 0 |""",
+|  | the true boxes of lines | 6.25 % | 0 | 0 |
+|  | nothing, x | 12.50 % |  |  |
+|  | nothing, y | 12.50 % |  |  |""",
     "decoders": """\
 | result | decoder | CER [95 %] | WER [95 %] | CER minus baseline | WER minus baseline | lines/s |
 |---|---|---|---|---|---|---|
@@ -109,7 +120,7 @@ def _rows(name: str) -> str:
 
 def test_tables_are_of_targets_with_published_results(monkeypatch: pytest.MonkeyPatch) -> None:
     results = {
-        "line/a": LINE, "paragraph/b": AREA, "segmentation/c": BOXES, "segmentation/d": BOXES,
+        "line/a": SETS, "paragraph/b": AREA, "segmentation/c": BOXES, "segmentation/d": BOXES,
         "denoiser/e": MENDED, "page/f": PAGE, "decoders/g": DECODERS,
     }  # fmt: skip
     monkeypatch.setattr(published, "published_results", lambda: results)
