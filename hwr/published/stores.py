@@ -167,15 +167,20 @@ def publish_model(model: Composed, name: str, about: str, config: ModelsConfig, 
         if address == REGISTRY:
             _write_index(scratch, {name: entry})
             from hwr import tracking  # MLflow takes seconds
+            from hwr.published import served
+            from hwr.tracking.pyfunc import describe_pages
 
             store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
+            describe_pages(scratch, served.__name__, served.example())
             tracking.register(store, name, scratch, config.alias)
             return
         folder = Path(address)
         make_folder(folder)
         with held(folder / f".{INDEX}.lock"), as_input_error(folder, "choose another folder"):
             before = (
-                _parsed(folder / INDEX, (folder / INDEX).read_bytes()) if (folder / INDEX).exists() else None
+                parsed_index(folder / INDEX, (folder / INDEX).read_bytes())
+                if (folder / INDEX).exists()
+                else None
             )
             with replacing_folder(folder / name) as fresh:
                 copy_files(scratch / name, fresh)
@@ -225,7 +230,8 @@ def _get(source: str, name: str, model: StoredModel, config: ModelsConfig) -> No
             for file in model.files:
                 (fresh / file.path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(parts / file.sha256, fresh / file.path)
-            _prepare(fresh, place.models / name, name, model.about)
+            choice = model_choice(fresh, place.models / name, name, model.about)
+            write_text(fresh / CHOICE / "model" / f"{name}.yaml", choice)
         for file in model.files:
             (parts / file.sha256).unlink(missing_ok=True)
     print(f"{name}: {len(model.files)} files, {model.size / 1e6:.1f} MB; hwr transcribe … --model {name}")
@@ -318,10 +324,11 @@ def _index(source: str, config: ModelsConfig) -> StoreIndex:
             text += block
             if len(text) > _INDEX_BYTES:
                 raise InputError(f"{source}/{INDEX}: larger than any index; {_TELL}")
-    return _parsed(f"{source}/{INDEX}", text)
+    return parsed_index(f"{source}/{INDEX}", text)
 
 
-def _parsed(source: str | Path, text: bytes) -> StoreIndex:
+def parsed_index(source: str | Path, text: bytes) -> StoreIndex:
+    """Return the index of a store; InputError for a text that is none."""
     try:
         parse_json(text)  # refuses what is nested too deeply
         return TypeAdapter(StoreIndex).validate_json(text)
@@ -335,7 +342,7 @@ def _parsed(source: str | Path, text: bytes) -> StoreIndex:
 
 def _write_index(folder: Path, models: dict[str, Any]) -> None:
     index = {"format": 1, "models": models}
-    _parsed(folder / INDEX, json.dumps(index).encode())  # refuses names that get would refuse
+    parsed_index(folder / INDEX, json.dumps(index).encode())  # refuses names that get would refuse
     write_json(folder / INDEX, index)
 
 
@@ -360,8 +367,8 @@ def _write_model(model: Composed, folder: Path) -> None:
     write_json(folder / DESCRIPTION, {"decoder": model.choices["decoder"], "settings": settings})
 
 
-def _prepare(fresh: Path, folder: Path, name: str, about: str) -> None:
-    """Check the files of a model, which will lie in `folder`, and write how it is chosen by name."""
+def model_choice(fresh: Path, folder: Path, name: str, about: str) -> str:
+    """Check the files of a model, which will lie in `folder`, and return the file that chooses it by name."""
     for step in STEPS:
         weights.load(fresh / step)
     try:
@@ -383,7 +390,7 @@ def _prepare(fresh: Path, folder: Path, name: str, about: str) -> None:
     head = f"# @package _global_\n# {about}: hwr transcribe scans/ --model {name}\n"
     defaults = f"defaults:\n  - override /decoder: {described.decoder}\n\n"
     body = "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in chosen.items())
-    write_text(fresh / CHOICE / "model" / f"{name}.yaml", head + defaults + body)
+    return head + defaults + body
 
 
 def _names_file(key: str) -> bool:

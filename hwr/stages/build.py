@@ -94,7 +94,7 @@ def find_weights(name: str, kind: str | None, config: StoreConfig) -> Weights:
     weights that are missing, damaged, or of another stage.
     """
     if name.startswith(("runs:/", "models:/")):
-        loaded = weights.load(_downloaded(name, config))
+        loaded = weights.load(_part(_downloaded(name, config), kind))
     else:
         published = EXPERIMENTS / name / "weights"
         loaded = weights.load(published if published.is_dir() and not Path(name).is_dir() else Path(name))
@@ -187,6 +187,12 @@ def _taken(recipe: Recipe[Any], start: Weights, built: Built) -> weights.Transfe
         reason = "no layer of these weights fits the network; choose others, or leave init out"
         raise InputError(f"init={recipe.init}: {reason}")
     return taken
+
+
+def _part(folder: Path, kind: str | None) -> Path:
+    """Return the folder of a stage's weights where a registered model holds those of all stages."""
+    parts = list(folder.glob(f"*/{kind}")) if (folder / "MLmodel").is_file() else []
+    return parts[0] if parts else folder
 
 
 def _downloaded(name: str, config: StoreConfig) -> Path:
