@@ -1,20 +1,27 @@
-"""Add the pages that are made from the checkout: configuration, Python reference, cards, notes."""
+"""Add the pages that are made from the checkout: configuration, Python reference, cards, notes, notebooks."""
 
+import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 EXPERIMENTS = ROOT / "experiments"
+NOTEBOOKS = ROOT / "docs/notebooks"
+RUN = ROOT / "cache/notebooks"  # pages of notebooks that were run, by a digest of all that they depend on
 # Files at the root of the checkout -> their pages.
 COPIED = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 # Groups of conf/ whose keys do not stand under the name of the group.
@@ -48,6 +55,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     copied = {page: _read(ROOT / source) for source, page in COPIED.items()}
     for uri, text in (_configuration() | _python() | _cards() | copied).items():
         files.append(File.generated(config, uri, content=text))
+    for notebook in sorted(NOTEBOOKS.glob("*.py")):
+        for made in sorted(_run_notebook(notebook).iterdir()):
+            files.append(File.generated(config, f"notebooks/{made.name}", abs_src_path=str(made)))
     return files
 
 
@@ -91,6 +101,35 @@ def _command_section(name: str) -> str:
     run = [sys.executable, "-m", "hwr", name, "--help"]
     shown = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return f"\n\n## hwr {name}\n\n```text\n{shown.rstrip()}\n```\n"
+
+
+# Notebooks
+
+
+def _run_notebook(notebook: Path) -> Path:
+    """Return the folder of a notebook's page; it is run where its text, code, settings or weights changed."""
+    folder = RUN / f"{notebook.stem}-{_digest(notebook)}"
+    if not folder.is_dir():
+        RUN.mkdir(parents=True, exist_ok=True)
+        for old in RUN.glob(f"{notebook.stem}-*"):
+            shutil.rmtree(old)
+        fresh = Path(tempfile.mkdtemp(prefix=f"{notebook.stem}-", dir=RUN))
+        command = [sys.executable, str(ROOT / "docs/executed.py"), str(notebook), str(fresh)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+        with tempfile.TemporaryDirectory() as place:  # where it leaves its files
+            done = subprocess.run(
+                command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True, check=False
+            )
+        if done.returncode:
+            raise PluginError(f"{notebook.name} cannot be run:\n{done.stderr[-3000:]}")
+        fresh.rename(folder)
+    return folder
+
+
+def _digest(notebook: Path) -> str:
+    patterns = ("docs/executed.py", "hwr/**/*.py", "conf/**/*.yaml", "experiments/**/*.json")
+    paths = [notebook, *sorted(path for pattern in patterns for path in ROOT.glob(pattern))]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 # Configuration: conf/ and experiments/

@@ -77,5 +77,11 @@ def _links(page: Path) -> Iterator[str]:
 
 def _generated(page: Path, link: str) -> bool:
     """Tell whether a link leads to a page that docs/hooks.py makes; the strict build checks these."""
-    path = (page.parent / link).resolve().relative_to(ROOT).as_posix()
-    return path.startswith("docs/reference/") or path in ("docs/contributing.md", "docs/changelog.md")
+    target = (page.parent / link).resolve()
+    path = target.relative_to(ROOT).as_posix()
+    of_notebook = path.startswith("docs/notebooks/") and target.with_suffix(".py").exists()
+    return (
+        of_notebook
+        or path.startswith("docs/reference/")
+        or path in ("docs/contributing.md", "docs/changelog.md")
+    )
