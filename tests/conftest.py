@@ -3,7 +3,8 @@
 import functools
 import os
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a thread for each of the processes th
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import hwr  # noqa: E402, F401  (sets engine, allocator and threads, which MXNet reads once)
+from hwr.runtime import termination  # noqa: E402
 
 settings.register_profile(
     "hwr", deadline=None
@@ -33,6 +35,15 @@ settings.load_profile("hwr")
 
 if TYPE_CHECKING:
     from tests.smoke import Smoke
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """Fail a test that leaves signals handled, or for ever unhandled: a later one would die of its own."""
+    before = [signal.getsignal(number) for number in termination.SIGNALS]
+    yield
+    assert termination._process.depth == 0
+    assert [signal.getsignal(number) for number in termination.SIGNALS] == before
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

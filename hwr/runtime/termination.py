@@ -68,10 +68,11 @@ def _handlers() -> Iterator[None]:
         own = {number: signal.getsignal(number) for number in SIGNALS}
         before = {number: handler for number, handler in own.items() if handler not in (signal.SIG_IGN, None)}
     _process.depth += 1
-    for number in before:
-        signal.signal(number, _handle)
-    hook, sys.unraisablehook = sys.unraisablehook, _raise_again if before else sys.unraisablehook
+    hook = sys.unraisablehook
     try:
+        for number in before:
+            signal.signal(number, _handle)
+        sys.unraisablehook = _raise_again if before else hook
         yield
     finally:
         sys.unraisablehook = hook

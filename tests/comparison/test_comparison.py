@@ -1,7 +1,6 @@
 """Runs of a tracking store are compared, and the comparison is a run of its own."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,6 @@ from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
 from hwr.tracking import Store
 from tests.comparison.logged import Logged, log, misread
-
-
-@pytest.fixture(scope="module")
-def store(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("outputs")
-    shutil.copy(database, folder / "mlflow.db")
-    return tracking.open_store(None, folder, "hwr")
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,12 @@
 """Texts of another system beside our runs: tables, ALTO and PAGE, whole and broken."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hwr import tracking
 from hwr.comparison import compare_runs
 from hwr.comparison.hypotheses import names_hypotheses
 from hwr.config.compose import composed
@@ -27,13 +25,6 @@ _PAGE_LINE = (
     '<TextLine id="{id}"><Coords points="1,1 6,1 6,3"/>'
     "<TextEquiv><Unicode>{text}</Unicode></TextEquiv></TextLine>"
 )
-
-
-@pytest.fixture(scope="module")
-def store(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("outputs")
-    shutil.copy(database, folder / "mlflow.db")
-    return tracking.open_store(None, folder, "hwr")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Runs are found and fetched from a tracking store."""
 
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,13 +11,6 @@ from hwr.comparison import recorded
 from hwr.errors import InputError
 from hwr.tracking import Store
 from tests.comparison.logged import Logged, log, misread
-
-
-@pytest.fixture(scope="module")
-def store(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("outputs")
-    shutil.copy(database, folder / "mlflow.db")
-    return tracking.open_store(None, folder, "hwr")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ HEADLINE: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "segmentation": lambda result: f"{result['f1_50']:.4f}",
     "denoiser": lambda result: f"{100 * result['cer']:.2f} %",
     "page": lambda result: f"{100 * result['cer']:.2f} %",
-    "decoders": lambda result: f"{100 * result['decoders']['beam']['cer']:.2f} %",
+    "decoders": lambda result: f"{100 * min(own['cer'] for own in result['decoders'].values()):.2f} %",
 }
 LINE = {"target": "line"}
 

@@ -1,5 +1,6 @@
 """hwr models list, show and verify: what a name stands for, and whether it is whole."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.refusal import refused
 
 def test_models_are_listed_with_what_they_read(capsys: pytest.CaptureFixture[str]) -> None:
     main(["models", "list"])
-    rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    rows = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows] == ["model", "copiste", "latin", "synthetic"]
     assert "beam" in rows[1] and "Modern French handwriting" in rows[1]
 
