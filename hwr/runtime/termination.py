@@ -1,6 +1,7 @@
 """Signals that ask a process to end, raised as exceptions: once, and never in the start or end of a run."""
 
 import contextlib
+import ctypes
 import signal
 import sys
 import threading
@@ -58,6 +59,26 @@ def let_through() -> Iterator[None]:
     with _switched(held=False):
         _raise_if_asked()
         yield
+
+
+class _Stack(ctypes.Structure):
+    """The C type stack_t of Linux."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def own_signal_stack() -> Iterator[None]:
+    """Keep the stack that this thread handles signals on, whatever a library in the block sets.
+
+    OpenVINO sets one and frees it with its last model: the next signal would be a segmentation fault.
+    """
+    before, library = _Stack(), ctypes.CDLL(None)
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(before), None)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hwr.errors import InputError
 from hwr.runtime import hidden
+from hwr.runtime.termination import own_signal_stack
 
 Array = NDArray[np.float32]
 Shape = Sequence[int | str]  # a name is an axis of any length
@@ -111,6 +112,11 @@ def _onnx_runtime(model: bytes, outputs: Sequence[str], precision: str) -> Run:
 
 def _openvino(model: bytes, outputs: Sequence[str], precision: str) -> Run:
     _imported("openvino", "openvino")
+    with own_signal_stack():
+        return _openvino_run(model, outputs, precision)
+
+
+def _openvino_run(model: bytes, outputs: Sequence[str], precision: str) -> Run:
     from openvino import Core
 
     core = Core()

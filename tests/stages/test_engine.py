@@ -43,6 +43,20 @@ def test_lines_are_read_alike_alone_and_in_batches(name: str) -> None:
             np.testing.assert_allclose(own, other, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+def test_signals_are_handled_when_an_engine_is_gone(name: str) -> None:
+    pytest.importorskip(PACKAGES[name])
+    code = (
+        "import gc, signal; from tests.stages import test_engine as own; import numpy as np\n"
+        f"reader = own.load_line_reader(own.synthetic(), batch_size=1, context=own.CPU, engine=own.Engine({name!r}))\n"
+        "reader.probs([np.full((48, 200), 255, np.uint8)])\n"
+        "del reader; gc.collect(); signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "signal.raise_signal(signal.SIGTERM)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PACKAGES)
 def test_page_of_real_handwriting_is_read_alike(shared: Path, name: str) -> None:
