@@ -48,8 +48,9 @@ def about_evaluation(run: Run, composed: Composed, name: str) -> list[str]:
     target = getattr(composed.root, "target", None)
     words = _started(name.partition(" ")[0], composed.overrides)
     place, split = _place(run, words), f"split={composed.root.split}"
-    used = _given(words, "weights", "decoder")
-    reading = ["hwr", "transcribe", "PAGE.jpg", *used, *place]
+    weights = composed.values.get("weights", {})  # said in full: those of hwr transcribe are others
+    used = [f"weights.{stage}={weights[stage]}" for stage in (READS if target == "page" else ["line"])]
+    reading = ["hwr", "transcribe", "PAGE.jpg", *used, *_given(words, "decoder"), *place]
     return [
         f"Evaluation: {_quoted(name)}.",
         _command("Repeat it", words),

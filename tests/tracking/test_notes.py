@@ -68,6 +68,17 @@ def test_evaluation_is_repeated_compared_and_read_alike(run: Run, monkeypatch: p
     ]
 
 
+def test_weights_that_an_evaluation_reads_by_default_are_named(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["hwr evaluate", *(words := ["target=page", "data=alto", "data.root=x"])]
+    )
+    root = composed("evaluate", words, EvaluateConfig)
+    _, reading, _ = commands(about_evaluation(run, root, "evaluate page alto/x test greedy"))
+    assert reading[3:] == [f"weights.{stage}={name}" for stage, name in root.root.weights.items()]
+
+
 @pytest.mark.parametrize("long", ["x" * 6000, "``` ' \" \\"])
 def test_block_is_whole_or_left_out(run: Run, long: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["hwr train", long])
