@@ -593,10 +593,12 @@ def test_missing_weights_are_refused_once_by_processes(tmp_path: Path) -> None:
 
 
 STOPPED = """
-import sys
+import signal, sys
 from pathlib import Path
 from tests.transcription import test_files as own
 
+for number in (signal.SIGINT, signal.SIGHUP):  # who tests in the background, or with nohup, ignores them
+    signal.signal(number, signal.default_int_handler)
 own.transcribing._WORKER = "tests.transcription.test_files:answer_roughly"
 shades = {"a": 20, "b": own.HANGS, "c": 21, "d": own.HANGS}
 pages = [own.written(Path(sys.argv[1]) / f"{name}.png", shade) for name, shade in shades.items()]
