@@ -131,9 +131,11 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads
     """Start the initialised `network`, which reads `alphabet`, from `weights` that may read another one.
 
     Every layer of the same name and shapes is taken; of the `heads`, layers with one row a class, the rows of
-    the characters that both alphabets share, and of blank.
+    the characters that both alphabets share, and of blank. A network that can be wider than the weights are
+    (it has `widened`) takes narrower layers too.
     """
     stored, wanted = _stored(weights), network_parameters(network)
+    stored = network.widened(stored) if hasattr(network, "widened") else stored
     classes = {name: int(name.partition(".")[0] in heads) for name in wanted}  # leading axes that may differ
     unfit = {_layer(n) for n, first in classes.items() if not _alike(stored.get(n), wanted[n], first)}
     shared, rows, stored_rows = _shared(alphabet, weights.alphabet)

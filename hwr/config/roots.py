@@ -18,6 +18,7 @@ Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Split = Literal["train", "valid", "test"]
 Unknown = Literal["keep", "error"]
+Precision = Literal["float32", "bfloat16"]  # what is computed in
 Node = dict[str, Any]  # settings of a part, bound to what it constructs where that is made
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -113,7 +114,7 @@ class EngineConfig:
 
     device: str
     engine: Literal["mxnet", "onnx", "openvino"] = "mxnet"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
 
 @dataclass(config=_STRICT, kw_only=True)
@@ -126,6 +127,7 @@ class TrainConfig(PagesConfig):
     monitor: str
     seed: Seed
     device: str
+    precision: Precision = "float32"  # older configurations lack it
     unknown: Unknown = "keep"  # of stages that read text
     init: str | None
     resume: str | None

@@ -11,6 +11,7 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
+from mxnet.contrib.amp.amp import bfloat16
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import resnet34_v1
 from numpy.typing import NDArray
@@ -22,6 +23,24 @@ _LIST, _DENSE = 0x112, (0xF993FAC9, 0xF993FACA)
 _TYPES = dict(enumerate(("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")))
 
 
+class Convolution(nn.Conv2D):
+    """A convolution without bias, (N, C, H, W) to (N, channels, H/s, W/s'), which pads half its kernel.
+
+    With `bfloat16` it computes in that type, as oneDNN does where images and weights have it; the weights
+    themselves stay float32, and so do their gradients.
+    """
+
+    bfloat16 = False
+
+    def __init__(self, channels: int, kernel: int, strides: tuple[int, int] = (1, 1), **kwargs: Any) -> None:
+        super().__init__(channels, kernel, strides, padding=kernel // 2, use_bias=False, **kwargs)
+
+    def hybrid_forward(self, F: Any, x: Any, weight: Any) -> Any:
+        """Return the convolution of images (N, C, H, W), bfloat16 where this computes so."""
+        own = F.amp_cast(weight, dtype=bfloat16) if self.bfloat16 else weight
+        return super().hybrid_forward(F, x, own)
+
+
 class ConvBlock(nn.HybridSequential):
     """Convolution, batch normalisation, ReLU: (N, C, H, W) to (N, channels, H/s, W/s')."""
 
@@ -30,8 +49,7 @@ class ConvBlock(nn.HybridSequential):
     ) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
-            convolution = nn.Conv2D(channels, kernel, strides, padding=kernel // 2, use_bias=False)
-            self.add(convolution, nn.BatchNorm(), nn.Activation("relu"))
+            self.add(Convolution(channels, kernel, strides), nn.BatchNorm(), nn.Activation("relu"))
 
 
 class ResidualBlock(nn.HybridBlock):
@@ -44,9 +62,9 @@ class ResidualBlock(nn.HybridBlock):
         super().__init__(**kwargs)
         with self.name_scope():
             self.body = nn.HybridSequential()
-            self.body.add(ConvBlock(channels), nn.Conv2D(channels, 3, padding=1, use_bias=False))
+            self.body.add(ConvBlock(channels), Convolution(channels, 3))
             self.body.add(nn.BatchNorm())
-            self.shortcut = nn.Conv2D(channels, 1, use_bias=False) if project else None
+            self.shortcut = Convolution(channels, 1) if project else None
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         """Return relu(body(x) + shortcut(x))."""

@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import mxnet as mx
+import numpy as np
+from mxnet.contrib.amp.amp import bfloat16
 from mxnet.gluon import nn, rnn
+from numpy.typing import NDArray
 
 from hwr.errors import InputError
-from hwr.networks import ConvBlock, ResidualBlock
+from hwr.networks import Arrays, ConvBlock, Convolution, ResidualBlock, arrays
 
+GATES = 4  # of an LSTM; its parameters hold them one after the other
+FIRST = 2  # blocks of the trunk before the residual stages: the stem and its pooling
 ROWS = 16  # most feature rows: line images of 256 px with the three stages of conf/network
 
 
@@ -25,6 +30,7 @@ class Crnn(nn.HybridBlock):
     leaves more than ROWS rows.
     """
 
+    bfloat16 = False  # what the residual stages compute in; all else is float32
     stride = 4  # px of image width a time step
     width_multiple = 4  # px: image widths are multiples of it, so that T = W / stride
 
@@ -51,12 +57,68 @@ class Crnn(nn.HybridBlock):
             self.output = nn.Dense(classes, flatten=False, in_units=2 * hidden, prefix="output_")
             self.shortcut = nn.Dense(classes, flatten=False, in_units=width, prefix="shortcut_")
 
+    def compute_in_bfloat16(self) -> None:
+        """Compute the residual stages in bfloat16 from now on; parameters, and all else, stay float32."""
+        self.bfloat16 = True
+        for block in self.trunk[FIRST:]:
+            block.apply(_in_bfloat16)
+
+    def widened(self, stored: Arrays) -> Arrays:
+        """Return parameters for this network that compute what `stored`, of a narrower one, does.
+
+        Units that are new keep the weights they were drawn with, and nothing old listens to them yet
+        (after Chen et al., "Net2Net", ICLR 2016). Parameters that are no narrower come back as they are.
+        """
+        drawn = arrays(self)
+        return {
+            name: _widened(name, old, drawn[name]) if name in drawn else old for name, old in stored.items()
+        }
+
     def hybrid_forward(self, F: Any, images: Any) -> tuple[Any, Any]:
         """Return the logits and the shortcut's logits, both (T, N, C)."""
-        features = self.trunk(images)  # (N, D, h, T)
+        features = self._features(F, images)
         columns = F.transpose(_highest(F, features), axes=(2, 0, 1))  # (T, N, D)
         hidden = self.lstm(self.drop(columns))  # (T, N, 2 * hidden)
         return self.output(self.drop(hidden)), self.shortcut(columns)
+
+    def _features(self, F: Any, images: Any) -> Any:
+        """Return the features (N, D, h, T) of images (N, 1, H, W), both float32.
+
+        In bfloat16 an image of one channel costs oneDNN more than it saves, so the stem does without.
+        """
+        for place, block in enumerate(self.trunk):
+            if self.bfloat16 and place == FIRST:
+                images = F.amp_cast(images, dtype=bfloat16)
+            images = block(images)
+        return F.amp_cast(images, dtype="float32") if self.bfloat16 else images
+
+
+def _in_bfloat16(block: Any) -> None:
+    if isinstance(block, Convolution):
+        block.bfloat16 = True
+
+
+def _widened(name: str, old: NDArray[Any], drawn: NDArray[Any]) -> NDArray[Any]:
+    """Return `old` in the shape of `drawn`, but with as many rows as it has where they are classes."""
+    recurrent = name.startswith("lstm.")
+    shape = (len(old) if name.startswith(("output.", "shortcut.")) else len(drawn), *drawn.shape[1:])
+    narrower = old.ndim == drawn.ndim and old.shape[2:] == shape[2:] and old.shape != shape
+    if not narrower or any(np.greater(old.shape, shape)):
+        return old
+    rows = _places(len(old), shape[0], GATES if recurrent else 1)
+    wide = np.zeros(shape, old.dtype) if shape[0] == len(old) else drawn.astype(old.dtype)
+    if old.ndim == 1:
+        wide[rows] = old
+        return wide
+    both = name == "output.weight" or (recurrent and "i2h" in name and not name.startswith("lstm.0."))
+    wide[rows] = 0
+    wide[np.ix_(rows, _places(old.shape[1], shape[1], 2 if both else 1))] = old
+    return wide
+
+
+def _places(old: int, new: int, parts: int) -> NDArray[np.int64]:
+    """Return where `old` units lie among `new` ones, in as many equal parts; the first of each part."""
+    return np.arange(new).reshape(parts, -1)[:, : old // parts].ravel()
 
 
 def _highest(F: Any, features: Any) -> Any:

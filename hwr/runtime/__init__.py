@@ -23,7 +23,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import IO, Any
 
-from hwr.errors import masked, tell
+from hwr.errors import InputError, masked, tell
 
 DEFAULTS = {
     "MXNET_ENGINE_TYPE": "NaiveEngine",  # operators run where they are called: no scheduler between two cores
@@ -275,6 +275,19 @@ def widest_instruction_set() -> str:
         if flag in flags:
             return name
     return platform.machine()
+
+
+def computes_bfloat16() -> bool:
+    """Tell whether oneDNN computes in bfloat16 here, and neither imitates it nor refuses."""
+    enough = instruction_set() in ("AVX512_CORE_BF16", "AVX512_CORE_AMX", "ALL", "DEFAULT")
+    return enough and widest_instruction_set() == "AVX512_CORE_BF16"
+
+
+def refuse_without_bfloat16() -> None:
+    """Raise InputError where oneDNN does not compute in bfloat16."""
+    if not computes_bfloat16():
+        said = f"{instruction_set()} here, not AVX512_CORE_BF16"
+        raise InputError(f"precision=bfloat16: this processor computes without it ({said}); leave it out")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.errors import InputError
-from hwr.runtime import hidden
+from hwr.runtime import hidden, refuse_without_bfloat16
 from hwr.runtime.termination import own_signal_stack
 
 Array = NDArray[np.float32]
@@ -61,8 +61,10 @@ class Engine:
     @classmethod
     def of(cls, config: EngineSettings) -> "Engine":
         """Return the engine that is configured; raise InputError for one that is not possible here."""
-        if config.engine != "openvino" and config.precision != "float32":
-            raise InputError(f"precision={config.precision} needs engine=openvino; set it, or leave both out")
+        if config.engine == "onnx" and config.precision != "float32":
+            raise InputError(f"engine=onnx computes in float32; leave precision={config.precision} out")
+        if config.engine == "mxnet" and config.precision == "bfloat16":
+            refuse_without_bfloat16()
         if config.engine != "mxnet" and not config.device.startswith("cpu"):
             raise InputError(f"engine={config.engine} computes on the processor; set device=cpu")
         for package in _PACKAGES[config.engine]:
@@ -73,9 +75,11 @@ class Engine:
         """Return what computes `inference` of images of a size (H, W) with an initialised network.
 
         MXNet computes in the context, with the parameters as they are at each call; the others with those of
-        now.
+        now. In bfloat16 it computes the networks that can (Crnn), and the others in float32.
         """
         if self.name == "mxnet":
+            if self.precision == "bfloat16" and hasattr(network, "compute_in_bfloat16"):
+                network.compute_in_bfloat16()
             return lambda images: [
                 own.asnumpy() for own in inference.compute(mx.nd, network, mx.nd.array(images, ctx=context))
             ]

@@ -137,6 +137,7 @@ class ModelRecipe(Generic[S]):
     maker: Any  # of the network; of line networks it has `stride` and `width_multiple`, in px
     node: Mapping[str, Any]
     seed: int
+    precision: str = "float32"  # what a training computes in
 
     def draw(self, *inputs: tuple[int, ...], context: Any, **given: Any) -> Any:
         """Return the network with parameters drawn from the seed.
@@ -144,6 +145,8 @@ class ModelRecipe(Generic[S]):
         Zeros of the shapes `inputs` show each layer its own; `given` is what an alphabet tells (classes).
         """
         network = make(self.maker, self.node, "network", **given)
+        if self.precision == "bfloat16":
+            network.compute_in_bfloat16()
         draw_parameters(network, *inputs, seed=self.seed, context=context)
         return network
 

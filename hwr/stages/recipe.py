@@ -1,6 +1,7 @@
 """Parse the settings of a training into a typed recipe; parsing is the check."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hwr.data import inspection
 from hwr.data.batches import Drawing
 from hwr.decoding.reading import check_decoder
 from hwr.errors import InputError
+from hwr.runtime import refuse_without_bfloat16
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
 from hwr.training import optimizers
 from hwr.training.loop import Phase, Plan
@@ -26,7 +28,7 @@ def parse_recipe(config: TrainConfig) -> Recipe[Any]:
     kind = kind_named(str(config.stage.get("kind")))
     if config.monitor not in kind.metrics:
         raise InputError(f"monitor={config.monitor}: no such metric; use one of {', '.join(kind.metrics)}")
-    model, plan = parse_model(kind.model, config), _plan(config)
+    model, plan = replace(parse_model(kind.model, config), precision=_precision(config)), _plan(config)
     inspection.check_policy(config.inspect.policy)
     if kind.decodes:
         check_decoder(config.decoder)
@@ -49,6 +51,16 @@ def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
     bind(maker, config.network, "network", ["classes"])
     settings = make(model.settings, own, "stage")
     return ModelRecipe(model=model, settings=settings, maker=maker, node=config.network, seed=config.seed)
+
+
+def _precision(config: TrainConfig) -> str:
+    """Return what a training computes in; raise InputError where network or processor cannot."""
+    if config.precision == "bfloat16":
+        if not hasattr(target(config.network, "network"), "compute_in_bfloat16"):
+            said = "this network computes in float32; leave it out, or set network=crnn"
+            raise InputError(f"precision=bfloat16: {said}")
+        refuse_without_bfloat16()
+    return config.precision
 
 
 def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:

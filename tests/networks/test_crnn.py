@@ -8,7 +8,9 @@ import pytest
 from mxnet import autograd
 
 from hwr.errors import InputError
+from hwr.networks import arrays, set_arrays
 from hwr.networks.crnn import ROWS, Crnn, _highest
+from hwr.runtime import computes_bfloat16
 
 CLASSES = 7
 SMALL: dict[str, Any] = {
@@ -86,3 +88,67 @@ def test_columns_hold_the_highest_of_all_rows() -> None:
 def test_lines_of_too_many_rows_are_refused() -> None:
     with pytest.raises(InputError, match=r"leave 17 feature rows, more than 16; lower stage\.crop\.height"):
         network()(lines(1, 32, height=17 * 8))
+
+
+@pytest.mark.parametrize(
+    "wider",
+    [
+        {"hidden": 8},
+        {"channels": [9, 12]},
+        {"stem": 7},
+        {"stem": 6, "channels": [8, 11], "hidden": 9},
+    ],
+)
+def test_a_wider_network_computes_what_the_narrower_one_did_and_learns(wider: dict[str, Any]) -> None:
+    narrow, wide, x = network(), network(**wider), lines(2, 64)
+    expected = [head.asnumpy() for head in narrow(x)]
+    wide(x)
+    set_arrays(wide, wide.widened(arrays(narrow)))
+    for head, before in zip(wide(x), expected, strict=True):
+        np.testing.assert_allclose(head.asnumpy(), before, atol=1e-5)
+    with autograd.record():
+        output, shortcut = wide(x)
+        loss = (output**2).mean() + (shortcut**2).mean()
+    loss.backward()
+    for name, parameter in wide._collect_params_with_prefix().items():
+        if name.startswith("output.weight"):
+            assert (np.abs(parameter.grad().asnumpy()).max(axis=0) > 0).all()  # new units are listened to
+
+
+def test_parameters_that_no_wider_network_can_take_come_back_as_they_are() -> None:
+    narrow, wide = network(hidden=8), network(hidden=5)
+    for made in (narrow, wide):
+        made(lines(1, 64))
+    stored = arrays(narrow)
+    given = wide.widened({**stored, "other.weight": np.zeros((2, 2))})
+    assert given.keys() == {*stored, "other.weight"}
+    for name, value in stored.items():
+        np.testing.assert_array_equal(given[name], value)
+
+
+@pytest.mark.skipif(not computes_bfloat16(), reason="this processor does not compute in bfloat16")
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_bfloat16_gives_the_logits_and_gradients_of_float32_nearly(hybrid: bool) -> None:
+    found = []
+    for narrow in (False, True):
+        made, x = network(channels=[16, 32]), lines(4, 96)
+        if narrow:
+            made.compute_in_bfloat16()
+        if hybrid:
+            made.hybridize()
+        with autograd.record():
+            output, shortcut = made(x)
+            loss = (output**2).mean() + (shortcut**2).mean()
+        loss.backward()
+        gradients = {
+            name: own.grad().asnumpy()
+            for name, own in made._collect_params_with_prefix().items()
+            if own.grad_req != "null"
+        }
+        assert all(value.dtype == np.float32 for value in gradients.values())
+        found.append({"output": output.asnumpy(), "shortcut": shortcut.asnumpy(), **gradients})
+    exact, near = found
+    for name, value in exact.items():
+        cosine = (near[name] * value).sum() / np.linalg.norm(near[name]) / np.linalg.norm(value)
+        assert cosine > (0.9999 if name in ("output", "shortcut") else 0.95), name
+    assert any((near[name] != exact[name]).any() for name in exact)

@@ -18,6 +18,7 @@ from hwr.config.roots import TranscribeConfig
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.errors import InputError
 from hwr.images.page_files import load_page
+from hwr.runtime import computes_bfloat16
 from hwr.runtime.termination import _Stack
 from hwr.stages import engine as engines
 from hwr.stages.build import alphabet_of, find_weights
@@ -43,6 +44,17 @@ def test_lines_are_read_alike_alone_and_in_batches(name: str) -> None:
         reader = load_line_reader(loaded, batch_size=size, context=CPU, engine=Engine(name))
         for own, other in zip(reader.probs(images), expected, strict=True):
             np.testing.assert_allclose(own, other, atol=1e-4)
+
+
+@pytest.mark.skipif(not computes_bfloat16(), reason="this processor does not compute in bfloat16")
+def test_lines_are_read_nearly_alike_in_bfloat16() -> None:
+    loaded, images = synthetic(), [np.repeat(line(200, seed), 2, axis=0)[:48] for seed in range(4)]
+    exact = load_line_reader(loaded, batch_size=2, context=CPU).probs(images)
+    near = load_line_reader(loaded, batch_size=2, context=CPU, engine=Engine("mxnet", "bfloat16")).probs(
+        images
+    )
+    gaps = [np.abs(own - other).max() for own, other in zip(near, exact, strict=True)]
+    assert 0 < max(gaps) < 0.1
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -135,7 +147,8 @@ def test_export_is_refused_in_one_line(
         (["engine=onnx"], "onnxruntime", r"onnxruntime is not installed.*pip install 'hwr\[onnx\]'"),
         (["engine=openvino"], "openvino", r"openvino is not installed.*pip install 'hwr\[openvino\]'"),
         (["engine=onnx", "device=gpu"], "", "engine=onnx computes on the processor; set device=cpu"),
-        (["engine=onnx", "precision=bfloat16"], "", "precision=bfloat16 needs engine=openvino"),
+        (["engine=onnx", "precision=bfloat16"], "", "engine=onnx computes in float32; leave precision"),
+        (["precision=bfloat16"], "", "precision=bfloat16: this processor computes without it"),
         (["engine=tensorflow"], "", "engine='tensorflow' is not possible; .*mxnet, onnx"),
     ],
 )
@@ -143,6 +156,7 @@ def test_engine_is_refused_where_it_is_not_possible(
     monkeypatch: pytest.MonkeyPatch, keys: list[str], hidden: str, said: str
 ) -> None:
     monkeypatch.setattr(engines, "import_module", lambda name: _missing(name, hidden))
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX2")
     with pytest.raises(InputError, match=said):
         Engine.of(transcription(*keys))
 

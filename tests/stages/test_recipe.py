@@ -7,6 +7,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from hwr import runtime
 from hwr.config.compose import composed
 from hwr.config.roots import StoreConfig, TrainConfig
 from hwr.errors import InputError
@@ -55,6 +56,35 @@ def test_device_is_a_context(name: str) -> None:
 def test_device_is_refused_when_it_is_not_there(name: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         device_context(name)
+
+
+# precision
+
+
+def test_training_computes_in_float32_until_it_is_asked_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_cpuinfo", lambda field: "avx2 avx512bw avx512_bf16")
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    assert smoke().model.precision == "float32"
+    assert smoke("precision=bfloat16").model.precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("flags", "limit", "overrides", "said"),
+    [
+        ("avx2 avx512bw", None, [], r"processor computes without it \(AVX512_CORE here.*leave it out"),
+        ("avx2 avx512_bf16", "AVX2", [], r"processor computes without it \(AVX2 here"),
+        ("avx2 avx512_bf16", None, ["network=resnet_bilstm"], "this network computes in float32; .*=crnn"),
+    ],
+)
+def test_bfloat16_is_refused_where_it_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, flags: str, limit: str | None, overrides: list[str], said: str
+) -> None:
+    monkeypatch.setattr(runtime, "_cpuinfo", lambda field: flags)
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    if limit:
+        monkeypatch.setenv("DNNL_MAX_CPU_ISA", limit)
+    with pytest.raises(InputError, match=f"precision=bfloat16: .*{said}"):
+        recipe("stage=line", "precision=bfloat16", *overrides)
 
 
 # data
