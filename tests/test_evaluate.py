@@ -90,9 +90,28 @@ def test_scores_are_logged_to_a_run_below_the_one_that_made_the_weights(
     assert logged.data.metrics["test/cer"] == scores(by_sclite)["cer"]
     assert {"test/cer/held-out", "test/cer/other", "test/wer"} <= set(logged.data.metrics)
     artifacts = smoke.folder / "artifacts" / made / "artifacts" / "evaluation" / "test"
-    assert {"scores.json", "lines.tsv", "lines.zip", "confusions.tsv", "lines.png", "sclite"} == {
-        p.name for p in artifacts.iterdir()
-    }
+    assert {
+        "scores.json",
+        "lines.tsv",
+        "lines.json",
+        "lines.zip",
+        "confusions.tsv",
+        "lines.png",
+        "sclite",
+    } == {p.name for p in artifacts.iterdir()}
+
+
+def test_table_of_lines_is_what_mlflow_compares_runs_by(
+    smoke: Smoke, by_sclite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", smoke.store.uri)
+    made, client = scores(by_sclite)["run"], smoke.store.client
+    table = client.load_table(
+        client.get_run(made).info.experiment_id, "evaluation/test/lines.json", run_ids=[made]
+    )
+    rows = [line.split("\t") for line in (by_sclite / "lines.tsv").read_text(encoding="utf-8").splitlines()]
+    assert table.columns.tolist() == rows[0]
+    assert table.astype(str)["hypothesis"].tolist() == [row[2] for row in rows[1:]]
 
 
 def test_runs_are_found_by_the_data_that_they_read(smoke: Smoke, by_sclite: Path) -> None:

@@ -465,7 +465,8 @@ def test_run_of_a_stage_that_finds_boxes_keeps_weights_without_an_alphabet(
 ) -> None:
     root = write_folder(tmp_path / "data", TEXTS)
     before = set((smoke.folder / "runs").iterdir())
-    best = run(smoke.folder, f"stage={stage}", "data=alto", f"data.root={root}", *BOXES[stage])
+    often = "system_metrics=0.01"
+    best = run(smoke.folder, f"stage={stage}", "data=alto", f"data.root={root}", often, *BOXES[stage])
     (place,) = set((smoke.folder / "runs").iterdir()) - before
     assert 0 <= best <= 1
     found = build.find_weights(str(place / "weights" / "best"), stage, StoreConfig())
@@ -474,6 +475,7 @@ def test_run_of_a_stage_that_finds_boxes_keeps_weights_without_an_alphabet(
     logged = smoke.store.client.get_run(place.name)
     assert (logged.info.status, logged.data.tags["stage"]) == ("FINISHED", stage)
     assert "alphabet" not in logged.data.tags
+    assert "system/system_memory_usage_megabytes" in logged.data.metrics
     artifacts = smoke.folder / "artifacts" / place.name / "artifacts"
     assert {path.name for path in (artifacts / "pictures").iterdir()} == {"augmented.png", "predictions.png"}
     assert not list(artifacts.rglob("alphabet.json"))

@@ -135,6 +135,7 @@ class TrainConfig(PagesConfig):
     max_minutes: Positive | None
     patience: Count | None
     save_every: Positive | None = None  # min; older configurations lack it
+    system_metrics: Positive | None = None  # s; older configurations lack it
     clip: Positive | None
     average: Share | None
     stage: Node = _node()

@@ -15,6 +15,7 @@ from hwr.evaluation import task as common
 from hwr.evaluation.task import Evaluation, Outcome, Scored, Target, open_task
 from hwr.files import make_folder, replacing_contents
 from hwr.pictures import cards
+from hwr.scoring.report import LINES, read_tsv
 from hwr.stages.build import config_of, without
 from hwr.stages.engine import Engine
 from hwr.stages.kind import kind_named, kind_names
@@ -47,6 +48,8 @@ def evaluate(composed: Composed) -> float:
             count = outcome.summary["lines" if "lines" in outcome.summary else "pages"]
             task.log_data(current, outcome.summary["data_fingerprint"], count)
             current.folder(f"evaluation/{config.split}", fresh)
+            if (fresh / LINES).is_file():
+                current.table(f"evaluation/{config.split}/lines.json", read_tsv(fresh / LINES))
         current.flush()
         print(outcome.table, *common.told_of(outcome.summary), sep="\n")
         if config.publish is not None:

@@ -28,6 +28,7 @@ from hwr.stages.kind import DataSource
 from hwr.stages.recipe import parse_recipe
 from hwr.tracking import Run
 from hwr.tracking.notes import about_training, write_note
+from hwr.tracking.system import SystemMetrics
 from hwr.training import checkpoint
 from hwr.training.loop import Plan, Step, Tracker, fit, nothing_left
 
@@ -230,7 +231,8 @@ def _fit(current: Run, composed: Composed, plan: Plan, training: Training, track
         print("\n".join([damage, position] if damage else [position]))
     try:
         with Bar() as bar:
-            best = fit(stage, plan, checkpoint=state, tracker=tracker, report=bar)
+            report = _reporting(bar, current, composed.root.system_metrics)
+            best = fit(stage, plan, checkpoint=state, tracker=tracker, report=report)
     except sweep.Pruned:
         current.tags({sweep.STATE: PRUNED})
         best = state.progress.best
@@ -240,6 +242,19 @@ def _fit(current: Run, composed: Composed, plan: Plan, training: Training, track
         raise
     _keep(current, composed, training, state)
     return best
+
+
+def _reporting(bar: Bar, current: Run, every_s: float | None) -> Callable[[Step], None]:
+    """Return what hears of every step: the bar, and what logs the load of the machine where asked."""
+    if every_s is None:
+        return bar
+    load = SystemMetrics(current, every_s)
+
+    def report(step: Step) -> None:
+        bar(step)
+        load()
+
+    return report
 
 
 def _keep(current: Run, composed: Composed, training: Training, state: checkpoint.Checkpoint) -> None:

@@ -6,13 +6,14 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -109,6 +110,14 @@ class Run:
     def json(self, name: str, value: Any) -> None:
         """Log a JSON file."""
         self.text(name, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+
+    def table(self, name: str, rows: Sequence[Mapping[str, str]]) -> None:
+        """Log rows of the same columns, at least one, as `mlflow.log_table` does, so that runs are compared.
+
+        It is the only table of the run.
+        """
+        self.json(name, {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]})
+        self.tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": name, "type": "table"}])})
 
     def picture(self, name: str, picture: NDArray[np.uint8]) -> None:
         """Log a picture (H, W) or (H, W, 3) uint8 as PNG."""

@@ -29,6 +29,7 @@ from hwr import runtime, tracking
 from hwr.config import ROOT
 from hwr.errors import InputError
 from hwr.tracking import Run, Store, Terminated, background, delivery
+from hwr.tracking.system import SystemMetrics
 from tests.tracking.seen import artifact, history, status, stored
 
 
@@ -55,6 +56,35 @@ def test_parameters_stay_when_they_are_logged_again(run: Run) -> None:
 def test_parameters_are_all_kept_when_there_are_more_than_a_batch_takes(run: Run) -> None:
     run.parameters({f"key{number}": number for number in range(205)})
     assert len(stored(run).data.params) == 205
+
+
+def test_table_is_read_back_by_mlflow(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"id": "a/1", "reference": "né", "hypothesis": ""},
+        {"id": "2", "reference": "x", "hypothesis": "y"},
+    ]
+    run.table("evaluation/test/lines.json", rows)
+    run.flush()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", run.store.uri)
+    name = "evaluation/test/lines.json"
+    found = run.store.client.load_table(run.store.experiment, name, run_ids=[run.id])
+    assert found.to_dict("records") == rows
+
+
+def test_load_of_the_machine_is_logged_every_so_often_and_counted_on(run: Run) -> None:
+    now = iter([0.0, 4.0, 10.0, 15.0, 20.0, 20.0, 29.0, 30.0])
+    load = SystemMetrics(run, 10, clock=lambda: next(now))
+    for _ in range(4):
+        load()
+    again = SystemMetrics(run, 10, clock=lambda: next(now))
+    again()
+    again()
+    assert not list(now)
+    assert sorted(run.recorded("system/cpu_utilization_percentage")) == [0, 1, 2]
+    run.flush()
+    names = stored(run).data.metrics
+    assert {"system/system_memory_usage_megabytes", "system/disk_usage_percentage",
+            "system/network_receive_megabytes"} <= set(names)  # fmt: skip
 
 
 def test_long_value_is_cut_visibly(run: Run) -> None:
