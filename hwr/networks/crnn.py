@@ -76,10 +76,26 @@ class Crnn(nn.HybridBlock):
 
     def hybrid_forward(self, F: Any, images: Any) -> tuple[Any, Any]:
         """Return the logits and the shortcut's logits, both (T, N, C)."""
-        features = self._features(F, images)
-        columns = F.transpose(_highest(F, features), axes=(2, 0, 1))  # (T, N, D)
+        columns = self.columns(images, F)  # (T, N, D)
         hidden = self.lstm(self.drop(columns))  # (T, N, 2 * hidden)
         return self.output(self.drop(hidden)), self.shortcut(columns)
+
+    def columns(self, images: Any, F: Any = mx.nd) -> Any:
+        """Return the columns (T, N, D) that the LSTMs read, of images (N, 1, H, W)."""
+        return F.transpose(_highest(F, self._features(F, images)), axes=(2, 0, 1))
+
+    def read_columns(self, columns: Any, steps: Any) -> Any:
+        """Return the logits (T, N, C) of columns (T, N, D) of which line n has the first `steps[n]`.
+
+        Each is read as if it were alone; what stands behind its end means nothing. One line at a time would
+        take an LSTM four times as long.
+        """
+        hidden = columns
+        for block in self.lstm:
+            if isinstance(block, rnn.LSTM):
+                there, back = (_one_way(block, side, hidden, steps) for side in "lr")
+                hidden = mx.nd.concat(there, back, dim=2)
+        return self.output(hidden)
 
     def _features(self, F: Any, images: Any) -> Any:
         """Return the features (N, D, h, T) of images (N, 1, H, W), both float32.
@@ -132,6 +148,18 @@ def _highest(F: Any, features: Any) -> Any:
         )
     window = {"kernel": (2 * ROWS, 1), "stride": (2 * ROWS, 1), "pad": (ROWS, 0)}
     return F.reshape(F.Pooling(features, pool_type="max", **window), shape=(0, 0, -1))
+
+
+def _one_way(block: Any, side: str, hidden: Any, steps: Any) -> Any:
+    """Return what one side of an LSTM, `l` or `r`, makes of (T, N, D): (T, N, hidden)."""
+    kinds = ("i2h_weight", "h2h_weight", "i2h_bias", "h2h_bias")
+    own = [getattr(block, f"{side}0_{kind}").data(hidden.context) for kind in kinds]
+    zeros = mx.nd.zeros((1, hidden.shape[1], own[1].shape[1]), ctx=hidden.context)
+    turn = {"sequence_length": steps, "use_sequence_length": True}
+    given = hidden if side == "l" else mx.nd.SequenceReverse(hidden, **turn)
+    flat, sizes = mx.nd.concat(*(value.reshape(-1) for value in own), dim=0), {"state_size": own[1].shape[1]}
+    found = mx.nd.RNN(given, flat, zeros, zeros, num_layers=1, mode="lstm", **sizes)
+    return found if side == "l" else mx.nd.SequenceReverse(found, **turn)
 
 
 def _lstm(width: int, hidden: int, layers: int, dropout: float) -> Any:

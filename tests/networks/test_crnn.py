@@ -52,6 +52,21 @@ def test_one_network_reads_several_widths_when_hybridized() -> None:
     np.testing.assert_array_equal(made(lines(2, 64))[0].asnumpy(), first)
 
 
+def test_lines_of_different_lengths_are_read_together_as_the_network_reads_each_alone() -> None:
+    made, widths = network(layers=3), [40, 64, 64, 8, 100]
+    alone = [made(lines(1, width))[0].asnumpy()[:, 0] for width in widths]
+    columns = [made.columns(lines(1, width)).asnumpy()[:, 0] for width in widths]
+    stacked = np.full(
+        (25, 5, columns[0].shape[1]), 9.0, np.float32
+    )  # what is behind a line's end counts nothing
+    for place, own in enumerate(columns):
+        stacked[: len(own), place] = own
+    steps = mx.nd.array([len(own) for own in columns])
+    together = made.read_columns(mx.nd.array(stacked), steps).asnumpy()
+    for place, expected in enumerate(alone):
+        np.testing.assert_allclose(together[: len(expected), place], expected, atol=1e-5)
+
+
 def test_shortcut_sees_only_its_surroundings_and_the_output_the_whole_line() -> None:
     made, blank = network(), mx.nd.zeros((1, 1, 16, 160))
     marked = blank.copy()

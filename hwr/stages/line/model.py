@@ -1,9 +1,10 @@
 """The network of stage `line`, and the reader that turns line images into class probabilities."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,11 @@ from hwr.stages.kind import Model, ModelRecipe
 from hwr.text import Alphabet
 from hwr.weights import Weights
 
+TOGETHER = 16  # lines that an LSTM reads side by side: twice as many gain nothing more
+
+Batch = tuple[list[int], NDArray[np.float32]]  # indices of lines, and their images (N, 1, H, W)
+Probs = NDArray[np.float32]  # (T, C)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LineSettings:
@@ -29,19 +35,50 @@ class LineSettings:
 
 
 class LineReader:
-    """Reads line images with a network; a line reads the same alone and in any batch."""
+    """Reads line images with a network; a line reads the same alone and in any batch.
+
+    `run` computes what the network does; without it MXNet does.
+    """
 
     def __init__(self, network: Any, *, batch_size: int, context: Any, run: Run | None = None) -> None:
         self.network, self.batch_size, self.context = network, batch_size, context
         self._run = run or MXNET.start(network, INFERENCE, (), context)
+        self._in_two = run is None and hasattr(network, "read_columns")
 
     def probs(self, images: Sequence[Image]) -> list[NDArray[np.float32]]:
         """Return the class probabilities (T, C) of every line image (H, w) uint8."""
         probs: dict[int, NDArray[np.float32]] = {}
-        for indices, batch in line_reading_batches(images, self.batch_size, self.network.width_multiple):
-            (rows,) = self._run(batch)  # (N, T, C)
+        batches = line_reading_batches(images, self.batch_size, self.network.width_multiple)
+        for indices, rows in self._together(batches) if self._in_two else self._apart(batches):
             probs.update(zip(indices, rows, strict=True))
         return [probs[index] for index in range(len(images))]
+
+    def _apart(self, batches: Iterable[Batch]) -> Iterator[tuple[list[int], Sequence[Probs]]]:
+        for indices, batch in batches:
+            yield indices, list(self._run(batch)[0])  # of (N, T, C)
+
+    def _together(self, batches: Iterable[Batch]) -> Iterator[tuple[list[int], Sequence[Probs]]]:
+        """Read columns of lines of different widths together; batches come from narrow to wide."""
+        indices, columns = list[int](), list[NDArray[np.float32]]()
+        for own, batch in batches:
+            found = self.network.columns(mx.nd.array(batch, ctx=self.context)).asnumpy()  # (T, N, D)
+            indices += own
+            columns += list(found.swapaxes(0, 1))
+            while len(columns) >= TOGETHER:
+                yield indices[:TOGETHER], self._read(columns[:TOGETHER])
+                indices, columns = indices[TOGETHER:], columns[TOGETHER:]
+        if columns:
+            yield indices, self._read(columns)
+
+    def _read(self, columns: Sequence[NDArray[np.float32]]) -> list[Probs]:
+        """Return the class probabilities (T, C) of the columns (T, D) of each line."""
+        steps = [len(own) for own in columns]
+        stacked = np.zeros((max(steps), len(steps), columns[0].shape[1]), np.float32)
+        for place, own in enumerate(columns):
+            stacked[: len(own), place] = own
+        given, lengths = mx.nd.array(stacked, ctx=self.context), mx.nd.array(steps, ctx=self.context)
+        found = mx.nd.softmax(self.network.read_columns(given, lengths), axis=2).asnumpy()
+        return [found[:count, place] for place, count in enumerate(steps)]
 
     def padded_width(self, width: int) -> int:
         """Return the px that a line image of `width` px is padded to before it is read."""
@@ -61,7 +98,8 @@ def load_line_reader(loaded: Weights, *, batch_size: int, context: Any, engine: 
     network = line_network(model, alphabet_of(loaded), context)
     weights.fill(network, loaded)
     run = engine.start(network, INFERENCE, INFERENCE.size(model.settings), context)
-    return LineReader(network, batch_size=batch_size, context=context, run=run)
+    own = None if engine.name == MXNET.name else run
+    return LineReader(network, batch_size=batch_size, context=context, run=own)
 
 
 def line_crop(loaded: Weights) -> LineCrop:
