@@ -13,7 +13,7 @@ from hwr.evaluation.targets import evaluate
 from hwr.files import make_folder, parse_json, read_text, write_json
 from hwr.runs.train import train_stage
 from hwr.stages.build import alphabet_of, find_weights
-from hwr.stages.recipe import data_source
+from hwr.stages.recipe import data_source, fastest_precision
 from hwr.tables import text_table
 from hwr.weights import Weights
 
@@ -93,7 +93,7 @@ def _trained(
     changes = {
         "name": f"adapt {count} lines", "init": config.weights.line, "resume": None, "lr": config.lr,
         "batch_size": config.batch_size, "seed": config.seed, "max_epochs": None, "max_minutes": minutes,
-        "patience": None, "stage": stage, "data": dict(data),
+        "patience": None, "precision": fastest_precision(trained), "stage": stage, "data": dict(data),
         "phases": {"adapt": {**phase, "epochs": epochs}},
         "folder": config.folder, "tracking": asdict(config.tracking),
     }  # fmt: skip

@@ -100,6 +100,7 @@ def _score_stage(evaluation: Evaluation) -> Outcome:
     trained.data, trained.folder = config.data, config.folder
     trained.max_pixels, trained.working_pixels = config.max_pixels, config.working_pixels
     trained.batch_size, trained.device, trained.init = config.batch_size, config.device, None
+    trained.precision = "float32"
     recipe = parse_recipe(trained)
     whole = not recipe.kind.learns_text
     dataset = task.dataset(whole=whole)

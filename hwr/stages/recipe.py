@@ -9,12 +9,12 @@ import mxnet as mx
 
 from hwr import data
 from hwr.config.bind import bind, make, target
-from hwr.config.roots import Count, Positive, Probability, TrainConfig
+from hwr.config.roots import Count, Positive, Precision, Probability, TrainConfig
 from hwr.data import inspection
 from hwr.data.batches import Drawing
 from hwr.decoding.reading import check_decoder
 from hwr.errors import InputError
-from hwr.runtime import refuse_without_bfloat16
+from hwr.runtime import computes_bfloat16, refuse_without_bfloat16
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
 from hwr.training import optimizers
 from hwr.training.loop import Phase, Plan
@@ -56,11 +56,20 @@ def parse_model(model: Model[S], config: TrainConfig) -> ModelRecipe[S]:
 def _precision(config: TrainConfig) -> str:
     """Return what a training computes in; raise InputError where network or processor cannot."""
     if config.precision == "bfloat16":
-        if not hasattr(target(config.network, "network"), "compute_in_bfloat16"):
+        if not _may_be_less_precise(config):
             said = "this network computes in float32; leave it out, or set network=crnn"
             raise InputError(f"precision=bfloat16: {said}")
         refuse_without_bfloat16()
     return config.precision
+
+
+def fastest_precision(config: TrainConfig) -> Precision:
+    """Return what a training may compute in here: bfloat16 where network and processor can."""
+    return "bfloat16" if _may_be_less_precise(config) and computes_bfloat16() else "float32"
+
+
+def _may_be_less_precise(config: TrainConfig) -> bool:
+    return hasattr(target(config.network, "network"), "compute_in_bfloat16")
 
 
 def data_source(settings: Mapping[str, Any], folder: str) -> DataSource:

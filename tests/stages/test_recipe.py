@@ -18,7 +18,7 @@ from hwr.stages.boxes import PageSettings
 from hwr.stages.denoiser.model import DenoiserSettings
 from hwr.stages.kind import Recipe
 from hwr.stages.line.model import LineSettings
-from hwr.stages.recipe import data_source, device_context, parse_recipe
+from hwr.stages.recipe import data_source, device_context, fastest_precision, parse_recipe
 from hwr.stages.segmentation.model import DetectionSettings
 from tests.alto_folder import write_folder
 
@@ -66,6 +66,10 @@ def test_training_computes_in_float32_until_it_is_asked_for_bfloat16(monkeypatch
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
     assert smoke().model.precision == "float32"
     assert smoke("precision=bfloat16").model.precision == "bfloat16"
+    assert fastest_precision(config("stage=line")) == "bfloat16"
+    assert fastest_precision(config("stage=line", "network=resnet_bilstm")) == "float32"
+    monkeypatch.setenv("DNNL_MAX_CPU_ISA", "AVX2")
+    assert fastest_precision(config("stage=line")) == "float32"
 
 
 @pytest.mark.parametrize(
