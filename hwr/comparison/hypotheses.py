@@ -14,7 +14,7 @@ from hwr.data.sources.xml import read_pages
 from hwr.errors import InputError
 from hwr.files import make_folder, read_text
 from hwr.scoring import report
-from hwr.scoring.report import Texts, score_texts
+from hwr.scoring.report import RATES, Texts, score_texts
 from hwr.tables import ABSENT
 
 _READERS: tuple[Callable[..., Dataset], ...] = (
@@ -53,7 +53,7 @@ def score_hypotheses(
         {name: line.reference for name, line in true.items()},
         {name: texts.get(name, "") for name in true},
         {name: line.writer for name, line in true.items()},
-        {},
+        _groups(base),
     )
     about = {key: base.scores[key] for key in _KEPT if key in base.scores}
     about |= {"weights_sha256": [], "hypotheses": str(path), "missing": missing, "unknown": unknown}
@@ -61,11 +61,20 @@ def score_hypotheses(
     make_folder(output)
     scores = score_texts(made, config.scorer, config.resampling, output=output, about=about)
     where = "test" if config.split == "test" else f"evaluation/{config.split}"
+    groups = scores.summary["groups"].items()
+    by_group = {f"{where}/{rate}/{name}": own[rate] for rate in RATES for name, own in groups}
     return ComparedRun(
         label=label, id=str(path), name=path.name, started=ABSENT, parameters={}, tags={}, environment={},
-        metrics={f"{where}/cer": scores.cer, f"{where}/wer": scores.wer}, data={}, scores=scores.summary,
+        metrics={f"{where}/cer": scores.cer, f"{where}/wer": scores.wer, **by_group}, data={},
+        scores=scores.summary,
         lines={line.id: line for line in report.read_lines(output / report.LINES)}, line_pictures=None,
     )  # fmt: skip
+
+
+def _groups(base: ComparedRun) -> dict[str, str]:
+    """Return the set of each line where the run read several, whose names begin the ids of their lines."""
+    sets, found = base.scores.get("groups", {}), {name: name.partition("/")[0] for name in base.lines}
+    return found if len(sets) > 1 and {*found.values()} <= {*sets} else {}
 
 
 def read_hypotheses(path: Path) -> dict[str, str]:

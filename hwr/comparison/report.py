@@ -369,7 +369,7 @@ def _number(name: str, value: float) -> str:
 
 
 def _is_rate(name: str) -> bool:
-    return name.rpartition("/")[2].endswith(_RATES)
+    return any(part.endswith(_RATES) for part in name.split("/"))  # test/cer/letters is one too
 
 
 def _signed(number: str) -> str:

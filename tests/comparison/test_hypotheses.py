@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hwr.comparison import compare_runs
-from hwr.comparison.hypotheses import names_hypotheses
+from hwr.comparison.hypotheses import names_hypotheses, score_hypotheses
 from hwr.config.compose import composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
 from hwr.scoring.report import read_tsv
 from hwr.tracking import Store
-from tests.comparison.logged import TRUTH, Logged, log, misread
+from tests.comparison.logged import TRUTH, WRITERS, Logged, configuration, log, misread, recorded
 
 _ALTO = '<alto><Layout><Page WIDTH="9" HEIGHT="9">{lines}</Page></Layout></alto>'
 _ALTO_LINE = (
@@ -78,6 +79,18 @@ def test_texts_of_another_system_are_compared_by_line_and_by_writer(
     assert [rows["p1/l0"][f"{label}_errors"] for label in "ABC"] == ["1", "1", "0"]
     assert rows["p1/l0"]["C"] == TRUTH["p1/l0"]
     assert said["parameters"] == {}  # those of A and B, which are alike
+
+
+def test_texts_are_scored_by_set_where_the_run_read_several(tmp_path: Path) -> None:
+    groups = {page: {"lines": 2} for page in dict.fromkeys(WRITERS.values())}
+    base = recorded(Logged("run", misread(4), about={"groups": groups}), "A", tmp_path / "run")
+    texts = table(tmp_path / "other.tsv", misread(3))
+    found = score_hypotheses(texts, "B", base, configuration(), tmp_path)
+    rates = {name: value for name, value in found.metrics.items() if name.startswith("test/cer/")}
+    assert rates.keys() == {f"test/cer/{page}" for page in groups}
+    assert [rate > 0 for rate in rates.values()] == [True, True, *[False] * 6]
+    one = replace(base, scores={**base.scores, "groups": {"p0": {"lines": 2}}})
+    assert not score_hypotheses(texts, "B", one, configuration(), tmp_path).scores["groups"]
 
 
 def test_lines_that_are_missing_are_told_and_count_as_empty(
