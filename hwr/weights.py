@@ -15,6 +15,7 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
+from numpy.typing import NDArray
 
 from hwr.errors import InputError
 from hwr.files import parse_json, read_text, recovered, replacing_folder, sha256
@@ -23,6 +24,7 @@ from hwr.text import Alphabet
 
 PARAMS, CONFIG, ALPHABET, MANIFEST = "network.params", "config.yaml", "alphabet.json", "manifest.json"
 FORMAT = 1
+STEP = ".step"  # ends the name of what the int8 rows of a parameter are multiples of
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,21 @@ def copy(weights: Weights, folder: Path, config: str) -> Weights:
     return load(folder)
 
 
-def copy_half(weights: Weights, folder: Path) -> Weights:
-    """Write `weights` to a new folder with parameters in half precision, half the bytes.
+def copy_smaller(weights: Weights, folder: Path, form: str) -> Weights:
+    """Write `weights` to a new folder with parameters as `half` or `int8`: half the bytes, or a quarter.
 
     Raises InputError where the folder holds other things, and for a parameter beyond half precision.
     """
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: is there, and no weights folder; choose another --output")
-    with np.errstate(over="ignore"):
-        half = {name: value.astype(np.float16) for name, value in _stored(weights).items()}
-    if beyond := next((name for name, value in half.items() if not np.isfinite(value).all()), None):
-        raise InputError(
-            f"weights {weights.folder}: {beyond} is beyond half precision; keep them as they are"
+    stored: Arrays = {}
+    for name, value in _stored(weights).items():
+        stored |= (
+            _rounded(name, value) if form == "int8" and value.ndim > 1 else _halved(name, value, weights)
         )
     with _replacing(folder, weights.config, weights.alphabet, weights.about) as params:
-        mx.nd.save(str(params), {name: mx.nd.array(value, dtype=value.dtype) for name, value in half.items()})
+        kept = {name: mx.nd.array(value, dtype=value.dtype) for name, value in stored.items()}
+        mx.nd.save(str(params), kept)
     return load(folder)
 
 
@@ -198,8 +200,30 @@ def _alike(stored: Any, wanted: Any, first: int) -> bool:
 
 
 def _stored(weights: Weights) -> Arrays:
+    """Return the parameters by name, in the precision in which they are kept; of int8 as float32."""
     try:
-        return read_params(weights.folder / PARAMS)
-    except (OSError, ValueError):
+        arrays = read_params(weights.folder / PARAMS)
+        steps = {name.removesuffix(STEP): arrays.pop(name) for name in list(arrays) if name.endswith(STEP)}
+        return arrays | {name: arrays[name] * _by_row(step, arrays[name]) for name, step in steps.items()}
+    except (OSError, ValueError, KeyError):
         said = f"{PARAMS} holds no parameters; fetch or train them again"
         raise InputError(f"weights {weights.folder}: {said}") from None
+
+
+def _halved(name: str, value: NDArray[Any], weights: Weights) -> Arrays:
+    with np.errstate(over="ignore"):
+        half = value.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise InputError(f"weights {weights.folder}: {name} is beyond half precision; keep them as they are")
+    return {name: half}
+
+
+def _rounded(name: str, value: NDArray[Any]) -> Arrays:
+    """Return a parameter as whole steps, int8, and the step of each row, float32."""
+    step = np.abs(value).reshape(len(value), -1).max(axis=1).astype(np.float32) / 127
+    step[step == 0] = 1
+    return {name: np.rint(value / _by_row(step, value)).astype(np.int8), name + STEP: step}
+
+
+def _by_row(step: NDArray[Any], value: NDArray[Any]) -> NDArray[Any]:
+    return step.reshape(-1, *[1] * (value.ndim - 1))

@@ -74,18 +74,33 @@ def test_weights_come_back_when_a_folder_is_filled_in(tmp_path: Path) -> None:
     assert as_lists(network) == as_lists(reader(seed=1))
 
 
-def test_half_of_the_bytes_give_nearly_the_same_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "share", "error"), [("half", 0.7, 0.001), ("int8", 0.6, 0.005)])
+def test_fewer_bytes_give_nearly_the_same_network(
+    tmp_path: Path, form: str, share: float, error: float
+) -> None:
     whole = saved(tmp_path / "w", units=64)
-    half = weights.copy_half(whole, tmp_path / "half")
-    assert (half.config, half.alphabet, half.about) == (whole.config, whole.alphabet, whole.about)
-    assert (half.folder / weights.PARAMS).stat().st_size < 0.7 * (
-        whole.folder / weights.PARAMS
-    ).stat().st_size
+    small = weights.copy_smaller(whole, tmp_path / "small", form)
+    assert (small.config, small.alphabet, small.about) == (whole.config, whole.alphabet, whole.about)
+    sizes = [(own.folder / weights.PARAMS).stat().st_size for own in (small, whole)]
+    assert sizes[0] < share * sizes[1]
     network = reader(units=64, seed=2)
-    weights.fill(network, half)
+    weights.fill(network, small)
     for name, value in arrays(network).items():
         assert value.dtype == np.float32
-        np.testing.assert_allclose(value, arrays(reader(units=64, seed=1))[name], rtol=1e-3, atol=1e-7)
+        expected = arrays(reader(units=64, seed=1))[name]
+        np.testing.assert_allclose(value, expected, atol=error * np.abs(expected).max() + 1e-9)
+    again = weights.copy_smaller(small, tmp_path / "again", form)
+    assert again.sha256 == small.sha256
+
+
+def test_row_of_zeros_stays_zeros_in_int8(tmp_path: Path) -> None:
+    network = reader(seed=1)
+    for parameter in network.collect_params().values():
+        parameter.set_data(parameter.data() * 0)
+    whole = weights.save(tmp_path / "w", network, "name: test\n", AB, about={})
+    other = reader(seed=2)
+    weights.fill(other, weights.copy_smaller(whole, tmp_path / "small", "int8"))
+    assert not any(value.any() for value in arrays(other).values())
 
 
 def test_half_is_refused_where_it_cannot_hold_a_parameter_or_would_replace_other_things(
@@ -96,10 +111,10 @@ def test_half_is_refused_where_it_cannot_hold_a_parameter_or_would_replace_other
     first.set_data(first.data() + 1e6)
     whole = weights.save(tmp_path / "w", network, "name: test\n", AB, about={})
     with pytest.raises(InputError, match="is beyond half precision; keep them as they are"):
-        weights.copy_half(whole, tmp_path / "half")
+        weights.copy_smaller(whole, tmp_path / "half", "half")
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="mine: is there, and no weights folder; choose another --output"):
-        weights.copy_half(whole, tmp_path / "mine")
+        weights.copy_smaller(whole, tmp_path / "mine", "int8")
 
 
 def test_folder_tells_what_made_it(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ COMMANDS = (
         example="hwr export line/copiste --format onnx --output line.onnx",
         positional=Positional("weights", "[WEIGHTS]", "same as weights=WEIGHTS", most=1, key="weights"),
         flags=(
-            Flag(("--format",), "same as format=FORMAT: onnx, half", metavar="FORMAT", key="format"),
+            Flag(("--format",), "same as format=FORMAT: onnx, half, int8", metavar="FORMAT", key="format"),
             Flag(("--output",), "same as output=FILE", metavar="FILE", key="output"),
         ),
     ),

@@ -349,7 +349,7 @@ class ExportConfig(StoreConfig):
     """How weights are exported, as conf/export.yaml gives it."""
 
     weights: Text
-    format: Literal["onnx", "half"]
+    format: Literal["onnx", "half", "int8"]
     output: Text
 
 

@@ -20,13 +20,13 @@ INPUT = "images (N, 1, H, W) float32, (255 - grey) / 255: ink 1 on paper 0"
 
 
 def export_weights(composed: Composed) -> None:
-    """Write an ONNX model and print what it takes and gives, or the same weights in half precision."""
+    """Write an ONNX model and print what it takes and gives, or the same weights in fewer bytes."""
     config: ExportConfig = composed.root
     output = Path(config.output)
     loaded = find_weights(config.weights, None, config)
-    if config.format == "half":
+    if config.format != "onnx":
         with as_input_error(output, "choose another --output"):
-            weights.copy_half(loaded, output)
+            weights.copy_smaller(loaded, output, config.format)
         print(f"written to {output}")
         return
     model = onnx_of(loaded)

@@ -78,7 +78,7 @@ def test_fetched_model_is_that_of_the_store_and_is_chosen_by_name(
 
 @pytest.mark.parametrize(
     ("shipped", "key", "file"),
-    [("copiste", "model", "model.arpa"), ("latin", "models.french", "model.arpa.gz")],
+    [("copiste", "model", "model.arpa.gz"), ("latin", "models.french", "model.arpa.gz")],
 )
 def test_decoder_of_a_model_brings_its_files(tmp_path: Path, shipped: str, key: str, file: str) -> None:
     main(["models", "publish", shipped, str(tmp_path / "s")])
