@@ -132,7 +132,7 @@ def test_served_page_is_healthy_reads_and_asks_for_its_token(image: Image) -> No
         assert "set HWR_TOKEN" in process.communicate(timeout=120)[0]
     with image.running(*command, HWR_TOKEN="secret") as process:
         until_healthy(process, image.command(*at(port, words("HEALTHCHECK"))))
-        picture = (ROOT / "docs/pictures/page.png").read_bytes()
+        picture = (ROOT / "docs/pictures/page.jpg").read_bytes()
         assert asked(port, "POST", "/v1/pages?format=txt", picture)[0] == 401
         status, text = asked(port, "POST", "/v1/pages?format=txt", picture, Authorization="Bearer secret")
         assert (status, len(text.split()) > 20) == (200, True)
