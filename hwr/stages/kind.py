@@ -31,6 +31,7 @@ from hwr.training.loop import Plan, Stage
 S = TypeVar("S")  # the settings of a stage, a dataclass
 
 Picture = NDArray[np.uint8]
+LONGEST_NAME = 40  # characters of several sets' names together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +109,15 @@ class DataSource:
 
     @property
     def name(self) -> str:
-        """The format and the name of the folder, `alto/letters`; of several sets their names, `sets/a+b`."""
-        folder = "+".join(self.drawing) if self.root is None else self.root.name
+        """The format and the name of the folder, `alto/letters`.
+
+        Of several sets it has their names, `sets/a+b`, or the first and how many more, `sets/a+6`.
+        """
+        names = list(self.drawing)
+        several = "+".join(names)
+        if len(several) > LONGEST_NAME:
+            several = f"{names[0]}+{len(names) - 1}"
+        folder = several if self.root is None else self.root.name
         return "/".join(filter(None, (str(self.settings["source"]), folder)))
 
     def read(self, *, whole: bool) -> Dataset:

@@ -101,6 +101,8 @@ def test_bfloat16_is_refused_where_it_is_not_there(
         (["data=synthetic"], "synthetic"),
         (["data=sets", "+data@data.sets.b=alto", "data.sets.b.root=x", "+data@data.sets.a=alto",
           "data.sets.a.root=y", "data.only=[a]"], "sets/a"),
+        (["data=latin", "data.root=DIR", "data.only=[copiste,hooker_en]"], "sets/copiste+hooker_en"),
+        (["data=latin", "data.root=DIR"], "sets/copiste+6"),
     ],
 )  # fmt: skip
 def test_data_set_is_named_by_format_and_folder(overrides: list[str], name: str) -> None:
