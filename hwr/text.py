@@ -77,6 +77,11 @@ class Alphabet:
     def _indices(self) -> dict[str, int]:
         return {symbol: index for index, symbol in enumerate(self.symbols)}
 
+    @cached_property
+    def _written(self) -> tuple[str, ...]:
+        """What each class is written as; nothing for blank."""
+        return (*self.symbols, "")
+
     def unknown(self, text: str) -> str:
         """Return the characters of `text` outside the alphabet, each once, in order."""
         return "".join(dict.fromkeys(c for c in text if c not in self._indices))
@@ -90,4 +95,4 @@ class Alphabet:
 
     def decode(self, indices: Sequence[int]) -> str:
         """Return the characters of `indices`; blanks are left out."""
-        return "".join(self.symbols[index] for index in indices if index != self.blank)
+        return "".join(map(self._written.__getitem__, indices))

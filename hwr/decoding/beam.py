@@ -201,7 +201,7 @@ def _searched(blank: NDArray[np.float32], skip: float) -> NDArray[np.int64]:
 
 def _starts(path: NDArray[Any]) -> NDArray[np.int64]:
     """Return where runs of the same class start in a path (S,)."""
-    return np.flatnonzero(np.diff(path, prepend=-2))
+    return np.flatnonzero(np.concatenate([[True], path[1:] != path[:-1]])[: len(path)])
 
 
 @contextlib.contextmanager

@@ -5,7 +5,9 @@ import json
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +107,13 @@ def find_weights(name: str, kind: str | None, config: StoreConfig) -> Weights:
 
 
 def config_of(loaded: Weights) -> TrainConfig:
-    """Return the configuration of the training that made weights."""
-    config: TrainConfig = stored(loaded.config, (), TrainConfig).root
+    """Return the configuration of the training that made weights, one's own to change."""
+    return deepcopy(_stored_config(loaded.config))
+
+
+@lru_cache(maxsize=16)  # each step of the pipeline asks several times, and YAML is slow
+def _stored_config(text: str) -> TrainConfig:
+    config: TrainConfig = stored(text, (), TrainConfig).root
     return config
 
 
