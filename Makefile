@@ -7,9 +7,10 @@ PYTHON ?=
 READY := $(VENV)/.ready
 # Without SClite, which set-up installs where it may, errors are counted by edit distance: the same numbers.
 SCLITE = $(shell { command -v sclite || ls /usr/lib/sctk/bin/sclite; } 2>/dev/null)
-# Tests share the cores: a process with one thread for each, a file in one of them. One that dies ends the run:
-# pytest-xdist would start another, and may then wait for ever.
-WORKERS ?= --numprocesses=logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder --max-worker-restart=0
+# Tests share the cores: a process with one thread for each, a file in one of them, and one process more, as some
+# wait for servers. One that dies ends the run: pytest-xdist would start another, and may then wait for ever.
+PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n < 4 ? n + 1 : 4)))
+WORKERS ?= --numprocesses=$(PROCESSES) --dist=loadscope --no-loadscope-reorder --max-worker-restart=0
 HWR_KILLS ?= 20
 HWR_FUZZ ?= 2000
 HWR_OUTAGE_S ?= 30

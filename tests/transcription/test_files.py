@@ -428,8 +428,8 @@ def test_processes_share_a_folder_for_outputs(tmp_path: Path) -> None:
         "transcribing.page_reader = lambda config: Reader()\n"
         f"sys.exit(run(*map(Path, sys.argv[1:]), output=Path({str(tmp_path / 'texts')!r}), force=True))"
     )
-    started = [subprocess.Popen([sys.executable, "-c", code, *files]) for _ in range(3)]
-    assert [process.wait() for process in started] == [0, 0, 0]
+    started = [subprocess.Popen([sys.executable, "-c", code, *files]) for _ in range(2)]
+    assert [process.wait() for process in started] == [0, 0]
     assert names(tmp_path / "texts") == [f"{name}.txt" for name in "abcdefgh"]
 
 
