@@ -162,7 +162,7 @@ def test_only_what_the_evaluation_wrote_is_logged(smoke: Smoke, tmp_path: Path) 
     (tmp_path / "private.txt").write_text("not for the server", encoding="utf-8")
     run(smoke, tmp_path, "split=valid")
     artifacts = smoke.folder / "artifacts" / scores(tmp_path)["run"] / "artifacts" / "evaluation" / "valid"
-    assert {"scores.json", "lines.tsv", "lines.zip", "confusions.tsv", "lines.png"} == {
+    assert {"scores.json", "lines.tsv", "lines.json", "lines.zip", "confusions.tsv", "lines.png"} == {
         p.name for p in artifacts.iterdir()
     }
 
