@@ -78,15 +78,19 @@ def copy(weights: Weights, folder: Path, config: str) -> Weights:
 def copy_smaller(weights: Weights, folder: Path, form: str) -> Weights:
     """Write `weights` to a new folder with parameters as `half` or `int8`: half the bytes, or a quarter.
 
-    Raises InputError where the folder holds other things, and for a parameter beyond half precision.
+    Raises InputError where the folder holds other things, and for a parameter that is too large for it or
+    no number.
     """
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: is there, and no weights folder; choose another --output")
     stored: Arrays = {}
     for name, value in _stored(weights).items():
-        stored |= (
-            _rounded(name, value) if form == "int8" and value.ndim > 1 else _halved(name, value, weights)
-        )
+        smaller = _rounded(name, value) if form == "int8" and value.ndim > 1 else _halved(name, value)
+        if not all(np.isfinite(own).all() for own in smaller.values()):
+            raise InputError(
+                f"weights {weights.folder}: {name} is too large or no number; keep them as they are"
+            )
+        stored |= smaller
     with _replacing(folder, weights.config, weights.alphabet, weights.about) as params:
         kept = {name: mx.nd.array(value, dtype=value.dtype) for name, value in stored.items()}
         mx.nd.save(str(params), kept)
@@ -210,19 +214,17 @@ def _stored(weights: Weights) -> Arrays:
         raise InputError(f"weights {weights.folder}: {said}") from None
 
 
-def _halved(name: str, value: NDArray[Any], weights: Weights) -> Arrays:
+def _halved(name: str, value: NDArray[Any]) -> Arrays:
     with np.errstate(over="ignore"):
-        half = value.astype(np.float16)
-    if not np.isfinite(half).all():
-        raise InputError(f"weights {weights.folder}: {name} is beyond half precision; keep them as they are")
-    return {name: half}
+        return {name: value.astype(np.float16)}
 
 
 def _rounded(name: str, value: NDArray[Any]) -> Arrays:
     """Return a parameter as whole steps, int8, and the step of each row, float32."""
     step = np.abs(value).reshape(len(value), -1).max(axis=1).astype(np.float32) / 127
     step[step == 0] = 1
-    return {name: np.rint(value / _by_row(step, value)).astype(np.int8), name + STEP: step}
+    with np.errstate(invalid="ignore"):  # no number: the step tells
+        return {name: np.rint(value / _by_row(step, value)).astype(np.int8), name + STEP: step}
 
 
 def _by_row(step: NDArray[Any], value: NDArray[Any]) -> NDArray[Any]:

@@ -93,6 +93,18 @@ def test_fewer_bytes_give_nearly_the_same_network(
     assert again.sha256 == small.sha256
 
 
+@pytest.mark.parametrize("form", ["half", "int8"])
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_parameter_that_is_no_number_is_refused(tmp_path: Path, form: str, value: float) -> None:
+    network = reader(seed=1)
+    matrix = next(own for own in network.collect_params().values() if len(own.shape) > 1)
+    matrix.set_data(matrix.data() * value)
+    whole = weights.save(tmp_path / "w", network, "name: test\n", AB, about={})
+    with pytest.raises(InputError, match="is too large or no number"):
+        weights.copy_smaller(whole, tmp_path / "small", form)
+    assert not (tmp_path / "small").exists()
+
+
 def test_row_of_zeros_stays_zeros_in_int8(tmp_path: Path) -> None:
     network = reader(seed=1)
     for parameter in network.collect_params().values():
@@ -110,7 +122,7 @@ def test_half_is_refused_where_it_cannot_hold_a_parameter_or_would_replace_other
     first = next(iter(network.collect_params().values()))
     first.set_data(first.data() + 1e6)
     whole = weights.save(tmp_path / "w", network, "name: test\n", AB, about={})
-    with pytest.raises(InputError, match="is beyond half precision; keep them as they are"):
+    with pytest.raises(InputError, match="is too large or no number; keep them as they are"):
         weights.copy_smaller(whole, tmp_path / "half", "half")
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="mine: is there, and no weights folder; choose another --output"):

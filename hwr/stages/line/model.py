@@ -98,7 +98,7 @@ def load_line_reader(loaded: Weights, *, batch_size: int, context: Any, engine: 
     network = line_network(model, alphabet_of(loaded), context)
     weights.fill(network, loaded)
     run = engine.start(network, INFERENCE, INFERENCE.size(model.settings), context)
-    own = None if engine.name == MXNET.name else run
+    own = None if engine.name == MXNET.name else run  # of MXNet the reader computes in two halves
     return LineReader(network, batch_size=batch_size, context=context, run=own)
 
 
