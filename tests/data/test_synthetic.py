@@ -1,6 +1,7 @@
 import hashlib
 import inspect
 import json
+import re
 import shutil
 import string
 import subprocess
@@ -13,6 +14,9 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from faker.providers import job
+from faker.providers.company import en_US as company
+from faker.providers.lorem import en_US as lorem
 
 from hwr.config.bind import bind
 from hwr.data import synthetic
@@ -262,12 +266,20 @@ def test_bigram_sentences_have_every_letter_digit_and_mark() -> None:
     assert set(string.ascii_letters + string.digits + " .,;:!?'\"-()&") == set(written)
 
 
+def test_english_pairs_are_of_words_in_fakers_lists() -> None:
+    lists = str([lorem.Provider.word_list, job.Provider.jobs, company.Provider.catch_phrase_words])
+    known = set(re.findall("[a-z]+", (lists + str(company.Provider.bsWords)).lower()))
+    pairs = texts.Bigrams()._following
+    assert len(pairs) > 1000
+    assert {*pairs, *(word for seconds, _ in pairs.values() for word in seconds)} <= known
+
+
 def test_french_has_its_accents_elisions_and_short_lines() -> None:
     written = list(islice(texts.endless_sentences(["french"], 0.2, np.random.default_rng(0)), 3000))
     assert set("àâçèéêîôùûœ«»'0123456789") <= set("".join(written))
     assert any("l'" in sentence for sentence in written)
     assert {"Cher Monsieur,", "idem"} <= set(written)
-    both = list(islice(texts.endless_sentences(["french", "english"], 0.2, np.random.default_rng(0)), 300))
+    both = list(islice(texts.endless_sentences(["french", "english"], 0.2, np.random.default_rng(0)), 3000))
     assert {"ditto", "Cher Monsieur,"} <= set(both)
 
 

@@ -3,14 +3,18 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate, groupby, islice
+from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from faker.providers import job
+from faker.providers.company import en_US as companies
+from faker.providers.lorem import en_US as english_words
 from faker.providers.lorem import fr_FR as french_words
 from faker.providers.person import en_GB as english_names
+from faker.providers.person import en_US as american_names
 from faker.providers.person import fr_FR as french_names
 
 from hwr.errors import InputError
@@ -18,18 +22,7 @@ from hwr.files import package_folder, read_text
 from hwr.text import nfc
 
 _BIGRAMS = "frequency_bigramdictionary_en_243_342.txt"  # symspellpy (MIT): "first second count" a line
-_WORDS = "frequency_dictionary_en_82_765.txt"  # likewise: "word count" a line, most frequent first
 _TEMPER = 0.6  # counts span five decades; flattened, chains use more of the vocabulary
-# The pairs were counted on the Web, where these words, names of groups of people among them, come mostly from
-# advertisements of adult sites: such pairs are not what anybody writes by hand. Recorded trainings were drawn
-# without exactly these, so the list stays as it is. data.text=FILE writes a text that needs none.
-_LEFT_OUT = re.compile(
-    r"(sex|porn|xxx|nud|naked|gay|lesbian|teen|viagra|casino|poker|fuck|rapist|bikini|thong|lingerie|suicid|bomb"
-    r"|escort|erotic|erecti|penis|breast|nipple|virgins|orgasm|bondage|slut|bitch|shit|blowjob|boob|bestial|clit|cunt"
-    r"|dildo|ejacul|fetish|genital|incest|masturb|milf|molest|nigg|panties|panty|piss|pussy|stripper|swinger|threesome"
-    r"|topless|trans[sv]e|vagin|valium|vibrator|voyeur|whore)"
-    r"|(anal|tits?|ass|dick|cocks?|cum|cumming|adults?|rape|hardcore|horny|kinky|orgy|squirts?|interracial|babes?)$"
-)
 _SHORTENED = {
     "do not": "don't", "is not": "isn't", "it is": "it's", "we are": "we're", "would not": "wouldn't",
     "I have": "I've", "they are": "they're", "that is": "that's", "did not": "didn't", "I am": "I'm",
@@ -139,21 +132,22 @@ def _elided(small: str, word: str) -> list[str]:
 
 
 class Bigrams:
-    """A first-order chain over English words."""
+    """A first-order chain over English words: pairs counted on the Web, of words that Faker's lists hold."""
 
     def __init__(self) -> None:
+        known = _english_words()
         following: dict[str, tuple[list[str], list[float]]] = {}
         for line in _lines(_BIGRAMS):
             first, second, count = line.split()
-            if _LEFT_OUT.match(first) or _LEFT_OUT.match(second):
+            if first not in known or second not in known:
                 continue
             words, weights = following.setdefault(first, ([], []))
             words.append(second)
             weights.append(float(count) ** _TEMPER)
         self._following = {word: (words, _cumulated(weights)) for word, (words, weights) in following.items()}
         self._words = list(following)
-        common = (line.split()[0] for line in islice(_lines(_WORDS), 30_000))
-        names = sorted(word for word in common if word.isalpha() and not _LEFT_OUT.match(word))
+        person = american_names.Provider  # its names begin with every letter
+        names = sorted({*person.last_names, *person.first_names})
         self._by_initial = [list(group) for _, group in groupby(names, key=itemgetter(0))]
         self._starts = _cumulated([sum(weights) for _, weights in following.values()])
 
@@ -167,7 +161,7 @@ class Bigrams:
         while len(words) < length:
             if rng.random() < 0.05:  # a name: all initials are as likely, so that every capital occurs
                 names = self._by_initial[int(rng.integers(len(self._by_initial)))]
-                words.append(names[int(rng.integers(len(names)))].capitalize())
+                words.append(_one_of(names, rng))
             elif words[-1] in self._following:
                 words.append(_pick(*self._following[words[-1]], rng))
             else:
@@ -252,6 +246,14 @@ def _number(rng: np.random.Generator, ordinal: str) -> str:
     forms = (f"{year}", f"{small}", f"{large:,}", f"{small}.{year % 10}", f"{small}{ordinal}",
              f"{small}-{small + year % 9}")  # fmt: skip
     return forms[int(rng.integers(len(forms)))]
+
+
+def _english_words() -> set[str]:
+    """Return the words of Faker's lists: frequent words, occupations, what companies say of themselves."""
+    company = companies.Provider
+    said = (word for words in (*company.catch_phrase_words, *company.bsWords) for word in words)
+    texts = (*english_words.Provider.word_list, *job.Provider.jobs, *said)
+    return {word for text in texts for word in re.findall("[a-z]+", text.lower())}
 
 
 def _cumulated(weights: list[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
