@@ -50,8 +50,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 # Tests that share a process: files that use the run of line/smoke, and each other smoke experiment.
 SMOKE_FILES = ("tests/test_train.py", "tests/test_evaluate.py")
 # What takes longest begins first.
-FIRST = ("line/smoke", "test_reproduce.py", "denoiser/smoke", "segmentation/smoke", "paragraph/smoke",
-         "test_sweeps.py", "test_kills.py", "test_outage.py")  # fmt: skip
+FIRST = ("test_reproduce.py", "line/smoke", "test_notebooks.py", "test_endings.py", "test_kills.py",
+         "test_sweeps.py", "test_outage.py", "test_fuzz.py", "denoiser/smoke", "segmentation/smoke",
+         "paragraph/smoke")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

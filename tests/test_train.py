@@ -291,10 +291,10 @@ def test_finished_run_says_that_nothing_is_left(
     assert (_bits(short, "last"), _history(smoke, short)) == (bits, before)
 
 
-def test_run_goes_on_from_the_command_line_when_its_data_were_moved(
-    smoke: Smoke, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_goes_on_from_the_command_line_when_its_data_were_moved(tmp_path: Path, database: Path) -> None:
     root, folder = write_folder(tmp_path / "data", TEXTS), tmp_path / "outputs"
+    folder.mkdir()
+    shutil.copy(database, folder)
     small = ["network.stem=4", "network.channels=[4,4]", "network.blocks=[1,1]", "network.hidden=4"]
     run(
         folder, "stage=line", *small, "stage.crop.height=32", "data=alto", f"data.root={root}", "max_epochs=1"

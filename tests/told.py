@@ -1,6 +1,6 @@
 """A decoder that is told the texts of `tests.evaluation.tiny`, and makes the mistakes it is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ class Told:
     def __init__(self, mistakes: int, records: tuple[Any, ...] = ()) -> None:
         self.mistakes, self.records = mistakes, records
 
-    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+    def read(self, lines: Sequence[Probs], pages: Sequence[Hashable] = ()) -> list[Reading]:
         """Return the texts, whatever the probabilities are."""
         assert len(lines) == len(TEXTS)
         return [Reading("-" * self.mistakes + text[self.mistakes :], 0.5) for text in TEXTS]

@@ -8,7 +8,7 @@ import contextlib
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,7 +55,7 @@ class BeamDecoder:
     word_weight: float
     records: tuple[TextRecord, ...] = ()
 
-    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+    def read(self, lines: Sequence[Probs], pages: Sequence[Hashable] = ()) -> list[Reading]:
         """Return the reading of every line; raise InputError for probabilities that are none."""
         return [self(probs) for probs in lines]
 

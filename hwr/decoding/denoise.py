@@ -3,7 +3,7 @@
 It imports no network; the caller passes one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -65,9 +65,9 @@ class DenoiseDecoder:
     copy_bonus: float
     records: tuple[TextRecord, ...] = ()
 
-    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+    def read(self, lines: Sequence[Probs], pages: Sequence[Hashable] = ()) -> list[Reading]:
         """Return the reading of every line."""
-        return self.rewritten(self.base.read(lines), lines)
+        return self.rewritten(self.base.read(lines, pages), lines)
 
     def rewritten(self, readings: Sequence[Reading], lines: Sequence[Probs]) -> list[Reading]:
         """Return readings of lines rewritten."""

@@ -1,6 +1,6 @@
 """Greedy decoding: the most probable class of each step, repeats collapsed, blanks dropped."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ class GreedyDecoder:
     alphabet: Alphabet
     records: ClassVar[tuple[TextRecord, ...]] = ()  # it reads with no model
 
-    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+    def read(self, lines: Sequence[Probs], pages: Sequence[Hashable] = ()) -> list[Reading]:
         """Return the reading of every line."""
         return [self(probs) for probs in lines]
 

@@ -4,7 +4,7 @@ Candidates are the words within a few plain edits, found by symmetric deletion (
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -123,9 +123,9 @@ class LexiconDecoder:
     sure: float
     records: tuple[TextRecord, ...] = ()
 
-    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+    def read(self, lines: Sequence[Probs], pages: Sequence[Hashable] = ()) -> list[Reading]:
         """Return the readings of `base` with corrected words."""
-        return [self.corrected(reading) for reading in self.base.read(lines)]
+        return [self.corrected(reading) for reading in self.base.read(lines, pages)]
 
     def corrected(self, reading: Reading) -> Reading:
         """Return a reading with its words corrected; spaces and punctuation stay as they are."""

@@ -3,7 +3,7 @@
 A decoder that corrects another one holds it as `base`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise, takewhile
 from typing import Any, Protocol
@@ -52,8 +52,12 @@ class Decoder(MadeFromText, Protocol):
     Its `records` are those of the models it reads with, and of its base's: none for one without models.
     """
 
-    def read(self, lines: Sequence[Probs]) -> list[Reading]:
-        """Return the reading of every line's probs (T, C), each the same alone and among others."""
+    def read(self, lines: Sequence[Probs], pages: Sequence[Hashable] = ()) -> list[Reading]:
+        """Return the reading of every line's probs (T, C).
+
+        Lines whose `pages` are equal stand on one page, and may be read in one language; without `pages` each
+        reads the same alone and among others.
+        """
 
 
 def mean_confidence(confidences: Sequence[float] | NDArray[np.float32]) -> float:

@@ -6,7 +6,7 @@ from hwr.config.compose import Composed
 from hwr.config.roots import ConfusionConfig
 from hwr.decoding.reading import build_decoder, check_decoder
 from hwr.errors import InputError
-from hwr.evaluation.lines import find_lines, read_chunks
+from hwr.evaluation.lines import decoded_lines, find_lines
 from hwr.evaluation.task import open_task
 from hwr.files import make_folder, write_text
 from hwr.language.confusions import Confusions, Costs, CountedLines
@@ -64,6 +64,6 @@ def _counted(config: ConfusionConfig) -> Confusions:
     for told in lines.scored.told("line"):
         print(told)
     lines.refuse_seen_by(decoder)
-    read = [reading.text for probs in read_chunks(task, weights, lines) for reading in decoder.read(probs)]
+    read = [reading.text for reading in decoded_lines(task, weights, lines, decoder)]
     source = CountedLines(lines.fingerprint, config.split, weights.sha256, len(lines.ids))
     return Confusions.of((align(true, own) for true, own in zip(lines.texts, read, strict=True)), source)

@@ -210,7 +210,7 @@ def _timed(maker: Maker, lines: Lines, repeats: int) -> tuple[Sequence[Reading],
     for _ in range(repeats):
         decoder = maker()
         start = time.perf_counter()
-        readings = decoder.read(lines.probs)
+        readings = decoder.read(lines.probs, lines.pages)
         seconds.append(time.perf_counter() - start)
     return readings, statistics.median(seconds)
 

@@ -41,8 +41,8 @@ def score_denoiser(evaluation: Evaluation) -> Outcome:
     lines = find_lines(task, reader)
     lines.refuse_seen_by(decoder)
     read, mended = [], []
-    for probs in read_chunks(task, reader, lines):
-        read += (readings := decoder.base.read(probs))
+    for pages, probs in read_chunks(task, reader, lines):
+        read += (readings := decoder.base.read(probs, pages))
         mended += decoder.rewritten(readings, probs)
     about = evaluation.about(lines.scored)
     about |= {"line_weights": str(reader.folder), "line_weights_sha256": reader.sha256}

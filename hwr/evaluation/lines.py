@@ -34,7 +34,7 @@ Value = TypeVar("Value")
 
 UNTOLD = "empty_text, nothing to compare with"  # lines that no one has transcribed
 _BLANK = np.full((48, 48), 255, np.uint8)  # in place of the image of an unread line
-CHUNK = 256  # lines between two moves of the progress bar
+CHUNK = 256  # lines whose probabilities are held at once, and those of the page that they end in
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,16 @@ class UnreadLine:
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines of a split in order: ids, line images (H, w) uint8, texts, writers ("" = unknown) and groups.
+    """Lines of a split in order: ids, their pages' ids, line images (H, w) uint8, texts, writers and groups.
 
-    A group is a set of the data, or where there is but one, a kind of lines.
+    A writer "" is unknown. A group is a set of the data, or where there is but one, a kind of lines.
     `alphabet` is that of the weights, `fingerprint` that of the split's pages; `probs` holds (T, C) float32 a
     line, softmax over the alphabet's classes, where the lines were read. Beside them stand the lines that are
     `unread`, and what rules have left out or replaced.
     """
 
     ids: Sequence[str]
+    pages: Sequence[str]
     images: Sequence[Image]
     texts: Sequence[str]
     writers: Sequence[str]
@@ -101,7 +102,7 @@ def read_lines(task: Task[LinesConfig], loaded: Weights) -> Lines:
     A line of 230 steps and 134 classes takes 120 KB: 431 lines 53 MB. Raises InputError as `find_lines` does.
     """
     lines = find_lines(task, loaded)
-    return replace(lines, probs=[probs for chunk in read_chunks(task, loaded, lines) for probs in chunk])
+    return replace(lines, probs=[probs for _, chunk in read_chunks(task, loaded, lines) for probs in chunk])
 
 
 def find_lines(task: Task[LinesConfig], loaded: Weights) -> Lines:
@@ -119,25 +120,37 @@ def find_lines(task: Task[LinesConfig], loaded: Weights) -> Lines:
     images = line_images(pages, crop, folder=cache, loading=config.loading, progress=True)
     own, reasons = line_set(with_images(pages, images.problems), images, config.split), dict(images.problems)
     by_id: dict[str, tuple[Page, Line]] = {line.id: (page, line) for page in pages for line in page.lines}
+    on = [by_id[name][0].id for name in own.ids]
     known = {n: (line.text, p.writer, p.dataset or line.kind or "other") for n, (p, line) in by_id.items()}
     texts, writers, groups = zip(*(known[name] for name in own.ids), strict=True)
     why = {name: reason.removeprefix(f"line {name} of ") for name, reason in reasons.items()}
     unread = [UnreadLine(name, *known[name], reason) for name, reason in why.items()]
     return Lines(
-        own.ids, own.images, texts, writers, groups, alphabet_of(loaded), fingerprint(pages), unread=unread,
-        left_out=left_out, replacements=dataset.replacements,
+        own.ids, on, own.images, texts, writers, groups, alphabet_of(loaded), fingerprint(pages),
+        unread=unread, left_out=left_out, replacements=dataset.replacements,
     )  # fmt: skip
+
+
+def decoded_lines(task: Task[LinesConfig], loaded: Weights, lines: Lines, decoder: Decoder) -> list[Reading]:
+    """Return the readings of the lines, of which few are held at once."""
+    return [one for chunk, probs in read_chunks(task, loaded, lines) for one in decoder.read(probs, chunk)]
 
 
 def read_chunks(
     task: Task[LinesConfig], loaded: Weights, lines: Lines, *, size: int = CHUNK
-) -> Iterator[list[Probs]]:
-    """Yield the probabilities of the lines in order, `size` lines at once, so that few are held."""
+) -> Iterator[tuple[Sequence[str], list[Probs]]]:
+    """Yield pages and probabilities of the lines in order: of whole pages, with `size` lines or more."""
     config = task.config
     context, engine = device_context(config.device), Engine.of(config)
     reader = load_line_reader(loaded, batch_size=config.batch_size, context=context, engine=engine)
-    for start in tqdm(range(0, len(lines.ids), size), desc="reading", unit=f"{size} lines", disable=None):
-        yield reader.probs(lines.images[start : start + size])
+    start, count = 0, len(lines.ids)
+    ends = [n for n in range(1, count) if lines.pages[n] != lines.pages[n - 1]]
+    with tqdm(total=count, desc="reading", unit=" lines", disable=None) as bar:
+        for end in (*ends, count):
+            if end - start >= size or end == count:
+                yield lines.pages[start:end], reader.probs(lines.images[start:end])
+                bar.update(end - start)
+                start = end
 
 
 def check_lines(config: EvaluateConfig) -> None:
@@ -157,7 +170,7 @@ def score_lines(evaluation: Evaluation) -> Outcome:
     decoder = build_decoder(config.decoder, alphabet_of(own))
     lines = find_lines(task, own)
     lines.refuse_seen_by(decoder)
-    readings = [reading for probs in read_chunks(task, own, lines) for reading in decoder.read(probs)]
+    readings = decoded_lines(task, own, lines, decoder)
     about = evaluation.about(lines.scored)
     outcome = scored(config, lines, readings, about=about, output=evaluation.output)
     evaluation.log(values(outcome.summary))

@@ -68,7 +68,7 @@ class Trials:
         with tracking.start_run(self.parent.store, _named(setting), tags=tags) as current:
             decoder = build_decoder(node, self.lines.alphabet)
             start = time.perf_counter()
-            read = decoder.read(self.lines.probs)
+            read = decoder.read(self.lines.probs, self.lines.pages)
             seconds = time.perf_counter() - start
             texts = self.lines.with_readings(read)
             cer, wer = rates(list(texts.references.values()), list(texts.hypotheses.values()))

@@ -14,10 +14,12 @@ from hwr.images.load import GreyImage
 
 SURE = 0.8  # score of a page that stands upright: upside down the most legible hands reach 0.77
 LINES, LINES_ASIDE = 10, 4  # read once more: upside down, and of the page turned aside
+LINES_FIRST = 3  # of those upside down: most pages need no more
 
 _ASIDE = 0.58  # score that no page reaches when it is read aside
 _LEGIBLE, _LEGIBLE_ASIDE = 0.55, 0.5  # score, the way it is turned, of a page that is turned
 _SURER, _SURER_ASIDE = 0.03, 0.05  # by how much it must be higher than as given
+_UPRIGHT = 0.1  # by how much less surely the first lines are read upside down where no more are
 _DEVIATIONS = 2.0  # of the mean of the lines' differences, by which they must differ from 0
 
 
@@ -34,6 +36,15 @@ class Legibility:
         lengths = [len(text.replace(" ", "")) for text in self.texts]
         letters = [sum(map(str.isalpha, text)) for text in self.texts]
         return float(self.confidences @ letters) / sum(lengths) if any(lengths) else 0.0
+
+    def with_lines(self, others: "Legibility") -> "Legibility":
+        """Return how surely these lines and others were read."""
+        return Legibility(np.append(self.confidences, others.confidences), [*self.texts, *others.texts])
+
+
+def is_upright(given: Legibility, flipped: Legibility) -> bool:
+    """Tell whether a few legible lines are read so much less surely upside down that others need no look."""
+    return given.score >= _ASIDE and bool((given.confidences - flipped.confidences).mean() > _UPRIGHT)
 
 
 def is_upside_down(given: Legibility, flipped: Legibility) -> bool:

@@ -157,7 +157,11 @@ class PageReader:
         if _legibility(found.lines).score >= orientation.SURE:
             return 0
         lines = sorted(found.lines, key=lambda line: -len(line.text))[: orientation.LINES]
-        given, flipped = _legibility(lines), self._read_flipped(page, lines)
+        few, rest = lines[: orientation.LINES_FIRST], lines[orientation.LINES_FIRST :]
+        given, flipped = _legibility(lines), self._read_flipped(page, few)
+        if orientation.is_upright(_legibility(few), flipped):
+            return 0
+        flipped = flipped.with_lines(self._read_flipped(page, rest))
         if orientation.may_lie_aside(given, flipped):
             aside = turned_image(page, 90)
             longest = self.read(aside, self._longest(aside, orientation.LINES_ASIDE))
@@ -208,7 +212,8 @@ class PageReader:
             for position, line in enumerate(lines)
             if not cut_flaw(line.outline, _size(line.page), self.text.crop)
         }
-        readings = self.text.decoder.read(self.text.reader.probs(list(cut.values())))
+        pages = [id(lines[position].page) for position in cut]
+        readings = self.text.decoder.read(self.text.reader.probs(list(cut.values())), pages)
         read = dict(zip(cut, readings, strict=True))
         return [
             self._line(line.outline, _size(line.page), cut[position].shape[1], read[position])
@@ -226,7 +231,7 @@ class PageReader:
     def _read_flipped(self, page: GreyImage, lines: Sequence[Outline]) -> Legibility:
         """Tell how surely lines are read upside down."""
         images = [np.ascontiguousarray(crop_line(page, line, self.text.crop)[::-1, ::-1]) for line in lines]
-        return _legibility(self.text.decoder.read(self.text.reader.probs(images)))
+        return _legibility(self.text.decoder.read(self.text.reader.probs(images), [id(page)] * len(images)))
 
     def _line(self, outline: Outline, size: tuple[int, int], width: int, reading: Reading) -> ReadLine:
         spans = _word_spans(reading, self.text.reader.padded_width(width) / width)

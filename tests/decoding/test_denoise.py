@@ -1,7 +1,7 @@
 """Denoising: beam search checked against all texts there are, ranking by hand, and what is left as it is."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -103,7 +103,7 @@ class Base:
 
     texts: Sequence[str]
 
-    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+    def read(self, lines: Sequence[Probs], pages: Sequence[Hashable] = ()) -> list[Reading]:
         return [self.reading(text) for text in self.texts[: len(lines)]]
 
     def reading(self, text: str) -> Reading:

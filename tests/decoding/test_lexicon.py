@@ -1,6 +1,6 @@
 """Lexicon search: which words are corrected, to what, and what stays as it was read."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Said:
     confidence: float = 0.5
     records: tuple[Any, ...] = ()
 
-    def read(self, lines: Sequence[Probs]) -> list[Reading]:
+    def read(self, lines: Sequence[Probs], pages: Sequence[Hashable] = ()) -> list[Reading]:
         length = len(self.text)
         spans = tuple((n / length, (n + 1) / length) for n in range(length))
         return [Reading(self.text, self.confidence, spans, (self.confidence,) * length) for _ in lines]

@@ -135,7 +135,7 @@ def test_every_repeat_has_a_decoder_that_remembers_nothing(
 ) -> None:
     readers: list[object] = []
     read = told.Told.read
-    monkeypatch.setattr(told.Told, "read", lambda self, lines: readers.append(self) or read(self, lines))
+    monkeypatch.setattr(told.Told, "read", lambda self, *lines: readers.append(self) or read(self, *lines))
     compare("repeats=3")
     assert len(set(map(id, readers))) == len(readers) == 6
 
@@ -196,7 +196,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[list[s
     def draw(*errors: list[int], count: int, seed: int = 0) -> list[list[str]]:
         ids = [str(n) for n in range(len(errors[0]))]
         images = list(repeat(np.zeros((4, 4), np.uint8), len(ids)))
-        lines = Lines(ids, images, ["text"] * len(ids), [], [], Alphabet("ext"), "")
+        lines = Lines(ids, ids, images, ["text"] * len(ids), [], [], Alphabet("ext"), "")
         picture(lines, {str(n): entry(own) for n, own in enumerate(errors)}, count=count, seed=seed)
         return [[item.id for item in group] for group in groups.pop().values()]
 

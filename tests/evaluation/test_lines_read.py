@@ -1,6 +1,5 @@
 """The lines of a split, and what the network makes of them."""
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,9 @@ from tests import told
 from tests.evaluation.tiny import ALPHABET, TEXTS, Place, write_pages
 from tests.told import SAW, Told
 
-BARE = Lines(["p/1", "p/2"], [], ["ab", "b"], ["ann", ""], ["other", "note"], Alphabet("ab"), "0123")
+BARE = Lines(
+    ["p/1", "p/2"], ["p", "p"], [], ["ab", "b"], ["ann", ""], ["other", "note"], Alphabet("ab"), "0123"
+)
 
 
 @pytest.fixture
@@ -75,8 +76,9 @@ def test_every_line_has_a_distribution_over_the_classes_at_every_step(
 def test_lines_are_read_a_few_at_once(task: Task[EvaluateConfig], weights: Weights) -> None:
     whole = read_lines(task, weights)
     chunks = list(read_chunks(task, weights, whole, size=3))
-    assert [len(chunk) for chunk in chunks] == [3, 1]
-    for one, other in zip(itertools.chain(*chunks), whole.probs, strict=True):
+    assert [[*pages] for pages, _ in chunks] == [["p0", "p0", "p1", "p1"]]  # no page is parted
+    assert [len(probs) for _, probs in read_chunks(task, weights, whole, size=1)] == [2, 2]
+    for one, other in zip(chunks[0][1], whole.probs, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)  # what is multiplied at once rounds otherwise
 
 

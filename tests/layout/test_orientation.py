@@ -5,6 +5,7 @@ import pytest
 
 from hwr.layout.orientation import (
     Legibility,
+    is_upright,
     is_upside_down,
     lies_aside,
     may_lie_aside,
@@ -74,6 +75,17 @@ def test_page_lies_aside_where_words_are_read_then(
     given: Legibility, aside: Legibility, turned: bool
 ) -> None:
     assert lies_aside(given, aside) is turned
+
+
+@pytest.mark.parametrize(
+    ("given", "flipped", "upright"),
+    [(read(0.7, 0.7), read(0.4, 0.5), True), (read(0.7, 0.7), read(0.6, 0.7), False),
+     (read(0.5, 0.5), read(0.1, 0.1), False), (read(), read(), False)],
+)  # fmt: skip
+def test_few_lines_tell_that_a_legible_page_is_upright(
+    given: Legibility, flipped: Legibility, upright: bool
+) -> None:
+    assert is_upright(given, flipped) is upright
 
 
 def test_page_that_is_read_or_has_no_line_is_not_turned_aside() -> None:

@@ -1,6 +1,6 @@
 """The pipeline on pages of shaded strips: what stands in for a network tells, or asks, where they lie."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,7 +90,7 @@ class OneByOne:
 
     decode: Callable[[NDArray[np.float32]], Reading]
 
-    def read(self, lines: Sequence[NDArray[np.float32]]) -> list[Reading]:
+    def read(self, lines: Sequence[NDArray[np.float32]], pages: Sequence[Hashable] = ()) -> list[Reading]:
         return [self.decode(probs) for probs in lines]
 
 

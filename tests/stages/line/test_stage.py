@@ -1,6 +1,6 @@
 """Stage `line`: batches repeat by seed, losses fall, scores are ratios of counts."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import mxnet as mx
@@ -73,7 +73,7 @@ def test_loss_falls_when_trained(shortcut_weight: float) -> None:
 
 def test_validate_gives_ratios_of_counts_over_all_lines() -> None:
     class Decoder:
-        def read(self, lines: Sequence[NDArray[np.float32]]) -> list[Reading]:
+        def read(self, lines: Sequence[NDArray[np.float32]], pages: Sequence[Hashable] = ()) -> list[Reading]:
             return [Reading("ab", 1.0) for _ in lines]
 
     # "ab" as it is; "abc d" lacks 3 of 5 characters, and of its 2 words neither is "ab"
