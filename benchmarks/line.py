@@ -155,12 +155,12 @@ def _drawn_line(draw: Any, width: int) -> Any:
     import cv2
     import numpy as np
 
-    image = np.full((HEIGHT, width), 255, np.uint8)
+    image: Any = np.full((HEIGHT, width), 255, np.uint8)
     for x in range(8, width - 16, 17):
         points = np.stack([x + draw.integers(0, 14, 4), draw.integers(10, HEIGHT - 8, 4)], axis=1).astype(
             np.int32
         )
-        cv2.polylines(image, [points], False, int(draw.integers(0, 90)), 2, cv2.LINE_AA)
+        cv2.polylines(image, [points], False, (int(draw.integers(0, 90)),), 2, cv2.LINE_AA)
     return image
 
 
@@ -217,7 +217,11 @@ def _engine(side: str, name: str) -> Callable[[Any], None]:
 
     engine, _, precision = side.partition(", ")
     run = Engine(engine, precision or "float32").start(network, INFERENCE, (HEIGHT, "W"), None)
-    return lambda batch: run(batch.images) and None
+
+    def read(batch: Any) -> None:
+        run(batch.images)
+
+    return read
 
 
 def _torch(side: str) -> Callable[[str], tuple[Callable[[Any], None], Callable[[Any], None]]]:

@@ -45,7 +45,9 @@ def main(overrides: list[str]) -> None:
     Delivery.__call__ = works.around(Delivery.__call__)  # type: ignore[method-assign]
     Run.end = ends.around(Run.end)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
-        train.run(composed("train", ["experiments=line/smoke", f"folder={folder}", *overrides], TrainConfig))
+        train.train_stage(
+            composed("train", ["experiments=line/smoke", f"folder={folder}", *overrides], TrainConfig)
+        )
     epoch_s = epochs[-1] / len(epochs)
     print(f"\n{len(epochs)} epochs of {1000 * epoch_s:.0f} ms")
     for name, clock in (("the training waits", waits), ("the delivering thread works", works)):
