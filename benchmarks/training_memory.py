@@ -32,12 +32,12 @@ def main(overrides: list[str]) -> None:
 
     steps: list[float] = []
     train.Bar.__call__ = note  # type: ignore[assignment, method-assign]
-    own = ["experiments=line/smoke", *DATA, "~phases.plain", "phases.ctc.epochs=96", *overrides]
+    own = ["experiments=line/smoke", *DATA, "~phases.plain", "phases.ctc.epochs=130", *overrides]
     with tempfile.TemporaryDirectory() as folder:
         train.train_stage(composed("train", [f"folder={folder}", *own], TrainConfig))
     figure, pane = plt.subplots(figsize=(7, 3), layout="constrained")
     pane.plot(list(taken), list(taken.values()))
-    pane.set(xlabel="steps", ylabel="memory of the process, MiB", ylim=0)
+    pane.set(xlabel="steps", ylabel="memory of the process, MiB", ylim=(0, 1.1 * max(taken.values())))
     figure.savefig("training_memory.png", dpi=120)
 
 

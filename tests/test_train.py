@@ -481,6 +481,13 @@ def test_run_of_a_stage_that_finds_boxes_keeps_weights_without_an_alphabet(
     assert not list(artifacts.rglob("alphabet.json"))
 
 
+def test_few_shapes_are_kept_where_asked(started: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr(train.runtime, "keep_few_shapes", lambda: kept.append("few"))
+    started("few_shapes=true", "max_epochs=1")
+    assert kept == ["few"]
+
+
 def test_latest_leads_to_the_run_that_ended_last(smoke: Smoke, started: Run) -> None:
     fresh = started("max_epochs=1")
     assert (smoke.folder / "latest").resolve() == fresh.resolve()

@@ -136,6 +136,7 @@ class TrainConfig(PagesConfig):
     patience: Count | None
     save_every: Positive | None = None  # min; older configurations lack it
     system_metrics: Positive | None = None  # s; older configurations lack it
+    few_shapes: bool = False  # older configurations lack it
     clip: Positive | None
     average: Share | None
     stage: Node = _node()

@@ -36,6 +36,8 @@ FREE = {
     "max_minutes": "when the training ends",
     "patience": "when a phase ends",
     "save_every": "how often the state is kept; the bits do not depend on it",
+    "few_shapes": "how much memory is kept; the bits do not depend on it",
+    "system_metrics": "what is recorded beside the training",
     "device": "where it is computed; the bits depend on it, as on the machine",
     "folder": "where the run lies; it may have been moved",
     "tracking": "where the run is recorded; the server may have been moved",

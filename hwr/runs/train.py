@@ -67,6 +67,8 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
     """Train in a new run, or in the folder of the one that is `resumed`."""
     config: TrainConfig = composed.root
     recipe = parse_recipe(config)
+    if config.few_shapes:
+        runtime.keep_few_shapes()
     runtime.start()
     make_folder(Path(config.folder))
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
