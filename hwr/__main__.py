@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from hwr import __version__, runtime
 from hwr.config.command_table import COMMANDS, Command, Flag
 from hwr.config.keys import keys_table
-from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, tell
+from hwr.errors import MAKE_ROOM, NO_ROOM, NO_WAY, InputError, tell
+from hwr.files import is_there
 
 NAMES = [command.name for command in COMMANDS]
 _HOME = re.compile(r"(?:(?<=[=,\[{:'\" ])~[\w.-]*|^~)(?=/)")  # ~/ and ~user/ where a value begins
@@ -32,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except OSError as error:
+        if error.errno in NO_WAY and error.filename is not None:
+            reason = f"{error.filename}: cannot be opened ({error.strerror}); name another file or folder"
+            tell(f"error: {InputError(reason)}")
+            raise SystemExit(2) from None
         if not isinstance(error, BrokenPipeError) and error.errno not in NO_ROOM:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,7 +80,7 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     given = vars(_parser(command).parse_intermixed_args(words[:end]))
     positional, others = command.positional, [*given.pop("rest"), *words[end + 1 :]]
     takes_files = positional is not None and positional.files
-    keys = [word for word in others if _is_key(word) and not (takes_files and Path(word).exists())]
+    keys = [word for word in others if _is_key(word) and not (takes_files and is_there(word))]
     overrides = [] if command.plain else keys
     rest = [word for word in others if word not in overrides]
     for flag in command.flags:

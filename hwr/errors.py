@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a disk, a user's share of it, a limit for files is full
 MAKE_ROOM = "make room there"
+# What any look at a path of a user's may raise, wherever it is: a name too long, a folder of another user.
+NO_WAY = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR}
 
 _LOGIN = re.compile(r"(?<=://)[^/\s'\"]*@")  # user:password@ of a URI
 

@@ -152,6 +152,11 @@ def make_folder(folder: Path) -> None:
             pass
 
 
+def is_there(path: Path | str) -> bool:
+    """Tell whether there is something at a path; at a text that is too long for one there is nothing."""
+    return os.path.exists(path)  # noqa: PTH110  # Path's raises for a name that is too long
+
+
 def read_text(path: Path, *, key: str = "") -> str:
     """Return a UTF-8 text file, or a UTF-16 one with byte order mark, without that mark.
 

@@ -23,6 +23,7 @@ from hwr.networks import Arrays, network_parameters, read_params, set_arrays
 from hwr.text import Alphabet
 
 PARAMS, CONFIG, ALPHABET, MANIFEST = "network.params", "config.yaml", "alphabet.json", "manifest.json"
+FILES = {PARAMS, CONFIG, ALPHABET}  # that a manifest has digests of
 FORMAT = 1
 STEP = ".step"  # ends the name of what the int8 rows of a parameter are multiples of
 
@@ -186,7 +187,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise InputError(f"weights {folder}: no such folder; {remedy}")
     try:
         manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format"] == FORMAT and isinstance(manifest["sha256"], dict):
+        digests = manifest["sha256"]  # of these files and no others: a name may lead anywhere
+        if manifest["format"] == FORMAT and isinstance(digests, dict) and {*digests} <= FILES:
             return dict(manifest)
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hwr.__main__ import help_text, main, parse
-from hwr.config import CONF, ROOT
+from hwr.__main__ import NAMES, help_text, main, parse
+from hwr.config import CONF, EXPERIMENTS, ROOT
 from hwr.config.command_table import COMMANDS, Command
 from hwr.config.keys import file_keys
 from hwr.transcription import files
@@ -20,6 +20,7 @@ from hwr.transcription.transcript import ReadLine
 from tests.alto_folder import write_folder
 from tests.refusal import refused
 
+LONG = "a" * 300  # longer than the name of a file
 TEXTS = {"train": "tea and toast", "valid": "toast", "test": "thé"}
 
 
@@ -206,6 +207,9 @@ def script(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
         (["decoders", "baseline=best"], "baseline=best: not one of the decoders compared"),
         (["decoders", "data=alto"], "data.root is not set; give data.root=… on the command line"),
         (["transcribe", "nothing/*.png"], "nothing/*.png: no image or PDF there"),
+        (["export", LONG, "--output", "x.onnx"], f"{EXPERIMENTS / LONG / 'weights'}: cannot be opened"),
+        (["inspect", "data=alto", f"data.root={LONG}"], f"{Path(LONG).absolute()}: cannot be opened"),
+        (["inspect", "--config-dir", LONG], f"{LONG}: cannot be opened (File name too long); name another"),
         (
             ["transcribe", "a.png", "--format", "docx"],
             "--format docx: unknown; use one of alto, page, txt, json",
@@ -365,6 +369,12 @@ def test_what_follows_two_dashes_is_a_file(
 def test_transcription_ends_with_one_when_a_page_fails(page: Path, tmp_path: Path) -> None:
     assert transcribed(str(page), str(tmp_path / "none.png")) == 1
     assert page.with_suffix(".txt").exists()
+
+
+def test_key_may_be_longer_than_a_file_name(page: Path, tmp_path: Path) -> None:
+    models = "".join(f"/{'m' * 50}" for _ in range(20))
+    words = [str(page), f"+decoder.models={{a: {models}}}", "decoder=languages"]
+    assert [*parse(COMMANDS[NAMES.index("transcribe")], words)[0]] == words[1:]
 
 
 def test_transcription_takes_the_keys_of_its_configuration(page: Path, tmp_path: Path) -> None:

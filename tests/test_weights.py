@@ -188,7 +188,16 @@ def test_missing_file_is_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": 1, "sha256": []}', '{"format": 2, "sha256": {}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 1, "sha256": []}',
+        '{"format": 2, "sha256": {}}',
+        '{"format": 1, "sha256": {"../other": ""}}',
+        f'{{"format": 1, "sha256": {{"{"a" * 300}": ""}}}}',
+    ],
 )
 def test_damaged_manifest_is_refused(text: str, tmp_path: Path) -> None:
     saved(tmp_path / "w")

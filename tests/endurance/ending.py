@@ -46,16 +46,34 @@ class Process:
     pipes: dict[int, int] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
-    def wait(self, seconds: float) -> int | None:
-        """Return the exit status as subprocess does, or None while it runs after so many seconds."""
-        deadline = time.monotonic() + seconds
+    def wait(self, seconds: float, *, fair: bool = False) -> int | None:
+        """Return the exit status as subprocess does, or None while it runs after so many seconds.
+
+        `fair`: seconds in which its threads wait for a core do not count, on a machine that is busy.
+        """
+        deadline, before = time.monotonic() + seconds, self._starved_s()
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 return os.waitstatus_to_exitcode(status)
-            if time.monotonic() >= deadline:
+            late = time.monotonic() - deadline
+            if late >= 0 and not (fair and late < self._starved_s() - before):
                 return None
             time.sleep(0.01)
+
+    def _starved_s(self) -> float:
+        """Return the seconds in which its threads, and its children's, have waited for a core."""
+        processes = [self.pid]
+        for pid in processes:
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                with contextlib.suppress(OSError):
+                    processes += map(int, children.read_text(encoding="ascii").split())
+        waits = 0
+        for pid in processes:
+            for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    waits += int(thread.read_text(encoding="ascii").split()[1])
+        return waits / 1e9
 
     def close(self, descriptors: tuple[int, ...]) -> None:
         for number in descriptors:
@@ -221,7 +239,7 @@ def _interrupted(small: Small, process: Process, ending: str, seen: dict[str, An
         act()
     since = time.monotonic()
     if status is None:
-        status = process.wait(deadline[0] - time.monotonic())
+        status = process.wait(deadline[0] - time.monotonic(), fair=True)
     if proxy is not None:
         proxy(PASS)
     seen["slowest_s"] = max(seen["slowest_s"], round(time.monotonic() - since, 1))

@@ -39,7 +39,7 @@ def alto_page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
     image, flaw = images.find_or_flaw(path, named)
     unit = _text(tree, "{*}Description/{*}MeasurementUnit") or "pixel"
     height, width = (parse_number(elements[0].get(key) or "0", path) for key in ("HEIGHT", "WIDTH"))
-    own = (height, width) if height > 0 and width > 0 else None
+    own = (height, width) if height >= 1 and width >= 1 else None
     if own is None and unit != "pixel":
         raise InputError(f"{path}: <Page> lacks WIDTH and HEIGHT, the scale of its {unit}; export it again")
     if own is None or unit != "pixel":

@@ -147,7 +147,7 @@ def _chosen_lines(form: _Form, split_of: Mapping[str, str], *, whole_forms: bool
 
 def _form(tree: Element, path: Path) -> _Form:
     height, width = (parse_number(tree.get(key) or "0", path) for key in ("height", "width"))
-    if height <= 0 or width <= 0:
+    if height < 1 or width < 1:
         raise InputError(f"{path}: <form> gives no height and width; restore the file")
     size = (round(height), round(width))
     name = tree.get("id") or path.stem

@@ -30,7 +30,7 @@ def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
     element = elements[0]
     image, flaw = images.find_or_flaw(path, element.get("imageFilename", "").strip())
     height, width = (parse_number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
-    if height > 0 and width > 0:
+    if height >= 1 and width >= 1:
         size = round(height), round(width)
     else:
         size, unread = size_or_flaw(image)

@@ -28,6 +28,8 @@ from hwr.images.boxes import Point
 
 T = TypeVar("T")
 
+_LARGEST = 1e9  # coordinate: no page has more px, nor tenths of a millimetre
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -127,7 +129,7 @@ def read_documents(
 
 
 def parse_number(text: str, path: Path) -> float:
-    """Return a finite number; raise InputError naming the file otherwise."""
+    """Return a number of at most 1e9 either way; raise InputError naming the file otherwise."""
     return _numbers([text], path)[0]
 
 
@@ -150,7 +152,8 @@ def _numbers(parts: Sequence[str], path: Path) -> list[float]:
         values = [float(part) for part in parts]
     except ValueError:
         values = [math.nan]
-    if not math.isfinite(sum(values)):  # one check for all: pages hold tens of thousands of coordinates
+    # All at once: pages hold tens of thousands of coordinates.
+    if not math.isfinite(sum(values)) or max(map(abs, values), default=0.0) > _LARGEST:
         raise InputError(f"{path}: {' '.join(parts)[:40]!r} is no coordinate; export it again")
     return values
 

@@ -182,6 +182,7 @@ def test_read_keeps_regions_without_ids_apart(tmp_path: Path) -> None:
         ('<Coords points=""/>', "neither Coords nor Baseline"),
         ('<Coords points="1,2 3"/>', "half a point"),
         ('<Baseline points="1,2 nan,4"/>', "is no coordinate"),
+        ('<Baseline points="1,2 3,99999999999999999999"/>', "is no coordinate"),
     ],
 )
 def test_read_keeps_a_line_whose_place_is_not_known(tmp_path: Path, inner: str, flaw: str) -> None:
@@ -189,6 +190,18 @@ def test_read_keeps_a_line_whose_place_is_not_known(tmp_path: Path, inner: str, 
     line = read_line(tmp_path, f'<TextLine id="l1">{inner}{text}</TextLine>')
     assert (line.id, line.text, line.box) == ("p/l1", "lost", NOWHERE)
     assert flaw in line.flaw
+
+
+@pytest.mark.parametrize("width", ["99999999999999999999", "1e400", "wide"])
+def test_page_whose_size_is_none_is_refused(tmp_path: Path, width: str) -> None:
+    write(tmp_path, line_xml("l1", "x"), size=f'imageWidth="{width}" imageHeight="60"')
+    with pytest.raises(InputError, match=r"p\.xml: .* is no coordinate"):
+        read_page(tmp_path)
+
+
+def test_page_smaller_than_a_pixel_is_measured_by_its_image(tmp_path: Path) -> None:
+    write(tmp_path, line_xml("l1", "x"), size='imageWidth="0.4" imageHeight="60"')
+    assert read_page(tmp_path).size[1] > 1
 
 
 def test_read_counts_the_text_of_regions_without_lines(tmp_path: Path) -> None:
