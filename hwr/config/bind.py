@@ -60,13 +60,20 @@ def bind(
 
     Raises InputError for a key that is unknown or missing, and for a value of another type or out of range.
     """
-    own = {key: value for key, value in settings.items() if key != "_target_"}
+    own = {key: value for key, value in mapping(settings, where).items() if key != "_target_"}
     known, adapter = _signature(maker, frozenset(given))
     try:
         bound: dict[str, Any] = adapter.validate_json(json.dumps(own), strict=True)
     except ValidationError as error:
         raise InputError(refusal(error, own, where, known)) from None
     return bound
+
+
+def mapping(settings: Any, where: str) -> Mapping[str, Any]:
+    """Return the settings of the node `where`; raise InputError where they are no mapping."""
+    if isinstance(settings, Mapping):
+        return settings
+    raise InputError(f"{where}={settings} is not a mapping; give its keys, or leave it out")
 
 
 def texts(settings: Any, key: str) -> Iterator[tuple[str, str]]:
@@ -97,7 +104,7 @@ def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
 
     It is one of this project, or of an installed package that adds a stage by an entry point of STAGES.
     """
-    name = settings.get("_target_")
+    name = mapping(settings, where).get("_target_")
     name = MOVED.get(str(name), name)
     packages = {"hwr", *(entry.module.partition(".")[0] for entry in metadata.entry_points(group=STAGES))}
     if not isinstance(name, str) or name.partition(".")[0] not in packages:

@@ -81,3 +81,10 @@ def test_texts_are_found_with_their_keys() -> None:
     settings = {"model": "a/b", "width": 3, "base": {"words": "c"}, "texts": ["d", 1], "none": None}
     assert list(texts(settings, "")) == [("model", "a/b"), ("base.words", "c"), ("texts.0", "d")]
     assert list(texts("e", "stage.file")) == [("stage.file", "e")]
+
+
+def test_node_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(InputError, match=r"phases\.ctc=None is not a mapping; give its keys"):
+        bind(dict, None, "phases.ctc")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"decoder=greedy is not a mapping"):
+        target("greedy", "decoder")  # type: ignore[arg-type]
