@@ -11,7 +11,9 @@ from PIL import Image
 from hwr import tracking
 from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig
+from hwr.errors import InputError
 from hwr.evaluation import targets
+from hwr.pictures import cards
 from tests.alto_folder import write_folder
 from tests.refusal import refused, tells
 from tests.smoke import Smoke, evaluate, script
@@ -133,6 +135,18 @@ def test_edit_distance_counts_as_sclite(smoke: Smoke, by_sclite: Path, tmp_path:
     for key in ("characters", "words", "lines", "weights_sha256", "data_fingerprint"):
         assert one[key] == other[key]
     assert not (tmp_path / "sclite").exists()
+
+
+def test_picture_that_finds_no_room_ends_no_evaluation(
+    smoke: Smoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, picture: object) -> None:
+        raise InputError(f"{path}: cannot be written; make room there")
+
+    monkeypatch.setattr(cards, "save_picture", full)
+    assert run(smoke, tmp_path) == scores(tmp_path)["cer"]
+    assert not (tmp_path / "lines.png").exists()
+    assert "lines.png: left out" in capsys.readouterr().err
 
 
 def test_run_is_new_and_linked_when_the_store_does_not_know_the_weights(smoke: Smoke, tmp_path: Path) -> None:

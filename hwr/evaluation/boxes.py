@@ -9,6 +9,7 @@ import numpy as np
 from hwr.data import inspection
 from hwr.data.batches.boxes import BoxSet
 from hwr.data.records import LeftOut, fingerprint
+from hwr.errors import optional
 from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Scored, Target
 from hwr.images.boxes import FloatArray
 from hwr.pictures import cards
@@ -89,12 +90,13 @@ def _found(evaluation: Evaluation, model: Model[Any], load: Callable[..., Any]) 
 def _outcome(evaluation: Evaluation, found: _Found, values: Result, quality: Sequence[float]) -> Outcome:
     """Write scores, and draw the pages with the worst boxes: true ones green, found ones red."""
     samples, worst = found.samples, np.argsort(quality, kind="stable")[: evaluation.config.pictures]
-    drawn = [
-        cards.boxed(samples.images[i], {TRUE: samples.boxes[i], PREDICTED: found.boxes[i].reshape(-1, 4)})
-        for i in worst
-    ]
-    picture = cards.sheet(drawn, [f"{samples.ids[i]}: IoU {quality[i]:.3f}" for i in worst], columns=4)
-    cards.save_picture(evaluation.output / "pages.png", picture)
+    with optional("pages.png"):
+        drawn = [
+            cards.boxed(samples.images[i], {TRUE: samples.boxes[i], PREDICTED: found.boxes[i].reshape(-1, 4)})
+            for i in worst
+        ]
+        names = [f"{samples.ids[i]}: IoU {quality[i]:.3f}" for i in worst]
+        cards.save_picture(evaluation.output / "pages.png", cards.sheet(drawn, names, columns=4))
     count = len(samples.ids) + len(samples.missed)
     return evaluation.outcome(values, found.scored, count, error=1.0 - values["mean_iou"])
 

@@ -15,7 +15,7 @@ from hwr import runtime
 from hwr.config.compose import Composed
 from hwr.config.roots import DecodersConfig, Resampling
 from hwr.decoding.reading import Decoder, Reading, build_decoder, check_decoder
-from hwr.errors import InputError
+from hwr.errors import InputError, optional
 from hwr.evaluation import publish
 from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, rate_cell, read_lines, within
@@ -77,8 +77,9 @@ def compare_decoders(composed: Composed) -> None:
             said = {**about, **summary(entries, config)}
             write_json(fresh / NAME, said)
             (fresh / "board.md").write_text(table(said) + "\n", encoding="utf-8")
-            drawn = picture(lines, entries, count=config.pictures, seed=config.seed)
-            cards.save_picture(fresh / "samples.png", drawn)
+            with optional("samples.png"):
+                drawn = picture(lines, entries, count=config.pictures, seed=config.seed)
+                cards.save_picture(fresh / "samples.png", drawn)
             current.folder("decoders", fresh)
         current.metrics(_metrics(said), 0)
         task.log_data(current, lines.fingerprint, len(lines.ids))

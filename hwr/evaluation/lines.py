@@ -15,7 +15,7 @@ from hwr.data.cache import line_images
 from hwr.data.records import LeftOut, Line, Page, Replacements, fingerprint
 from hwr.data.report import nothing_left
 from hwr.decoding.reading import Decoder, Probs, Reading, build_decoder, check_decoder
-from hwr.errors import InputError
+from hwr.errors import InputError, optional
 from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Scored, Target, Task, rates
 from hwr.language.record import refuse_seen
 from hwr.pictures import cards, line_archive
@@ -183,7 +183,8 @@ def scored(
     """Score readings of lines, one a line, and write scores, tables and pictures to `output`."""
     texts = lines.with_readings(readings)
     scores = score_texts(texts, config.scorer, config.resampling, output=output, about=about)
-    cards.save_picture(output / "lines.png", _picture(config, lines, texts, scores))
+    with optional("lines.png"):
+        cards.save_picture(output / "lines.png", _picture(config, lines, texts, scores))
     if config.kept_height:
         images = [*lines.images, *[_BLANK] * len(lines.unread)]  # as many as lines.tsv has, in its order
         line_archive.save_lines(output / line_archive.NAME, images, height=config.kept_height)

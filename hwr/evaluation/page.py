@@ -14,7 +14,7 @@ from hwr.config.roots import EvaluateConfig
 from hwr.data.batches.boxes import area_of
 from hwr.data.records import LeftOut, Page, fingerprint
 from hwr.data.report import nothing_left
-from hwr.errors import InputError
+from hwr.errors import InputError, optional
 from hwr.evaluation import lines
 from hwr.evaluation import task as common
 from hwr.evaluation.task import COUNTS, EDITS, Evaluation, Outcome, Record, Result, Scored, Target
@@ -82,7 +82,8 @@ def score_pages(evaluation: Evaluation) -> Outcome:
     budgets = {own.page.id: {name: _budget([own], name) for name in GIVEN} for own in results}
     by_page = {own.page.id: {"seconds": round(own.seconds, 3), **budgets[own.page.id]} for own in results}
     write_json(output / "pages.json", by_page)
-    cards.save_picture(output / "pages.png", _picture(results, config.pictures))
+    with optional("pages.png"):
+        cards.save_picture(output / "pages.png", _picture(results, config.pictures))
     evaluation.log(_values(scores.summary))
     return Outcome(scores.summary, _table(config.split, scores.summary), scores.cer)
 

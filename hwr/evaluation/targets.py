@@ -9,7 +9,7 @@ from hwr.config.compose import Composed
 from hwr.config.messages import no_such_key
 from hwr.config.roots import EvaluateConfig
 from hwr.data.records import LeftOut, fingerprint
-from hwr.errors import InputError
+from hwr.errors import InputError, optional
 from hwr.evaluation import boxes, decoders, denoiser, lines, page, publish
 from hwr.evaluation import task as common
 from hwr.evaluation.task import Evaluation, Outcome, Scored, Target, open_task
@@ -109,7 +109,8 @@ def _score_stage(evaluation: Evaluation) -> Outcome:
     built = recipe.kind.build(recipe, [*train, *(replace(page, split="valid") for page in split)], True)
     weights.fill(built.stage.network, own)
     errors = {name.rpartition("/")[2]: value for name, value in built.stage.validate().items()}
-    cards.save_picture(evaluation.output / "samples.png", built.predicted(config.pictures))
+    with optional("samples.png"):
+        cards.save_picture(evaluation.output / "samples.png", built.predicted(config.pictures))
     error = errors[recipe.plan.monitor.rpartition("/")[2]]
     useless = LeftOut.between("no image", split, without(split, built.unusable))
     scored = Scored(fingerprint(split), [*dataset.left_out, *filter(None, [useless])], {})
