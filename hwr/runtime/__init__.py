@@ -49,7 +49,7 @@ PATIENCE_S = 10.0  # for who reads standard output or error: a stopped terminal,
 GIT_S = 30.0  # for an answer of git, whose checkout may lie on a disk that hangs
 GREETING = "MXNet start using engine"
 # MXNet imports them where it can, half of its own time, for nothing that is used here.
-_UNUSED = ("scipy", "sklearn")
+_UNUSED = ("onnx", "scipy", "sklearn")
 
 # mallopt(3) of glibc: keep freed pages; handed back, they would be faulted in again at every batch
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4

@@ -117,7 +117,7 @@ def test_engine_greets_when_it_is_not_started_so() -> None:
 
 
 def test_engine_starts_without_packages_that_nothing_here_uses() -> None:
-    heavy = ("scipy", "sklearn", "pandas", "matplotlib")
+    heavy = ("onnx", "scipy", "sklearn", "pandas", "matplotlib")
     code = "import sys; from hwr import runtime; runtime.start(); "
     assert python(code + f"print([name for name in {heavy} if name in sys.modules])").stdout == "[]\n"
 
