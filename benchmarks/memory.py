@@ -39,15 +39,16 @@ def measured(engine: str, weights: str) -> list[float]:
 
     loaded = find_weights(weights, "line", StoreConfig())
     reader = load_line_reader(loaded, batch_size=16, context=mx.cpu(), engine=Engine(engine))
-    draw, height, grown, before = np.random.default_rng(0), line_crop(loaded).height, [], _mib()
+    draw, height, grown, before = np.random.default_rng(0), line_crop(loaded).height, [], mib()
     for _ in range(LINES // 100):
         widths = draw.normal(900, 250, 100).clip(100, 2400).astype(int)
         reader.probs([draw.integers(0, 256, (height, width), dtype=np.uint8) for width in widths])
-        grown.append(_mib() - before)
+        grown.append(mib() - before)
     return grown
 
 
-def _mib() -> float:
+def mib() -> float:
+    """Return the memory of this process, MiB."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096 / 2**20
 

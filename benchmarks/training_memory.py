@@ -6,9 +6,9 @@ after every thousandth, in MiB, and plots it into training_memory.png. KEY=VALUE
 
 import sys
 import tempfile
-from pathlib import Path
 
 import matplotlib.pyplot as plt
+from memory import mib
 
 from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
@@ -25,7 +25,7 @@ def main(overrides: list[str]) -> None:
 
     def note(bar: train.Bar, step: Step) -> None:
         if (count := len(steps)) % EVERY == 0:
-            taken[count] = _mib()
+            taken[count] = mib()
         if count % OFTEN == 0:
             print(f"{count:6} steps {taken[count]:6.0f} MiB", flush=True)
         steps.append(step.loss)
@@ -39,11 +39,6 @@ def main(overrides: list[str]) -> None:
     pane.plot(list(taken), list(taken.values()))
     pane.set(xlabel="steps", ylabel="memory of the process, MiB", ylim=(0, 1.1 * max(taken.values())))
     figure.savefig("training_memory.png", dpi=120)
-
-
-def _mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 2**20
 
 
 if __name__ == "__main__":

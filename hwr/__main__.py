@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 from hwr import __version__, runtime
 from hwr.config.command_table import COMMANDS, Command, Flag
 from hwr.config.keys import keys_table
-from hwr.errors import MAKE_ROOM, NO_ROOM, NO_WAY, InputError, tell
-from hwr.files import is_there
+from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, tell, usable_paths
+from hwr.files import path_exists
 
 NAMES = [command.name for command in COMMANDS]
 _HOME = re.compile(r"(?:(?<=[=,\[{:'\" ])~[\w.-]*|^~)(?=/)")  # ~/ and ~user/ where a value begins
@@ -33,10 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except OSError as error:
-        if error.errno in NO_WAY and error.filename is not None:
-            reason = f"{error.filename}: cannot be opened ({error.strerror}); name another file or folder"
-            tell(f"error: {InputError(reason)}")
-            raise SystemExit(2) from None
         if not isinstance(error, BrokenPipeError) and error.errno not in NO_ROOM:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,7 +76,7 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     given = vars(_parser(command).parse_intermixed_args(words[:end]))
     positional, others = command.positional, [*given.pop("rest"), *words[end + 1 :]]
     takes_files = positional is not None and positional.files
-    keys = [word for word in others if _is_key(word) and not (takes_files and is_there(word))]
+    keys = [word for word in others if _is_key(word) and not (takes_files and path_exists(word))]
     overrides = [] if command.plain else keys
     rest = [word for word in others if word not in overrides]
     for flag in command.flags:
@@ -159,10 +155,11 @@ def _run(words: list[str]) -> None:
         if {"-h", "--help"} & set(words[1:]):  # wherever it stands, and whatever is missing
             print(help_text(command, [word for word in words[1:] if _is_key(word)]))
             return
-        overrides, given = parse(command, words[1:])
-        if command.plain:
-            command.load()(**given)
-            return
+        with usable_paths():
+            overrides, given = parse(command, words[1:])
+            if command.plain:
+                command.load()(**given)
+                return
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

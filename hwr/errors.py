@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a disk, a user's share of it, a limit for files is full
 MAKE_ROOM = "make room there"
-# What any look at a path of a user's may raise, wherever it is: a name too long, a folder of another user.
-NO_WAY = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR}
+# What looking at a path may raise that a user gave: the name is too long, the folder is another user's.
+_UNUSABLE = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR}
 
 _LOGIN = re.compile(r"(?<=://)[^/\s'\"]*@")  # user:password@ of a URI
 
@@ -44,6 +44,18 @@ def tell(message: str) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             print(message, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def usable_paths() -> Iterator[None]:
+    """Turn what looking at an unusable path raises anywhere in the block into an InputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNUSABLE or error.filename is None:
+            raise
+        reason = f"cannot be opened ({error.strerror}); name another file or folder"
+        raise InputError(f"{error.filename}: {reason}") from None
 
 
 @contextlib.contextmanager

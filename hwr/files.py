@@ -152,7 +152,7 @@ def make_folder(folder: Path) -> None:
             pass
 
 
-def is_there(path: Path | str) -> bool:
+def path_exists(path: Path | str) -> bool:
     """Tell whether there is something at a path; at a text that is too long for one there is nothing."""
     return os.path.exists(path)  # noqa: PTH110  # Path's raises for a name that is too long
 

@@ -12,7 +12,7 @@ from hwr.data.sources.alto import alto_page
 from hwr.data.sources.pagexml import read_pagexml
 from hwr.data.sources.xml import read_pages
 from hwr.errors import InputError
-from hwr.files import is_there, make_folder, read_text
+from hwr.files import make_folder, path_exists, read_text
 from hwr.scoring import report
 from hwr.scoring.report import RATES, Texts, score_texts
 from hwr.tables import ABSENT
@@ -28,7 +28,7 @@ _KEPT = ("target", "split", "data_fingerprint", "pairing")  # of the run on whos
 def names_hypotheses(name: str) -> bool:
     """Tell whether a word names a file or folder, not a run."""
     is_run = re.fullmatch(r"last|[0-9a-f]{1,32}", name)
-    return "/" in name or bool(Path(name).suffix) or (not is_run and is_there(name))
+    return "/" in name or bool(Path(name).suffix) or (not is_run and path_exists(name))
 
 
 def score_hypotheses(

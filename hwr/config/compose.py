@@ -24,7 +24,7 @@ from hwr.config import CONF, EXPERIMENTS, ROOT
 from hwr.config.bind import parse_root
 from hwr.config.messages import clear_errors, no_such_choice, no_such_key, one_line, several
 from hwr.errors import InputError, masked
-from hwr.files import is_there
+from hwr.files import path_exists
 from hwr.runtime import without_login
 
 OmegaConf.register_new_resolver("hwr.root", lambda: str(ROOT), replace=True)  # ${hwr.root:} in conf/
@@ -239,7 +239,7 @@ def _is_path_here(key: str, text: str) -> bool:
     name = as_of_one_set(key)
     if name.removeprefix("data.") not in DATA_PATHS:
         return False
-    return key == "data.root" or Path(text).is_absolute() or (name != "data.root" and is_there(text))
+    return key == "data.root" or Path(text).is_absolute() or (name != "data.root" and path_exists(text))
 
 
 def _composition(name: str, overrides: Sequence[str], config_dir: str | Path | None) -> DictConfig:

@@ -20,7 +20,7 @@ from omegaconf.errors import (
 from pydantic import ValidationError
 
 from hwr.config import CONF, ROOT
-from hwr.errors import InputError
+from hwr.errors import InputError, usable_paths
 
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's errors for a key that is none
 # What a value should have been, by the type of pydantic's error.
@@ -59,7 +59,8 @@ def clear_errors() -> Iterator[None]:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting with 1
     try:
-        yield
+        with usable_paths():
+            yield
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().job, "num"):
             raise

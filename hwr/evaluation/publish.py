@@ -9,7 +9,7 @@ from hwr import config, weights
 from hwr.config.bind import texts
 from hwr.config.compose import portable, without_paths
 from hwr.errors import InputError
-from hwr.files import as_input_error, is_there, parse_json, write_json
+from hwr.files import as_input_error, parse_json, path_exists, write_json
 
 RESULT, WEIGHTS, CARD = "result.json", "weights", "card.md"
 EXPERIMENTS = config.EXPERIMENTS
@@ -29,7 +29,7 @@ def check_publishable(name: str, target: str, decoder: Mapping[str, Any]) -> Non
             f"publish={name}: experiments/{name}.yaml is missing; write the overlay that makes it first"
         )
     for key, text in texts(decoder, ""):
-        if (Path(text).is_absolute() or is_there(text)) and (target, key) != ("denoiser", "weights"):
+        if (Path(text).is_absolute() or path_exists(text)) and (target, key) != ("denoiser", "weights"):
             raise InputError(
                 f"publish={name}: {key}={text} is not published itself; name what is, or leave it out"
             )

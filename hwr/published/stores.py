@@ -28,9 +28,9 @@ from hwr.files import (
     as_input_error,
     copy_files,
     held,
-    is_there,
     make_folder,
     parse_json,
+    path_exists,
     recovered,
     replacing_folder,
     scratch_folder,
@@ -385,7 +385,7 @@ def model_choice(fresh: Path, folder: Path, name: str, about: str) -> str:
         node, last = _parent(settings, key)
         if "${" in text or (last == "_target_" and text not in known.values()):
             raise InputError(f"{name}: {key}={text!r} is no setting of a decoder; {_TELL}")
-        if _names_file(key) and is_there(fresh / text):
+        if _names_file(key) and path_exists(fresh / text):
             node[last] = str(folder / text)
     chosen = {"weights": {step: str(folder / step) for step in STEPS}, "decoder": settings}
     head = f"# @package _global_\n# {about}: hwr transcribe scans/ --model {name}\n"
