@@ -99,16 +99,19 @@ def cached(
 ) -> CutImages:
     """Return what `cutter` cuts out of `pages` from the cache under `folder`, built when not there yet.
 
-    What cannot be cut and pages that cannot be read are reported in `problems`. Raise InputError when the
-    cache cannot be written. Processes that ask for one cache at once build it once; a damaged one is built
-    again.
+    What cannot be cut and pages that cannot be read are reported in `problems`. The system is asked to read
+    all images ahead: an epoch takes them in a new order. Raise InputError when the cache cannot be written.
+    Processes that ask for one cache at once build it once; a damaged one is built again.
     """
     keys = [_page_key(page, cutter) for page in pages]
     settings = _digest([_VERSION, cutter.settings, asdict(loading)])[:16]
     home = folder / f"{settings}-{_digest(keys)[:16]}"
     with as_input_error(home, "choose another folder"):
         build = partial(_build, _Work(pages, keys, cutter, loading, progress))
-        return built(home, build, lambda folder: _opened(folder, cutter.height))
+        images = built(home, build, lambda folder: _opened(folder, cutter.height))
+        with (home / "pixels.npy").open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+        return images
 
 
 @dataclass(frozen=True)

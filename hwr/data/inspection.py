@@ -10,6 +10,7 @@ from unicodedata import bidirectional
 import numpy as np
 
 from hwr.data.records import SPLITS, Dataset, Findings, LeftOut, Line, Page, image_sha256
+from hwr.data.remembered import length
 from hwr.data.report import KINDS, Report, SplitSize, split_name, visible
 from hwr.data.sources.files import image_header
 from hwr.errors import InputError
@@ -101,11 +102,12 @@ def apply_policy(
     for name, notes in findings.items():
         choice = policy.get(name, "keep")
         if notes and choice in ("drop", "drop_train") and KINDS[name].unit != "file":
-            own = _AMONG[name](pages, findings) if name in _AMONG else notes
+            own = _AMONG[name](pages, findings) if name in _AMONG and left_out else notes
             kept = _without(pages, KINDS[name].unit, own, train_only=choice == "drop_train")
-            left_out.append(LeftOut.between(f"inspect.policy.{name}={choice}", pages, kept))
-            pages = kept
-    return list(pages), list(filter(None, left_out))
+            if rule := LeftOut.between(f"inspect.policy.{name}={choice}", pages, kept):
+                left_out.append(rule)
+                pages = kept
+    return list(pages), left_out
 
 
 def check_policy(policy: Mapping[str, str]) -> None:
@@ -175,7 +177,7 @@ def _other_shape(described: tuple[int, int], size: tuple[int, int]) -> str:
 def _duplicates(pages: Sequence[Page]) -> _Notes:
     """Hash files of equal length alone, for only these can be equal."""
     whole = [page for page in pages if not page.part]
-    by_length = _grouped(whole, lambda page: page.image.stat().st_size)
+    by_length = _grouped(whole, lambda page: length(page.image))
     hashed = [page for group in by_length if len(group) > 1 for page in group]
     notes: _Notes = {}
     for group in _grouped(hashed, image_sha256):
@@ -197,11 +199,12 @@ def _odd_shape(line: Line, widths: Mapping[str, int], height: int) -> str:
 
 
 def _right_to_left(text: str) -> str:
-    return next((visible(c) for c in text if bidirectional(c) in ("R", "AL")), "")
+    return "" if text.isascii() else next((visible(c) for c in text if bidirectional(c) in ("R", "AL")), "")
 
 
 def _unknown_characters(text: str, known: Mapping[str, int]) -> str:
-    return " ".join(map(visible, dict.fromkeys(c for c in text if c not in known)))
+    unknown = set(text) - known.keys()
+    return " ".join(visible(c) for c in dict.fromkeys(text) if c in unknown) if unknown else ""
 
 
 def _shared_writers(pages: Sequence[Page]) -> _Notes:

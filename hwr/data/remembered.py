@@ -28,6 +28,14 @@ _BATCH = 10_000  # values that are written at once
 _WAIT_S = 30.0  # for another process that writes
 
 
+class _Look:
+    """Values by question and path, and states by path, which hold until the look ends."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, str], Any] = {}
+        self.states: dict[str, tuple[str, bool]] = {}
+
+
 class _Memory:
     """Values with their files' states, by folder, then name and question; `fresh` are not in the database."""
 
@@ -37,7 +45,7 @@ class _Memory:
     def forget(self) -> None:
         """Begin anew, as a forked process does: a connection belongs to the process that opened it."""
         self.place: Path | None = None
-        self.seen: dict[str, tuple[str, bool]] | None = None  # states by path, see `one_look`
+        self.look: _Look | None = None  # see `one_look`
         self.known: dict[str, dict[tuple[str, str], tuple[str, Any]]] = {}
         self.fresh: list[tuple[bytes, bytes, str, str, str]] = []
         self._database: sqlite3.Connection | None = None
@@ -102,6 +110,9 @@ def remember_in(folder: Path) -> None:
 def remembered(what: str, path: Path, find: Callable[[Path], Any]) -> Any:
     """Return `find(path)`, a value of JSON, from memory where the file has not changed; raises as `find`."""
     name = str(path)
+    look = _MEMORY.look or _Look()
+    if (value := look.values.get((what, name))) is not None:
+        return value
     try:
         state, settled = _state(name)
     except OSError:
@@ -109,30 +120,35 @@ def remembered(what: str, path: Path, find: Callable[[Path], Any]) -> Any:
     value = _MEMORY.find(what, name, state)
     if value is None:
         value = find(path)
-        if settled:
-            _MEMORY.keep(what, name, state, value)
+        if not settled:
+            return value
+        _MEMORY.keep(what, name, state, value)
+    look.values[what, name] = value
     return value
+
+
+def length(path: Path) -> int:
+    """Return the number of bytes of a file; raises OSError."""
+    return int(_state(str(path))[0].partition(" ")[0])
 
 
 @contextmanager
 def one_look() -> Iterator[None]:
-    """Ask for the state of each file once in the block; what changes after that is for the next start."""
-    outer = _MEMORY.seen
-    _MEMORY.seen = {} if outer is None else outer
+    """Look at each file once a question in the block; what changes after that is for the next start."""
+    outer = _MEMORY.look
+    _MEMORY.look = outer or _Look()
     try:
         yield
     finally:
-        _MEMORY.seen = outer
+        _MEMORY.look = outer
 
 
 def _state(path: str) -> tuple[str, bool]:
     """Return the state of a file, and whether it is sure to be another one after the next change."""
-    if _MEMORY.seen is not None and path in _MEMORY.seen:
-        return _MEMORY.seen[path]
-    status = os.stat(path)  # noqa: PTH116 -- half the time of Path.stat, and there are millions of files
-    changed = max(status.st_mtime_ns, status.st_ctime_ns)
-    state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_dev} {status.st_ino}"
-    seen = state, time.time() - changed / 1e9 > _SETTLED_S
-    if _MEMORY.seen is not None:
-        _MEMORY.seen[path] = seen
-    return seen
+    states = {} if _MEMORY.look is None else _MEMORY.look.states
+    if path not in states:
+        status = os.stat(path)  # noqa: PTH116 -- half the time of Path.stat, and there are millions of files
+        changed = max(status.st_mtime_ns, status.st_ctime_ns)
+        state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_dev} {status.st_ino}"
+        states[path] = state, time.time() - changed / 1e9 > _SETTLED_S
+    return states[path]

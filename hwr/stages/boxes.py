@@ -19,7 +19,7 @@ from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
 from hwr.pictures import cards
-from hwr.stages.build import first_reason, in_memory
+from hwr.stages.build import first_reason
 from hwr.stages.kind import Built, Picture, Recipe
 from hwr.training.loop import Phase
 
@@ -142,7 +142,7 @@ def sample_limits(recipe: Recipe[Any]) -> inspection.Limits:
 
 
 def box_samples(pages: Sequence[Page], settings: PageSettings, split: str, **reading: Any) -> BoxSet:
-    """Return the samples of a split, in memory where they fit; raise InputError where there are none.
+    """Return the samples of a split; raise InputError where there are none.
 
     `reading` holds folder of the cache, loading, and progress.
     """
@@ -151,7 +151,7 @@ def box_samples(pages: Sequence[Page], settings: PageSettings, split: str, **rea
         raise InputError(f"the split {split} has no page left: {first_reason(samples.problems)}")
     if not samples.ids:
         raise InputError(f"the split {split} has no page with lines; see data.splits and data.shares")
-    return replace(samples, images=in_memory(samples.images))
+    return samples
 
 
 def recipe_samples(recipe: Recipe[Any], pages: Sequence[Page], split: str, *, progress: bool) -> BoxSet:

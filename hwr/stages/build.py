@@ -11,8 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hwr import weights
 from hwr.config import EXPERIMENTS
 from hwr.config.compose import Composed, stored
@@ -23,13 +21,12 @@ from hwr.data.remembered import one_look
 from hwr.data.report import Report
 from hwr.errors import InputError
 from hwr.files import as_input_error
-from hwr.stages.kind import Built, Model, ModelRecipe, Picture, Recipe, S
+from hwr.stages.kind import Built, Model, ModelRecipe, Recipe, S
 from hwr.stages.recipe import parse_model, parse_recipe
 from hwr.text import Alphabet
 from hwr.weights import Weights
 
-YOUNG = 100_000  # new objects after which garbage is looked for while records are made
-IN_MEMORY = 2 << 30  # bytes of images a split may take; more stay on the disk, memory-mapped
+YOUNG = 1_000_000  # new objects after which garbage is looked for while records are made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +126,6 @@ def alphabet_of(loaded: Weights) -> Alphabet:
     return loaded.alphabet
 
 
-def in_memory(images: Sequence[Picture], *, limit: int = IN_MEMORY) -> list[Picture]:
-    """Copy memory-mapped images of less than `limit` bytes in all, so that no epoch waits for the disk."""
-    fits = sum(image.size for image in images) < limit
-    return [np.array(image) for image in images] if fits else list(images)
-
-
 def with_images(pages: Sequence[Page], problems: Sequence[tuple[str, str]]) -> list[Page]:
     """Return pages without the lines of `problems` (id, reason); InputError where that empties a split."""
     kept = without(pages, dict(problems))
@@ -151,11 +142,12 @@ def first_reason(problems: Sequence[tuple[str, str]]) -> str:
 
 def without(pages: Sequence[Page], ids: Collection[str]) -> list[Page]:
     """Return pages without those of `ids`, and without such lines."""
-    return [
-        replace(page, lines=tuple(line for line in page.lines if line.id not in ids))
-        for page in pages
-        if page.id not in ids
-    ]
+
+    def left(page: Page) -> Page:
+        lines = tuple(line for line in page.lines if line.id not in ids)
+        return page if len(lines) == len(page.lines) else replace(page, lines=lines)
+
+    return [left(page) for page in pages if page.id not in ids]
 
 
 @contextmanager

@@ -76,13 +76,6 @@ def test_limits_are_those_of_the_configuration() -> None:
     assert box_parts.limits(parse_recipe(config)).loading.max_pixels == 7
 
 
-def test_samples_are_copied_into_memory() -> None:
-    made = samples(2)
-    held = box_parts.box_samples([], Drawn(made), "train")
-    assert [np.shares_memory(*pair) for pair in zip(made.images, held.images, strict=True)] == [False] * 2
-    assert (held.ids, held.boxes, held.placements) == (made.ids, made.boxes, made.placements)
-
-
 def test_pages_that_cannot_be_samples_are_left_out_unless_none_is_left() -> None:
     torn = [("p9", "page p9: torn"), ("p8", "page p8: burnt")]
     assert box_parts.box_samples([], Drawn(samples(1, problems=torn)), "train").ids == ["p0"]

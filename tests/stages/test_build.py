@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,7 +16,6 @@ from hwr.stages import build
 from hwr.stages.build import (
     build_training,
     find_weights,
-    in_memory,
     inspect_data,
     inspected_pages,
     with_images,
@@ -173,12 +171,6 @@ def test_weights_with_a_published_name_are_found_unless_a_folder_has_it(
 
 
 # images
-
-
-def test_images_are_copied_into_memory_unless_they_are_too_many() -> None:
-    mapped = [np.zeros((4, 4), np.uint8)]
-    assert in_memory(mapped)[0] is not mapped[0]
-    assert in_memory(mapped, limit=16)[0] is mapped[0]
 
 
 def test_lines_without_an_image_are_left_out_unless_a_split_then_has_none() -> None:

@@ -21,7 +21,7 @@ from hwr.images.page_files import Loading
 from hwr.losses import CtcLoss
 from hwr.pictures import cards
 from hwr.scoring import edits
-from hwr.stages.build import in_memory, with_images
+from hwr.stages.build import with_images
 from hwr.stages.kind import Built, Kind, ModelRecipe, Picture, Recipe
 from hwr.stages.line.model import MODEL, LineReader, LineSettings, line_network, line_steps
 from hwr.text import Alphabet, nfc
@@ -149,7 +149,7 @@ def line_set(pages: Sequence[Page], images: CutImages, split: str) -> LineSet:
     """Return the lines of a split with their images."""
     places = {name: place for place, name in enumerate(images.ids)}
     lines, datasets = lines_of(pages, split), {line.id: page.dataset for page in pages for line in page.lines}
-    kept = in_memory([images.images[places[line.id]] for line in lines])
+    kept = [images.images[places[line.id]] for line in lines]
     ids = [line.id for line in lines]
     return LineSet(ids, kept, [line.text for line in lines], [datasets[name] for name in ids])
 
