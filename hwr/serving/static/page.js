@@ -239,6 +239,7 @@ function choose(n, focus = true) {
   remove.onclick = removeLine;
   bar.append(input, remove);
   editor.append(line_picture, reading, bar);
+  editor.onclick = (event) => { if (!event.target.closest("button")) input.focus(); };
   item.lastChild.replaceWith(editor);
   crop(line_picture, line);
   if (focus) { input.focus(); input.setSelectionRange(0, 0); }
@@ -534,8 +535,10 @@ async function lookAtAdaptation() {
   let own;
   try { own = await ask("/v1/adapt"); } catch (error) { $("adapt-state").textContent = error.message; return; }
   const few = own.corrected < own.fewest, running = own.state === "running", scores = own.scores || [];
+  const better = scores.length && scores[scores.length - 1].cer < scores[0].cer;
   $("adapt-begin").disabled = few || running;
   $("adapt-use").hidden = own.state !== "done";
+  $("adapt-use").classList.toggle("main", better);
   $("adapt-scores").hidden = own.state !== "done";
   $("adapt-scores").tBodies[0].replaceChildren(...scores.map(({ lines, cer }) => {
     const line = document.createElement("tr");
@@ -546,7 +549,7 @@ async function lookAtAdaptation() {
     none: `${own.corrected} lines are corrected${few ? `; ${own.fewest} are the fewest to learn from` : ""}.`,
     running: `Training, which takes up to ten minutes. ${own.told}`,
     failed: own.told,
-    done: `Errors in the characters of ${own.held_out} lines that were kept aside:`,
+    done: `Errors in the characters of ${own.held_out} lines that were kept aside${better ? ":" : "; the new weights are no better, correct more lines:"}`,
   }[own.state];
 }
 
