@@ -68,7 +68,10 @@ def check_adapting(config: AdaptConfig) -> None:
 def _count(config: AdaptConfig) -> tuple[int, int]:
     """Return the number of written lines, and of those that are held out."""
     dataset = data_source(config.data, config.folder).read(whole=False)
-    total = sum(bool(line.text) for page in dataset.pages for line in page.lines)
+    written = [line for page in dataset.pages for line in page.lines if line.text]
+    if config.data["source"] == "alto" and not any(line.corrected for line in written):
+        print(f"{config.data['root']}: no line is marked as corrected (CS in ALTO); all texts count as correct")
+    total = len(written)
     held = max(1, round(config.held_out * total))
     if total - held < _FEWEST:
         few = f"{total} corrected lines, {held} of them to test on"

@@ -52,6 +52,7 @@ def test_weights_read_what_they_read_before_and_the_report_tells_the_curve(
     assert [score["lines"] for score in report["scores"]] == [0, 5, 9]
     assert [score["lines"] for score in report["elsewhere"]] == [0, 9]
     told = capsys.readouterr().out
+    assert f"{place.folder / 'data'}: no line is marked as corrected" in told
     assert "before" in told and f"weights.line={output / 'weights'}" in told
     scored = [json.loads(path.read_text()) for path in sorted(output.glob("scores/*[0-9]/scores.json"))]
     assert [own["lines"] for own in scored] == [3, 3]
@@ -81,6 +82,16 @@ def test_lines_are_shared_out_one_by_one_and_fewer_to_train_on_leave_the_others(
     assert splits_of(root, [0.5, 0.25, 0.25], seed=1) != whole
     with pytest.raises(InputError, match=r"data\.line_shares=\[0\.9, 0\.2, 0\]: .* at most 1"):
         splits_of(root, [0.9, 0.2, 0])
+
+
+def test_nothing_is_said_where_lines_are_marked_as_corrected(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_pages(place.folder / "data", *SIX)
+    for file in root.glob("*.xml"):
+        file.write_text(file.read_text().replace("<TextLine ", '<TextLine CS="true" '))
+    adapted(place, "counts=[]", "epochs=1")
+    assert "marked as corrected" not in capsys.readouterr().out
 
 
 def test_only_corrected_lines_are_shared_out_where_some_are(tmp_path: Path) -> None:
