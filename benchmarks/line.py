@@ -213,7 +213,7 @@ def _network(name: str) -> Any:
 def _engine(side: str, name: str) -> Callable[[Any], None]:
     network = _network(name)
     from hwr.stages.engine import Engine
-    from hwr.stages.line.model import INFERENCE
+    from hwr.stages.line import INFERENCE
 
     engine, _, precision = side.partition(", ")
     run = Engine(engine, precision or "float32").start(network, INFERENCE, (HEIGHT, "W"), None)

@@ -35,7 +35,7 @@ def measured(engine: str, weights: str) -> list[float]:
     from hwr.config.roots import StoreConfig
     from hwr.stages.build import find_weights
     from hwr.stages.engine import Engine
-    from hwr.stages.line.model import line_crop, load_line_reader
+    from hwr.stages.line import line_crop, load_line_reader
 
     loaded = find_weights(weights, "line", StoreConfig())
     reader = load_line_reader(loaded, batch_size=16, context=mx.cpu(), engine=Engine(engine))

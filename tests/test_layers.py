@@ -94,9 +94,9 @@ def test_root_of_the_package_stays_small() -> None:
         ("hwr/data/cache.py", "from ..stages import line", "hwr.data.cache imports stages"),  # relative
         ("hwr/training/loop.py", "import hwr.tracking", "hwr.training.loop imports tracking"),  # its own rule
         (
-            "hwr/stages/line/model.py",
+            "hwr/stages/line/training.py",
             "def f():\n    import mlflow",
-            "hwr.stages.line.model imports mlflow",
+            "hwr.stages.line.training imports mlflow",
         ),
         ("hwr/runs/train.py", "from omegaconf import OmegaConf", "hwr.runs.train imports omegaconf"),
         ("hwr/weights.py", "import pickle", "hwr.weights imports pickle"),
@@ -114,7 +114,7 @@ def test_violation_is_found_when_a_module_breaks_a_rule(
     [
         ("hwr/data/cache.py", "from hwr.data.records import Page\nfrom hwr.text import nfc"),
         ("hwr/data/cache.py", "from . import records\nimport hwr\nimport hwr.runtime\nimport json"),
-        ("hwr/stages/line/model.py", "import mxnet as mx\nfrom hwr import losses"),
+        ("hwr/stages/line/training.py", "import mxnet as mx\nfrom hwr import losses"),
         ("hwr/tracking/store.py", "import mlflow"),
         ("hwr/training/loop.py", "from hwr.errors import InputError"),
         ("train.py", "import os\nfrom hwr import config, tracking"),

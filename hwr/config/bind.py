@@ -23,8 +23,9 @@ STAGES = "hwr.stages"  # the group of entry points by which packages add stages
 MOVED = {
     "hwr.runs.search_space": "hwr.runs.study",
     "hwr.searching.proposals": "hwr.runs.study",
-    "hwr.stages.denoiser.decoder.denoise_decoder": "hwr.stages.denoiser.model.denoise_decoder",
-    "hwr.denoising.denoise_decoder": "hwr.stages.denoiser.model.denoise_decoder",
+    "hwr.stages.denoiser.model.denoise_decoder": "hwr.stages.denoiser.denoise_decoder",
+    "hwr.stages.denoiser.decoder.denoise_decoder": "hwr.stages.denoiser.denoise_decoder",
+    "hwr.denoising.denoise_decoder": "hwr.stages.denoiser.denoise_decoder",
     "hwr.networks.paragraph.resnet34": "hwr.networks.paragraph.paragraph_resnet34",
     "hwr.networks.ssd.resnet34": "hwr.networks.ssd.ssd_resnet34",
 }
@@ -105,15 +106,21 @@ def target(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
     It is one of this project, or of an installed package that adds a stage by an entry point of STAGES.
     """
     name = mapping(settings, where).get("_target_")
-    name = MOVED.get(str(name), name)
+    name = current_target(name) if isinstance(name, str) else name
     packages = {"hwr", *(entry.module.partition(".")[0] for entry in metadata.entry_points(group=STAGES))}
     if not isinstance(name, str) or name.partition(".")[0] not in packages:
         raise InputError(f"{where}._target_={name}: not a part of hwr; use one of conf/{where}/*.yaml")
     try:
         module, _, attribute = name.rpartition(".")
-        return typing.cast("Callable[..., Any]", getattr(import_module(MOVED.get(module, module)), attribute))
+        return typing.cast("Callable[..., Any]", getattr(import_module(module), attribute))
     except (ImportError, AttributeError):
         raise InputError(f"{where}._target_={name}: there is no such thing") from None
+
+
+def current_target(name: str) -> str:
+    """Return a `_target_` as it is named today: an older name is looked up in MOVED."""
+    module, dot, attribute = MOVED.get(name, name).rpartition(".")
+    return f"{MOVED.get(module, module)}{dot}{attribute}"
 
 
 @lru_cache(maxsize=256)

@@ -19,12 +19,12 @@ from hwr.stages.boxes import PREDICTED, TRUE
 from hwr.stages.build import model_of
 from hwr.stages.engine import Engine
 from hwr.stages.kind import Model
-from hwr.stages.paragraph.model import MODEL as PARAGRAPH_MODEL
-from hwr.stages.paragraph.model import load_area_finder
+from hwr.stages.paragraph import MODEL as PARAGRAPH_MODEL
+from hwr.stages.paragraph import load_area_finder
 from hwr.stages.paragraph.training import overlaps
 from hwr.stages.recipe import device_context
-from hwr.stages.segmentation.model import MODEL as SEGMENTATION_MODEL
-from hwr.stages.segmentation.model import load_box_detector
+from hwr.stages.segmentation import MODEL as SEGMENTATION_MODEL
+from hwr.stages.segmentation import load_box_detector
 
 NO_BOXES = np.zeros((0, 4))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hwr.config.bind import MOVED
+from hwr.config.bind import current_target
 from hwr.config.roots import EvaluateConfig
 from hwr.decoding.denoise import DenoiseDecoder
 from hwr.decoding.reading import build_decoder
@@ -14,12 +14,12 @@ from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Targ
 from hwr.stages.build import alphabet_of
 from hwr.weights import Weights
 
-MAKER = "hwr.stages.denoiser.model.denoise_decoder"  # the only decoder of which weights are evaluated
+MAKER = "hwr.stages.denoiser.denoise_decoder"  # the only decoder of which weights are evaluated
 
 
 def check_denoiser(config: EvaluateConfig) -> None:
     """Raise InputError for settings that no part takes."""
-    if MOVED.get(str(config.decoder.get("_target_")), config.decoder.get("_target_")) != MAKER:
+    if current_target(str(config.decoder.get("_target_"))) != MAKER:
         raise InputError("target=denoiser evaluates the weights of decoder=denoise; add decoder=denoise")
     line_target.check_lines(config)
 

@@ -23,7 +23,7 @@ from hwr.scoring.report import RATES, Scores, Texts, score_texts
 from hwr.scoring.sclite import check_scorer
 from hwr.stages.build import alphabet_of, model_of, with_images
 from hwr.stages.engine import Engine
-from hwr.stages.line.model import MODEL, load_line_reader
+from hwr.stages.line import MODEL, load_line_reader
 from hwr.stages.line.training import check_characters, line_set, lines_of, reading_item
 from hwr.stages.recipe import device_context
 from hwr.tables import text_table

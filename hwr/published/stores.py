@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from hwr import weights
 from hwr.config import CONF, EXPERIMENTS
-from hwr.config.bind import texts
+from hwr.config.bind import current_target, texts
 from hwr.config.compose import Composed, portable
 from hwr.config.roots import ModelsConfig
 from hwr.errors import InputError, first_line, masked, tell
@@ -383,7 +383,7 @@ def model_choice(fresh: Path, folder: Path, name: str, about: str) -> str:
         )
     for key, text in list(texts(settings, "decoder")):
         node, last = _parent(settings, key)
-        if "${" in text or (last == "_target_" and text not in known.values()):
+        if "${" in text or (last == "_target_" and current_target(text) not in known.values()):
             raise InputError(f"{name}: {key}={text!r} is no setting of a decoder; {_TELL}")
         if _names_file(key) and path_exists(fresh / text):
             node[last] = str(folder / text)

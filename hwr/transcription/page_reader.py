@@ -19,12 +19,12 @@ from hwr.layout.orientation import Legibility, turned_image
 from hwr.layout.reading_order import line_order, words_into_lines
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.engine import Engine, EngineSettings
-from hwr.stages.line.model import LineReader, line_crop, load_line_reader
-from hwr.stages.paragraph.model import MODEL as PARAGRAPH
-from hwr.stages.paragraph.model import AreaFinder, load_area_finder
+from hwr.stages.line import LineReader, line_crop, load_line_reader
+from hwr.stages.paragraph import MODEL as PARAGRAPH
+from hwr.stages.paragraph import AreaFinder, load_area_finder
 from hwr.stages.recipe import device_context
-from hwr.stages.segmentation.model import MODEL as SEGMENTATION
-from hwr.stages.segmentation.model import BoxDetector, load_box_detector
+from hwr.stages.segmentation import MODEL as SEGMENTATION
+from hwr.stages.segmentation import BoxDetector, load_box_detector
 from hwr.text import nfc
 from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 from hwr.weights import Weights

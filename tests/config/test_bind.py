@@ -8,6 +8,7 @@ from hwr.config.bind import bind, make, target, texts
 from hwr.errors import InputError
 from hwr.networks import ssd
 from hwr.runs import study
+from hwr.stages import denoiser
 
 
 def maker(
@@ -71,6 +72,7 @@ def test_target_is_a_part_of_this_project_or_refused(name: str | None) -> None:
         ("hwr.searching.proposals.tpe", study.tpe),
         ("hwr.runs.search_space.median", study.median),
         ("hwr.networks.ssd.resnet34", ssd.ssd_resnet34),
+        ("hwr.stages.denoiser.model.denoise_decoder", denoiser.denoise_decoder),
     ],
 )
 def test_target_that_moved_is_found_by_its_old_name(before: str, now: object) -> None:

@@ -213,7 +213,7 @@ def _read_weights(folder: Path) -> object:
 
     from hwr.config.roots import StoreConfig
     from hwr.stages import build
-    from hwr.stages.line.model import load_line_reader
+    from hwr.stages.line import load_line_reader
 
     loaded = build.find_weights(str(folder), "line", StoreConfig())
     return load_line_reader(loaded, batch_size=1, context=mx.cpu())

@@ -158,7 +158,7 @@ def _line() -> Any:
     from hwr.losses import CtcLoss
     from hwr.networks.crnn import Crnn
     from hwr.stages.kind import draw_parameters
-    from hwr.stages.line.model import LineReader
+    from hwr.stages.line import LineReader
     from hwr.stages.line.training import LineStage, LineTask
     from hwr.text import Alphabet
 
@@ -207,7 +207,7 @@ def _paragraph() -> Any:
 
     from hwr.losses import MseLoss
     from hwr.stages.kind import draw_parameters
-    from hwr.stages.paragraph.model import AreaFinder
+    from hwr.stages.paragraph import AreaFinder
     from hwr.stages.paragraph.training import area_stage
 
     network = nn.HybridSequential()
@@ -224,7 +224,7 @@ def _segmentation() -> Any:
     from hwr.losses import MultiBoxLoss
     from hwr.networks.ssd import compact
     from hwr.stages.kind import draw_parameters
-    from hwr.stages.segmentation.model import BoxDetector, DetectionSettings
+    from hwr.stages.segmentation import BoxDetector, DetectionSettings
     from hwr.stages.segmentation.training import detection_stage
 
     network = compact(
@@ -247,7 +247,7 @@ def _denoiser() -> Any:
     from hwr.language.noise import Noise, Recogniser
     from hwr.losses import TextLoss
     from hwr.networks.transformer import Transformer
-    from hwr.stages.denoiser.model import TextDenoiser
+    from hwr.stages.denoiser import TextDenoiser
     from hwr.stages.denoiser.training import DenoiserStage, TextTask
     from hwr.text import Alphabet
 

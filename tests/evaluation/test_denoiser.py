@@ -9,7 +9,7 @@ import pytest
 from hwr import weights
 from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
-from hwr.stages.denoiser.model import MODEL, text_denoiser
+from hwr.stages.denoiser import MODEL, text_denoiser
 from hwr.stages.recipe import parse_model
 from hwr.tracking import Store
 from tests.evaluation.tiny import ALPHABET, Place

@@ -17,7 +17,7 @@ import mxnet as mx, numpy as np
 from pathlib import Path
 from hwr.networks.crnn import Crnn
 from hwr.stages.kind import draw_parameters
-from hwr.stages.line.model import LineReader
+from hwr.stages.line import LineReader
 network = Crnn(80, stem=32, channels=[48, 96], blocks=[1, 1], hidden=128, layers=2, dropout=0.0)
 draw_parameters(network, (1, 1, 32, 32), seed=0, context=mx.cpu())
 reader = LineReader(network, batch_size=4, context=mx.cpu())

@@ -14,13 +14,13 @@ from hwr import weights
 from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig, TrainConfig
 from hwr.evaluation import targets
-from hwr.stages.line.model import MODEL as LINE_MODEL
-from hwr.stages.line.model import line_network
-from hwr.stages.paragraph.model import MODEL as PARAGRAPH_MODEL
-from hwr.stages.paragraph.model import area_finder
+from hwr.stages.line import MODEL as LINE_MODEL
+from hwr.stages.line import line_network
+from hwr.stages.paragraph import MODEL as PARAGRAPH_MODEL
+from hwr.stages.paragraph import area_finder
 from hwr.stages.recipe import parse_model
-from hwr.stages.segmentation.model import MODEL as SEGMENTATION_MODEL
-from hwr.stages.segmentation.model import box_detector
+from hwr.stages.segmentation import MODEL as SEGMENTATION_MODEL
+from hwr.stages.segmentation import box_detector
 from hwr.text import Alphabet
 
 SIZE = (160, 120)  # height, width px

@@ -10,12 +10,12 @@ from hwr.config.compose import Composed, composed
 from hwr.config.roots import TrainConfig
 from hwr.language.confusions import Confusions, CountedLines, Pair
 from hwr.stages.build import Training, build_training
-from hwr.stages.denoiser.model import text_denoiser
+from hwr.stages.denoiser import text_denoiser
 from hwr.stages.kind import Recipe
-from hwr.stages.line.model import line_network
-from hwr.stages.paragraph.model import area_finder
+from hwr.stages.line import line_network
+from hwr.stages.paragraph import area_finder
 from hwr.stages.recipe import parse_recipe
-from hwr.stages.segmentation.model import box_detector
+from hwr.stages.segmentation import box_detector
 from hwr.text import Alphabet
 from hwr.training.loop import Phase
 from hwr.weights import Weights

@@ -23,7 +23,7 @@ from hwr.runtime.termination import _Stack
 from hwr.stages import engine as engines
 from hwr.stages.build import alphabet_of, find_weights
 from hwr.stages.engine import Engine
-from hwr.stages.line.model import load_line_reader
+from hwr.stages.line import load_line_reader
 from hwr.transcription.page_reader import STEPS, Found, build_page_reader
 from tests.refusal import refused, tells
 from tests.stages.line.lines import line

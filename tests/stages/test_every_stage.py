@@ -16,12 +16,12 @@ from hwr.data.records import fingerprint
 from hwr.errors import InputError
 from hwr.networks import Arrays, arrays
 from hwr.stages.build import Training, alphabet_of, config_of, find_weights
-from hwr.stages.denoiser.model import TextDenoiser, load_text_denoiser
+from hwr.stages.denoiser import TextDenoiser, load_text_denoiser
 from hwr.stages.kind import kind_named
-from hwr.stages.line.model import LineReader, load_line_reader
-from hwr.stages.paragraph.model import AreaFinder, load_area_finder
+from hwr.stages.line import LineReader, load_line_reader
+from hwr.stages.paragraph import AreaFinder, load_area_finder
 from hwr.stages.recipe import parse_recipe
-from hwr.stages.segmentation.model import BoxDetector, load_box_detector
+from hwr.stages.segmentation import BoxDetector, load_box_detector
 from tests.stages.small import (
     ABC,
     CPU,

@@ -14,9 +14,9 @@ from hwr import weights
 from hwr.__main__ import main
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.stages.build import alphabet_of
-from hwr.stages.line.model import line_crop, load_line_reader
-from hwr.stages.paragraph.model import load_area_finder
-from hwr.stages.segmentation.model import load_box_detector
+from hwr.stages.line import line_crop, load_line_reader
+from hwr.stages.paragraph import load_area_finder
+from hwr.stages.segmentation import load_box_detector
 from hwr.weights import Weights
 from tests.refusal import refused
 from tests.stages import program

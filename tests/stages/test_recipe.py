@@ -15,11 +15,11 @@ from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
 from hwr.losses import IouLoss, MseLoss
 from hwr.stages.boxes import PageSettings
-from hwr.stages.denoiser.model import DenoiserSettings
+from hwr.stages.denoiser import DenoiserSettings
 from hwr.stages.kind import Recipe
-from hwr.stages.line.model import LineSettings
+from hwr.stages.line import LineSettings
 from hwr.stages.recipe import data_source, device_context, fastest_precision, parse_recipe
-from hwr.stages.segmentation.model import DetectionSettings
+from hwr.stages.segmentation import DetectionSettings
 from tests.alto_folder import write_folder
 
 

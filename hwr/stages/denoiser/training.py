@@ -28,7 +28,7 @@ from hwr.losses import TextLoss
 from hwr.pictures import cards
 from hwr.scoring import edits
 from hwr.stages import boxes
-from hwr.stages.denoiser.model import MODEL, DenoiserSettings, TextDenoiser, text_denoiser
+from hwr.stages.denoiser import MODEL, DenoiserSettings, TextDenoiser, text_denoiser
 from hwr.stages.kind import Built, Kind, Picture, Recipe
 from hwr.stages.line.training import check_characters, error_rate, lines_of
 from hwr.text import Alphabet, nfc

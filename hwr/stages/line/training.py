@@ -23,7 +23,7 @@ from hwr.pictures import cards
 from hwr.scoring import edits
 from hwr.stages.build import with_images
 from hwr.stages.kind import Built, Kind, ModelRecipe, Picture, Recipe
-from hwr.stages.line.model import MODEL, LineReader, LineSettings, line_network, line_steps
+from hwr.stages.line import MODEL, LineReader, LineSettings, line_network, line_steps
 from hwr.text import Alphabet, nfc
 from hwr.training.loop import Phase
 

@@ -13,7 +13,7 @@ from hwr.losses import IouLoss, MseLoss
 from hwr.stages import boxes
 from hwr.stages.boxes import BoxStage, PageSettings
 from hwr.stages.kind import Built, Kind, Recipe
-from hwr.stages.paragraph.model import MODEL, area_finder
+from hwr.stages.paragraph import MODEL, area_finder
 
 
 def overlaps(found: Iterable[FloatArray], true: Sequence[FloatArray]) -> NDArray[np.float64]:

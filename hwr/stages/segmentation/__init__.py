@@ -1,1 +1,129 @@
-"""Stage `segmentation`: finds lines or words."""
+"""Stage `segmentation`: its detector finds the lines or words of a handwritten area."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from hwr import weights
+from hwr.config.roots import Count
+from hwr.data.batches.boxes import BoxSet, Unit, page_reading_batches, page_samples, sample_flaw
+from hwr.data.records import Page
+from hwr.images.boxes import FloatArray
+from hwr.images.load import GreyImage
+from hwr.losses import VARIANCES
+from hwr.networks.original import OriginalWords
+from hwr.networks.ssd import anchor_grid, compact, ssd_resnet34
+from hwr.stages.boxes import PageSettings
+from hwr.stages.build import model_of
+from hwr.stages.engine import MXNET, Engine, Inference, Run
+from hwr.stages.kind import Model, ModelRecipe
+from hwr.weights import Weights
+
+Inside = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionSettings(PageSettings):
+    """Settings of stage `segmentation`: what is detected, and which detections are kept.
+
+    Of two that overlap with an IoU above `overlap_thres` the better one stays; what is dropped so takes no
+    place among the `topk`.
+    """
+
+    unit: Unit
+    min_c: Inside
+    overlap_thres: Inside
+    topk: Count
+
+    def samples(self, pages: Sequence[Page], **reading: Any) -> BoxSet:
+        """Return the areas of pages with the boxes of their lines or words."""
+        return page_samples(pages, self.fit, self.growth, self.unit, **reading)
+
+    def sample_flaw(self, page: Page) -> str:
+        """Return why the area of a page makes no sample; "" where it makes one, or has no lines."""
+        return sample_flaw(page, self.fit, self.growth, self.unit) if page.lines else ""
+
+
+class BoxDetector:
+    """Finds line or word boxes in fitted area images with a detector for images of one `size` (H, W)."""
+
+    def __init__(
+        self, network: Any, keep: DetectionSettings, *, batch_size: int, context: Any, run: Run | None = None
+    ) -> None:
+        self.network, self.keep, self.batch_size, self.context = network, keep, batch_size, context
+        self._run = run or MXNET.start(network, INFERENCE, (), context)
+        shapes = network.shapes(mx.nd.zeros((1, 1, *keep.fit.size), ctx=context))
+        self.grid = anchor_grid(shapes, network.anchors)  # (A, 4)
+        self.anchors = mx.nd.array(self.grid[None], ctx=context)
+
+    def boxes(self, images: Sequence[GreyImage]) -> list[FloatArray]:
+        """Return the boxes found in every image (H, W), fractions of it, best first: (K, 4) each."""
+        return [rows[:, 1:] for rows in self.detections(images)]
+
+    def detections(self, images: Sequence[GreyImage]) -> list[NDArray[np.float64]]:
+        """Return probability x1 y1 x2 y2 of every box found, best first: (K, 5) each."""
+        kept: dict[int, NDArray[np.float64]] = {}
+        for indices, batch in page_reading_batches(images, self.batch_size):
+            rows = mx.nd.contrib.MultiBoxDetection(
+                *(mx.nd.array(own, ctx=self.context) for own in self._run(batch)),
+                self.anchors,
+                threshold=self.keep.min_c,
+                nms_threshold=self.keep.overlap_thres,
+                nms_topk=-1,  # of all: on a CPU, MXNet's choice among them loses boxes and keeps worse ones
+                variances=VARIANCES,
+                clip=True,
+                force_suppress=True,  # whatever their classes
+            ).asnumpy()  # (N, A, 6): class or -1, probability, box
+            kept.update({index: _kept(own, self.keep.topk) for index, own in zip(indices, rows, strict=True)})
+        return [kept[index] for index in range(len(images))]
+
+
+def box_detector(model: ModelRecipe[DetectionSettings], *, batch_size: int, context: Any) -> BoxDetector:
+    """Return a detector whose network's parameters are drawn from the seed."""
+    network = model.draw((1, 1, *model.settings.fit.size), context=context)
+    return BoxDetector(network, model.settings, batch_size=batch_size, context=context)
+
+
+def load_box_detector(
+    loaded: Weights, *, batch_size: int, context: Any, engine: Engine = MXNET
+) -> BoxDetector:
+    """Return a detector of lines or words with these weights."""
+    model = model_of(loaded, MODEL)
+    network = model.draw((1, 1, *model.settings.fit.size), context=context)
+    weights.fill(network, loaded)
+    run = engine.start(network, INFERENCE, model.settings.fit.size, context)
+    return BoxDetector(network, model.settings, batch_size=batch_size, context=context, run=run)
+
+
+def _kept(rows: NDArray[np.float32], most: int) -> NDArray[np.float64]:
+    """Return probability and box of the rows that are no ground and have an area."""
+    real = (rows[:, 0] >= 0) & (rows[:, 4] > rows[:, 2]) & (rows[:, 5] > rows[:, 3])
+    kept = rows[real][:, 1:].astype(np.float64)
+    return np.asarray(kept[np.argsort(-kept[:, 0], kind="stable")][:most])
+
+
+def _scores(functions: Any, network: Any, images: Any) -> tuple[Any, Any]:
+    scores, offsets = network(images)
+    return functions.softmax(scores, axis=1), offsets
+
+
+INFERENCE = Inference(
+    outputs={"probs": ("N", "C", "A"), "offsets": ("N", "4A")},
+    compute=_scores,
+    load=load_box_detector,
+    size=lambda settings: settings.fit.size,
+    constants=lambda detector: {"anchors": detector.grid.astype(np.float32)},
+    about=lambda detector: {"variances": json.dumps(VARIANCES)},
+)
+MODEL = Model(
+    name="segmentation",
+    settings=DetectionSettings,
+    networks=(compact, ssd_resnet34, OriginalWords),
+    inference=INFERENCE,
+)

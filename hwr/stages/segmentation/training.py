@@ -19,7 +19,7 @@ from hwr.stages.boxes import BoxStage
 from hwr.stages.build import inspected_pages
 from hwr.stages.kind import Built, Kind, Recipe
 from hwr.stages.recipe import parse_recipe
-from hwr.stages.segmentation.model import MODEL, DetectionSettings, box_detector
+from hwr.stages.segmentation import MODEL, DetectionSettings, box_detector
 from hwr.tables import text_table
 
 METRICS = ("valid/f1_error", "valid/f1_75_error", "valid/iou_error")

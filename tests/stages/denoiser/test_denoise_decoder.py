@@ -17,7 +17,7 @@ from hwr.decoding.reading import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.language import arpa, record
 from hwr.language.ngrams import estimate_ngrams
-from hwr.stages.denoiser.model import denoise_decoder, text_denoiser
+from hwr.stages.denoiser import denoise_decoder, text_denoiser
 from hwr.stages.recipe import parse_recipe
 from hwr.text import Alphabet
 

@@ -6,7 +6,7 @@ import mxnet as mx
 import pytest
 
 from hwr.decoding.denoise import search_rewritings
-from hwr.stages.denoiser.model import load_text_denoiser
+from hwr.stages.denoiser import load_text_denoiser
 from hwr.text import Alphabet
 from tests.stages.denoiser.untrained import denoiser
 from tests.stages.small import ABC, CPU, save

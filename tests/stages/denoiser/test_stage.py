@@ -11,7 +11,7 @@ from hwr.data.batches.texts import Passage, Sampling
 from hwr.language.confusions import Confusions, CountedLines
 from hwr.language.noise import Noise, Recogniser
 from hwr.losses import TextLoss
-from hwr.stages.denoiser.model import TextDenoiser
+from hwr.stages.denoiser import TextDenoiser
 from hwr.stages.denoiser.training import DenoiserStage, TextTask
 from tests.stages.denoiser.untrained import denoiser
 from tests.stages.small import phase

@@ -3,7 +3,7 @@
 import mxnet as mx
 
 from hwr.networks.transformer import Transformer
-from hwr.stages.denoiser.model import TextDenoiser
+from hwr.stages.denoiser import TextDenoiser
 from hwr.text import Alphabet
 
 ALPHABET = Alphabet(" abcde")

@@ -8,7 +8,7 @@ import numpy as np
 from hwr.data.batches.lines import Image
 from hwr.networks.crnn import Crnn
 from hwr.networks.resnet_bilstm import ResnetBilstm
-from hwr.stages.line.model import LineReader
+from hwr.stages.line import LineReader
 from hwr.text import Alphabet
 
 HEIGHT = 32

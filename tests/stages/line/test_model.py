@@ -11,7 +11,7 @@ from hwr.config.roots import TrainConfig
 from hwr.data.batches.lines import padded_width, stack_images
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.images.line_crop import LineCrop
-from hwr.stages.line.model import line_crop, line_network, line_steps
+from hwr.stages.line import line_crop, line_network, line_steps
 from hwr.stages.recipe import parse_recipe
 from tests.stages.line.lines import ALPHABET, NETWORKS, line, reader
 from tests.stages.small import ABC, CPU, network_of, recipe_of, save

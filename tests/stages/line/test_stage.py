@@ -13,7 +13,7 @@ from hwr.data.batches.lines import Image, LineSet
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.decoding.reading import Reading
 from hwr.losses import CtcLoss
-from hwr.stages.line.model import LineReader
+from hwr.stages.line import LineReader
 from hwr.stages.line.training import LineStage, LineTask
 from tests.stages.line.lines import ALPHABET, line, network
 from tests.stages.small import phase

@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from hwr.stages.paragraph.model import AreaFinder, area_finder
+from hwr.stages.paragraph import AreaFinder, area_finder
 from tests.stages.paragraph.answers import Answers
 from tests.stages.small import CPU, recipe_of
 

@@ -17,7 +17,7 @@ from hwr.images.load import GreyImage
 from hwr.losses import IouLoss, MseLoss
 from hwr.networks.paragraph import Extent
 from hwr.stages.boxes import BoxStage
-from hwr.stages.paragraph.model import AreaFinder
+from hwr.stages.paragraph import AreaFinder
 from hwr.stages.paragraph.training import area_stage, overlaps
 from tests.stages.paragraph.answers import Answers
 from tests.stages.small import phase

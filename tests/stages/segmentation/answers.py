@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 
 from hwr.images.load import GreyImage
-from hwr.stages.segmentation.model import BoxDetector, DetectionSettings
+from hwr.stages.segmentation import BoxDetector, DetectionSettings
 
 SIDE = 64
 KEEP = DetectionSettings(

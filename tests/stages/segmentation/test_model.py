@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hwr.losses import MultiBoxLoss
-from hwr.stages.segmentation.model import box_detector, load_box_detector
+from hwr.stages.segmentation import box_detector, load_box_detector
 from tests.stages.segmentation.answers import Answers, around, detector, numbered
 from tests.stages.small import CPU, recipe_of, save
 

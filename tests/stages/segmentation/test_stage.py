@@ -15,7 +15,7 @@ from hwr.images.load import GreyImage
 from hwr.losses import MultiBoxLoss
 from hwr.networks.ssd import compact
 from hwr.stages.boxes import BoxStage
-from hwr.stages.segmentation.model import BoxDetector
+from hwr.stages.segmentation import BoxDetector
 from hwr.stages.segmentation.training import detection_stage
 from tests.stages.segmentation.answers import SIDE, Answers, around, detector, numbered
 from tests.stages.small import phase
