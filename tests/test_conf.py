@@ -29,7 +29,7 @@ from hwr.config.roots import (
     TranscribeConfig,
     TuneConfig,
 )
-from hwr.decoding.reading import check_decoder
+from hwr.decoding import check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import confusion, targets, tune
 from hwr.evaluation import decoders as board

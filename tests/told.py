@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from hwr.decoding import greedy
-from hwr.decoding.reading import Probs, Reading
+from hwr.decoding import Probs, Reading, greedy
 from hwr.errors import InputError
 from hwr.text import Alphabet
 

@@ -17,7 +17,7 @@ from hwr.config.compose import composed
 from hwr.config.roots import InspectConfig, TranscribeConfig
 from hwr.data import load_pages
 from hwr.data.synthetic.texts import Bigrams
-from hwr.decoding.reading import build_decoder
+from hwr.decoding import build_decoder
 from hwr.images.canvas import fit_to_canvas
 from hwr.images.line_crop import crop_line
 from hwr.images.page_files import load_page

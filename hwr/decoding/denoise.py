@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.decoding.reading import Alternative, Decoder, Probs, Reading, rewrite_reading
+from hwr.decoding import Alternative, Decoder, Probs, Reading, rewrite_reading
 from hwr.language.arpa import NgramModel
 from hwr.language.record import TextRecord
 from hwr.text import Alphabet

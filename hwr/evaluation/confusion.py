@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hwr.config.compose import Composed
 from hwr.config.roots import ConfusionConfig
-from hwr.decoding.reading import build_decoder, check_decoder
+from hwr.decoding import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation.lines import decoded_lines, find_lines
 from hwr.evaluation.task import open_task

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from hwr import runtime
 from hwr.config.compose import Composed
 from hwr.config.roots import DecodersConfig, Resampling
-from hwr.decoding.reading import Decoder, Reading, build_decoder, check_decoder
+from hwr.decoding import Decoder, Reading, build_decoder, check_decoder
 from hwr.errors import InputError, optional
 from hwr.evaluation import publish
 from hwr.evaluation import task as common

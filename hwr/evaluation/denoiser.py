@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from hwr.config.bind import current_target
 from hwr.config.roots import EvaluateConfig
+from hwr.decoding import build_decoder
 from hwr.decoding.denoise import DenoiseDecoder
-from hwr.decoding.reading import build_decoder
 from hwr.errors import InputError
 from hwr.evaluation import lines as line_target
 from hwr.evaluation import publish

@@ -14,7 +14,7 @@ from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images
 from hwr.data.records import LeftOut, Line, Page, Replacements, fingerprint
 from hwr.data.report import nothing_left
-from hwr.decoding.reading import Decoder, Probs, Reading, build_decoder, check_decoder
+from hwr.decoding import Decoder, Probs, Reading, build_decoder, check_decoder
 from hwr.errors import InputError, optional
 from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Scored, Target, Task, rates
 from hwr.language.record import refuse_seen

@@ -17,7 +17,7 @@ from hwr.config.bind import leaves
 from hwr.config.compose import Composed
 from hwr.config.messages import no_such_key
 from hwr.config.roots import TuneConfig
-from hwr.decoding.reading import build_decoder, check_decoder
+from hwr.decoding import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from hwr import __version__
-from hwr.decoding.reading import mean_confidence
+from hwr.decoding import mean_confidence
 from hwr.errors import InputError, NoRoomError, first_line, tell
 from hwr.images.boxes import Box, Point, clip
 from hwr.serving.adaptation import FEWEST

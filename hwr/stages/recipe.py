@@ -12,7 +12,7 @@ from hwr.config.bind import bind, make, target
 from hwr.config.roots import Count, Positive, Precision, Probability, TrainConfig
 from hwr.data import inspection
 from hwr.data.batches import Drawing
-from hwr.decoding.reading import check_decoder
+from hwr.decoding import check_decoder
 from hwr.errors import InputError
 from hwr.runtime import computes_bfloat16, refuse_without_bfloat16
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named

@@ -15,7 +15,7 @@ from hwr.data.sources.alto import alto_page
 from hwr.data.sources.files import PageImages
 from hwr.data.sources.outlines import with_outlines
 from hwr.data.sources.xml import parse_xml
-from hwr.decoding.reading import Reading, Span, mean_confidence, rewrite_reading
+from hwr.decoding import Reading, Span, mean_confidence, rewrite_reading
 from hwr.errors import InputError
 from hwr.images.boxes import Box, clip
 from hwr.layout.reading_order import line_order

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from hwr.decoding.reading import Decoder, Reading, build_decoder, rewrite_reading
+from hwr.decoding import Decoder, Reading, build_decoder, rewrite_reading
 from hwr.images.boxes import Box, FloatArray, clip, union, widened
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
 from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretches

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hwr.decoding import Alternative, Probs, Reading
 from hwr.decoding.denoise import (
     Classes,
     DenoiseDecoder,
@@ -19,7 +20,6 @@ from hwr.decoding.denoise import (
     log_likelihoods,
     search_rewritings,
 )
-from hwr.decoding.reading import Alternative, Probs, Reading
 from hwr.text import Alphabet
 
 AB = Alphabet("ab ")

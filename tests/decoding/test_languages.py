@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwr.decoding.beam import BeamDecoder
-from hwr.decoding.languages import LanguageDecoder, language_decoder
-from hwr.decoding.reading import Probs, Reading
+from hwr.decoding import Probs, Reading
+from hwr.decoding.beam import BeamDecoder, LanguageDecoder, language_decoder
 from hwr.errors import InputError
 from hwr.language import arpa, ngrams, record
 from hwr.language.record import Origin

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig
+from hwr.decoding import Probs, Reading, build_decoder
 from hwr.decoding.lexicon import (
     Index,
     LexiconDecoder,
@@ -23,7 +24,6 @@ from hwr.decoding.lexicon import (
     replace_spans,
     weighted_distances,
 )
-from hwr.decoding.reading import Probs, Reading, build_decoder
 from hwr.errors import InputError
 from hwr.language import record
 from hwr.language.confusions import Confusions, Costs, CountedLines

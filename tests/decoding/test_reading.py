@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.decoding.reading import Alternative, Reading, mean_confidence, rewrite_reading
+from hwr.decoding import Alternative, Reading, mean_confidence, rewrite_reading
 
 # five characters in fifths of the line, but for a gap between b and c
 ABCDE = Reading(

@@ -11,7 +11,7 @@ from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig
 from hwr.data.records import LeftOut
 from hwr.data.report import KINDS
-from hwr.decoding.reading import Reading
+from hwr.decoding import Reading
 from hwr.errors import InputError
 from hwr.evaluation import lines as line
 from hwr.evaluation.lines import Lines, UnreadLine, find_lines, read_chunks, read_lines

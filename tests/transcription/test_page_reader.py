@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hwr.decoding.reading import Reading
+from hwr.decoding import Reading
 from hwr.images.boxes import Box
 from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop

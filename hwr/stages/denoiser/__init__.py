@@ -14,8 +14,8 @@ from hwr import weights
 from hwr.config.roots import Amount, Count, StoreConfig
 from hwr.data.batches import round_up
 from hwr.data.batches.texts import LENGTH_STEP, Sampling, encode_read, encode_written
+from hwr.decoding import Decoder
 from hwr.decoding.denoise import Classes, DenoiseDecoder, like_length, search_rewritings
-from hwr.decoding.reading import Decoder
 from hwr.errors import InputError
 from hwr.language import record
 from hwr.language.arpa import NgramModel

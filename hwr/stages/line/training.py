@@ -15,7 +15,7 @@ from hwr.data.batches import Drawing, Draws
 from hwr.data.batches.lines import Image, LineBatch, LineSet, line_training_batches
 from hwr.data.cache import CutImages, line_images
 from hwr.data.records import Line, Page
-from hwr.decoding.reading import Decoder, Reading, build_decoder
+from hwr.decoding import Decoder, Reading, build_decoder
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
 from hwr.losses import CtcLoss

@@ -11,9 +11,9 @@ from hwr import weights
 from hwr.config.bind import make
 from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig, TrainConfig
+from hwr.decoding import build_decoder, check_decoder
 from hwr.decoding.denoise import DenoiseDecoder
 from hwr.decoding.greedy import GreedyDecoder
-from hwr.decoding.reading import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.language import arpa, record
 from hwr.language.ngrams import estimate_ngrams

@@ -10,8 +10,8 @@ from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
 from hwr.data.batches.lines import Image, LineSet
+from hwr.decoding import Reading
 from hwr.decoding.greedy import GreedyDecoder
-from hwr.decoding.reading import Reading
 from hwr.losses import CtcLoss
 from hwr.stages.line import LineReader
 from hwr.stages.line.training import LineStage, LineTask
