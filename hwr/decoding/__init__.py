@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hwr.config.bind import bind, make, target
 from hwr.errors import InputError
-from hwr.language.record import MadeFromText
+from hwr.language import MadeFromText
 from hwr.scoring.edits import Pair, align
 from hwr.text import Alphabet
 

@@ -26,10 +26,10 @@ from hwr import runtime
 from hwr.config.roots import Count, Positive
 from hwr.decoding import Alternative, Probs, Reading, checked_probs, mean_confidence
 from hwr.errors import InputError
+from hwr.language import MODEL, TextRecord, find_language_file
 from hwr.language.arpa import NgramModel
 from hwr.language.lexicon import Lexicon, lexicon_records
 from hwr.language.ngrams import character_token
-from hwr.language.record import MODEL, TextRecord, find_language_file
 from hwr.text import Alphabet
 
 AUTO = "auto"  # the language of a page is that whose model fits best

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.decoding import Alternative, Decoder, Probs, Reading, rewrite_reading
+from hwr.language import TextRecord
 from hwr.language.arpa import NgramModel
-from hwr.language.record import TextRecord
 from hwr.text import Alphabet
 
 Classes = NDArray[np.int64]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from hwr.decoding import Probs, Reading, checked_probs, mean_confidence
-from hwr.language.record import TextRecord
+from hwr.language import TextRecord
 from hwr.text import Alphabet
 
 

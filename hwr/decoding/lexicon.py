@@ -18,9 +18,9 @@ from symspellpy import SymSpell
 
 from hwr.config.roots import NonNegative, Positive, Probability
 from hwr.decoding import Decoder, Probs, Reading, mean_confidence, rewrite_reading
+from hwr.language import WORDS, TextRecord, find_language_file
 from hwr.language.confusions import SUBSTITUTIONS, Confusions, Costs
 from hwr.language.lexicon import ENGLISH, Lexicon, joints_in, lexicon_records, parts_in, words_in
-from hwr.language.record import WORDS, TextRecord, find_language_file
 from hwr.scoring.edits import align
 from hwr.text import Alphabet
 

@@ -17,7 +17,7 @@ from hwr.data.report import nothing_left
 from hwr.decoding import Decoder, Probs, Reading, build_decoder, check_decoder
 from hwr.errors import InputError, optional
 from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Scored, Target, Task, rates
-from hwr.language.record import refuse_seen
+from hwr.language import refuse_seen
 from hwr.pictures import cards, line_archive
 from hwr.scoring.report import RATES, Scores, Texts, score_texts
 from hwr.scoring.sclite import check_scorer

@@ -23,7 +23,7 @@ from hwr.images.boxes import FloatArray, box_areas
 from hwr.images.line_crop import cut_flaw
 from hwr.images.load import WHITE, GreyImage
 from hwr.images.page_files import load_page
-from hwr.language.record import refuse_seen
+from hwr.language import refuse_seen
 from hwr.pictures import cards
 from hwr.scoring import detection, edits
 from hwr.scoring import page as page_scoring

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hwr.errors import InputError
 from hwr.files import package_folder, read_text
-from hwr.language.record import WORDS, TextRecord, find_language_file
+from hwr.language import WORDS, TextRecord, find_language_file
 from hwr.text import nfc
 
 ENGLISH = "english"  # the name of the words that come with symspellpy

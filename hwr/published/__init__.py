@@ -12,7 +12,7 @@ from hwr.config.roots import ModelsConfig, TranscribeConfig
 from hwr.errors import InputError
 from hwr.evaluation import publish
 from hwr.evaluation.targets import RECORDS
-from hwr.language.record import MODEL, TextRecord, find_language_file
+from hwr.language import MODEL, TextRecord, find_language_file
 from hwr.published.stores import CHOICE, get_model, place_of, publish_model
 from hwr.stages.build import find_weights
 from hwr.stages.original import import_original

@@ -14,10 +14,9 @@ from hwr.config.roots import LanguageModelConfig
 from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
 from hwr.files import as_input_error, read_text, sha256
-from hwr.language import arpa, ngrams, record
+from hwr.language import Origin, TextSource, arpa, ngrams, shared_texts, write_record
 from hwr.language.lexicon import Lexicon
 from hwr.language.ngrams import Ngrams
-from hwr.language.record import Origin, TextSource
 from hwr.text import nfc
 
 
@@ -112,7 +111,7 @@ def _of_data(pages: Sequence[Page], name: str) -> Text:
 
 def _of_file(path: Path, held_out: Iterable[str]) -> Text:
     lines = [line for line in map(nfc, read_text(path).split("\n")) if line]
-    left_out = record.shared_texts(lines, held_out)
+    left_out = shared_texts(lines, held_out)
     kept = [line for line in lines if line not in left_out]
     source = TextSource(path.name, sha256(path), "", len(kept))
     lost = f", {len(lines) - len(kept)} left out that are in valid or test" if left_out else ""
@@ -126,7 +125,7 @@ def _make(config: LanguageModelConfig, texts: Sequence[Text], symbols: str, outp
     )
     arpa.write_arpa(output, model)
     known = arpa.written_symbols(model.vocabulary, config.unit)
-    record.write_record(output, _origin(texts), unit=config.unit, order=config.order, symbols=known)
+    write_record(output, _origin(texts), unit=config.unit, order=config.order, symbols=known)
     print(_table(model))
     print(f"{len(known)} characters; written to {output}")
 
@@ -156,7 +155,7 @@ def _make_lexicon(texts: Sequence[Text], path: Path) -> None:
     with as_input_error(f"--words {path}", "choose another"):
         lexicon.write(path)
     characters = "".join(sorted(set().union(*lexicon.words)))
-    record.write_record(path, _origin(texts), unit="word", order=1, symbols=characters)
+    write_record(path, _origin(texts), unit="word", order=1, symbols=characters)
     print(f"{len(lexicon.words)} words; written to {path}")
 
 

@@ -17,7 +17,7 @@ from hwr.decoding.beam import BeamDecoder, beam_decoder
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.errors import InputError
 from hwr.files import sha256
-from hwr.language import arpa, ngrams, record
+from hwr.language import Origin, arpa, ngrams, write_record
 from hwr.text import Alphabet
 
 AB = Alphabet("ab ")
@@ -81,9 +81,7 @@ def written(path: Path, lines: list[str], *, unit: str = "character", order: int
     made = ngrams.estimate_ngrams(lines, unit=unit, order=order, min_count=2, symbols="")
     arpa.write_arpa(path, made)
     symbols = arpa.written_symbols(made.vocabulary, unit)
-    record.write_record(
-        path, record.Origin((), frozenset(), frozenset()), unit=unit, order=order, symbols=symbols
-    )
+    write_record(path, Origin((), frozenset(), frozenset()), unit=unit, order=order, symbols=symbols)
     return path
 
 

@@ -10,8 +10,7 @@ import pytest
 from hwr.decoding import Probs, Reading
 from hwr.decoding.beam import BeamDecoder, LanguageDecoder, language_decoder
 from hwr.errors import InputError
-from hwr.language import arpa, ngrams, record
-from hwr.language.record import Origin
+from hwr.language import MODEL, Origin, arpa, ngrams, write_record
 from hwr.text import Alphabet
 
 ABC = Alphabet("abc")
@@ -44,12 +43,12 @@ def models(tmp_path: Path) -> dict[str, str]:
     """Return a compressed model of lines "ac" and one of lines "ba"."""
     paths = {}
     for name in ("ac", "ba"):
-        path = tmp_path / name / f"{record.MODEL}.gz"
+        path = tmp_path / name / f"{MODEL}.gz"
         path.parent.mkdir()
         model = ngrams.estimate_ngrams([name] * 20, unit="character", order=2, min_count=2, symbols="abc")
         arpa.write_arpa(path, model)
         origin = Origin(frozenset(), frozenset({name}), frozenset())
-        record.write_record(path, origin, unit="character", order=2, symbols="abc")
+        write_record(path, origin, unit="character", order=2, symbols="abc")
         paths[name] = str(path.parent)
     return paths
 

@@ -25,10 +25,9 @@ from hwr.decoding.lexicon import (
     weighted_distances,
 )
 from hwr.errors import InputError
-from hwr.language import record
+from hwr.language import Origin, write_record
 from hwr.language.confusions import Confusions, Costs, CountedLines
 from hwr.language.lexicon import Lexicon
-from hwr.language.record import Origin
 from hwr.text import Alphabet
 
 ALPHABET = Alphabet("abc")
@@ -220,9 +219,7 @@ def test_lexicon_is_read_anew_when_its_file_has_changed(words: Path) -> None:
 
 
 def test_records_are_those_of_the_lexicon_and_of_the_base(words: Path) -> None:
-    own = record.write_record(
-        words, Origin((), frozenset(), frozenset()), unit="word", order=1, symbols="aeflst"
-    )
+    own = write_record(words, Origin((), frozenset(), frozenset()), unit="word", order=1, symbols="aeflst")
     decoder = lexicon_decoder(
         ALPHABET, base=Said("selt", records=("other",)), lexicon=str(words), confusions=None, **SETTINGS
     )

@@ -220,9 +220,8 @@ def _read_weights(folder: Path) -> object:
 
 
 def _json(folder: Path) -> None:
-    from hwr.language import arpa, ngrams, record
+    from hwr.language import Origin, TextSource, arpa, ngrams, write_record
     from hwr.language.lexicon import Lexicon
-    from hwr.language.record import Origin, TextSource
     from tests.stages.small import write_confusions
 
     folder.mkdir(parents=True)
@@ -232,16 +231,16 @@ def _json(folder: Path) -> None:
         folder / "model.arpa",
         ngrams.estimate_ngrams(lines, unit="character", order=3, min_count=1, symbols=""),
     )
-    record.write_record(folder / "model.arpa", origin, unit="character", order=3, symbols="abc")
+    write_record(folder / "model.arpa", origin, unit="character", order=3, symbols="abc")
     Lexicon.of(lines).write(folder / "words.tsv")
     write_confusions(folder / "confusions.json", {("a", "a"): 3, ("a", "o"): 1, (None, "e"): 1})
 
 
 def _read_json(folder: Path) -> object:
+    from hwr.language import TextRecord
     from hwr.language.arpa import NgramModel
     from hwr.language.confusions import Confusions
     from hwr.language.lexicon import Lexicon
-    from hwr.language.record import TextRecord
 
     NgramModel.load(folder / "model.arpa")
     TextRecord.load(folder / "model.arpa")

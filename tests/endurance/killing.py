@@ -243,8 +243,7 @@ def _denoiser() -> Any:
     import mxnet as mx
 
     from hwr.data.batches.texts import Passage, Sampling
-    from hwr.language.confusions import Confusions, CountedLines
-    from hwr.language.noise import Noise, Recogniser
+    from hwr.language.confusions import Confusions, CountedLines, Noise, Recogniser
     from hwr.losses import TextLoss
     from hwr.networks.transformer import Transformer
     from hwr.stages.denoiser import TextDenoiser

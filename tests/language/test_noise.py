@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwr.language.confusions import Confusions, CountedLines, Pair
-from hwr.language.noise import Noise, Recogniser
+from hwr.language.confusions import Confusions, CountedLines, Noise, Pair, Recogniser
 
 PLAIN = Noise(strength=1.0, spread=0.0, bursts=0.0, clean=0.0, most=1.0, smoothing=0.0)
 SOURCE = CountedLines("f", "valid", "w", 1)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from hwr.errors import InputError
-from hwr.language import record
-from hwr.language.record import (
+from hwr.language import (
     LEAST_LENGTH,
     Origin,
     TextRecord,
     TextSource,
     refuse_seen,
+    shared_texts,
     write_record,
 )
 
@@ -132,7 +132,7 @@ def test_decoder_that_does_not_tell_its_records_is_not_taken() -> None:
 
 
 def test_shared_lines_are_the_long_ones() -> None:
-    assert record.shared_texts([LONG + "1", LONG + "2", "2"], [LONG + "2", LONG + "3", "2"]) == {LONG + "2"}
+    assert shared_texts([LONG + "1", LONG + "2", "2"], [LONG + "2", LONG + "3", "2"]) == {LONG + "2"}
 
 
 # what is refused

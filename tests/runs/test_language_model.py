@@ -9,9 +9,9 @@ import pytest
 from hwr import data
 from hwr.__main__ import main
 from hwr.data.records import fingerprint
+from hwr.language import TextRecord
 from hwr.language.arpa import NgramModel
 from hwr.language.lexicon import Lexicon
-from hwr.language.record import TextRecord
 from tests.alto_folder import write_folder
 from tests.refusal import refused
 

@@ -17,7 +17,8 @@ from hwr.data.batches.texts import LENGTH_STEP, Sampling, encode_read, encode_wr
 from hwr.decoding import Decoder
 from hwr.decoding.denoise import Classes, DenoiseDecoder, like_length, search_rewritings
 from hwr.errors import InputError
-from hwr.language import record
+from hwr.language import MODEL as NGRAMS
+from hwr.language import TextRecord, find_language_file
 from hwr.language.arpa import NgramModel
 from hwr.networks.transformer import HIDDEN, POINTER_SLOPE, STEEPER, Memory, Transformer, slopes
 from hwr.stages.build import alphabet_of, find_weights, model_of
@@ -170,8 +171,8 @@ def denoise_decoder(
         raise InputError(f"decoder.weights={weights}: {unknown}; {remedy}")
     ngrams, records = None, base.records
     if model is not None:
-        path = record.find_language_file(model, record.MODEL)
-        records, ngrams = (*records, record.TextRecord.load(path)), _model(path, path.stat().st_mtime_ns)
+        path = find_language_file(model, NGRAMS)
+        records, ngrams = (*records, TextRecord.load(path)), _model(path, path.stat().st_mtime_ns)
     return DenoiseDecoder(
         alphabet=alphabet, base=base, network=network, model=ngrams, width=width, max_growth=max_growth,
         model_weight=model_weight, reading_weight=reading_weight, copy_bonus=copy_bonus, records=records,

@@ -21,9 +21,8 @@ from hwr.data.batches.texts import (
 )
 from hwr.data.records import LeftOut, Page
 from hwr.files import read_text
-from hwr.language.confusions import Confusions
-from hwr.language.noise import Noise, Recogniser
-from hwr.language.record import shared_texts
+from hwr.language import shared_texts
+from hwr.language.confusions import Confusions, Noise, Recogniser
 from hwr.losses import TextLoss
 from hwr.pictures import cards
 from hwr.scoring import edits

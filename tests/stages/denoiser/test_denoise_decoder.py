@@ -15,7 +15,7 @@ from hwr.decoding import build_decoder, check_decoder
 from hwr.decoding.denoise import DenoiseDecoder
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.errors import InputError
-from hwr.language import arpa, record
+from hwr.language import Origin, TextSource, arpa, write_record
 from hwr.language.ngrams import estimate_ngrams
 from hwr.stages.denoiser import denoise_decoder, text_denoiser
 from hwr.stages.recipe import parse_recipe
@@ -48,8 +48,8 @@ def language_model(folder: Path, *lines: str) -> Path:
     """Write a model of characters and its record."""
     path = folder / "model.arpa"
     arpa.write_arpa(path, estimate_ngrams(lines, unit="character", order=2, min_count=1, symbols="c"))
-    origin = record.Origin.of_file(record.TextSource("text.txt", "", "", len(lines)), lines)
-    record.write_record(path, origin, unit="character", order=2, symbols=ALPHABET.symbols)
+    origin = Origin.of_file(TextSource("text.txt", "", "", len(lines)), lines)
+    write_record(path, origin, unit="character", order=2, symbols=ALPHABET.symbols)
     return path
 
 

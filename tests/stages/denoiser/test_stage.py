@@ -8,8 +8,7 @@ import pytest
 from mxnet import autograd, gluon
 
 from hwr.data.batches.texts import Passage, Sampling
-from hwr.language.confusions import Confusions, CountedLines
-from hwr.language.noise import Noise, Recogniser
+from hwr.language.confusions import Confusions, CountedLines, Noise, Recogniser
 from hwr.losses import TextLoss
 from hwr.stages.denoiser import TextDenoiser
 from hwr.stages.denoiser.training import DenoiserStage, TextTask
