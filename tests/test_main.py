@@ -14,9 +14,8 @@ from hwr.__main__ import NAMES, help_text, main, parse
 from hwr.config import CONF, ROOT
 from hwr.config.command_table import COMMANDS, Command
 from hwr.config.keys import file_keys
-from hwr.transcription import files
+from hwr.transcription import ReadLine, files
 from hwr.transcription.page_reader import Found, Steps
-from hwr.transcription.transcript import ReadLine
 from tests.alto_folder import write_folder
 from tests.refusal import refused
 

@@ -23,9 +23,8 @@ from hwr.images.line_crop import crop_line
 from hwr.images.page_files import load_page
 from hwr.pictures.cards import LineCard, ReadText, boxed, readings
 from hwr.scoring.edits import levenshtein
-from hwr.transcription.export import to_alto
+from hwr.transcription.export import draw_overlay, to_alto
 from hwr.transcription.files import page_reader
-from hwr.transcription.overlay import draw_overlay
 
 # %%
 data = [

@@ -36,10 +36,9 @@ from hwr.serving.answers import (
     zipped,
 )
 from hwr.serving.service import Service
-from hwr.transcription import export
+from hwr.transcription import ReadLine, ReadPage, export
 from hwr.transcription.correction import corrected, with_line
 from hwr.transcription.export import line_values
-from hwr.transcription.transcript import ReadLine, ReadPage
 
 STATIC = Path(__file__).parent / "static"
 _THREADS = 8  # that answer for the folder at once: each may hold a picture

@@ -23,10 +23,10 @@ from hwr.images.page_files import Loading
 from hwr.layout.orientation import turned_image
 from hwr.pictures.cards import png
 from hwr.serving.answers import Refused
+from hwr.transcription import ReadPage
 from hwr.transcription.correction import from_alto
 from hwr.transcription.export import to_alto
 from hwr.transcription.files import OVERLAY, SUFFIXES, PageOfFile
-from hwr.transcription.transcript import ReadPage
 
 ALTO, OTHER_ALTO = ".alto.xml", ".xml"  # as `hwr transcribe` and as others name it
 KEPT = ".before"  # added to the name of an ALTO file of another program, which is kept as it was

@@ -23,9 +23,9 @@ from hwr.serving.adaptation import Adaptation
 from hwr.serving.answers import Metrics, Refused
 from hwr.serving.page_folder import PageFolder, safe_name
 from hwr.serving.worker import ReadingProgress, Worker
+from hwr.transcription import ReadLine
 from hwr.transcription.files import PageOfFile, ReadFile, page_reader, page_steps
 from hwr.transcription.page_reader import LineOnPage, PageReader, Steps
-from hwr.transcription.transcript import ReadLine
 
 T = TypeVar("T")
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)

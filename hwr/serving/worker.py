@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from hwr.transcription import ReadLine
 from hwr.transcription.page_reader import LineOnPage, Steps
-from hwr.transcription.transcript import ReadLine
 
 T = TypeVar("T")
 Read = Callable[[Sequence[LineOnPage]], Sequence[ReadLine]]

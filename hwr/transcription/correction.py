@@ -20,8 +20,8 @@ from hwr.errors import InputError
 from hwr.images.boxes import Box, clip
 from hwr.layout.reading_order import line_order
 from hwr.text import nfc
+from hwr.transcription import ReadLine, ReadPage, ReadWord
 from hwr.transcription.export import UNSURE, clean_text
-from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 

@@ -26,12 +26,10 @@ from hwr.layout.orientation import turned_image
 from hwr.pictures.cards import png
 from hwr.runtime import termination
 from hwr.stages.build import find_weights
-from hwr.transcription import export
-from hwr.transcription.output_record import OutputRecord
-from hwr.transcription.overlay import draw_overlay
-from hwr.transcription.page_lock import PageLocks
+from hwr.transcription import ReadPage, export
+from hwr.transcription.export import draw_overlay
 from hwr.transcription.page_reader import STEPS, PageReader, Steps, build_page_reader, finished, upright_steps
-from hwr.transcription.transcript import ReadPage
+from hwr.transcription.shared_outputs import OutputRecord, PageLocks
 from hwr.transcription.workers import WorkerEndedError, Workers
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".pdf")  # taken from a folder

@@ -26,7 +26,7 @@ from hwr.stages.recipe import device_context
 from hwr.stages.segmentation import MODEL as SEGMENTATION
 from hwr.stages.segmentation import BoxDetector, load_box_detector
 from hwr.text import nfc
-from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
+from hwr.transcription import ReadLine, ReadPage, ReadWord
 from hwr.weights import Weights
 
 STEPS = ("paragraph", "segmentation", "line")  # the stages of the pipeline, in their order
@@ -80,7 +80,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Found:
-    """What was read, as `hwr.transcription.transcript` has it, less where the page came from."""
+    """What was read, as `hwr.transcription` has it, less where the page came from."""
 
     area: Box | None
     lines: tuple[ReadLine, ...]

@@ -13,8 +13,8 @@ from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
 from hwr.layout.cut import LineCut
 from hwr.tracking import Store
+from hwr.transcription import ReadLine
 from hwr.transcription.page_reader import Found, Given
-from hwr.transcription.transcript import ReadLine
 from tests.evaluation.tiny import ALPHABET, LOWER, SIZE, UPPER, Place, write_pages
 from tests.refusal import refused
 

@@ -9,8 +9,8 @@ from PIL import Image
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
 from hwr.serving.page_folder import PageFolder, safe_name
+from hwr.transcription import ReadPage
 from hwr.transcription.correction import corrected
-from hwr.transcription.transcript import ReadPage
 from tests.evaluation.tiny import TEXTS, write_pages
 
 LOADING = Loading(max_pixels=1_000_000, working_pixels=1_000_000, pdf_dpi=72)

@@ -8,8 +8,8 @@ import pytest
 
 from hwr.layout.cut import LineCut
 from hwr.serving.worker import ReadingProgress, Worker
+from hwr.transcription import ReadLine
 from hwr.transcription.page_reader import LineOnPage, Steps
-from hwr.transcription.transcript import ReadLine
 
 BOX = (0.0, 0.0, 1.0, 1.0)
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from hwr.transcription import ReadLine
 from hwr.transcription.correction import corrected, spread_words, with_line
-from hwr.transcription.transcript import ReadLine
 from tests.transcription.export.read_pages import BOX, bare, line, page
 
 

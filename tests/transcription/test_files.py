@@ -19,12 +19,11 @@ from hwr.config.compose import composed
 from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
-from hwr.transcription import export, output_record
+from hwr.transcription import ReadLine, ReadPage, ReadWord, export
 from hwr.transcription import files as transcribing
 from hwr.transcription.files import Job, PageOfFile, expand
-from hwr.transcription.page_lock import PageLocks
 from hwr.transcription.page_reader import Found, LineOnPage, Steps
-from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
+from hwr.transcription.shared_outputs import RECORD, PageLocks
 
 BOX = (0.25, 0.25, 0.75, 0.5)
 
@@ -95,7 +94,7 @@ def run(
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name != output_record.NAME)
+    return sorted(path.name for path in folder.iterdir() if path.name != RECORD)
 
 
 # Which files
@@ -346,7 +345,7 @@ def test_outputs_are_no_pages_of_the_next_run(tmp_path: Path, reader: Reader) ->
 
 
 def test_record_survives_a_machine_that_stopped_while_it_wrote(tmp_path: Path, reader: Reader) -> None:
-    record = tmp_path / output_record.NAME
+    record = tmp_path / RECORD
     one, other = written(tmp_path / "a.png"), written(tmp_path / "b.png")
     run(one)
     record.write_bytes(record.read_bytes() + b'["c.txt", "12')
@@ -647,7 +646,7 @@ def test_page_that_another_process_reads_is_passed_over_until_its_lock_is_stale(
 def test_lock_of_a_process_that_ended_is_stale(tmp_path: Path, reader: Reader) -> None:
     page = written(tmp_path / "a.png")
     code = (
-        "import os, sys; from pathlib import Path; from hwr.transcription.page_lock import PageLocks\n"
+        "import os, sys; from pathlib import Path; from hwr.transcription.shared_outputs import PageLocks\n"
         "with PageLocks(60.0) as locks, locks.held(Path(sys.argv[1]), 'a'): os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)

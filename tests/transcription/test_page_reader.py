@@ -16,9 +16,8 @@ from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
 from hwr.layout.orientation import turned_image
-from hwr.transcription import page_reader
+from hwr.transcription import ReadLine, ReadPage, page_reader
 from hwr.transcription.page_reader import AreaStep, Found, Given, LineStep, PageReader, TextStep
-from hwr.transcription.transcript import ReadLine, ReadPage
 
 SIZE = (100, 200)  # height, width px
 WHOLE = (0.0, 0.0, 1.0, 1.0)

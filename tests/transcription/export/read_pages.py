@@ -9,7 +9,7 @@ from PIL import Image
 
 from hwr.images.boxes import Box
 from hwr.text import nfc
-from hwr.transcription.transcript import ReadLine, ReadPage, ReadWord
+from hwr.transcription import ReadLine, ReadPage, ReadWord
 
 SPLITTING: dict[str, Any] = {"splits": None, "shares": (0.8, 0.1, 0.1), "seed": 0}
 SIZE = (100, 200)  # height, width px

@@ -6,9 +6,9 @@ import pytest
 
 from hwr.data.sources.alto import read_alto
 from hwr.data.sources.files import PageImages
+from hwr.transcription import ReadPage
 from hwr.transcription.correction import from_alto
 from hwr.transcription.export import to_alto
-from hwr.transcription.transcript import ReadPage
 from tests.transcription.export.read_pages import SPLITTING, line, page, write
 from tests.transcription.export.validation import faults
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 
 from hwr.data import source_reader
 from hwr.data.records import Page
+from hwr.transcription import ReadPage
 from hwr.transcription.export import clean_text, to_alto, to_pagexml
-from hwr.transcription.transcript import ReadPage
 from tests.transcription.export.read_pages import (
     AREA,
     BASELINE,

@@ -1,22 +1,68 @@
-"""Lock files of pages: processes and machines that share a folder of outputs do not read a page twice.
+"""Folders of outputs that several machines share: a record of what hwr wrote there, and locks of pages.
 
-A lock is renewed while it is held. One that was not renewed for a while, or whose process on this machine has
-ended, is stale, and taken over.
+What anybody else wrote or changed is not overwritten, and no page is read twice. A lock is renewed while it
+is held. One that was not renewed for a while, or whose process on this machine has ended, is stale, and taken
+over.
 """
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 import threading
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from hwr.files import as_input_error, held
-from hwr.transcription import output_record
+from hwr.files import as_input_error, held, sha256
 
+RECORD = ".hwr-outputs"  # in the folder; a line of JSON, [name, sha256], for each file written
 _RENEWALS = 4  # before a lock expires
+
+
+class OutputRecord:
+    """The record of a folder; several processes and threads may use it at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / RECORD
+        self._known: defaultdict[str, set[str]] = defaultdict(set)  # digests by name
+        self._mutex = threading.Lock()
+        self._end = 0  # bytes of the record that are in `_known`
+
+    def holds(self, path: Path) -> bool:
+        """Tell whether a file of the folder is as hwr wrote it."""
+        with self._mutex:
+            self._refresh()
+            known = frozenset(self._known.get(path.name, ()))
+        return bool(known) and path.is_file() and sha256(path) in known
+
+    def add(self, name: str, fresh: Path) -> None:
+        """Record that the file `name` of the folder will be what `fresh` is. Raises OSError."""
+        digest = sha256(fresh)
+        with self._mutex, held(self._path):
+            self._refresh()
+            if digest not in self._known[name]:
+                with self._path.open("ab") as file:
+                    cut = file.tell() > self._end  # a line of a machine that stopped
+                    file.write(b"\n" * cut + json.dumps([name, digest]).encode() + b"\n")
+
+    def _refresh(self) -> None:
+        """Read what this process and others have added."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._end)
+                added, newline, _ = file.read().rpartition(b"\n")  # less a line that is being written
+        except OSError:  # there is none
+            return
+        self._end += len(added) + len(newline)
+        for line in added.splitlines():
+            try:
+                name, digest = json.loads(line)
+            except (ValueError, TypeError):  # half a line
+                continue
+            self._known[str(name)].add(str(digest))
 
 
 class PageLocks:
@@ -58,7 +104,7 @@ class PageLocks:
                     path.unlink()
 
     def _taken_over(self, path: Path, owner: str) -> bool:
-        with held(path.with_name(output_record.NAME), limit_s=self._expiry_s):
+        with held(path.with_name(RECORD), limit_s=self._expiry_s):
             if not self._is_stale(path):
                 return False
             path.unlink(missing_ok=True)

@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hwr.transcription import overlay
-from hwr.transcription.overlay import AREA, draw_overlay
-from hwr.transcription.transcript import ReadLine
+from hwr.transcription import ReadLine, export
+from hwr.transcription.export import AREA, draw_overlay
 from tests.transcription.export.read_pages import bare, page
 
 WHITE = np.full((100, 200), 255, np.uint8)
@@ -81,4 +80,4 @@ def test_text_stays_on_the_page_when_it_is_long() -> None:
 def test_accents_have_letters_of_their_own() -> None:
     plain, accented = (draw_overlay(WHITE, page(at(0.4, text), area=None), 400) for text in ("ete", "été"))
     assert (plain != accented).any()
-    assert overlay.font(12).getmask("é").getbbox() != overlay.font(12).getmask("e").getbbox()
+    assert export.font(12).getmask("é").getbbox() != export.font(12).getmask("e").getbbox()
