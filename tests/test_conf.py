@@ -31,7 +31,7 @@ from hwr.config.roots import (
 )
 from hwr.decoding import check_decoder
 from hwr.errors import InputError
-from hwr.evaluation import confusion, targets, tune
+from hwr.evaluation import check_evaluation, confusion, tune
 from hwr.evaluation import decoders as board
 from hwr.evaluation.adapt import check_adapting
 from hwr.runs import language_model, search
@@ -54,7 +54,7 @@ Check = Callable[[Any], None]
 ROOTS: dict[str, tuple[type, Check]] = {
     "train": (TrainConfig, parse_recipe),
     "inspect": (InspectConfig, parse_recipe),
-    "evaluate": (EvaluateConfig, targets.check_evaluation),
+    "evaluate": (EvaluateConfig, check_evaluation),
     "transcribe": (TranscribeConfig, check_transcription),
     "serve": (ServeConfig, check_transcription),
     "adapt": (AdaptConfig, check_adapting),

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hwr import tracking
+from hwr import evaluation, tracking
 from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig
 from hwr.errors import InputError
-from hwr.evaluation import targets
 from hwr.pictures import cards
 from tests.alto_folder import write_folder
 from tests.refusal import refused, tells
@@ -32,7 +31,7 @@ def run(smoke: Smoke, output: Path, *overrides: str, data: Path | None = None) -
     pages = ["data=alto", f"data.root={data}"] if data else smoke.data
     places = [f"weights.line={smoke.weights}", f"folder={smoke.folder}", f"output={output}"]
     settings = [*places, "scorer=edit_distance", *pages, *overrides]
-    return targets.evaluate(composed("evaluate", settings, EvaluateConfig))
+    return evaluation.evaluate(composed("evaluate", settings, EvaluateConfig))
 
 
 def scores(output: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from hwr.config import ROOT
 from hwr.published import reproduce
-from hwr.published.figures import LOSS
+from hwr.published.reproduce import LOSS
 from tests.smoke import Smoke
 
 # The highest error on valid that a smoke experiment may end with: CER, one minus IoU, one minus F1 at 0.75,

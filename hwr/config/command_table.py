@@ -120,7 +120,7 @@ COMMANDS = (
         flags=HYDRA, hydra=True,
     ),
     Command(
-        "evaluate", "score weights on data", "hwr.evaluation.targets:evaluate", "evaluate", "EvaluateConfig",
+        "evaluate", "score weights on data", "hwr.evaluation:evaluate", "evaluate", "EvaluateConfig",
         example="hwr evaluate target=page data=alto data.root=DIR output=OUT",
         note="Writes scores.json, lines.tsv, SClite's reports and pictures to `output`.",
         flags=HYDRA, hydra=True,

@@ -9,7 +9,7 @@ from hwr import weights
 from hwr.config import compose
 from hwr.config.roots import AdaptConfig, EvaluateConfig, TrainConfig
 from hwr.errors import InputError
-from hwr.evaluation.targets import evaluate
+from hwr.evaluation import evaluate
 from hwr.files import make_folder, parse_json, read_text, write_json
 from hwr.runs.train import train_stage
 from hwr.stages.build import alphabet_of, find_weights

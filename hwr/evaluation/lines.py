@@ -1,4 +1,7 @@
-"""Target `line`: read the lines of a split with a decoder, and score them."""
+"""Targets `line` and `denoiser`: read the lines of a split with a decoder, and score them.
+
+Of the denoiser, the lines are scored as read and as corrected.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from hwr.config.bind import current_target
 from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data.batches.lines import Image
 from hwr.data.cache import line_images
 from hwr.data.records import LeftOut, Line, Page, Replacements, fingerprint
 from hwr.data.report import nothing_left
 from hwr.decoding import Decoder, Probs, Reading, build_decoder, check_decoder
+from hwr.decoding.denoise import DenoiseDecoder
 from hwr.errors import InputError, optional
+from hwr.evaluation import publish
 from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Scored, Target, Task, rates
 from hwr.language import refuse_seen
 from hwr.pictures import cards, line_archive
@@ -34,6 +40,7 @@ Value = TypeVar("Value")
 
 UNTOLD = "empty_text, nothing to compare with"  # lines that no one has transcribed
 _BLANK = np.full((48, 48), 255, np.uint8)  # in place of the image of an unread line
+DENOISE = "hwr.stages.denoiser.denoise_decoder"  # the only decoder of which weights are evaluated
 CHUNK = 256  # lines whose probabilities are held at once, and those of the page that they end in
 
 
@@ -177,6 +184,45 @@ def score_lines(evaluation: Evaluation) -> Outcome:
     return outcome
 
 
+def check_denoiser(config: EvaluateConfig) -> None:
+    """Raise InputError for settings that no part takes."""
+    if current_target(str(config.decoder.get("_target_"))) != DENOISE:
+        raise InputError("target=denoiser evaluates the weights of decoder=denoise; add decoder=denoise")
+    check_lines(config)
+
+
+def load_denoiser_weights(task: Task[EvaluateConfig]) -> list[Weights]:
+    """Return the weights that are evaluated; raise InputError for what is missing, before a page is read."""
+    (reader,) = load_counted(task, "line")
+    if task.config.publish is not None:
+        publish.published_name(reader.folder)
+    return [task.weights("denoiser", str(task.config.decoder["weights"]))]
+
+
+def score_denoiser(evaluation: Evaluation) -> Outcome:
+    """Read the lines, score them as read into the folder `before`, and as rewritten."""
+    task, output = evaluation.task, evaluation.output
+    config, reader = task.config, task.weights("line")
+    decoder = build_decoder(config.decoder, alphabet_of(reader))
+    assert isinstance(decoder, DenoiseDecoder)  # `check_denoiser` saw to it
+    lines = find_lines(task, reader)
+    lines.refuse_seen_by(decoder)
+    read, mended = [], []
+    for pages, probs in read_chunks(task, reader, lines):
+        read += (readings := decoder.base.read(probs, pages))
+        mended += decoder.rewritten(readings, probs)
+    about = evaluation.about(lines.scored)
+    about |= {"line_weights": str(reader.folder), "line_weights_sha256": reader.sha256}
+    (output / "before").mkdir()
+    plain = replace(config, kept_height=0)  # the lines are kept once
+    before = scored(plain, lines, read, about=about, output=output / "before")
+    about["before"] = {name: before.summary[name] for name in ("cer", "wer")}
+    after = scored(config, lines, mended, about=about, output=output)
+    earlier = {f"before/{name}": value for name, value in about["before"].items()}
+    evaluation.log(values(after.summary) | earlier)
+    return Outcome(after.summary, f"before: {before.table}\n\nafter: {after.table}", after.error)
+
+
 def scored(
     config: EvaluateConfig, lines: Lines, readings: Sequence[Reading], *, about: dict[str, Any], output: Path
 ) -> Outcome:
@@ -254,7 +300,12 @@ def _rows(link: str, result: Result) -> list[list[str]]:
     ]
 
 
-TARGET = Target(
+def _denoiser_rows(link: str, result: Result) -> list[list[str]]:
+    before = (f"{100 * result['before'][name]:.2f} %" for name in ("cer", "wer"))
+    return [[link, str(result["lines"]), *before, rate_cell(result, "cer"), rate_cell(result, "wer")]]
+
+
+LINE = Target(
     name="line",
     check=check_lines,
     load=lambda task: load_counted(task, "line"),
@@ -262,5 +313,15 @@ TARGET = Target(
     record=Record(
         figures=("lines", *EDITS), kept=("lines", "cer", "wer", "characters", "words"), rows=_rows,
         head=["weights", "test lines", "CER [95 %]", "WER [95 %]", "N / S / D / I of characters"],
+    ),
+)  # fmt: skip
+DENOISER = Target(
+    name="denoiser",
+    check=check_denoiser,
+    load=load_denoiser_weights,
+    score=score_denoiser,
+    record=Record(
+        figures=("line_weights_sha256", "lines", "before.cer", "before.wer", *EDITS), rows=_denoiser_rows,
+        head=["weights", "test lines", "CER before", "WER before", "CER [95 %]", "WER [95 %]"],
     ),
 )  # fmt: skip

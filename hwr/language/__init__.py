@@ -1,4 +1,6 @@
-"""Language models and lexicons: find them, and record beside each, in JSON, the text it was made from.
+"""Language models: n-grams, lexicons, confusions of a recogniser, edit costs.
+
+This module finds them, and records beside each model and lexicon, in JSON, the text it was made from.
 
 A model made from the lines that it helps to read has memorised them. So its record keeps hashes of all
 lines, and every evaluation refuses a decoder whose models were made from the lines to be read.

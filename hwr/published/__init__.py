@@ -10,8 +10,7 @@ from typing import Any
 from hwr.config import CONF, EXPERIMENTS, compose
 from hwr.config.roots import ModelsConfig, TranscribeConfig
 from hwr.errors import InputError
-from hwr.evaluation import publish
-from hwr.evaluation.targets import RECORDS
+from hwr.evaluation import RECORDS, publish
 from hwr.language import MODEL, TextRecord, find_language_file
 from hwr.published.stores import CHOICE, get_model, place_of, publish_model
 from hwr.stages.build import find_weights

@@ -1,4 +1,7 @@
-"""Transcripts of pages: lines in reading order, with positions (fractions of the page) and confidences."""
+"""Read whole pages, and export what was read; this module holds the transcript that both have in common.
+
+Its lines are in reading order, with positions (fractions of the page) and confidences.
+"""
 
 from dataclasses import dataclass, replace
 

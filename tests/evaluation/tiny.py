@@ -13,7 +13,7 @@ from PIL import Image
 from hwr import weights
 from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig, TrainConfig
-from hwr.evaluation import targets
+from hwr.evaluation import evaluate
 from hwr.stages.line import MODEL as LINE_MODEL
 from hwr.stages.line import line_network
 from hwr.stages.paragraph import MODEL as PARAGRAPH_MODEL
@@ -100,7 +100,7 @@ class Place:
             write_pages(data)
         places = ["data=alto", f"data.root={data}", f"folder={self.folder}", f"output={self.output}"]
         settings = [f"target={target}", "scorer=edit_distance", *self.weights, *places, *overrides]
-        return targets.evaluate(composed("evaluate", settings, EvaluateConfig))
+        return evaluate(composed("evaluate", settings, EvaluateConfig))
 
     @property
     def scores(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hwr.published.figures import (
+from hwr.published.reproduce import (
     ERROR_TOLERANCE,
     LOSS_TOLERANCE,
     Figure,

@@ -12,9 +12,9 @@ from hwr import runtime
 from hwr.config.compose import composed
 from hwr.config.roots import DecodersConfig, EvaluateConfig
 from hwr.errors import InputError
-from hwr.evaluation import decoders, publish, targets
+from hwr.evaluation import decoders, evaluate, publish
 from hwr.published import reproduce
-from hwr.published.figures import Figure, Reproduction
+from hwr.published.reproduce import Figure, Reproduction
 from tests.conftest import SHARED
 from tests.evaluation.tiny import write_pages, write_weights
 from tests.smoke import module
@@ -100,7 +100,7 @@ def made(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             (weights,) = write_weights(root / "weights", kind, data=data)
             own = [f"target={kind}", "scorer=edit_distance", f"publish={kind}/mine", "batch_size=7"]
             folders = [f"folder={root / 'outputs'}", f"output={root / 'scores'}"]
-            targets.evaluate(composed("evaluate", [weights, *data, *own, *folders], EvaluateConfig))
+            evaluate(composed("evaluate", [weights, *data, *own, *folders], EvaluateConfig))
     return root
 
 

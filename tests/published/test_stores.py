@@ -11,9 +11,10 @@ import pytest
 from hwr import weights
 from hwr.__main__ import main
 from hwr.config import CONF
-from hwr.config.bind import texts
+from hwr.config.bind import target, texts
 from hwr.config.compose import composed
 from hwr.config.roots import TranscribeConfig
+from hwr.decoding.beam import language_decoder
 from hwr.files import sha256
 from tests.published.store_server import FolderServer, serving
 from tests.refusal import refused
@@ -55,6 +56,18 @@ def changed_index(store: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     index = json.loads((store / "index.json").read_text("utf-8"))
     text = change(index)
     (store / "index.json").write_text(text if isinstance(text, str) else json.dumps(index))
+
+
+def described(published: Path, store: Path, settings: Any) -> Path:
+    """Copy a store, and describe its model otherwise; return the copy."""
+    shutil.copytree(published, store)
+    path = store / NAME / "model.json"
+    path.write_text(json.dumps(settings))
+    own = {"size": path.stat().st_size, "sha256": sha256(path)}
+    changed_index(
+        store, lambda i: [f.update(own) for f in i["models"][NAME]["files"] if f["path"] == "model.json"]
+    )
+    return store
 
 
 def test_fetched_model_is_that_of_the_store_and_is_chosen_by_name(
@@ -202,16 +215,18 @@ def test_bad_index_is_refused(
 def test_bad_description_is_refused(
     published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: Any, said: str
 ) -> None:
-    store = tmp_path / "store"
-    shutil.copytree(published, store)
-    path = store / NAME / "model.json"
-    path.write_text(json.dumps(settings))
-    own = {"size": path.stat().st_size, "sha256": sha256(path)}
-    changed_index(
-        store, lambda i: [f.update(own) for f in i["models"][NAME]["files"] if f["path"] == "model.json"]
-    )
+    store = described(published, tmp_path / "store", settings)
     assert said in refused(capsys, lambda: get(store, tmp_path / "o"))
     assert not (tmp_path / "o" / "models" / NAME).exists()
+
+
+def test_decoder_is_accepted_by_the_name_that_it_had_in_earlier_versions(
+    published: Path, tmp_path: Path
+) -> None:
+    settings = {"_target_": "hwr.decoding.languages.language_decoder"}
+    get(described(published, tmp_path / "s", {"decoder": "languages", "settings": settings}), tmp_path / "o")
+    config = composed("transcribe", [f"+model={NAME}", f"folder={tmp_path / 'o'}"], TranscribeConfig).root
+    assert target(config.decoder, "decoder") is language_decoder
 
 
 @pytest.mark.parametrize(

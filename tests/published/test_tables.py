@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from hwr.evaluation import RECORDS
 from hwr.evaluation import publish as published
-from hwr.evaluation.targets import RECORDS
 from hwr.published import tables
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from hwr import weights
 from hwr.config.compose import Composed, composed
 from hwr.config.roots import EvaluateConfig, TrainConfig
 from hwr.errors import InputError
-from hwr.evaluation.targets import evaluate
+from hwr.evaluation import evaluate
 from hwr.networks import arrays
 from hwr.runs.train import train_stage
 from hwr.stages.build import find_weights, model_of
