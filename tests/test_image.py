@@ -15,8 +15,8 @@ from hwr.config.command_table import COMMANDS
 from hwr.config.compose import composed
 from hwr.config.roots import ServeConfig
 from hwr.errors import InputError
+from hwr.serving import check_serving
 from hwr.serving.answers import OPEN
-from hwr.serving.server import check_serving
 from tests.serving.serving import serving
 
 ROOT = Path(__file__).resolve().parents[1]

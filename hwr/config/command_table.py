@@ -144,7 +144,7 @@ COMMANDS = (
     ),
     Command(
         "serve", "read pages in a browser, correct them there, and read them for programs",
-        "hwr.serving.server:serve_pages", "serve", "ServeConfig",
+        "hwr.serving:serve_pages", "serve", "ServeConfig",
         example="hwr serve scans/",
         note="The page is at http://127.0.0.1:8000/, the interface for programs at /docs. SIGTERM finishes "
         "what was accepted, then ends with status 0.",

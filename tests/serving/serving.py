@@ -17,9 +17,9 @@ from PIL import Image
 from hwr.config.compose import composed
 from hwr.config.roots import ServeConfig
 from hwr.images.load import GreyImage
+from hwr.serving import LOCAL, _listening
 from hwr.serving.app import build_app
 from hwr.serving.page_folder import PageFolder
-from hwr.serving.server import LOCAL, _listening
 from hwr.serving.service import Service
 from hwr.transcription.page_reader import PageReader
 from tests.transcription.test_page_reader import LOWER, TWO, UPPER, Detector, Shades, page, reader

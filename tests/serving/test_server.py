@@ -14,7 +14,7 @@ from PIL import Image
 
 from hwr.__main__ import main
 from hwr.files import held
-from hwr.serving.server import LOCK
+from hwr.serving import LOCK
 from tests.refusal import refused
 from tests.serving.serving import file_of
 
