@@ -1,6 +1,6 @@
 """Record runs in MLflow: parameters, metrics, pictures, files. Nothing else imports MLflow.
 
-A run is recorded on disk first (`spool`) and delivered from there (`delivery`) by a thread (`background`), so
+A run is recorded on disk first (`spool`) and delivered from there by a thread (`delivery`), so
 that a run goes on without its tracking server; `hwr sync` delivers what is left when it ends.
 """
 

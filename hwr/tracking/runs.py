@@ -24,8 +24,7 @@ from hwr.files import as_input_error, copy_files, held
 from hwr.runtime import termination
 from hwr.runtime.termination import Terminated
 from hwr.text import shortened
-from hwr.tracking.background import Courier
-from hwr.tracking.delivery import DeletedError, Delivery, FilesLeftError
+from hwr.tracking.delivery import Courier, DeletedError, Delivery, FilesLeftError
 from hwr.tracking.spool import Spool, Write, packed
 from hwr.tracking.store import Store, deleted, embedded, reason, refusing
 

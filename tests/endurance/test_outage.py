@@ -18,7 +18,7 @@ import pytest
 
 from hwr import tracking
 from hwr.config import ROOT
-from hwr.tracking import Run, Store, background, open_store
+from hwr.tracking import Run, Store, delivery, open_store
 from hwr.tracking.spool import Spool
 from tests.endurance.server import Server
 from tests.smoke import PINNED, script
@@ -72,7 +72,7 @@ def losses(epochs: int) -> list[tuple[int, float]]:
 def test_nothing_is_missing_or_twice_when_the_server_dies_and_comes_back(
     server: Server, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "COMPANY_S", 0.02)  # so that it dies within a request
+    monkeypatch.setattr(delivery, "COMPANY_S", 0.02)  # so that it dies within a request
     with tracking.start_run(store, "test", tags={}) as run:
         training = Training(run)
         training.go_on(2)
@@ -102,8 +102,8 @@ def test_nothing_is_missing_or_twice_when_the_server_dies_and_comes_back(
 def test_nothing_is_missing_or_twice_when_the_server_stops_answering_for_a_while(
     server: Server, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "COMPANY_S", 0.02)
-    monkeypatch.setattr(background, "PAUSES_S", (0.2,))
+    monkeypatch.setattr(delivery, "COMPANY_S", 0.02)
+    monkeypatch.setattr(delivery, "PAUSES_S", (0.2,))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with tracking.start_run(store, "test", tags={}) as run:
         training = Training(run)

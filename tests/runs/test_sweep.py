@@ -17,7 +17,7 @@ from hwr.errors import InputError
 from hwr.files import held
 from hwr.runs import sweep
 from hwr.runs.sweep import CONFIG_HASH, Sweep, config_hash, hashed, threads
-from hwr.tracking import Store, background
+from hwr.tracking import Store, delivery
 from hwr.tracking.delivery import Delivery
 
 
@@ -327,7 +327,7 @@ def test_job_that_ended_and_could_not_say_so_ends_as_it_did(
     with sweep.parent(swept(store)) as run:
         with monkeypatch.context() as away:
             away.setattr(Delivery, "_send_status", lambda self, record: away_now())
-            away.setattr(background, "FAREWELL_S", 0.0)
+            away.setattr(delivery, "FAREWELL_S", 0.0)
             ended = job(store, 1.0, error=0.25)
         assert stored(store, ended).info.status == "RUNNING"
     assert stored(store, ended).info.status == "FINISHED"

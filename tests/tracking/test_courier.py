@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hwr.tracking import background
-from hwr.tracking.background import Courier
+from hwr.tracking import delivery
+from hwr.tracking.delivery import Courier
 
 
 class Door:
@@ -32,10 +32,10 @@ class Door:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "COMPANY_S", 0.1)
-    monkeypatch.setattr(background, "PAUSES_S", (0.05, 0.1))
-    monkeypatch.setattr(background, "FAREWELL_S", 0.3)
-    monkeypatch.setattr(background, "BLOCK_S", 0.3)
+    monkeypatch.setattr(delivery, "COMPANY_S", 0.1)
+    monkeypatch.setattr(delivery, "PAUSES_S", (0.05, 0.1))
+    monkeypatch.setattr(delivery, "FAREWELL_S", 0.3)
+    monkeypatch.setattr(delivery, "BLOCK_S", 0.3)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_flush_does_not_wait_long_for_a_slow_server(door: Door, sent: Courier) -
 def test_flush_does_not_try_when_the_last_delivery_failed(
     door: Door, sent: Courier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "PAUSES_S", (60.0,))
+    monkeypatch.setattr(delivery, "PAUSES_S", (60.0,))
     door.refuses = True
     assert not sent.flush()
     assert not sent.flush()
@@ -212,7 +212,7 @@ def test_system_without_threads_fails_no_caller(
 def test_end_waits_for_no_delivery_for_ever(
     door: Door, monkeypatch: pytest.MonkeyPatch, hurry: bool, limit: str
 ) -> None:
-    monkeypatch.setattr(background, limit, 0.5)
+    monkeypatch.setattr(delivery, limit, 0.5)
     one = Courier(door, door.tell, lambda: hurry)
     door.open.clear()
     start = time.monotonic()
@@ -226,8 +226,8 @@ def test_end_waits_for_no_delivery_for_ever(
 def test_end_does_not_wait_for_the_pause_of_a_delivery_that_fails_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(background, "PAUSES_S", (60.0,))
-    monkeypatch.setattr(background, "FAREWELL_S", 0.5)
+    monkeypatch.setattr(delivery, "PAUSES_S", (60.0,))
+    monkeypatch.setattr(delivery, "FAREWELL_S", 0.5)
     began, goes_on = threading.Event(), threading.Event()
 
     def deliver() -> None:
@@ -235,8 +235,8 @@ def test_end_does_not_wait_for_the_pause_of_a_delivery_that_fails_meanwhile(
         goes_on.wait(10)
         raise ConnectionError
 
-    made = background.Courier(deliver, lambda failure: None)
-    monkeypatch.setattr(background, "COMPANY_S", 0.0)
+    made = delivery.Courier(deliver, lambda failure: None)
+    monkeypatch.setattr(delivery, "COMPANY_S", 0.0)
     made.post()
     assert began.wait(10)
     threading.Timer(0.2, goes_on.set).start()

@@ -28,7 +28,7 @@ from sqlalchemy.exc import OperationalError
 from hwr import runtime, tracking
 from hwr.config import ROOT
 from hwr.errors import InputError
-from hwr.tracking import Run, Store, Terminated, background, delivery
+from hwr.tracking import Run, Store, Terminated, delivery
 from hwr.tracking.system import SystemMetrics
 from tests.tracking.seen import artifact, history, status, stored
 
@@ -112,7 +112,7 @@ def test_metrics_wait_for_company(run: Run) -> None:
 
 
 def test_metrics_are_sent_when_they_waited_long_enough(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "COMPANY_S", 0.1)
+    monkeypatch.setattr(delivery, "COMPANY_S", 0.1)
     run.metrics({"valid/cer": 0.5}, 1)
     deadline = time.monotonic() + 10
     while not stored(run).data.metrics and time.monotonic() < deadline:
@@ -416,7 +416,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return statement.replace("busy_timeout = 20000", "busy_timeout = 100"), others[0]
 
     for name, value in (("COMPANY_S", 0.1), ("PAUSES_S", (0.2,)), ("FAREWELL_S", 0.5)):
-        monkeypatch.setattr(background, name, value)
+        monkeypatch.setattr(delivery, name, value)
     event.listen(Engine, "before_cursor_execute", shorter, retval=True)
     yield
     event.remove(Engine, "before_cursor_execute", shorter)

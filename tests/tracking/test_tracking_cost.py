@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hwr import tracking
-from hwr.tracking import Store, background
+from hwr.tracking import Store, delivery
 from hwr.tracking.delivery import Delivery
 
 EPOCHS, EPOCH_S = 20, 0.25
@@ -27,7 +27,7 @@ def test_tracking_takes_a_small_share_of_an_epoch(store: Store, monkeypatch: pyt
             worked.append(time.thread_time() - start)
 
     monkeypatch.setattr(Delivery, "__call__", timed)
-    monkeypatch.setattr(background, "COMPANY_S", 1.0)  # five deliveries in these few seconds
+    monkeypatch.setattr(delivery, "COMPANY_S", 1.0)  # five deliveries in these few seconds
     waited = 0.0
     with tracking.start_run(store, "test", tags={}) as run:
         run.metrics(METRICS, 0)
