@@ -8,9 +8,15 @@ from typing import Any
 
 from hwr import tracking
 from hwr.comparison import paired, report
-from hwr.comparison.hypotheses import names_hypotheses, score_hypotheses
+from hwr.comparison.compared import (
+    COMPARED,
+    ComparedRun,
+    fetch_run,
+    find_runs,
+    names_hypotheses,
+    score_hypotheses,
+)
 from hwr.comparison.paired import Comparison
-from hwr.comparison.recorded import COMPARED, ComparedRun, fetch_run, find_runs
 from hwr.config.compose import Composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError

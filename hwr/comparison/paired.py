@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hwr.comparison.recorded import SAME, ComparedRun
+from hwr.comparison.compared import SAME, ComparedRun
 from hwr.config.roots import Resampling, Scorer
 from hwr.errors import InputError
 from hwr.scoring import edits, significance

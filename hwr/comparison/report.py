@@ -10,8 +10,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hwr import tracking
+from hwr.comparison.compared import ComparedRun
 from hwr.comparison.paired import Comparison, PairedTest
-from hwr.comparison.recorded import ComparedRun
 from hwr.images.load import GreyImage
 from hwr.pictures import cards, line_archive
 from hwr.scoring.edits import Counts

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwr import tracking
-from hwr.comparison.recorded import ComparedRun
+from hwr.comparison.compared import ComparedRun
 from hwr.config.compose import composed
 from hwr.config.roots import CompareConfig, Resampling, Scorer
 from hwr.pictures import line_archive

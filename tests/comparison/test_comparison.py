@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hwr import tracking
-from hwr.comparison import compare_runs, recorded
+from hwr.comparison import compare_runs
+from hwr.comparison.compared import COMPARED
 from hwr.config.compose import Composed, composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
@@ -37,7 +38,7 @@ def test_comparison_is_a_run_that_names_what_it_compares(
 ) -> None:
     run = compared(store, runs, tmp_path)
     assert (run.info.run_name, run.info.status) == ("compare", "FINISHED")
-    assert run.data.tags[recorded.COMPARED] == f"{runs[0]} {runs[1]}"
+    assert run.data.tags[COMPARED] == f"{runs[0]} {runs[1]}"
     assert run.data.tags["compared.B"] == runs[1]
     assert run.data.params["split"] == "test"
     assert run.data.metrics["B/CER/permutation_writers/p"] == 2 / 2**8

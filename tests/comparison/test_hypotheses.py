@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hwr.comparison import compare_runs
-from hwr.comparison.hypotheses import names_hypotheses, score_hypotheses
+from hwr.comparison.compared import names_hypotheses, score_hypotheses
 from hwr.config.compose import composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError

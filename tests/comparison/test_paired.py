@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hwr.comparison import paired
+from hwr.comparison.compared import ComparedRun
 from hwr.comparison.paired import PairedTest
-from hwr.comparison.recorded import ComparedRun
 from hwr.config.roots import Scorer
 from hwr.errors import InputError
 from hwr.scoring.edits import Counts

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hwr.comparison import paired, report
+from hwr.comparison.compared import ComparedRun
 from hwr.comparison.paired import Comparison
-from hwr.comparison.recorded import ComparedRun
 from hwr.comparison.report import Table, sentences, tables
 from hwr.pictures import cards
 from tests.comparison.logged import HOW, IN_PROCESS, TRUTH, Logged, misread, recorded

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hwr import tracking
-from hwr.comparison import recorded
+from hwr.comparison.compared import COMPARED, ComparedRun, fetch_run, find_runs
 from hwr.errors import InputError
 from hwr.tracking import Store
 from tests.comparison.logged import Logged, log, misread
@@ -22,7 +22,7 @@ def runs(store: Store) -> list[str]:
 
 def found(store: Store, *names: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
-        return [run.named.info.run_id for run in recorded.find_runs(store, names, "test", Path(folder))]
+        return [run.named.info.run_id for run in find_runs(store, names, "test", Path(folder))]
 
 
 def test_runs_are_found_by_id_and_beginning(store: Store, runs: list[str]) -> None:
@@ -30,7 +30,7 @@ def test_runs_are_found_by_id_and_beginning(store: Store, runs: list[str]) -> No
 
 
 def test_last_is_the_run_started_last_but_no_comparison(store: Store, runs: list[str]) -> None:
-    with tracking.start_run(store, "compare", tags={recorded.COMPARED: "a b"}):
+    with tracking.start_run(store, "compare", tags={COMPARED: "a b"}):
         pass
     assert found(store, "last") == [runs[1]]
 
@@ -52,9 +52,9 @@ def test_run_named_twice_is_refused(store: Store, runs: list[str]) -> None:
         found(store, runs[1], "last")
 
 
-def fetched(store: Store, run_id: str, folder: Path) -> recorded.ComparedRun:
-    (run,) = recorded.find_runs(store, [run_id], "test", folder)
-    return recorded.fetch_run(store, run, "A", "test", folder)
+def fetched(store: Store, run_id: str, folder: Path) -> ComparedRun:
+    (run,) = find_runs(store, [run_id], "test", folder)
+    return fetch_run(store, run, "A", "test", folder)
 
 
 def test_run_is_fetched_with_what_it_logged(store: Store, runs: list[str], tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_run_without_an_evaluation_is_refused_with_the_command_that_makes_one(
     store: Store, runs: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError) as refused:
-        recorded.find_runs(store, [runs[0]], "valid", tmp_path)
+        find_runs(store, [runs[0]], "valid", tmp_path)
     assert str(refused.value) == (
         f"run {runs[0][:8]} (wide) has no evaluation of split valid; make one: python evaluate.py "
         f"target=line weights.line=runs:/{runs[0]} split=valid data=alto data.root=DATA"
@@ -133,9 +133,9 @@ def training(store: Store) -> str:
 def test_training_is_compared_by_its_latest_evaluation_that_is_like_the_others(
     store: Store, training: str, runs: list[str], tmp_path: Path
 ) -> None:
-    one, other = recorded.find_runs(store, [training, runs[0]], "test", tmp_path)
+    one, other = find_runs(store, [training, runs[0]], "test", tmp_path)
     assert one.scores["characters"]["substitutions"] == 3  # on the same data, by the same decoder
-    fetched_run = recorded.fetch_run(store, one, "A", "test", tmp_path)
+    fetched_run = fetch_run(store, one, "A", "test", tmp_path)
     assert (fetched_run.id, fetched_run.parameters["lr"]) == (training, "0.5")
     assert (fetched_run.metrics["best/valid/cer"], fetched_run.environment["threads"]) == (0.25, "2")
     assert {name: line.hypothesis for name, line in fetched_run.lines.items()} == misread(3)
@@ -143,7 +143,7 @@ def test_training_is_compared_by_its_latest_evaluation_that_is_like_the_others(
 
 
 def test_latest_evaluation_is_taken_of_a_training_alone(store: Store, training: str, tmp_path: Path) -> None:
-    (one,) = recorded.find_runs(store, [training], "test", tmp_path)
+    (one,) = find_runs(store, [training], "test", tmp_path)
     assert one.scores["characters"]["substitutions"] == 4
 
 
@@ -151,7 +151,7 @@ def test_evaluations_of_a_training_are_compared_by_their_ids(
     store: Store, training: str, tmp_path: Path
 ) -> None:
     beam, _, greedy = (run.id for run in tracking.tagged(store, tracking.WEIGHTS_RUN, training))
-    runs = recorded.find_runs(store, [greedy, beam], "test", tmp_path)
+    runs = find_runs(store, [greedy, beam], "test", tmp_path)
     assert [run.scores["characters"]["substitutions"] for run in runs] == [3, 4]
     assert {run.training.info.run_id for run in runs} == {training}
 
@@ -159,4 +159,4 @@ def test_evaluations_of_a_training_are_compared_by_their_ids(
 def test_training_without_an_evaluation_is_told_how_to_make_one(store: Store, tmp_path: Path) -> None:
     trained = log(store, Logged("trained", {}, evaluated=False))
     with pytest.raises(InputError, match=f"make one: .* weights.line=runs:/{trained} split=test"):
-        recorded.find_runs(store, [trained], "test", tmp_path)
+        find_runs(store, [trained], "test", tmp_path)
