@@ -22,6 +22,7 @@ STAGES = "hwr.stages"  # the group of entry points by which packages add stages
 # Where parts went that older weights, runs and configuration files name; of a module, all of it.
 MOVED = {
     "hwr.decoding.languages": "hwr.decoding.beam",
+    "hwr.networks.resnet_bilstm": "hwr.networks.crnn",
     "hwr.runs.search_space": "hwr.runs.study",
     "hwr.searching.proposals": "hwr.runs.study",
     "hwr.stages.denoiser.model.denoise_decoder": "hwr.stages.denoiser.denoise_decoder",

@@ -2,7 +2,7 @@
 
 "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021. They take images as all networks
 here do, ink 1 on paper 0, and give boxes and scores in the order of this project; between these they compute
-what the program computed. To train, use the versions in `paragraph`, `ssd` and `resnet_bilstm`.
+what the program computed. To train, use the versions in `paragraph`, `ssd` and `crnn`.
 """
 
 from collections.abc import Sequence

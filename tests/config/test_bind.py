@@ -7,7 +7,7 @@ import pytest
 from hwr.config.bind import bind, make, target, texts
 from hwr.decoding import beam
 from hwr.errors import InputError
-from hwr.networks import ssd
+from hwr.networks import crnn, ssd
 from hwr.runs import study
 from hwr.stages import denoiser
 
@@ -73,6 +73,7 @@ def test_target_is_a_part_of_this_project_or_refused(name: str | None) -> None:
         ("hwr.searching.proposals.tpe", study.tpe),
         ("hwr.runs.search_space.median", study.median),
         ("hwr.decoding.languages.language_decoder", beam.language_decoder),
+        ("hwr.networks.resnet_bilstm.ResnetBilstm", crnn.ResnetBilstm),
         ("hwr.networks.ssd.resnet34", ssd.ssd_resnet34),
         ("hwr.stages.denoiser.model.denoise_decoder", denoiser.denoise_decoder),
     ],

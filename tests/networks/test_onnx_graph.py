@@ -9,11 +9,10 @@ from mxnet.gluon import nn
 
 from hwr.errors import InputError
 from hwr.networks import arrays, set_arrays
-from hwr.networks.crnn import Crnn
+from hwr.networks.crnn import Crnn, ResnetBilstm
 from hwr.networks.onnx_graph import onnx_model
 from hwr.networks.original import OriginalArea, OriginalLine, OriginalWords
 from hwr.networks.paragraph import Extent, paragraph_resnet34
-from hwr.networks.resnet_bilstm import ResnetBilstm
 from hwr.networks.ssd import compact, ssd_resnet34
 
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from hwr.networks.resnet_bilstm import ResnetBilstm
+from hwr.networks.crnn import ResnetBilstm
 from tests.networks.cost import cost
 
 SMALL: dict[str, Any] = {"channels": 8, "hidden": 6, "layers": 1, "dropout": 0.0}

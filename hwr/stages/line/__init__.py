@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from hwr import weights
 from hwr.data.batches.lines import Image, line_reading_batches, padded_width
 from hwr.images.line_crop import LineCrop
-from hwr.networks.crnn import Crnn
+from hwr.networks.crnn import Crnn, ResnetBilstm
 from hwr.networks.original import OriginalLine
-from hwr.networks.resnet_bilstm import ResnetBilstm
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.engine import MXNET, Engine, Inference, Run
 from hwr.stages.kind import Model, ModelRecipe

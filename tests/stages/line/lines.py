@@ -6,8 +6,7 @@ import mxnet as mx
 import numpy as np
 
 from hwr.data.batches.lines import Image
-from hwr.networks.crnn import Crnn
-from hwr.networks.resnet_bilstm import ResnetBilstm
+from hwr.networks.crnn import Crnn, ResnetBilstm
 from hwr.stages.line import LineReader
 from hwr.text import Alphabet
 
