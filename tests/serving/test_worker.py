@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwr.layout.cut import LineCut
-from hwr.serving.worker import ReadingProgress, Worker
+from hwr.serving.service import ReadingProgress, Worker
 from hwr.transcription import ReadLine
 from hwr.transcription.page_reader import LineOnPage, Steps
 
