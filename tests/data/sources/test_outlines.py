@@ -6,7 +6,7 @@ import pytest
 
 from hwr.data import load_pages
 from hwr.data.records import NOWHERE, Line
-from hwr.data.sources.outlines import with_outlines
+from hwr.data.sources.xml import with_outlines
 from hwr.images.boxes import Point, around
 
 SIZE = (1000, 500)  # height, width px
