@@ -160,7 +160,7 @@ COMMANDS = (
     ),
     Command(
         "export", "write a trained network as a file for other runtimes",
-        "hwr.stages.export:export_weights", "export", "ExportConfig",
+        "hwr.stages.exchange:export_weights", "export", "ExportConfig",
         example="hwr export line/copiste --format onnx --output line.onnx",
         positional=Positional("weights", "[WEIGHTS]", "same as weights=WEIGHTS", most=1, key="weights"),
         flags=(

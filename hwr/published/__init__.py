@@ -14,7 +14,7 @@ from hwr.evaluation import RECORDS, publish
 from hwr.language import MODEL, TextRecord, find_language_file
 from hwr.published.stores import CHOICE, get_model, place_of, publish_model
 from hwr.stages.build import find_weights
-from hwr.stages.original import import_original
+from hwr.stages.exchange import import_original
 from hwr.tables import markdown_table, text_table
 from hwr.transcription.files import page_reader
 from hwr.transcription.page_reader import STEPS
