@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hwr import tracking
+from hwr.config.bind import current_targets
 from hwr.config.roots import CompareConfig
 from hwr.data.records import Dataset
 from hwr.data.sources.alto import alto_page
@@ -206,7 +207,7 @@ def _evaluated(store: Store, known: Sequence[Any], run: Any, split: str, folder:
 
 def _alike(evaluations: Sequence[Sequence[EvaluatedRun]]) -> list[EvaluatedRun]:
     """Return one evaluation of each run: all of the same data and decoder, or data, or the latest."""
-    for same in (lambda scores: (_data(scores), scores.get("settings", {}).get("decoder")), _data):
+    for same in (lambda scores: (_data(scores), _decoder(scores)), _data):
         for first in evaluations[0]:
             fits = [[own for own in each if same(own.scores) == same(first.scores)] for each in evaluations]
             if all(fits):
@@ -216,6 +217,10 @@ def _alike(evaluations: Sequence[Sequence[EvaluatedRun]]) -> list[EvaluatedRun]:
 
 def _data(scores: Mapping[str, Any]) -> list[Any]:
     return [scores.get(key) for key in SAME]
+
+
+def _decoder(scores: Mapping[str, Any]) -> Any:
+    return current_targets(scores.get("settings", {}).get("decoder"))
 
 
 def _all_runs(store: Store) -> Iterator[Any]:

@@ -125,6 +125,16 @@ def current_target(name: str) -> str:
     return f"{MOVED.get(module, module)}{dot}{attribute}"
 
 
+def current_targets(settings: Any) -> Any:
+    """Return the settings of a node with every `_target_` in it as it is named today."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {
+        key: current_target(own) if key == "_target_" and isinstance(own, str) else current_targets(own)
+        for key, own in settings.items()
+    }
+
+
 @lru_cache(maxsize=256)
 def _signature(maker: Callable[..., Any], given: frozenset[str]) -> tuple[list[str], TypeAdapter[Any]]:
     """Return the keys that a node of `maker` has, and what checks their values."""

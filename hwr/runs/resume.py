@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hwr.config import EXPERIMENTS
-from hwr.config.bind import texts
+from hwr.config.bind import current_targets, texts
 from hwr.config.compose import (
     DATA_PATHS,
     Composed,
@@ -208,7 +208,7 @@ def _changes(name: str, given: Mapping[str, Any], trained: Composed) -> dict[str
         now = chosen("train", [one.input_line for key, one in given.items() if is_choice(key)])
         # A stage sets keys of every node, which may be set again behind it.
         key = "stage.kind" if name == "stage" else name.rpartition("@")[2].replace("/", ".")
-        return _differences(key, _select(trained.values, key), _select(now, key))
+        return _differences(key, current_targets(_select(trained.values, key)), _select(now, key))
     before = _select(trained.values, name)
     if override.is_delete():
         return {} if before == _ABSENT else {name: (before, _ABSENT)}

@@ -1,10 +1,11 @@
 """Settings become the arguments of what they configure, or one clear line."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
-from hwr.config.bind import bind, make, target, texts
+from hwr.config.bind import bind, current_targets, make, target, texts
 from hwr.decoding import beam
 from hwr.errors import InputError
 from hwr.networks import crnn, ssd
@@ -78,8 +79,10 @@ def test_target_is_a_part_of_this_project_or_refused(name: str | None) -> None:
         ("hwr.stages.denoiser.model.denoise_decoder", denoiser.denoise_decoder),
     ],
 )
-def test_target_that_moved_is_found_by_its_old_name(before: str, now: object) -> None:
+def test_target_that_moved_is_found_by_its_old_name(before: str, now: Any) -> None:
     assert target({"_target_": before}, "node") is now
+    renamed = current_targets({"base": {"_target_": before}, "width": 3})
+    assert renamed == {"base": {"_target_": f"{now.__module__}.{now.__name__}"}, "width": 3}
 
 
 def test_texts_are_found_with_their_keys() -> None:
