@@ -98,7 +98,7 @@ def apply_policy(
     train alone, so that a score still counts the others; `refuse`, see `Report.refuse`. Of what is twice in
     the data, or in two splits, the copy in the last split stays. What one rule has left out no other counts.
     """
-    left_out = []
+    left_out: list[LeftOut] = []
     for name, notes in findings.items():
         choice = policy.get(name, "keep")
         if notes and choice in ("drop", "drop_train") and KINDS[name].unit != "file":

@@ -70,7 +70,9 @@ def _count(config: AdaptConfig) -> tuple[int, int]:
     dataset = data_source(config.data, config.folder).read(whole=False)
     written = [line for page in dataset.pages for line in page.lines if line.text]
     if config.data["source"] == "alto" and not any(line.corrected for line in written):
-        print(f"{config.data['root']}: no line is marked as corrected (CS in ALTO); all texts count as correct")
+        print(
+            f"{config.data['root']}: no line is marked as corrected (CS in ALTO); all texts are taken as such"
+        )
     total = len(written)
     held = max(1, round(config.held_out * total))
     if total - held < _FEWEST:
