@@ -18,7 +18,7 @@ from tests.refusal import refused
 def test_models_are_listed_with_what_they_read(capsys: pytest.CaptureFixture[str]) -> None:
     main(["models", "list"])
     rows = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
-    assert [row[0] for row in rows] == ["model", "copiste", "latin", "synthetic"]
+    assert [row[0] for row in rows] == ["model", "copiste", "latin", "latin_cc", "synthetic"]
     assert "beam" in rows[1] and "Modern French handwriting" in rows[1]
 
 
@@ -54,8 +54,8 @@ def test_model_is_verified(
     ("arguments", "said"),
     [
         (["models", "delete"], "models delete: unknown; use one of list, show, verify, get, publish, import"),
-        (["models", "show"], "models show: which? name one of copiste, latin, synthetic"),
-        (["models", "show", "other"], "other: no such model; use one of copiste, latin, synthetic"),
+        (["models", "show"], "models show: which? name one of copiste, latin, latin_cc, synthetic"),
+        (["models", "show", "other"], "other: no such model; use one of copiste, latin, latin_cc, synthetic"),
         (["models", "lr=1"], "lr"),
         (["transcribe", "a.png", "--model", "other"], "model=other"),
     ],
