@@ -23,7 +23,9 @@ from hwr.tracking.store import deleted, reason
 VALUES, SETTINGS = 1000, 100  # metrics, and parameters or tags, that MLflow takes in a request
 DIGEST = 36  # characters that MLflow takes of a data set's digest
 
-COMPANY_S = 5.0  # metrics wait this long for others: one request for many is a hundred times faster on sqlite
+# Metrics wait this long for others: one request for many is a hundred times faster on sqlite. MLflow's server
+# closes a connection that is idle for 5 s; a request at that very moment would be lost.
+COMPANY_S = 4.0
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)  # after the first failure, the second, …; then the last for ever
 BLOCK_S = 15.0  # a caller that wants something delivered waits this long for a slow server
 FAREWELL_S = 10.0  # after this long at the end, what cannot be delivered stays
@@ -146,8 +148,13 @@ class Delivery:
             json.dumps(content["source"], ensure_ascii=False),
             profile=json.dumps(content["profile"], ensure_ascii=False),
         )
-        context = InputTag(MLFLOW_DATASET_CONTEXT, content["context"])
-        self._client.log_inputs(self._run, [DatasetInput(dataset, [context])])
+        inputs = [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, content["context"])])]
+        try:
+            self._client.log_inputs(self._run, inputs)
+        except MlflowException as error:
+            if error.error_code != "BAD_REQUEST":
+                raise
+            self._client.log_inputs(self._run, inputs)  # another run stored the same data set meanwhile
 
     def _send_files(self, record: JournalRecord) -> None:
         folder = self._spool.folder / record.content["place"]

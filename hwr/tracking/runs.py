@@ -23,10 +23,9 @@ from hwr.errors import InputError, NoRoomError, tell
 from hwr.files import as_input_error, copy_files, held
 from hwr.runtime import termination
 from hwr.runtime.termination import Terminated
-from hwr.text import shortened
 from hwr.tracking.delivery import Courier, DeletedError, Delivery, FilesLeftError
 from hwr.tracking.spool import Spool, Write, packed
-from hwr.tracking.store import Store, deleted, embedded, reason, refusing
+from hwr.tracking.store import LONGEST_RUN_NAME, Store, deleted, embedded, reason, refusing, storable
 
 PARENT = "mlflow.parentRunId"
 WEIGHTS_RUN = "weights_run"  # tag of an evaluation: the ids of the runs that made the weights
@@ -67,7 +66,7 @@ class Run:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        self._record("tags", {"values": {k: shortened(v, LONGEST_TAG) for k, v in values.items()}})
+        self._record("tags", {"values": {k: storable(v, LONGEST_TAG) for k, v in values.items()}})
 
     def inputs(
         self, name: str, fingerprint: str, *, context: str, root: Path | None, profile: Mapping[str, Any]
@@ -77,7 +76,7 @@ class Run:
         `context` says what it is read for (training, test); None is the `root` of pages that are drawn.
         """
         source: dict[str, Any] = {"tags": {}} if root is None else {"uri": root.absolute().as_uri()}
-        about = {"name": shortened(name, LONGEST_NAME), "fingerprint": fingerprint, "context": context}
+        about = {"name": storable(name, LONGEST_NAME), "fingerprint": fingerprint, "context": context}
         profile = {**profile, "fingerprint": fingerprint}
         self._record("inputs", {**about, "source": source, "profile": profile})
 
@@ -233,7 +232,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= flatten(value, name + ".")
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            flat[name] = shortened(text, LONGEST_VALUE)
+            flat[name] = storable(text, LONGEST_VALUE)
     return flat
 
 
@@ -256,7 +255,8 @@ def _start(
     """
     with refusing(store.uri):
         if run_id is None:
-            shown = {key: shortened(value, LONGEST_TAG) for key, value in {**_source(), **tags}.items()}
+            shown = {key: storable(value, LONGEST_TAG) for key, value in {**_source(), **tags}.items()}
+            name = storable(name, LONGEST_RUN_NAME)
             with starting(store.folder, _portable(store), store.experiment) as own:
                 fresh = store.client.create_run(store.experiment, tags=shown | own, run_name=name)
                 begun = _begun(store, fresh.info.run_id)

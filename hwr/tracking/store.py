@@ -23,12 +23,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, first_line, masked, tell
 from hwr.files import held, make_folder
 from hwr.runtime import TRACKING_URI, without_login
+from hwr.text import shortened
 
 PAUSE_S = 5.0  # between two questions whether it is there again
 REGISTRY_URI = "MLFLOW_REGISTRY_URI"
 _REFUSED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")  # MLflow's names of 401 and 403
 LOGIN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 CERTIFICATE = "set MLFLOW_TRACKING_SERVER_CERT_PATH to a file with its certificate or CA"
+LONGEST_RUN_NAME = 250  # characters; PostgreSQL refuses longer ones, sqlite does not
 TABLES_S = 120.0  # the tables of a fresh database take seconds
 SQLITE = "sqlite:///"
 DATABASE, ARTIFACTS = "mlflow.db", "artifacts"  # and the folder of the files beside it
@@ -207,7 +209,7 @@ def register(store: Store, name: str, folder: Path, alias: str) -> None:
     """Register a folder as the next version of a model, which `alias` then names; InputError if refused."""
     with refusing(store.uri):
         client = store.client
-        run = client.create_run(store.experiment, run_name=f"model {name}").info
+        run = client.create_run(store.experiment, run_name=storable(f"model {name}", LONGEST_RUN_NAME)).info
         client.log_artifacts(run.run_id, str(folder), "model")
         client.set_terminated(run.run_id)
         if not client.search_registered_models(f"name = '{name}'"):
@@ -243,6 +245,11 @@ def search_runs(store: Store, query: str) -> list[StoredRun]:
         )
         for run in runs
     ]
+
+
+def storable(text: str, longest: int) -> str:
+    """Return at most so many characters of a text, with `�` for NUL, which PostgreSQL refuses."""
+    return shortened(text.replace("\0", "�"), longest)
 
 
 def status(store: Store, run_id: str) -> str | None:

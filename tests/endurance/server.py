@@ -1,4 +1,4 @@
-"""A real MLflow server on sqlite, in processes of its own, that can be killed and started again."""
+"""A real MLflow server in processes of its own, that can be killed and started again."""
 
 import contextlib
 import os
@@ -15,11 +15,13 @@ UP_S = 120.0  # it takes eight seconds on an idle machine
 
 
 class Server:
-    """A server whose database and files lie in `folder`; always at the same address."""
+    """A server whose files lie in `folder`, its `database` too unless given; always at the same address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str | None = None, *, workers: int = 1) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
+        self._database = database or f"sqlite:///{folder}/mlflow.db"
+        self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -28,15 +30,16 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        places = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
-        places += ["--artifacts-destination", str(self.folder / "artifacts")]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *places, "--port", str(self.port), "--workers", "1"],
-            env={**os.environ, **QUIET},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        words = ["--backend-store-uri", self._database, "--workers", str(self._workers)]
+        words += ["--artifacts-destination", str(self.folder / "artifacts"), "--port", str(self.port)]
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *words],
+                env={**os.environ, **QUIET},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + UP_S
         while time.monotonic() < deadline:
             assert self._process.poll() is None, "mlflow server ended"
@@ -63,7 +66,7 @@ class Server:
             self._process = None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as once:
         once.bind(("127.0.0.1", 0))
         return int(once.getsockname()[1])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.server import _free_port
+from tests.endurance.server import free_port
 from tests.test_image import ROOT, at, services, words
 
 pytestmark = pytest.mark.endurance
@@ -126,7 +126,7 @@ def test_image_scores_with_sclite_on_forms_that_it_draws(image: Image) -> None:
 
 
 def test_served_page_is_healthy_reads_and_asks_for_its_token(image: Image) -> None:
-    port = _free_port()
+    port = free_port()
     command = [*words("ENTRYPOINT"), *words("CMD"), f"port={port}"]
     with image.running(*command) as process:
         assert "set HWR_TOKEN" in process.communicate(timeout=120)[0]
@@ -140,7 +140,7 @@ def test_served_page_is_healthy_reads_and_asks_for_its_token(image: Image) -> No
 
 
 def test_composed_mlflow_is_healthy_and_answers_only_to_its_names(image: Image) -> None:
-    port = _free_port()
+    port = free_port()
     service = services()["mlflow"]
     command = [word.replace("--port=5000", f"--port={port}") for word in service["command"]]
     with image.running(*service["entrypoint"], *command, **service["environment"]) as process:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE
 
 ARRIVES, LOST, ANSWER_LOST = "arrives", "lost", "answer lost"
 
@@ -17,7 +17,7 @@ class FakeServer:
 
     LOST never reaches it, ANSWER_LOST does and the sender hears of nothing. `refuses` are names of metrics
     that it does not take, `deleted` tells that the run is in its trash. It `takes_files` or refuses them, and
-    `keeps_files` or has no place for them.
+    `keeps_files` or has no place for them. So many of the next data sets are `raced`: another run was first.
     """
 
     def __init__(self) -> None:
@@ -26,6 +26,7 @@ class FakeServer:
         self.tags: dict[str, str] = {}
         self.files: dict[str, str] = {}
         self.inputs: list[DatasetInput] = []
+        self.raced = 0
         self.statuses: list[tuple[str, int | None]] = []
         self.fate: list[str] = [ARRIVES]
         self.refuses: set[str] = set()
@@ -60,6 +61,9 @@ class FakeServer:
 
     def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput]) -> None:
         fate = self._fate()
+        if self.raced:
+            self.raced -= 1
+            raise MlflowException("(psycopg2.errors.UniqueViolation) duplicate key value", BAD_REQUEST)
         self.inputs += datasets
         self._answer(fate)
 

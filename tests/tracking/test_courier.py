@@ -5,9 +5,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import uvicorn
 
 from hwr.tracking import delivery
 from hwr.tracking.delivery import Courier
+
+COMPANY_S = delivery.COMPANY_S  # as it comes: tests set a shorter one
 
 
 class Door:
@@ -68,6 +71,10 @@ def test_posts_are_delivered_together_after_a_while(door: Door, sent: Courier) -
     assert until(lambda: door.calls == 1)
     time.sleep(0.3)
     assert door.calls == 1
+
+
+def test_metrics_are_sent_before_the_server_closes_an_idle_connection() -> None:
+    assert uvicorn.Config("").timeout_keep_alive - 0.5 > COMPANY_S
 
 
 def test_post_during_a_delivery_is_delivered_after_it(door: Door, sent: Courier) -> None:

@@ -128,6 +128,25 @@ def test_records_of_all_kinds_arrive_in_order(spool: Spool) -> None:
     assert [one.dataset.digest for one in server.inputs] == ["f0" * 18]
 
 
+def test_data_set_arrives_at_once_when_another_run_stores_the_same_one_meanwhile(spool: Spool) -> None:
+    server = FakeServer()
+    server.raced = 1
+    spool.append("inputs", {"name": "alto/a", "fingerprint": "f0" * 32, "context": "test",
+                            "source": {"uri": "file:///a"}, "profile": {"num_rows": 2}})  # fmt: skip
+    deliver(server, spool)
+    assert [one.dataset.name for one in server.inputs] == ["alto/a"]
+
+
+def test_data_set_waits_when_it_is_refused_again(spool: Spool) -> None:
+    server = FakeServer()
+    server.raced = 2
+    spool.append("inputs", {"name": "alto/a", "fingerprint": "f0" * 32, "context": "test",
+                            "source": {"uri": "file:///a"}, "profile": {"num_rows": 2}})  # fmt: skip
+    with pytest.raises(MlflowException):
+        deliver(server, spool)
+    assert [record.kind for record in spool.waiting()] == ["inputs"]
+
+
 def test_files_stay_until_they_arrived(spool: Spool) -> None:
     server = FakeServer()
     spool.append_files("a", lambda place: (place / "b.txt").write_text("tea"))

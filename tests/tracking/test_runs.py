@@ -135,6 +135,15 @@ def test_tags_are_kept_and_long_ones_cut(run: Run) -> None:
     assert stored(run).data.tags["init"] == "z" * 4999 + "…"
 
 
+def test_texts_are_such_that_every_database_takes_them(store: Store) -> None:
+    with tracking.start_run(store, "n" * 300, tags={"stage": "a\0"}) as run:
+        run.tags({"error": "b\0"})
+        run.parameters({"text": "c\0"})
+    kept = stored(run)
+    assert kept.info.run_name == "n" * 249 + "…"
+    assert (kept.data.tags["stage"], kept.data.tags["error"], kept.data.params["text"]) == ("a�", "b�", "c�")
+
+
 @pytest.mark.parametrize("name", ["picture.png", "pictures/inner/picture.png"])
 def test_picture_comes_back(name: str, run: Run, tmp_path: Path) -> None:
     picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
