@@ -96,7 +96,7 @@ def find_runs(store: Store, names: Sequence[str], split: str, folder: Path) -> l
     to `folder`. Raises InputError for a name of none or of several, a run named twice, and one that was not
     evaluated, with the command that does it.
     """
-    known = list(_all_runs(store))
+    known = list(tracking.each_run(store))
     runs = [_named_run(known, name, store) for name in names]
     ids = [run.info.run_id for run in runs]
     for index, run_id in enumerate(ids):
@@ -221,17 +221,6 @@ def _data(scores: Mapping[str, Any]) -> list[Any]:
 
 def _decoder(scores: Mapping[str, Any]) -> Any:
     return current_targets(scores.get("settings", {}).get("decoder"))
-
-
-def _all_runs(store: Store) -> Iterator[Any]:
-    """Yield the runs of the experiment, the latest first."""
-    token: str | None = ""
-    while token is not None:
-        page = store.client.search_runs(
-            [store.experiment], order_by=["attributes.start_time DESC"], page_token=token or None
-        )
-        yield from page
-        token = page.token or None
 
 
 def _named_run(known: Sequence[Any], name: str, store: Store) -> Any:

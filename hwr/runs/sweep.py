@@ -146,10 +146,8 @@ def claim(store: Store, config: str) -> Iterator[SweepJob | None]:
 
 def job(store: Store, config: str) -> SweepJob | None:
     """Return the job of this sweep with the configuration of this hash, where there is one."""
-    stored_jobs = tracking.tagged(store, tracking.PARENT, tracking.parent_run() or "")
-    return next(
-        (stored_job(stored) for stored in stored_jobs if stored.tags.get(CONFIG_HASH) == config), None
-    )
+    stored_jobs = tracking.tagged(store, tracking.PARENT, tracking.parent_run() or "", _with(config))
+    return next(map(stored_job, stored_jobs), None)
 
 
 def opened_store(uri: str | None, folder: Path, experiment: str) -> Store:
@@ -174,8 +172,9 @@ def record_failure(error: Exception, open_store: Callable[[], Store], *, state: 
 
 
 def _fail(store: Store, tags: Mapping[str, str], details: str) -> None:
-    for job in tracking.tagged(store, tracking.PARENT, tracking.parent_run() or ""):
-        if _swept(job.tags.get(SWEPT, "")) == swept() and job.status == "FAILED":
+    failed = "attributes.status = 'FAILED'"
+    for job in tracking.tagged(store, tracking.PARENT, tracking.parent_run() or "", failed):
+        if _swept(job.tags.get(SWEPT, "")) == swept():
             if (run := tracking.attach(store, job.id)) is not None:
                 run.tags(tags)
                 run.flush()
@@ -239,7 +238,9 @@ def stored_job(stored: tracking.StoredRun) -> SweepJob:
 def _before(store: Store, run: str, config: str) -> SweepJob | None:
     """Return the job that can be gone on with; what can not, of this configuration or values, is deleted."""
     usable: SweepJob | None = None
-    for stored in tracking.tagged(store, tracking.PARENT, run):
+    asked = (_with(config), f"attributes.status != '{FINISHED}'")  # not all: there may be ten thousand
+    found = [stored for query in asked for stored in tracking.tagged(store, tracking.PARENT, run, query)]
+    for stored in {stored.id: stored for stored in found}.values():
         same = stored.tags.get(CONFIG_HASH) == config
         ended = stored.status == FINISHED
         begun = (store.folder / "runs" / stored.id / "config.yaml").is_file()
@@ -248,6 +249,10 @@ def _before(store: Store, run: str, config: str) -> SweepJob | None:
         elif not ended and (same or (_swept(stored.tags.get(SWEPT, "")) == swept() and not begun)):
             tracking.forget(store, stored.id)
     return usable
+
+
+def _with(config: str) -> str:
+    return f"tags.{CONFIG_HASH} = '{config}'"
 
 
 def _conclude(run: Run, sweep: Sweep, *, ended: bool) -> list[SweepJob]:
@@ -296,10 +301,10 @@ def _common(stored_jobs: Sequence[tracking.StoredRun], keys: Sequence[str]) -> d
 def _end_fallen(run: Run, folder: Path) -> None:
     """End the jobs that run on record alone, as no process holds their place or trains them any more."""
     deadline = time.monotonic() + GRACE_S
-    for stored in tracking.tagged(run.store, tracking.PARENT, run.id):
+    for stored in tracking.tagged(run.store, tracking.PARENT, run.id, "attributes.status = 'RUNNING'"):
         of_configuration = _lock(folder, f"{run.id}-{stored.tags.get(CONFIG_HASH, '')}")
         locks = (of_configuration, folder / "runs" / stored.id / "lock")
-        if stored.status == "RUNNING" and all(_is_free(lock, deadline) for lock in locks):
+        if all(_is_free(lock, deadline) for lock in locks):
             fallen = tracking.attach(run.store, stored.id)
             if fallen is not None:
                 fallen.end_fallen()

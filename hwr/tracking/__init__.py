@@ -21,6 +21,7 @@ from hwr.tracking.store import (
     StoredRun,
     await_answer,
     download,
+    each_run,
     forget,
     open_store,
     refusing,
@@ -32,6 +33,6 @@ from hwr.tracking.store import (
 
 __all__ = [
     "PARENT", "PARENT_VARIABLE", "WEIGHTS_RUN", "Run", "Store", "StoredRun", "Terminated", "attach",
-    "await_answer", "download", "flatten", "forget", "is_stored", "open_store", "parent_run", "refusing",
-    "register", "search_runs", "start_run", "status", "tagged",
+    "await_answer", "download", "each_run", "flatten", "forget", "is_stored", "open_store", "parent_run",
+    "refusing", "register", "search_runs", "start_run", "status", "tagged",
 ]  # fmt: skip

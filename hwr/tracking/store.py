@@ -25,6 +25,7 @@ from hwr.files import held, make_folder
 from hwr.runtime import TRACKING_URI, without_login
 from hwr.text import shortened
 
+RUNS_A_REQUEST = 100  # with a hundred parameters each; of a thousand a server needs longer than the timeout
 PAUSE_S = 5.0  # between two questions whether it is there again
 REGISTRY_URI = "MLFLOW_REGISTRY_URI"
 _REFUSED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED")  # MLflow's names of 401 and 403
@@ -218,9 +219,12 @@ def register(store: Store, name: str, folder: Path, alias: str) -> None:
         client.set_registered_model_alias(name, alias, version.version)
 
 
-def tagged(store: Store, tag: str, value: str) -> list[StoredRun]:
-    """Return the runs of the store's experiment that have this tag, see `search_runs`."""
-    return search_runs(store, f"tags.`{tag}` = '{value}'")
+def tagged(store: Store, tag: str, value: str, *others: str) -> list[StoredRun]:
+    """Return the runs of the store's experiment that have this tag, and meet other conditions of a query.
+
+    See `search_runs`.
+    """
+    return search_runs(store, " and ".join([f"tags.`{tag}` = '{value}'", *others]))
 
 
 def search_runs(store: Store, query: str) -> list[StoredRun]:
@@ -228,12 +232,8 @@ def search_runs(store: Store, query: str) -> list[StoredRun]:
 
     Raises InputError where the store does not tell.
     """
-    runs: list[Any] = []
-    token: str | None = None
     with refusing(store.uri):
-        while token != "":
-            page = store.client.search_runs([store.experiment], query, max_results=1000, page_token=token)
-            runs, token = [*runs, *page], page.token or ""
+        runs = list(each_run(store, query))
     return [
         StoredRun(
             run.info.run_id,
@@ -245,6 +245,17 @@ def search_runs(store: Store, query: str) -> list[StoredRun]:
         )
         for run in runs
     ]
+
+
+def each_run(store: Store, query: str = "") -> Iterator[Any]:
+    """Yield the runs of the store's experiment that a query finds, as MLflow has them, the latest first."""
+    token: str | None = None
+    while token != "":
+        page = store.client.search_runs(
+            [store.experiment], query, max_results=RUNS_A_REQUEST, page_token=token
+        )
+        yield from page
+        token = page.token or ""
 
 
 def storable(text: str, longest: int) -> str:

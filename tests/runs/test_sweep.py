@@ -395,6 +395,25 @@ def test_no_job_is_found_when_none_had_the_configuration(store: Store) -> None:
         assert place_of(store, 2) is None
 
 
+def test_job_asks_for_no_finished_jobs_of_other_configurations(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = []
+    tagged = tracking.tagged
+
+    def counting(*given: str) -> Any:
+        answers.extend(tagged(*given))
+        return tagged(*given)
+
+    with sweep.parent(swept(store)):
+        job(store, 1, error=0.5)
+        done = job(store, 2, error=0.5)
+        with monkeypatch.context() as watched:
+            watched.setattr(tracking, "tagged", counting)
+            assert place_of(store, 2).id == done
+    assert [run.id for run in answers] == [done]
+
+
 def test_job_of_another_sweep_is_not_found(store: Store) -> None:
     with sweep.parent(swept(store)):
         job(store, 1, error=0.5)

@@ -382,6 +382,25 @@ def test_runs_are_found_by_a_tag_with_what_they_reached(store: Store) -> None:
     assert found.tags[tracking.PARENT] == parent.id
 
 
+def test_runs_are_found_by_a_tag_and_other_conditions(store: Store) -> None:
+    for name, kind in (("a", "one"), ("b", "one"), ("c", "other")):
+        with tracking.start_run(store, name, tags={"kind": kind, "letter": name}):
+            pass
+    (found,) = tagged(store, "kind", "one", "tags.letter = 'b'", "attributes.status = 'FINISHED'")
+    assert found.tags["letter"] == "b"
+
+
+def test_all_runs_are_found_once_when_they_take_several_requests(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hwr.tracking.store.RUNS_A_REQUEST", 2)
+    made = [
+        store.client.create_run(store.experiment, 1000 + number, tags={"kind": "many"}).info.run_id
+        for number in range(5)
+    ]
+    assert [run.id for run in tagged(store, "kind", "many")] == made[::-1]
+
+
 def test_forgotten_run_is_not_found(store: Store) -> None:
     with tracking.start_run(store, "job", tags={"kind": "forgotten"}) as job:
         pass
