@@ -9,7 +9,7 @@ ENV VIRTUAL_ENV=/opt/hwr UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 WORKDIR /src
 # Versions and hashes are those of the lock file, whose development tools are left out.
 COPY pyproject.toml requirements.lock ./
-RUN /uv/bin/uv pip install --constraints requirements.lock --requirements pyproject.toml --extra pdf --extra heic
+RUN /uv/bin/uv pip install --constraints requirements.lock --requirements pyproject.toml --extra pdf --extra heic --extra postgres
 COPY . .
 RUN /uv/bin/uv pip install --build-constraints requirements.lock --no-deps .
 

