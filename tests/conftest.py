@@ -51,8 +51,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 SMOKE_FILES = ("tests/test_train.py", "tests/test_evaluate.py")
 # What takes longest begins first.
 FIRST = ("test_reproduce.py", "line/smoke", "test_notebooks.py", "test_endings.py", "test_kills.py",
-         "test_sweeps.py", "test_outage.py", "test_fuzz.py", "denoiser/smoke", "segmentation/smoke",
-         "paragraph/smoke")  # fmt: skip
+         "test_sweeps.py", "test_outage.py", "test_one_store.py", "test_fuzz.py", "denoiser/smoke",
+         "segmentation/smoke", "paragraph/smoke")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,8 @@ import pytest
 from tests.endurance.server import free_port
 
 FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)  # of Debian, the newest first
-USER = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}  # not as root
+NOBODY = pwd.getpwnam("nobody")
+USER = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []}  # PostgreSQL refuses root
 WAIT_S = 60
 
 
@@ -35,8 +37,9 @@ class Postgres:
         self.port = free_port()
         self._programs = programs
         self._folder = Path(tempfile.mkdtemp(prefix="hwr-postgres-"))  # pytest's folders are root's alone
-        if USER:
-            shutil.chown(self._folder, USER["user"], USER["group"])
+        self._as = USER if os.getuid() == 0 else {}
+        if self._as:
+            os.chown(self._folder, NOBODY.pw_uid, NOBODY.pw_gid)
         self._run("initdb", "--auth=trust", "--username=hwr", "--encoding=UTF8", "--no-locale", "--no-sync")
 
     @property
@@ -78,4 +81,4 @@ class Postgres:
     def _run(self, program: str, *words: str) -> None:
         command = [str(self._programs / program), "-D", str(self._folder / "data"), *words]
         places = {"cwd": self._folder, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-        subprocess.run(command, check=True, timeout=2 * WAIT_S, **places, **USER)
+        subprocess.run(command, check=True, timeout=2 * WAIT_S, **places, **self._as)

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+POOL = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "50", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "30"}
 UP_S = 120.0  # it takes eight seconds on an idle machine
 
 
@@ -35,7 +36,7 @@ class Server:
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *words],
-                env={**os.environ, **QUIET},
+                env={**os.environ, **QUIET, **(POOL if self._database.startswith("postgresql") else {})},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
