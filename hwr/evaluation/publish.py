@@ -26,7 +26,7 @@ def check_publishable(name: str, target: str, decoder: Mapping[str, Any]) -> Non
         raise InputError(f"publish={name}: {target} is evaluated; name it {target}/NAME")
     if target not in OF_OTHERS and not (EXPERIMENTS / f"{name}.yaml").is_file():
         raise InputError(
-            f"publish={name}: experiments/{name}.yaml is missing; write the experiment file that makes it first"
+            f"publish={name}: experiments/{name}.yaml is missing; first write there what makes it"
         )
     for key, text in texts(decoder, ""):
         if (Path(text).is_absolute() or path_exists(text)) and (target, key) != ("denoiser", "weights"):

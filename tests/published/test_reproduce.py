@@ -164,7 +164,7 @@ DATA = {
     "latin": "",
     "latin_cc": "",
 }  # experiments of data that are not drawn -> their folder in shared/data
-LONG = ("decoders/latin", "line/latin_cc", "page/latin")  # a minute or more each: tests/endurance/test_published.py
+LONG = ("decoders/latin", "line/latin_cc", "page/latin")  # minutes: tests/endurance/test_published.py
 # Rounding differs between processors: a line in some hundreds then reads otherwise in a character.
 NEAR = {int: (0.02, 2), float: (0.0, 0.002)}  # what a count and a rate may be off: share of it, and more
 

@@ -109,7 +109,9 @@ def test_own_model_is_published(tmp_path: Path) -> None:
     own = tmp_path / "conf" / "model" / "mine.yaml"
     own.parent.mkdir(parents=True)
     shipped = (CONF / "model" / "synthetic.yaml").read_text("utf-8")
-    own.write_text(shipped.replace("Forms drawn in script fonts, English and French", "My hand"), encoding="utf-8")
+    own.write_text(
+        shipped.replace("Forms drawn in script fonts, English and French", "My hand"), encoding="utf-8"
+    )
     main(["models", "publish", "mine", str(tmp_path / "s"), f"own={own.parents[1]}"])
     index = json.loads((tmp_path / "s/index.json").read_text("utf-8"))
     assert index["models"]["mine"]["about"] == "My hand"
