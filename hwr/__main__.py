@@ -17,6 +17,7 @@ from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, tell, usable_paths
 from hwr.files import path_exists
 
 NAMES = [command.name for command in COMMANDS]
+_DEVICES = re.compile(r"device=[a-z]+:\d+(,\d+)+")  # several that share a training, no sweep over them
 _HOME = re.compile(r"(?:(?<=[=,\[{:'\" ])~[\w.-]*|^~)(?=/)")  # ~/ and ~user/ where a value begins
 
 
@@ -211,8 +212,10 @@ def _usage(command: Command) -> tuple[str, ...]:
 
 
 def _quoted(word: str) -> str:
-    """Return KEY=VALUE with the value in quotes where it has letters that Hydra only reads there: é."""
+    """Return KEY=VALUE with the value in quotes where Hydra reads it only so: é, and the devices gpu:0,1."""
     key, _, value = word.partition("=")
+    if _DEVICES.fullmatch(word):
+        return f"{key}='{value}'"
     plain = value.isascii() or word.startswith("-") or set(value) & set("'\"[]{}(),=\\$")
     return word if plain else f"{key}='{value}'"
 

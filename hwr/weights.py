@@ -148,7 +148,7 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads
     shared, rows, stored_rows = _shared(alphabet, weights.alphabet)
     taken = [name for name in wanted if _layer(name) not in unfit]
     for name in taken:
-        value = wanted[name].data().asnumpy()
+        value = wanted[name].list_data()[0].asnumpy()
         value[rows if classes[name] else ...] = stored[name][stored_rows if classes[name] else ...]
         wanted[name].set_data(mx.nd.array(value, dtype=value.dtype))
     read = shared if any(classes[name] for name in taken) else ""

@@ -20,6 +20,7 @@ from hwr.config.roots import (
     ExportConfig,
     InspectConfig,
     LanguageModelConfig,
+    LaunchConfig,
     ModelsConfig,
     ReadingConfig,
     SearchConfig,
@@ -34,7 +35,7 @@ from hwr.errors import InputError
 from hwr.evaluation import check_evaluation, confusion, tune
 from hwr.evaluation import decoders as board
 from hwr.evaluation.adapt import check_adapting
-from hwr.runs import language_model, search
+from hwr.runs import language_model, launch, search
 from hwr.stages.recipe import data_source, device_context, parse_recipe
 
 
@@ -67,6 +68,7 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "export": (ExportConfig, lambda config: None),
     "models": (ModelsConfig, lambda config: None),
     "search": (SearchConfig, search.check_search),
+    "launch": (LaunchConfig, launch.planned_hosts),
     "sync": (SyncConfig, lambda config: None),
 }
 OF_EVALUATION = ("scorer",)  # groups that no training has
@@ -120,6 +122,7 @@ NODES = {
     "board": ("+", "+tracking."),
     "models": ("+", "+tracking."),
     "search": ("+", "+space.lr.", "+sampler.", "+pruner."),
+    "launch": ("+",),
 }  # fmt: skip
 
 
@@ -254,6 +257,8 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("decoders", "baseline=best", "baseline=best: not one of the decoders compared, which are greedy, "),
         ("decoders", "~decoders.greedy", "baseline=greedy: not one of the decoders compared"),
         ("decoders", "repeats=0", "repeats=0 is not possible; it must be 1 or more"),
+        ("launch", "workers=0", "workers=0 is not possible; it must be 1 or more"),
+        ("launch", "launcher=mpi", "launcher='mpi' is not possible; it must be one of local, ssh"),
         ("search", "trials=0", "trials=0 is not possible; it must be 1 or more"),
         ("search", "sampler.startup=x", "sampler.startup='x' is not a whole number"),
         ("search", "sampler._target_=os.system", "sampler._target_=os.system: not a part of hwr"),

@@ -45,8 +45,8 @@ def test_command_lines_of_a_page_are_understood(page: Path) -> None:
             overrides = [word for word in seeded(overrides) if word != "-m"]
         composed_keys = [key for key in overrides if key not in for_resumed(overrides)]
         keys = [*command.preset, *map(_first_value, composed_keys)]
-        if command.name == "search":
-            composed("train", [key for key in keys if not key.startswith("search.")], TrainConfig)
+        if command.prefix:
+            composed("train", [key for key in keys if not key.startswith(command.prefix)], TrainConfig)
         elif command.root is not None:
             composed(str(command.conf), keys, command.load_root())
 

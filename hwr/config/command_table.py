@@ -202,6 +202,22 @@ COMMANDS = (
         flags=(Flag(("--output",), "folder for the weights that import writes", metavar="DIR"),),
     ),
     Command(
+        "launch", "train in several processes, here or on several machines",
+        "hwr.runs.launch:launch_training", "launch", prefix="launch.", computes=False,
+        example="hwr launch --workers 2 -- stage=line data=alto data.root=DIR",
+        note="All other keys are those of the training: see hwr train --help. The first worker records the "
+        "run; if a process dies, all end, and resume=RUN_ID continues the run, also with other workers.",
+        flags=(
+            Flag(("--workers",), "processes that share each batch", metavar="N", key="launch.workers"),
+            Flag(("--servers",), "processes that add up gradients", metavar="N", key="launch.servers"),
+            Flag(("--launcher",), "local or ssh", metavar="NAME", key="launch.launcher"),
+            Flag(("--hosts",), "file that names a machine in each line", metavar="FILE", key="launch.hosts"),
+            Flag(("--port",), "where the processes meet", metavar="N", key="launch.port"),
+            Flag(("--role",), "be one process: scheduler, server or worker; the environment says of which "
+                 "training", metavar="ROLE"),
+        ),
+    ),
+    Command(
         "search", "search for the best settings of a training", "hwr.runs.search:search_settings", "search",
         example="hwr search stage=line data=alto data.root=DIR --trials 40 --jobs 2", prefix="search.",
         note="All other keys are those of the training: see hwr train --help. The same command, started "

@@ -266,6 +266,19 @@ class SearchConfig:
 
 
 @dataclass(config=_STRICT, kw_only=True)
+class LaunchConfig:
+    """In which processes a training runs, as conf/launch.yaml gives it."""
+
+    workers: Count
+    servers: Count
+    launcher: Literal["local", "ssh"]
+    hosts: Text | None
+    port: Annotated[int, Field(ge=1, lt=2**16)] | None
+    join_s: Positive
+    grace_s: Positive
+
+
+@dataclass(config=_STRICT, kw_only=True)
 class InspectConfig(TrainConfig):
     """A look at data, as conf/inspect.yaml gives it: a training's keys and where the report goes."""
 

@@ -126,7 +126,8 @@ def network_parameters(network: Any) -> dict[str, Any]:
 
 def arrays(network: Any) -> Arrays:
     """Return a copy of the network's parameters as NumPy arrays."""
-    return {name: parameter.data().asnumpy() for name, parameter in network_parameters(network).items()}
+    own = network_parameters(network).items()
+    return {name: parameter.list_data()[0].asnumpy() for name, parameter in own}  # devices have the same
 
 
 def set_arrays(network: Any, values: Arrays) -> None:

@@ -3,10 +3,12 @@
 import json
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,29 +21,32 @@ from hwr.config.compose import Composed
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError, NoRoomError, optional
 from hwr.files import as_input_error, make_folder, write_text
-from hwr.networks import set_arrays
+from hwr.networks import arrays, set_arrays
 from hwr.runs import resume as resuming
 from hwr.runs import sweep
 from hwr.runs.job_table import FINISHED, PRUNED
 from hwr.stages.build import Training, build_training
-from hwr.stages.kind import DataSource
+from hwr.stages.kind import DataSource, Recipe
 from hwr.stages.recipe import parse_recipe
 from hwr.tracking import Run
 from hwr.tracking.notes import about_training, write_note
 from hwr.tracking.system import SystemMetrics
 from hwr.training import checkpoint
 from hwr.training.loop import Plan, Step, Tracker, fit, nothing_left
+from hwr.training.shares import Shares
 
 Watch = Callable[[Mapping[str, float], int], None]
+Join = Callable[[Sequence[Any]], Shares]  # makes the share that devices of this process have of a training
 
 
-def train_stage(composed: Composed, *, watch: Watch | None = None) -> float:
+def train_stage(composed: Composed, *, watch: Watch | None = None, join: Join = Shares) -> float:
     """Train as configured, and return the best monitored error; a finished job of a sweep is not repeated.
 
-    `watch` hears of the metrics of every epoch, and may raise `sweep.Pruned` to end the training.
+    `watch` hears of the metrics of every epoch, and may raise `sweep.Pruned` to end the training. Where
+    workers share it this is the first of them, and the others `follow`.
     """
     if tracking.parent_run() is None:
-        return _resumed_or_new(composed, watch)
+        return _resumed_or_new(composed, watch, join)
     place = composed.root.tracking
     tracking.await_answer(place.uri, sweep.PATIENCE_S)
     store = tracking.open_store(place.uri, Path(composed.root.folder), place.experiment)
@@ -51,31 +56,44 @@ def train_stage(composed: Composed, *, watch: Watch | None = None) -> float:
             print(f"{sweep.job_name()}: trained already, {best}, run {before.id}")
             return before.value
         resume = None if before is None else before.id
-        return _resumed_or_new(replace(composed, root=replace(composed.root, resume=resume)), watch)
+        root = replace(composed.root, resume=resume)
+        return _resumed_or_new(replace(composed, root=root), watch, join)
 
 
-def _resumed_or_new(composed: Composed, watch: Watch | None) -> float:
+def follow(composed: Composed, *, join: Join) -> None:
+    """Train beside the first worker, which alone validates, records the run and keeps its state."""
+    folder = None
+    if composed.root.resume:
+        folder = resuming.find(Path(composed.root.folder), composed.root.resume)
+        composed = resuming.configuration(folder, composed)
+    recipe, shares = _prepared(composed.root, folder, join)
+    if shares.first(False):  # nothing is left to train
+        return
+    training = build_training(recipe, progress=False)
+    state, _ = _state(training, folder or Path(composed.root.folder), shares)
+    stage, unheard = training.built.stage, _Unheard()
+    fit(stage, recipe.plan, checkpoint=state, tracker=unheard, report=unheard.step, shares=shares)
+
+
+def _resumed_or_new(composed: Composed, watch: Watch | None, join: Join) -> float:
     """Train in a new run, or go on with one that no other process trains."""
     if not composed.root.resume:
-        return _train(composed, None, watch)
+        return _train(composed, None, watch, join)
     folder = resuming.find(Path(composed.root.folder), composed.root.resume)
     with resuming.alone(folder):
-        return _train(resuming.configuration(folder, composed), folder, watch)
+        return _train(resuming.configuration(folder, composed), folder, watch, join)
 
 
-def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> float:
+def _train(composed: Composed, resumed: Path | None, watch: Watch | None, join: Join) -> float:
     """Train in a new run, or in the folder of the one that is `resumed`."""
     config: TrainConfig = composed.root
-    recipe = parse_recipe(config)
-    if config.few_shapes:
-        runtime.keep_few_shapes()
-    runtime.start()
+    recipe, shares = _prepared(config, resumed, join)
     make_folder(Path(config.folder))
     store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
-    if resumed is not None and (best := _ended_with(recipe.plan, resumed, store)) is not None:
-        return best
-    if resumed is not None and resuming.has_state(resumed):  # then what it started from is not needed
-        recipe = replace(recipe, init=None)
+    before = None if resumed is None else _ended_with(recipe.plan, resumed, store)
+    shares.first(before is not None)  # the other workers end as well
+    if before is not None:
+        return before
     training = build_training(recipe, progress=True)
     start = _start(training, composed)
     differences = resuming.compare(resumed, start) if resumed is not None else []
@@ -93,12 +111,17 @@ def _train(composed: Composed, resumed: Path | None, watch: Watch | None) -> flo
         _log_data(current, recipe.data, training)
         if resumed is None:
             write_note(current, about_training(current, composed, recipe.data.name))
+        if shares.count > 1:
+            current.tags({"shared by": f"{shares.workers} workers with {len(shares.contexts)} devices each"})
         if differences:
             _tell_differences(current, start, differences)
         tracker: Tracker = resuming.Once(current) if resumed is not None else current
         if watch is not None:
             tracker = _Watched(tracker, watch)
-        best = _fit(current, composed, recipe.plan, training, tracker)
+        state, position = _state(training, folder, shares)
+        print(position, end="")
+        train = partial(fit, training.built.stage, recipe.plan, tracker=tracker, shares=shares)
+        best = _fit(current, composed, training, state, train)
         print(f"best {config.monitor} {best:.4f}\nweights {folder / 'weights' / 'best'}")
         print(f"run {current.id}\nlook: {current.url}")
     return best
@@ -222,19 +245,65 @@ def _tell_differences(current: Run, start: Mapping[str, str], differences: Seque
         current.text(f"git/{revision.code.rpartition(' ')[2]}.patch", revision.diff)
 
 
-def _fit(current: Run, composed: Composed, plan: Plan, training: Training, tracker: Tracker) -> float:
-    """Train from where the run is, and keep the weights that there are, whatever ends the training."""
-    stage = training.built.stage
-    folder = _folder(current, composed)
-    state = checkpoint.Checkpoint(stage.network, folder / resuming.STATE)
-    if resuming.has_state(folder):
+def _prepared(config: TrainConfig, resumed: Path | None, join: Join) -> tuple[Recipe[Any], Shares]:
+    """Prepare the process, and return what is trained, and the share that this process has of it."""
+    recipe = parse_recipe(config)
+    if config.few_shapes:
+        runtime.keep_few_shapes()
+    runtime.start()
+    if resumed is not None and resuming.has_state(resumed):  # then what it started from is not needed
+        recipe = replace(recipe, init=None)
+    shares = join(recipe.contexts)
+    if recipe.batch_size < shares.count:
+        reason = f"{shares.count} workers or devices cannot share so few samples"
+        raise InputError(f"batch_size={recipe.batch_size}: {reason}; raise it, or take fewer")
+    return recipe, shares
+
+
+def _state(training: Training, run_folder: Path, shares: Shares) -> tuple[checkpoint.Checkpoint, str]:
+    """Return where the run in `run_folder` is, and a text that says so; a new run is at its beginning.
+
+    Raises InputError where another worker starts with other data or weights than the first one.
+    """
+    stage, said = training.built.stage, ""
+    if len(shares.contexts) > 1:
+        stage.network.collect_params().reset_ctx(list(shares.contexts))
+    state = checkpoint.Checkpoint(stage.network, run_folder / resuming.STATE)
+    if resuming.has_state(run_folder):
         damage = state.restore()
         position = f"resume: on from epoch {state.progress.epoch + 1}, batch {state.progress.step + 1}"
-        print("\n".join([damage, position] if damage else [position]))
+        said = "".join(f"{line}\n" for line in (damage, position) if line)
+    if shares.workers > 1:
+        digest = zlib.crc32(f"{training.fingerprint} {stage.steps()} {state.progress}".encode())
+        for value in arrays(stage.network).values():
+            digest = zlib.crc32(value.tobytes(), digest)
+        if shares.first(digest) != digest:
+            reason = "starts with other data or weights than worker 0"
+            raise InputError(
+                f"worker {shares.rank} {reason}; let folder and data be the same on all machines"
+            )
+    return state, said
+
+
+class _Unheard:
+    """A tracker and a report of steps that nobody hears of."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        pass
+
+    def step(self, step: Step) -> None:
+        pass
+
+
+def _fit(
+    current: Run, composed: Composed, training: Training, state: checkpoint.Checkpoint,
+    train: Callable[..., float],
+) -> float:  # fmt: skip
+    """Train from where the run is, and keep the weights that there are, whatever ends the training."""
     try:
         with Bar() as bar:
             report = _reporting(bar, current, composed.root.system_metrics)
-            best = fit(stage, plan, checkpoint=state, tracker=tracker, report=report)
+            best = train(checkpoint=state, report=report)
     except sweep.Pruned:
         current.tags({sweep.STATE: PRUNED})
         best = state.progress.best

@@ -97,6 +97,7 @@ def prepare() -> None:
     """Set the variables that MXNet and other libraries read at import; call it before they are imported."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    os.environ.pop("DMLC_ROLE", None)  # else importing MXNet starts a server that unpickles what it is sent
     os.environ[THREADS] = str(_threads(os.environ.get(THREADS, "")) or available_cores())
     if not any(isinstance(finder, _NumpyAlias) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NumpyAlias())

@@ -102,7 +102,7 @@ class BoxStage:
 
     def loss(self, phase: Phase, batch: BoxBatch) -> Any:
         """Return the loss of every image, (N,)."""
-        images, boxes = (mx.nd.array(own, ctx=self.finder.context) for own in (batch.images, batch.boxes))
+        images, boxes = mx.nd.array(batch.images), mx.nd.array(batch.boxes)
         return self.losses[phase.name](*self.arguments(self.finder, self.network(images), boxes))
 
     def validate(self) -> dict[str, float]:

@@ -173,10 +173,15 @@ class Recipe(Generic[S]):
     decoder: Mapping[str, Any]
     batch_size: int
     unknown: str
-    context: Any
+    contexts: Sequence[Any]  # devices that share each batch; on the first one it validates
     loading: Loading
     init: str | None
     store: StoreConfig
+
+    @property
+    def context(self) -> Any:
+        """The device that the network is built on."""
+        return self.contexts[0]
 
     @property
     def settings(self) -> S:

@@ -36,7 +36,7 @@ def parse_recipe(config: TrainConfig) -> Recipe[Any]:
     return Recipe(
         kind=kind, model=model, plan=plan, losses=losses, augmentations=augmentations,
         data=data_source(config.data, config.folder), policy=config.inspect.policy, decoder=config.decoder,
-        batch_size=config.batch_size, unknown=config.unknown, context=device_context(config.device),
+        batch_size=config.batch_size, unknown=config.unknown, contexts=training_contexts(config.device),
         loading=config.loading, init=config.init, store=config,
     )  # fmt: skip
 
@@ -94,11 +94,22 @@ def _drawing(node: Mapping[str, Any], where: str) -> dict[str, Drawing]:
 def device_context(name: str) -> Any:
     """Return the MXNet context for `cpu` or `gpu:N`; raise InputError where it is not there."""
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "gpu") or not (number or "0").isdigit():
+    if "," in number:
+        raise InputError(f"device={name}: only a training is shared by several; name one")
+    if kind not in ("cpu", "gpu") or not (number or "0").isdecimal():
         raise InputError(f"device={name}: use cpu, gpu or gpu:N")
     if kind == "gpu" and mx.context.num_gpus() <= int(number or 0):
         raise InputError(f"device={name}: this MXNet sees {mx.context.num_gpus()} GPUs; use device=cpu")
-    return mx.cpu() if kind == "cpu" else mx.gpu(int(number or 0))
+    return mx.Context(kind, int(number or 0))
+
+
+def training_contexts(name: str) -> list[Any]:
+    """Return the MXNet contexts of a device, or of several that share batches: `gpu:0,1`."""
+    kind, _, numbers = name.partition(":")
+    names = [f"{kind}:{number}" for number in numbers.split(",")] if "," in numbers else [name]
+    if len(set(names)) < len(names):
+        raise InputError(f"device={name}: names a device twice; name each once")
+    return [device_context(one) for one in names]
 
 
 def _plan(config: TrainConfig) -> Plan:

@@ -95,21 +95,22 @@ class Checkpoint:
         """Begin a phase from the best weights so far, with a fresh average of decay `average`, or none."""
         set_arrays(self.network, self.best)
         values = {} if average is None else network_parameters(self.network)
-        self._average = {name: parameter.data().copy() for name, parameter in values.items()}
+        self._average = {name: parameter.list_data()[0].copy() for name, parameter in values.items()}
         self._decay, self._moments = average, {}
         self.progress = replace(self.progress, phase=phase, phase_epoch=0, stale=0)
 
     def set_moments(self, trainer: Any) -> None:
         """Give the optimizer of a gluon trainer the moments that were restored."""
-        optimizer, updater = trainer._optimizer, trainer._updaters[0]
-        optimizer._set_current_context(trainer._contexts[0].device_id)
-        for name, index in self._indices(trainer).items():
-            if f"count/{name}" in self._moments:
-                stored = sorted(_under(self._moments, f"{name}/").items())
-                state = tuple(mx.nd.array(value, dtype=value.dtype) for _, value in stored)
-                updater.states[index] = state if len(state) > 1 else next(iter(state), None)
-                updater.states_synced[index] = False  # MXNet moves them to the weights' device
-                optimizer._index_update_count[index] = int(self._moments[f"count/{name}"])
+        optimizer = trainer._optimizer
+        for context, updater in zip(trainer._contexts, trainer._updaters, strict=True):
+            optimizer._set_current_context(context.device_id)
+            for name, index in self._indices(trainer).items():
+                if f"count/{name}" in self._moments:
+                    stored = sorted(_under(self._moments, f"{name}/").items())
+                    state = tuple(mx.nd.array(value, dtype=value.dtype) for _, value in stored)
+                    updater.states[index] = state if len(state) > 1 else next(iter(state), None)
+                    updater.states_synced[index] = False  # MXNet moves them to the weights' device
+                    optimizer._index_update_count[index] = int(self._moments[f"count/{name}"])
 
     def average_weights(self, step: int) -> None:
         """Move the average by a step, 0-based in its phase; young averages forget faster."""
@@ -118,7 +119,7 @@ class Checkpoint:
         keep = min(self._decay, (1 + step) / (10 + step))
         current = network_parameters(self.network)
         for name, value in self._average.items():
-            value += (1 - keep) * (current[name].data() - value)
+            value += (1 - keep) * (current[name].list_data()[0] - value)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

@@ -8,10 +8,12 @@ from typing import Any, Generic, Protocol, TypeVar
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
+from numpy.typing import NDArray
 
 from hwr.errors import InputError
 from hwr.training.checkpoint import Checkpoint, Progress
 from hwr.training.optimizers import Schedule, schedule
+from hwr.training.shares import Shares
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ class Clock:
 
 
 class Batch(Protocol):
-    """Training samples: `ids` name them."""
+    """Training samples: `ids` name them.
+
+    To be shared by several devices or workers it is a dataclass, and every field has N items.
+    """
 
     @property
     def ids(self) -> Sequence[str]:
@@ -113,7 +118,10 @@ class Stage(Protocol[B]):
         """
 
     def loss(self, phase: Phase, batch: B) -> Any:
-        """Return the loss of every sample, (N,) of MXNet; called while autograd records."""
+        """Return the loss of every sample, (N,) of MXNet.
+
+        Called while autograd records, with the device that computes as MXNet's current context.
+        """
 
     def validate(self) -> Mapping[str, float]:
         """Score the network on the validation split."""
@@ -131,17 +139,20 @@ class NonFiniteLossError(InputError):
 
 
 def fit(
-    stage: Stage[B], plan: Plan, *, checkpoint: Checkpoint, tracker: Tracker, report: Callable[[Step], None]
-) -> float:
+    stage: Stage[B], plan: Plan, *, checkpoint: Checkpoint, tracker: Tracker,
+    report: Callable[[Step], None], shares: Shares | None = None,
+) -> float:  # fmt: skip
     """Train `stage` as planned, on from where `checkpoint` is, and return the lowest monitored error.
 
-    `report` hears of every step. Raises NonFiniteLossError with the ids of the batch.
+    `report` hears of every step. Of the workers that share a training, the first validates, decides when a
+    phase ends, and keeps the state. Raises NonFiniteLossError with the ids of the batch.
     """
     if plan.monitor not in stage.metrics:
         raise InputError(f"monitor={plan.monitor}: no such metric; use one of {', '.join(stage.metrics)}")
     for epoch, values in checkpoint.history.items():
         tracker.metrics(values, epoch)
-    loop = _Loop(stage, plan, checkpoint, tracker, report, Clock(plan, checkpoint.progress.seconds))
+    clock = Clock(plan, checkpoint.progress.seconds)
+    loop = _Loop(stage, plan, checkpoint, tracker, report, clock, shares or Shares())
     for number, phase in enumerate(plan.phases):
         if number >= checkpoint.progress.phase and not loop.over():
             loop.run(number, phase)
@@ -167,6 +178,7 @@ class _Loop(Generic[B]):
     tracker: Tracker
     report: Callable[[Step], None]
     clock: Clock
+    shares: Shares
 
     def run(self, number: int, phase: Phase) -> None:
         """Train a phase from the best weights so far, or on from within it."""
@@ -184,25 +196,27 @@ class _Loop(Generic[B]):
     def over(self) -> bool:
         """Tell whether a limit ends the training here."""
         full = self.plan.max_epochs is not None and self.checkpoint.progress.epoch >= self.plan.max_epochs
-        return full or self.clock.is_over()
+        return full or self._out_of_time()
 
     def _epoch(self, phase: Phase, trainer: Any, rate: Callable[[int], float]) -> None:
         state, monitor = self.checkpoint, self.plan.monitor
         values = self._train(phase, trainer, rate)
         with state.averaged():
-            values |= self.stage.validate()
+            values |= self._validate()
             state.finish_epoch(values[monitor], self.clock.seconds())
         values |= {f"best/{monitor}": state.progress.best, "time/minutes": state.progress.seconds / 60}
         state.keep_metrics(values)
-        state.save(trainer)
+        self._save(trainer)
         self.tracker.metrics(values, state.progress.epoch)  # last: what is in the state is told again
 
     def _train(self, phase: Phase, trainer: Any, rate: Callable[[int], float]) -> dict[str, float]:
         """Train the epoch under way, or what is left of it."""
         state, at = self.checkpoint, self.checkpoint.progress
         first = at.phase_epoch * self.stage.steps()
+        own = [self.shares.rank] if self.shares.rank else []  # each worker drops out other units
+        begun, shared = time.monotonic(), self.shares.seconds
         for step, batch in enumerate(self.stage.batches(phase, at.epoch, start=at.step), at.step):
-            seed = np.random.SeedSequence([self.plan.seed, at.epoch, step]).generate_state(1)[0]
+            seed = np.random.SeedSequence([self.plan.seed, at.epoch, step, *own]).generate_state(1)[0]
             mx.random.seed(int(seed >> 1))
             trainer.set_learning_rate(rate(first + step))
             losses = self._step(phase, trainer, batch)
@@ -211,30 +225,56 @@ class _Loop(Generic[B]):
             recent, total = float(np.mean(state.losses[-512:])), phase.epochs * self.stage.steps()
             samples, seconds = len(state.losses), state.progress.seconds - at.began
             self.report(Step(phase.name, at.epoch, first + step + 1, total, recent, samples, seconds))
-            if self.clock.is_over():
+            if self._out_of_time():
                 break
             if self.clock.strikes():
-                state.save(trainer)
+                self._save(trainer)
         speed = len(state.losses) / (state.progress.seconds - at.began)
         rates = {"train/lr": rate(first + state.progress.step - 1), "time/samples_per_s": speed}
+        if self.shares.count > 1:
+            rates["time/communication"] = (self.shares.seconds - shared) / (time.monotonic() - begun)
         return {"train/loss": float(np.mean(state.losses)), **rates}
 
     def _step(self, phase: Phase, trainer: Any, batch: B) -> list[float]:
-        with autograd.record():
-            loss = self.stage.loss(phase, batch)  # (N,)
-        values = loss.asnumpy()
+        values = self._gradients(phase, trainer, batch)
         if not np.isfinite(values).all():
             wrong = [name for name, value in zip(batch.ids, values, strict=True) if not np.isfinite(value)]
             raise self._not_finite("loss", phase, wrong)
-        loss.backward()
         if self.plan.clip is not None:
-            gradients = [p.grad() for p in trainer._params if p.grad_req != "null"]  # sums over the batch
-            bound = self.plan.clip * len(values)
-            norm = gluon.utils.clip_global_norm(gradients, bound, check_isfinite=False)
-            if not np.isfinite(norm.asscalar()):
-                raise self._not_finite("gradient", phase, batch.ids)
+            learnt = [p.list_grad() for p in trainer._params if p.grad_req != "null"]
+            for gradients in zip(*learnt, strict=True):  # of each device, sums over the batch
+                bound = self.plan.clip * len(values)
+                norm = gluon.utils.clip_global_norm(list(gradients), bound, check_isfinite=False)
+                if not np.isfinite(norm.asscalar()):
+                    raise self._not_finite("gradient", phase, batch.ids)
         trainer.step(len(values))
         return [float(value) for value in values]
+
+    def _gradients(self, phase: Phase, trainer: Any, batch: B) -> NDArray[np.float32]:
+        """Return the losses of a batch (N,), and leave the sum of their gradients in the parameters."""
+        parts, losses = self.shares.of(batch), []
+        for part in parts:
+            with part.context, autograd.record():
+                losses.append(self.stage.loss(phase, part.batch))  # (N / parts,)
+        values = np.zeros(len(batch.ids), np.float32)
+        for part, loss in zip(parts, losses, strict=True):
+            values[part.rows] = loss.asnumpy()
+        if losses and np.isfinite(values).all():  # else all workers hear of it
+            autograd.backward(losses)
+        return self.shares.sum_up(trainer._params, values)
+
+    def _validate(self) -> dict[str, float]:
+        """Return what worker 0 finds; the others hear the error that decides."""
+        values = dict(self.stage.validate()) if self.shares.rank == 0 else {}
+        values[self.plan.monitor] = self.shares.first(values.get(self.plan.monitor, 0.0))
+        return values
+
+    def _save(self, trainer: Any) -> None:
+        if self.shares.rank == 0:
+            self.checkpoint.save(trainer)
+
+    def _out_of_time(self) -> bool:
+        return self.plan.max_minutes is not None and bool(self.shares.first(self.clock.is_over()))
 
     def _not_finite(self, what: str, phase: Phase, ids: Sequence[str]) -> NonFiniteLossError:
         place = f"phase {phase.name}, epoch {self.checkpoint.progress.epoch + 1}"

@@ -94,10 +94,7 @@ class DenoiserStage:
 
     def loss(self, phase: Phase, batch: TextBatch) -> Any:
         """Return the loss of every text, (N,)."""
-        noisy, before, labels = (
-            mx.nd.array(values, ctx=self.denoiser.context)
-            for values in (batch.noisy, batch.before, batch.labels)
-        )
+        noisy, before, labels = map(mx.nd.array, (batch.noisy, batch.before, batch.labels))
         return self.task.losses[phase.name](self.network(noisy, before), labels)
 
     def validate(self) -> dict[str, float]:

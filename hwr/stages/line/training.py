@@ -79,9 +79,8 @@ class LineStage:
 
     def loss(self, phase: Phase, batch: LineBatch) -> Any:
         """Return the CTC loss of every line, (N,)."""
-        context = self.reader.context
-        logits, shortcut = self.network(mx.nd.array(batch.images, ctx=context))  # (T, N, C) each
-        return self.task.losses[phase.name](logits, shortcut, mx.nd.array(batch.labels, ctx=context))
+        logits, shortcut = self.network(mx.nd.array(batch.images))  # (T, N, C) each
+        return self.task.losses[phase.name](logits, shortcut, mx.nd.array(batch.labels))
 
     def validate(self) -> dict[str, float]:
         """Return character and word error rate on the validation lines, and the first by set."""

@@ -37,7 +37,11 @@ detection_stage = partial(
     BoxStage,
     lone=False,
     metrics=METRICS,
-    arguments=lambda detector, predicted, true: (detector.anchors, *predicted, true),
+    arguments=lambda detector, predicted, true: (
+        detector.anchors.as_in_context(true.context),
+        *predicted,
+        true,
+    ),
     errors=detection_errors,
 )
 
