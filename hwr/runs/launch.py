@@ -92,7 +92,7 @@ class Job:
         return next(child for child in self.children if child.name == "worker 0")
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a process in a session of its own: an interrupt at the terminal reaches this one alone."""
+        """Start a process in a group of its own: an interrupt at the terminal reaches this one alone."""
         shown = name == "worker 0"
         said = None if shown else tempfile.TemporaryFile()  # noqa: SIM115  (read once it has died)
         process = subprocess.Popen(
