@@ -143,6 +143,24 @@ COMMANDS = (
         ),
     ),
     Command(
+        "bulk", "read many pages on Ray, on Spark or in one process: files, folders, tables, URLs",
+        "hwr.transcription.bulk:transcribe_bulk", "bulk", "BulkConfig",
+        example="hwr bulk s3://BUCKET/scans/ --runner ray --jobs 8 --output s3://BUCKET/texts",
+        note="Pages whose outputs exist are skipped. The exit status is 1 if a page could not be read.",
+        positional=Positional("inputs", "INPUT …", "image, PDF, folder of them, pattern, Parquet table with "
+                              "a column path or bytes (.parquet), list of paths (.txt); or a URL of these",
+                              least=1, files=True),
+        flags=(
+            Flag(("--format",), "txt (default), alto, page, json, several with commas; or parquet",
+                 metavar="FORMAT", repeated=True),
+            Flag(("--output",), "folder or URL for the outputs", metavar="DIR", required=True),
+            Flag(("--overlay",), "also draw area, lines and texts over the page"),
+            Flag(("--runner",), "same as runner=RUNNER: local, ray, spark", metavar="RUNNER", key="runner"),
+            Flag(("--jobs",), "same as jobs=N: processes that read pages", metavar="N", key="jobs"),
+            MODEL,
+        ),
+    ),
+    Command(
         "serve", "read pages in a browser, correct them there, and read them for programs",
         "hwr.serving:serve_pages", "serve", "ServeConfig",
         example="hwr serve scans/",

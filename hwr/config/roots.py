@@ -310,6 +310,18 @@ class TranscribeConfig(ReadingConfig):
 
 
 @dataclass(config=_STRICT, kw_only=True)
+class BulkConfig(ReadingConfig):
+    """How pages are read on Ray, on Spark or in one process, as conf/bulk.yaml gives it."""
+
+    runner: Literal["local", "ray", "spark"]
+    address: Text | None
+    jobs: Count
+    cores: Count
+    part_files: Count
+    attempts: Count
+
+
+@dataclass(config=_STRICT, kw_only=True)
 class ServeConfig(ReadingConfig):
     """How pages are read for a browser and for programs, as conf/serve.yaml gives it."""
 

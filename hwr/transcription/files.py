@@ -364,6 +364,16 @@ def _answer(questions: IO[str], answers: IO[str]) -> None:
         _read_page(reader, config, task, record, lambda outcome: send(asdict(outcome)))
 
 
+def write_outputs(contents: dict[Path, bytes], record: OutputRecord) -> None:
+    """Write all outputs of a page beside their places, then move them there: all of them whole, or none."""
+    with ExitStack() as moves:
+        for path, content in contents.items():
+            moves.enter_context(as_input_error(path, "choose another --output"))
+            fresh = moves.enter_context(replacing(path))
+            fresh.write_bytes(content)
+            record.add(path.name, fresh)
+
+
 def check(job: Job) -> None:
     """Raise InputError for formats that are unknown."""
     for kind in job.formats:
@@ -489,20 +499,10 @@ def _read_page(
             path: read.output(kind, overlay_width=config.overlay_width) for kind, path in task.todo.items()
         }
         with termination.held_back():
-            _write(contents, record)
+            write_outputs(contents, record)
             done(Outcome(read=1, lines=tuple(lines)))
     except InputError as error:
         done(Outcome.failure(error, lines))
-
-
-def _write(contents: dict[Path, bytes], record: OutputRecord) -> None:
-    """Write all outputs of a page beside their places, then move them there: all of them whole, or none."""
-    with ExitStack() as moves:
-        for path, content in contents.items():
-            moves.enter_context(as_input_error(path, "choose another --output"))
-            fresh = moves.enter_context(replacing(path))
-            fresh.write_bytes(content)
-            record.add(path.name, fresh)
 
 
 def _tell(message: str) -> None:

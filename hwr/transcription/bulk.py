@@ -1,0 +1,478 @@
+"""Pages in bulk: rows of a table to rows of text; hwr bulk writes them, in this process, on Ray or on Spark.
+
+What goes to another process is text: settings, a job, a part of its sources, the answer to it.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+from tqdm import tqdm
+
+from hwr.config.compose import Composed, composed
+from hwr.config.roots import BulkConfig
+from hwr.errors import InputError, first_line, masked
+from hwr.files import make_folder, read_text, scratch_folder
+from hwr.images import page_files
+from hwr.transcription import engines, export, files, storage
+from hwr.transcription.files import Outcome, PageOfFile, ReadFile, Tally
+from hwr.transcription.output_record import OutputRecord
+from hwr.transcription.page_reader import finished
+
+Row = dict[str, Any]
+ReadRow = tuple[Row, tuple[PageOfFile, ReadFile] | None]  # of a page, and what was read
+
+# What a page becomes. Boxes are those of export.to_json, confidence is the mean of the lines.
+ROWS = pa.schema(
+    [
+        ("path", pa.string()),
+        ("page", pa.int32()),  # its number in the file, from 1; null where the file cannot be read
+        ("text", pa.string()),
+        ("alto", pa.string()),
+        (
+            "lines",
+            pa.list_(
+                pa.struct(
+                    [("box", pa.list_(pa.float64())), ("text", pa.string()), ("confidence", pa.float64())]
+                )
+            ),
+        ),
+        ("confidence", pa.float64()),
+        ("model", pa.string()),
+        ("seconds", pa.float64()),
+        ("error", pa.string()),  # one line, of a page that was not read
+    ]
+)
+PARQUET = "parquet"  # the format of part files
+LISTS = (".txt", ".lst")  # suffixes of lists of paths
+
+_CONFIG = TypeAdapter(BulkConfig)
+_SUFFIXES = {**export.SUFFIXES, "overlay": files.OVERLAY}
+_THERE, _FAILED = "page(s) whose outputs exist", "page(s) that failed before"
+_SEVERAL = (".pdf", ".tif", ".tiff")  # may hold several pages
+_NUMBERED = re.compile(r"(.+)-\d{3,}")  # what a page of several is called
+
+
+def reading_settings(*overrides: str, model: str | None = "latin") -> str:
+    """Return how pages are read, as text: a model by name, and KEY=VALUE as `hwr transcribe` takes them."""
+    keys = [*([] if model is None else [f"+model={model}"]), *overrides]
+    return _settings(composed("bulk", keys, BulkConfig))
+
+
+class RowReader:
+    """Reads rows with `path`, a file or URL, or with `bytes`, a file's content, and `path` as its name."""
+
+    def __init__(self, settings: str) -> None:
+        values = json.loads(settings)
+        self._model, self.config = values["model"], _CONFIG.validate_json(values["config"])
+        self._reader = files.page_reader(self.config)
+
+    def __call__(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+        """Yield a row of ROWS for each page; what cannot be read is a row with `error`."""
+        for row in rows:
+            for read, _ in self.pages(row):
+                yield read
+
+    def pages(
+        self, row: Mapping[str, Any], wanted: Callable[[PageOfFile], bool] = lambda page: True
+    ) -> Iterator[ReadRow]:
+        """Yield the row of each page of a file that is `wanted`, and what was read there."""
+        path = str(row.get("path") or "")
+        file = Path(path)
+        try:
+            with _on_disk(path, row.get("bytes")) as file:
+                count = page_files.count_pages(file)
+                for page in (PageOfFile(file, number, count) for number in range(1, count + 1)):
+                    if wanted(page):
+                        yield self._page(path, page)
+        except Exception as error:  # whatever a file does to a library: it costs its own row
+            yield self._row(path, None, error=_named(error, str(file), path)), None
+
+    def _page(self, path: str, page: PageOfFile) -> ReadRow:
+        begun = time.monotonic()
+        try:
+            read = finished(files.page_steps(self._reader, self.config, page), self._reader.read_lines)
+        except Exception as error:
+            return self._row(path, page.number, error=_named(error, str(page.file), path)), None
+        lines = [export.line_values(line) for line in read.stored.lines]
+        kept = [{key: line[key] for key in ("box", "text", "confidence")} for line in lines]
+        sure = [line["confidence"] for line in kept]
+        row = self._row(
+            path, page.number, text=export.to_txt(read.stored), alto=export.to_alto(read.stored), lines=kept,
+            confidence=sum(sure) / len(sure) if sure else None, seconds=round(time.monotonic() - begun, 3),
+        )  # fmt: skip
+        return row, (page, read)
+
+    def _row(self, path: str, number: int | None, **values: object) -> Row:
+        row: Row = dict.fromkeys(ROWS.names)
+        return row | {"path": masked(path), "page": number, "model": self._model} | values
+
+
+@cache
+def row_reader(settings: str) -> RowReader:
+    """Return the reader of this process: it is loaded once."""
+    return RowReader(settings)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file at `path`, a path or URL; or the `bytes` of a row in a row group of a table, called `path`."""
+
+    path: str
+    table: str | None = None
+    group: int = 0
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class BulkJob:
+    """What is done with every part: how it is read, where its outputs go, and in which formats."""
+
+    settings: str
+    output: str
+    formats: tuple[str, ...]
+
+    def targets(self, name: str) -> dict[str, str]:
+        """Return what the output of each format is called, for a page or a file of one page."""
+        return {kind: f"{name}{_SUFFIXES[kind]}" for kind in self.formats}
+
+    @classmethod
+    def from_json(cls, text: str) -> "BulkJob":
+        """Return the job of which `text` holds the values."""
+        values = json.loads(text)
+        return cls(**values | {"formats": tuple(values["formats"])})
+
+
+class OutputFolder:
+    """A folder for outputs, at a path or URL; raise InputError where it cannot be used."""
+
+    def __init__(self, place: str) -> None:
+        self._place, self._record = place, None
+        if not storage.is_url(place):
+            make_folder(Path(place))
+            self._record = OutputRecord(Path(place))
+
+    def names(self) -> set[str]:
+        """Return the names of its files."""
+        return set(os.listdir(self._place)) if self._record else storage.names(self._place)  # noqa: PTH208
+
+    def missing(self, names: Sequence[str]) -> list[str]:
+        """Return those names of which it has no file."""
+        if self._record is None:
+            return storage.missing(self._place, names)
+        return [name for name in names if not Path(self._place, name).exists()]
+
+    def read(self, name: str) -> bytes:
+        """Return a file."""
+        return _content(f"{self._place.rstrip('/')}/{name}")
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write files, each of them whole; at a path all of them or none."""
+        if self._record is not None:
+            files.write_outputs({Path(self._place, name): contents[name] for name in contents}, self._record)
+            return
+        for name, content in contents.items():
+            storage.write_bytes(self._place, name, content)
+
+
+class PartReader:
+    """Reads parts of a job and writes their outputs; what is there already is neither read nor written."""
+
+    def __init__(self, job: BulkJob) -> None:
+        self._job, self._output, self._reader = job, OutputFolder(job.output), row_reader(job.settings)
+
+    def __call__(self, sources: Sequence[Source]) -> list[Outcome]:
+        """Return what became of the pages of some sources."""
+        if PARQUET not in self._job.formats:
+            return [outcome for row in _rows(sources) for outcome in self._files(row)]
+        name = _part_name(sources)
+        if self._output.missing([name]):  # else one that was killed had written it
+            rows = [read for row in _rows(sources) for read, _ in self._reader.pages(row)]
+            self._output.write({name: _parquet(rows)})
+        table = pq.read_table(BytesIO(self._output.read(name)), columns=["error"])
+        return [_outcome(error) for error in table.column("error").to_pylist()]
+
+    def _files(self, row: Mapping[str, Any]) -> Iterator[Outcome]:
+        """Read a file and write the outputs of its pages."""
+        todo: dict[str, list[str]] = {}
+        there = Counter[str]()
+
+        def wanted(page: PageOfFile) -> bool:
+            todo[page.name] = self._output.missing([*self._job.targets(page.name).values()])
+            there[_THERE] += not todo[page.name]
+            return bool(todo[page.name])
+
+        for read, page in self._reader.pages(row, wanted):
+            if page is None:
+                yield _outcome(read["error"])
+                continue
+            try:
+                self._output.write(self._contents(*page, todo[page[0].name]))
+            except InputError as error:
+                yield _outcome(str(error))
+            else:
+                yield Outcome(read=1)
+        yield Outcome(skipped=dict(+there))
+
+    def _contents(self, page: PageOfFile, read: ReadFile, names: Sequence[str]) -> dict[str, bytes]:
+        width, targets = self._reader.config.overlay_width, self._job.targets(page.name).items()
+        return {name: read.output(kind, overlay_width=width) for kind, name in targets if name in names}
+
+
+def answer_part(job: str, part: str) -> str:
+    """Return what became of a part, as text, or why nothing can be read with these settings."""
+    values = json.loads(part)
+    try:
+        reader = _part_reader(job)
+    except InputError as error:
+        return json.dumps({"refused": str(error)})
+    outcomes = reader([Source(**source) for source in values["sources"]])
+    return json.dumps({"number": values["number"], "outcomes": [asdict(outcome) for outcome in outcomes]})
+
+
+@cache
+def _part_reader(job: str) -> PartReader:
+    return PartReader(BulkJob.from_json(job))
+
+
+def transcribe_bulk(
+    composed: Composed, *, inputs: Sequence[str], format: Sequence[str], output: str, overlay: bool
+) -> int:
+    """Read pages and write what is on them, and return the exit status: 1 where a page failed, else 0.
+
+    The closing line is that of `hwr transcribe`. Raise InputError for what no page could be read with.
+    """
+    config: BulkConfig = composed.root
+    place = output if storage.is_url(output) else os.path.abspath(output)  # noqa: PTH100
+    job = BulkJob(_settings(composed), place, _formats(format, overlay=overlay))
+    found, passed = find_sources(inputs)
+    tally = Tally(skipped=passed)
+    with tally.told_at_end():
+        sources = list(_left(found, job, tally))
+        answers = engines.ENGINES[config.runner]
+        for size in (config.part_files, 1):  # what a part has that ends its process: each page by itself
+            parts = [sources[start : start + size] for start in range(0, len(sources), size)]
+            lost = _run(parts, lambda texts: answers(texts, json.dumps(asdict(job)), config), tally)
+            sources = [source for part in lost for source in part]
+        for source in sources:
+            reason = f"the process that read it ended, {config.attempts} time(s); look at that page"
+            tally.add(Outcome.failure(f"{masked(source.path)}: {reason}"))
+    return 1 if tally.failed else 0
+
+
+def find_sources(inputs: Sequence[str]) -> tuple[list[Source], Counter[str]]:
+    """Return what files, folders, patterns, tables and lists name, and what folders hold besides, by kind."""
+    sources: list[Source] = []
+    passed: Counter[str] = Counter()
+    for given in inputs:
+        if storage.is_url(given):
+            places, others = storage.found(given, files.SUFFIXES), Counter[str]()
+        else:
+            own, others = files.expand([given])
+            places = [os.path.abspath(path) for path in own]  # noqa: PTH100
+        if not places:
+            raise InputError(f"{masked(given)}: no image or PDF there; give files, folders or patterns")
+        passed += others
+        sources += [source for place in places for source in _named_by(place)]
+    return list(dict.fromkeys(sources)), passed
+
+
+def _run(
+    parts: Sequence[Sequence[Source]], answers: Callable[[Sequence[str]], Iterator[str]], tally: Tally
+) -> list[Sequence[Source]]:
+    """Count what becomes of the parts, and return those without an answer."""
+    texts = [
+        json.dumps({"number": number, "sources": [asdict(source) for source in part]})
+        for number, part in enumerate(parts)
+    ]
+    left = dict(enumerate(parts))
+    if not texts:
+        return []
+    with tqdm(total=len(texts), desc="parts", unit="part", disable=None) as bar:
+        for text in answers(texts):
+            answer = json.loads(text)
+            if "refused" in answer:
+                raise InputError(answer["refused"])
+            if left.pop(answer["number"], None) is not None:
+                for outcome in answer["outcomes"]:
+                    tally.add(Outcome(**outcome | {"lines": tuple(outcome["lines"])}))
+            bar.update()
+    return list(left.values())
+
+
+def _settings(composed: Composed) -> str:
+    config = _CONFIG.dump_json(composed.root).decode()
+    return json.dumps({"model": composed.choices.get("model", composed.root.weights.line), "config": config})
+
+
+def _formats(given: Sequence[str], *, overlay: bool) -> tuple[str, ...]:
+    formats = list(dict.fromkeys(name for names in given for name in names.split(","))) or ["txt"]
+    for kind in formats:
+        if kind not in (*export.FORMATS, PARQUET):
+            raise InputError(f"--format {kind}: unknown; use one of {', '.join((*export.FORMATS, PARQUET))}")
+    formats += ["overlay"] * overlay
+    if PARQUET in formats and len(formats) > 1:
+        raise InputError(f"--format {PARQUET}: holds text and ALTO; give it alone")
+    return tuple(formats)
+
+
+# Sources
+
+
+def _named_by(place: str) -> Iterator[Source]:
+    """Yield what a file names: the rows of a table, the lines of a list, else itself."""
+    suffix = _plain(place).suffix.lower()
+    if suffix == f".{PARQUET}":
+        yield from _of_table(place)
+    elif suffix in LISTS:
+        url = storage.is_url(place)
+        text = storage.read_bytes(place).decode(errors="replace") if url else read_text(Path(place))
+        yield from (Source(_absolute(line.strip())) for line in text.splitlines() if line.strip())
+    else:
+        yield Source(place)
+
+
+def _of_table(place: str) -> Iterator[Source]:
+    with _table(place) as table:
+        columns = set(table.schema_arrow.names)
+        if not columns & {"path", "bytes"}:
+            raise InputError(f"{masked(place)}: no column path or bytes; name one of them so")
+        for group in range(table.num_row_groups):
+            rows = range(table.metadata.row_group(group).num_rows)
+            named = table.read_row_group(group, columns=["path"]) if "path" in columns else None
+            paths = named.column("path").to_pylist() if named else [None] * len(rows)
+            for row, path in zip(rows, paths, strict=True):
+                if "bytes" in columns:
+                    own = f"{_plain(place).stem}-{group}-{row}"
+                    yield Source(str(path or own), place, group, row)
+                else:
+                    yield Source(_absolute(str(path)))
+
+
+def _rows(sources: Sequence[Source]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of sources; of a row group all bytes are in memory."""
+    for (place, group), members in groupby(sources, lambda source: (source.table, source.group)):
+        if place is None:
+            yield from ({"path": source.path} for source in members)
+            continue
+        with _table(place) as table:
+            values = table.read_row_group(group, columns=["bytes"]).column("bytes")
+        yield from ({"path": own.path, "bytes": values[own.row].as_py() or b""} for own in members)
+
+
+@contextmanager
+def _table(place: str) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; InputError where it is none."""
+    system, path = storage.located(place) if storage.is_url(place) else (None, place)
+    try:
+        with pq.ParquetFile(path, filesystem=system) as table:
+            yield table
+    except (OSError, pa.ArrowException) as error:
+        reason = f"cannot be read as Parquet ({first_line(error)}); name another table"
+        raise InputError(f"{masked(place)}: {reason}") from None
+
+
+def _left(sources: Iterable[Source], job: BulkJob, tally: Tally) -> Iterator[Source]:
+    """Yield the sources of which outputs are missing; count the others, and those named as another is."""
+    output = OutputFolder(job.output)
+    names, parts = output.names(), PARQUET in job.formats
+    rows = _rows_there(output, names) if parts else {}
+    taken: dict[str, str] = {}
+    for source in sources:
+        name = _plain(source.path).stem
+        if parts:
+            tally.skipped += rows.get(masked(source.path), Counter[str]())
+        elif (other := _namesake(taken, name, source.path)) is not None:
+            where = f"would be written over the outputs of {masked(other)}; rename it"
+            tally.add(Outcome.failure(f"{masked(source.path)}: {where}"))
+            continue
+        elif there := names.issuperset(job.targets(name).values()):
+            tally.skipped[_THERE] += there
+            continue
+        if masked(source.path) not in rows:
+            yield source
+
+
+def _namesake(taken: dict[str, str], name: str, path: str) -> str | None:
+    """Return the source that has outputs of this name, or may have them as one of its pages; else note it."""
+    numbered = _NUMBERED.fullmatch(name)
+    several = taken.get(numbered[1], "") if numbered else ""
+    if name in taken or several.lower().endswith(_SEVERAL):
+        return taken.get(name, several)
+    taken[name] = path
+    return None
+
+
+def _rows_there(output: OutputFolder, names: Iterable[str]) -> dict[str, Counter[str]]:
+    """Return what was read and what failed of each path in the part files that are there."""
+    there: dict[str, Counter[str]] = {}
+    for name in names:
+        if name.startswith("part-") and name.endswith(f".{PARQUET}"):
+            table = pq.read_table(BytesIO(output.read(name)), columns=["path", "error"])
+            for row in table.to_pylist():
+                there.setdefault(row["path"], Counter())[_FAILED if row["error"] else _THERE] += 1
+    return there
+
+
+def _part_name(sources: Sequence[Source]) -> str:
+    """Return the name of a part file: a part that is read again has the same."""
+    digest = hashlib.sha256(json.dumps([asdict(source) for source in sources]).encode()).hexdigest()
+    return f"part-{digest[:16]}.{PARQUET}"
+
+
+def _parquet(rows: list[Row]) -> bytes:
+    sink = BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=ROWS), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _outcome(error: str | None) -> Outcome:
+    return Outcome(read=1) if error is None else Outcome.failure(error)
+
+
+# Files
+
+
+def _absolute(path: str) -> str:
+    return path if storage.is_url(path) else os.path.abspath(path)  # noqa: PTH100
+
+
+def _plain(place: str) -> PurePosixPath:
+    """Return a path, or that of a URL, as the file is called there."""
+    return PurePosixPath(storage.path_of(place) if storage.is_url(place) else place)
+
+
+def _content(place: str) -> bytes:
+    return storage.read_bytes(place) if storage.is_url(place) else Path(place).read_bytes()
+
+
+@contextmanager
+def _on_disk(path: str, content: bytes | None) -> Iterator[Path]:
+    """Give a file by its own name: the one at a path, or a copy of what a URL or a row holds."""
+    if content is None and not storage.is_url(path):
+        yield Path(path)
+        return
+    with scratch_folder() as folder:
+        file = folder / (_plain(path).name or "page")
+        file.write_bytes(storage.read_bytes(path) if content is None else content)
+        yield file
+
+
+def _named(error: Exception, file: str, path: str) -> str:
+    """Return an error as one line that names the path that was given."""
+    line = first_line(error).replace(file, masked(path))
+    return line if masked(path) in line else f"{masked(path)}: {line}"
