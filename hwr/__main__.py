@@ -225,8 +225,9 @@ def _dest(names: Sequence[str]) -> str:
 
 
 def _is_key(word: str) -> bool:
-    """Tell whether a word is an override: KEY=VALUE, or ~KEY which leaves one out."""
-    return not word.startswith("-") and ("=" in word or word.startswith("~"))
+    """Tell whether a word is an override: KEY=VALUE, or ~KEY which leaves one out; a URL is none."""
+    key, equals, _ = word.partition("=")
+    return not word.startswith("-") and "://" not in key and (bool(equals) or word.startswith("~"))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from hwr.config.compose import Composed, composed, stored
 from hwr.config.roots import (
     AdaptConfig,
     BoardConfig,
+    BulkConfig,
     CompareConfig,
     ConfusionConfig,
     DecodersConfig,
@@ -57,6 +58,7 @@ ROOTS: dict[str, tuple[type, Check]] = {
     "inspect": (InspectConfig, parse_recipe),
     "evaluate": (EvaluateConfig, check_evaluation),
     "transcribe": (TranscribeConfig, check_transcription),
+    "bulk": (BulkConfig, check_transcription),
     "serve": (ServeConfig, check_transcription),
     "adapt": (AdaptConfig, check_adapting),
     "tune": (TuneConfig, tune.check_tuning),
@@ -107,6 +109,7 @@ NODES = {
         "+", "+weights.", "+scorer.", "+resampling.", "+decoder.", "+data.", "+data.exclude.", "+tracking.",
     ),
     "transcribe": ("+", "+weights.", "+decoder."),
+    "bulk": ("+", "+weights.", "+decoder."),
     "serve": ("+", "+weights.", "+decoder."),
     "adapt": ("+", "+weights.", "+data.", "+data.exclude.", "+scorer.", "+tracking."),
     "tune": ("+", "+weights.", "+decoder.", "+space.", "+data.", "+data.exclude.", "+tracking."),

@@ -55,6 +55,9 @@ ONLY_IMPORTERS = {
     "jinja2": {"comparison"},
     "requests": {"published.stores"},
     **{name: {"serving"} for name in ("fastapi", "starlette", "uvicorn", "anyio")},
+    "pyarrow": {"transcription.bulk", "transcription.engines", "transcription.storage"},
+    **{name: {"transcription.engines"} for name in ("ray", "pyspark")},
+    "fsspec": {"transcription.storage"},
     "torch": set[str](),
     # nothing is ever unpickled
     **{name: set[str]() for name in ("pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")},

@@ -110,9 +110,15 @@ def test_help_tells_usage_flags_and_keys(command: Command, capsys: pytest.Captur
 def test_unknown_flag_and_key_are_refused(
     command: Command, word: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    positional = {"transcribe": ["a.png"], "reproduce": ["line/copiste"], "compare": ["a", "b"]}
+    positional = {
+        "transcribe": ["a.png"],
+        "bulk": ["a.png"],
+        "reproduce": ["line/copiste"],
+        "compare": ["a", "b"],
+    }
     required = ["--output", str(tmp_path / "model.arpa")] if command.name == "language-model" else []
     output = ["output=out"] if command.name in ("confusion", "export") else []
+    output += ["--output", str(tmp_path)] if command.name == "bulk" else []
     arguments = [command.name, *positional.get(command.name, []), *required, *output, word]
     if command.hydra or command.pinned:  # as a user calls them: Hydra keeps its state in the process
         done = script(["-m", "hwr", *arguments])
@@ -407,6 +413,13 @@ def test_key_may_be_longer_than_a_file_name(page: Path, tmp_path: Path) -> None:
     models = "".join(f"/{'m' * 50}" for _ in range(20))
     words = [str(page), f"+decoder.models={{a: {models}}}", "decoder=languages"]
     assert [*parse(COMMANDS[NAMES.index("transcribe")], words)[0]] == words[1:]
+
+
+def test_url_with_a_query_is_no_key() -> None:
+    words = ["s3://bucket/scans/?region=eu-west-1", "--output", "out", "tracking.uri=http://host/?a=b"]
+    overrides, given = parse(COMMANDS[NAMES.index("bulk")], words)
+    assert given["inputs"] == words[:1]
+    assert overrides[-1] == words[-1]
 
 
 def test_transcription_takes_the_keys_of_its_configuration(page: Path, tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ LISTS = (".txt", ".lst")  # suffixes of lists of paths
 
 _CONFIG = TypeAdapter(BulkConfig)
 _SUFFIXES = {**export.SUFFIXES, "overlay": files.OVERLAY}
-_THERE, _FAILED = "page(s) whose outputs exist", "page(s) that failed before"
+_PART, _FAILED = "part", "failed"  # what files of rows are called
+_THERE = "page(s) whose outputs exist"
 _SEVERAL = (".pdf", ".tif", ".tiff")  # may hold several pages
 _NUMBERED = re.compile(r"(.+)-\d{3,}")  # what a page of several is called
 
@@ -176,9 +177,24 @@ class OutputFolder:
             return storage.missing(self._place, names)
         return [name for name in names if not Path(self._place, name).exists()]
 
-    def read(self, name: str) -> bytes:
-        """Return a file."""
-        return _content(f"{self._place.rstrip('/')}/{name}")
+    def rows(self, name: str, columns: Sequence[str] | None = None) -> list[Row]:
+        """Return the rows of a Parquet file."""
+        place = storage.joined(self._place, name) if self._record is None else str(Path(self._place, name))
+        with _table(place) as table:
+            rows: list[Row] = table.read(columns=columns).to_pylist()
+        return rows
+
+    def pages(self, names: Iterable[str]) -> Counter[str]:
+        """Return how many pages of each path its part files hold."""
+        parts = [name for name in names if name.startswith(f"{_PART}-") and name.endswith(f".{PARQUET}")]
+        return Counter(row["path"] for name in parts for row in self.rows(name, ["path"]))
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        if self._record is None:
+            storage.remove(storage.joined(self._place, name))
+        else:
+            Path(self._place, name).unlink(missing_ok=True)
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Write files, each of them whole; at a path all of them or none."""
@@ -199,12 +215,29 @@ class PartReader:
         """Return what became of the pages of some sources."""
         if PARQUET not in self._job.formats:
             return [outcome for row in _rows(sources) for outcome in self._files(row)]
-        name = _part_name(sources)
-        if self._output.missing([name]):  # else one that was killed had written it
-            rows = [read for row in _rows(sources) for read, _ in self._reader.pages(row)]
-            self._output.write({name: _parquet(rows)})
-        table = pq.read_table(BytesIO(self._output.read(name)), columns=["error"])
-        return [_outcome(error) for error in table.column("error").to_pylist()]
+        return [_outcome(row["error"]) for row in self._rows(sources)]
+
+    def _rows(self, sources: Sequence[Source]) -> Iterator[Row]:
+        """Yield the rows of the pages of sources; read and write those that no killed process had written.
+
+        Files of which a page fails have a file of rows each: the next start reads them again.
+        """
+        name, failing = _part_name(sources), [_part_name([source], _FAILED) for source in sources]
+        missing = set(self._output.missing([name, *failing]))
+        if name not in missing:
+            for there in (one for one in (name, *failing) if one not in missing):
+                yield from self._output.rows(there)
+            return
+        whole: list[Row] = []
+        for failed, row in zip(failing, _rows(sources), strict=True):
+            rows = [read for read, _ in self._reader.pages(row)]
+            if any(read["error"] for read in rows):
+                self._output.write({failed: _parquet(rows)})
+            else:
+                whole += rows
+            yield from rows
+        if whole:
+            self._output.write({name: _parquet(whole)})
 
     def _files(self, row: Mapping[str, Any]) -> Iterator[Outcome]:
         """Read a file and write the outputs of its pages."""
@@ -259,15 +292,16 @@ def transcribe_bulk(
     config: BulkConfig = composed.root
     place = output if storage.is_url(output) else os.path.abspath(output)  # noqa: PTH100
     job = BulkJob(_settings(composed), place, _formats(format, overlay=overlay))
-    found, passed = find_sources(inputs)
+    sources, passed = find_sources(inputs)
     tally = Tally(skipped=passed)
+    answers, described = engines.ENGINES[config.runner], json.dumps(asdict(job))
     with tally.told_at_end():
-        sources = list(_left(found, job, tally))
-        answers = engines.ENGINES[config.runner]
-        for size in (config.part_files, 1):  # what a part has that ends its process: each page by itself
-            parts = [sources[start : start + size] for start in range(0, len(sources), size)]
-            lost = _run(parts, lambda texts: answers(texts, json.dumps(asdict(job)), config), tally)
-            sources = [source for part in lost for source in part]
+        for size in (config.part_files, 1):  # what a part has that ends its process: each file by itself
+            left = list(_left(sources, job, tally))
+            parts = [left[start : start + size] for start in range(0, len(left), size)]
+            sources = _lost(parts, lambda texts: answers(texts, described, config), tally)
+            if not sources:
+                break
         for source in sources:
             reason = f"the process that read it ended, {config.attempts} time(s); look at that page"
             tally.add(Outcome.failure(f"{masked(source.path)}: {reason}"))
@@ -291,19 +325,17 @@ def find_sources(inputs: Sequence[str]) -> tuple[list[Source], Counter[str]]:
     return list(dict.fromkeys(sources)), passed
 
 
-def _run(
+def _lost(
     parts: Sequence[Sequence[Source]], answers: Callable[[Sequence[str]], Iterator[str]], tally: Tally
-) -> list[Sequence[Source]]:
-    """Count what becomes of the parts, and return those without an answer."""
+) -> list[Source]:
+    """Count what becomes of the parts, and return the sources of those without an answer."""
+    left = dict(enumerate(parts))
     texts = [
         json.dumps({"number": number, "sources": [asdict(source) for source in part]})
-        for number, part in enumerate(parts)
+        for number, part in left.items()
     ]
-    left = dict(enumerate(parts))
-    if not texts:
-        return []
     with tqdm(total=len(texts), desc="parts", unit="part", disable=None) as bar:
-        for text in answers(texts):
+        for text in answers(texts) if texts else ():
             answer = json.loads(text)
             if "refused" in answer:
                 raise InputError(answer["refused"])
@@ -311,7 +343,7 @@ def _run(
                 for outcome in answer["outcomes"]:
                     tally.add(Outcome(**outcome | {"lines": tuple(outcome["lines"])}))
             bar.update()
-    return list(left.values())
+    return [source for part in left.values() for source in part]
 
 
 def _settings(composed: Composed) -> str:
@@ -390,12 +422,14 @@ def _left(sources: Iterable[Source], job: BulkJob, tally: Tally) -> Iterator[Sou
     """Yield the sources of which outputs are missing; count the others, and those named as another is."""
     output = OutputFolder(job.output)
     names, parts = output.names(), PARQUET in job.formats
-    rows = _rows_there(output, names) if parts else {}
+    rows = output.pages(names) if parts else Counter[str]()
     taken: dict[str, str] = {}
     for source in sources:
         name = _plain(source.path).stem
         if parts:
-            tally.skipped += rows.get(masked(source.path), Counter[str]())
+            tally.skipped += Counter({_THERE: rows[masked(source.path)]})
+            if (failed := _part_name([source], _FAILED)) in names:
+                output.remove(failed)  # it is read again, or was
         elif (other := _namesake(taken, name, source.path)) is not None:
             where = f"would be written over the outputs of {masked(other)}; rename it"
             tally.add(Outcome.failure(f"{masked(source.path)}: {where}"))
@@ -417,21 +451,10 @@ def _namesake(taken: dict[str, str], name: str, path: str) -> str | None:
     return None
 
 
-def _rows_there(output: OutputFolder, names: Iterable[str]) -> dict[str, Counter[str]]:
-    """Return what was read and what failed of each path in the part files that are there."""
-    there: dict[str, Counter[str]] = {}
-    for name in names:
-        if name.startswith("part-") and name.endswith(f".{PARQUET}"):
-            table = pq.read_table(BytesIO(output.read(name)), columns=["path", "error"])
-            for row in table.to_pylist():
-                there.setdefault(row["path"], Counter())[_FAILED if row["error"] else _THERE] += 1
-    return there
-
-
-def _part_name(sources: Sequence[Source]) -> str:
-    """Return the name of a part file: a part that is read again has the same."""
+def _part_name(sources: Sequence[Source], kind: str = _PART) -> str:
+    """Return the name of a file of rows: sources that are read again have the same."""
     digest = hashlib.sha256(json.dumps([asdict(source) for source in sources]).encode()).hexdigest()
-    return f"part-{digest[:16]}.{PARQUET}"
+    return f"{kind}-{digest[:16]}.{PARQUET}"
 
 
 def _parquet(rows: list[Row]) -> bytes:
@@ -454,10 +477,6 @@ def _absolute(path: str) -> str:
 def _plain(place: str) -> PurePosixPath:
     """Return a path, or that of a URL, as the file is called there."""
     return PurePosixPath(storage.path_of(place) if storage.is_url(place) else place)
-
-
-def _content(place: str) -> bytes:
-    return storage.read_bytes(place) if storage.is_url(place) else Path(place).read_bytes()
 
 
 @contextmanager

@@ -46,14 +46,12 @@ def found(url: str, suffixes: Sequence[str]) -> list[str]:
             folder = PurePosixPath(*takewhile(lambda part: not has_magic(part), PurePosixPath(path).parts))
             below = "/" in path.removeprefix(f"{folder}/")
             infos = [info for info in _files(system, str(folder), below) if fnmatchcase(info.path, path)]
-        elif system.get_file_info(path).type == FileType.Directory:
+        elif path.endswith("/") or system.get_file_info(path).type == FileType.Directory:
             infos = [info for info in _files(system, path) if _is_page(info.base_name, suffixes)]
         else:
             return [url]
-    parts = urlsplit(url, allow_fragments=False)
     start = len(path) - len(path_of(url))  # of the path in the file system: a bucket, say
-    query = f"?{parts.query}" * bool(parts.query)
-    return sorted(f"{parts.scheme}://{parts.netloc}{quote(info.path[start:])}{query}" for info in infos)
+    return sorted(_with_path(url, info.path[start:]) for info in infos)
 
 
 def names(folder: str) -> set[str]:
@@ -71,6 +69,11 @@ def missing(folder: str, wanted: Sequence[str]) -> list[str]:
     return [name for name, info in zip(wanted, infos, strict=True) if info.type == FileType.NotFound]
 
 
+def joined(folder: str, name: str) -> str:
+    """Return the URL of a file of a folder."""
+    return _with_path(folder, f"{path_of(folder).rstrip('/')}/{name}")
+
+
 def read_bytes(url: str) -> bytes:
     """Return a file; InputError where it cannot be read."""
     system, path = located(url)
@@ -81,26 +84,37 @@ def read_bytes(url: str) -> bytes:
 
 def write_bytes(folder: str, name: str, content: bytes) -> None:
     """Write a file that is there when it is whole; InputError where it cannot be written."""
-    system, path = located(folder)
-    whole = f"{path.rstrip('/')}/{name}"
-    fresh = whole if system.type_name in _AT_ONCE else f"{path.rstrip('/')}/.{name}"
-    with _told(f"{folder.rstrip('/')}/{name}", "written"):
+    url = joined(folder, name)
+    system, whole = located(url)
+    fresh = whole if system.type_name in _AT_ONCE else f"{whole.rpartition('/')[0]}/.{name}"
+    with _told(url, "written"):
         if fresh != whole:
-            system.create_dir(path, recursive=True)
+            system.create_dir(whole.rpartition("/")[0], recursive=True)
         with system.open_output_stream(fresh) as file:
             file.write(content)
         if fresh != whole:
             system.move(fresh, whole)
 
 
+def remove(url: str) -> None:
+    """Remove a file; InputError where that is not possible."""
+    system, path = located(url)
+    with _told(url, "removed"):
+        system.delete_file(path)
+
+
 @cache
 def _root(url: str) -> tuple[FileSystem, str]:
     try:
-        return FileSystem.from_uri(url)
+        system, path = FileSystem.from_uri(url)
     except ArrowException:  # another scheme
-        pass
+        return _of_fsspec(url)
     except OSError as error:
         raise InputError(f"{masked(url)}: cannot be reached ({first_line(error)}); look at the URL") from None
+    return system, path
+
+
+def _of_fsspec(url: str) -> tuple[FileSystem, str]:
     try:
         from fsspec.core import url_to_fs
 
@@ -119,6 +133,11 @@ def _told(url: str, done: str) -> Iterator[None]:
     except (OSError, ArrowException) as error:
         reason = f"cannot be {done} ({first_line(error)}); look at the URL and at your access to it"
         raise InputError(f"{masked(url)}: {reason}") from None
+
+
+def _with_path(url: str, path: str) -> str:
+    parts = urlsplit(url, allow_fragments=False)
+    return f"{parts.scheme}://{parts.netloc}{quote(path)}" + f"?{parts.query}" * bool(parts.query)
 
 
 def _files(system: FileSystem, folder: str, below: bool = False) -> list[FileInfo]:

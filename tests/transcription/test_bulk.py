@@ -198,16 +198,27 @@ def test_part_files_hold_each_page_once_however_often_it_is_started(
     (tmp_path / "scans" / "9.png").write_bytes(b"nothing")
     out = tmp_path / "out"
     assert run(tmp_path / "scans", output=out, format="parquet", keys=["part_files=4"]) == 1
-    assert len(contents(out)) == 2
+    assert sorted(name.partition("-")[0] for name in contents(out)) == ["failed", "part", "part"]
     written(tmp_path / "scans" / "8.png", 208)
     capsys.readouterr()
-    assert run(tmp_path / "scans", output=out, format="parquet", keys=["part_files=4"]) == 0
-    reasons = "5 page(s) whose outputs exist, 1 page(s) that failed before"
-    assert capsys.readouterr().err == f"1 page read, 6 skipped ({reasons})\n"
+    assert run(tmp_path / "scans", output=out, format="parquet", keys=["part_files=4"]) == 1
+    counts = "1 page read, 5 skipped (5 page(s) whose outputs exist), 1 failed"
+    assert capsys.readouterr().err.splitlines()[-1] == counts
     table = sorted(pq.read_table(out, schema=bulk.ROWS).to_pylist(), key=lambda row: str(row["path"]))
     assert [Path(row["path"]).name for row in table] == [*(f"{n}.png" for n in (0, 1, 2, 3, 4, 8, 9))]
     assert [row["error"] is None for row in table] == [True] * 6 + [False]
     assert reader.pages == 6
+
+
+def test_file_that_failed_is_read_again(tmp_path: Path) -> None:
+    page, url = tmp_path / "scans" / "a.png", f"file://{tmp_path}/out"
+    written(tmp_path / "scans" / "b.png")
+    page.write_bytes(b"nothing")
+    for status, texts in ((1, [None, "shade 200\nmore\n"]), (0, ["shade 200\nmore\n"] * 2)):
+        assert run(tmp_path / "scans", output=url, format="parquet") == status
+        table = sorted(pq.read_table(tmp_path / "out").to_pylist(), key=lambda row: str(row["path"]))
+        assert [row["text"] for row in table] == texts
+        written(page)
 
 
 def test_part_that_was_written_is_not_read_again(tmp_path: Path, reader: Reader) -> None:
@@ -302,6 +313,15 @@ def test_page_at_a_url_that_is_not_there_fails(tmp_path: Path, capsys: pytest.Ca
     url = f"file://{tmp_path}/none.png"
     assert run(url, output=tmp_path / "out") == 1
     assert f"error: {url}: cannot be read" in capsys.readouterr().err
+
+
+def test_query_of_a_url_stays_behind_what_is_joined_to_it() -> None:
+    assert storage.joined("s3://bucket/out/?region=x", "a b.txt") == "s3://bucket/out/a%20b.txt?region=x"
+
+
+def test_folder_at_a_url_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no image or PDF there; give"):
+        run(f"file://{tmp_path}/none/", output=tmp_path / "out")
 
 
 def test_other_file_systems_are_those_of_fsspec(tmp_path: Path) -> None:

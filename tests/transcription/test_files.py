@@ -468,7 +468,7 @@ from pathlib import Path
 from hwr.runtime.termination import Terminated
 from tests.transcription import test_files as own
 
-reader, write = own.Reader(), own.transcribing._write
+reader, write = own.Reader(), own.transcribing.write_outputs
 own.transcribing.page_reader = lambda config: reader
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.default_int_handler)
@@ -480,12 +480,12 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
         write(contents, record)
 
-    own.transcribing._write = interrupted
+    own.transcribing.write_outputs = interrupted
     try:
         own.run(*pages, formats=("txt", "json"))
     except (KeyboardInterrupt, Terminated) as ended:
         print(type(ended).__name__, getattr(ended, "code", None), *own.names(folder))
-    own.transcribing._write = write
+    own.transcribing.write_outputs = write
     print(own.run(*pages, formats=("txt", "json")), reader.pages)
 """
 
