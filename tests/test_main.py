@@ -419,7 +419,7 @@ def test_url_with_a_query_is_no_key() -> None:
     words = ["s3://bucket/scans/?region=eu-west-1", "--output", "out", "tracking.uri=http://host/?a=b"]
     overrides, given = parse(COMMANDS[NAMES.index("bulk")], words)
     assert given["inputs"] == words[:1]
-    assert overrides[-1] == words[-1]
+    assert words[-1] in overrides
 
 
 def test_transcription_takes_the_keys_of_its_configuration(page: Path, tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from io import BytesIO
-from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -26,12 +25,13 @@ from tqdm import tqdm
 from hwr.config.compose import Composed, composed
 from hwr.config.roots import BulkConfig
 from hwr.errors import InputError, first_line, masked
-from hwr.files import make_folder, read_text, scratch_folder
+from hwr.files import make_folder, scratch_folder
 from hwr.images import page_files
 from hwr.transcription import engines, export, files, storage
 from hwr.transcription.files import Outcome, PageOfFile, ReadFile, Tally
 from hwr.transcription.output_record import OutputRecord
 from hwr.transcription.page_reader import finished
+from hwr.transcription.sources import Source, find_sources, opened_table, plain_path, source_rows
 
 Row = dict[str, Any]
 ReadRow = tuple[Row, tuple[PageOfFile, ReadFile] | None]  # of a page, and what was read
@@ -58,7 +58,6 @@ ROWS = pa.schema(
     ]
 )
 PARQUET = "parquet"  # the format of part files
-LISTS = (".txt", ".lst")  # suffixes of lists of paths
 
 _CONFIG = TypeAdapter(BulkConfig)
 _SUFFIXES = {**export.SUFFIXES, "overlay": files.OVERLAY}
@@ -120,23 +119,13 @@ class RowReader:
 
     def _row(self, path: str, number: int | None, **values: object) -> Row:
         row: Row = dict.fromkeys(ROWS.names)
-        return row | {"path": masked(path), "page": number, "model": self._model} | values
+        return row | {"path": _shown(path), "page": number, "model": self._model} | values
 
 
 @cache
 def row_reader(settings: str) -> RowReader:
     """Return the reader of this process: it is loaded once."""
     return RowReader(settings)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file at `path`, a path or URL; or the `bytes` of a row in a row group of a table, called `path`."""
-
-    path: str
-    table: str | None = None
-    group: int = 0
-    row: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,7 +169,7 @@ class OutputFolder:
     def rows(self, name: str, columns: Sequence[str] | None = None) -> list[Row]:
         """Return the rows of a Parquet file."""
         place = storage.joined(self._place, name) if self._record is None else str(Path(self._place, name))
-        with _table(place) as table:
+        with opened_table(place) as table:
             rows: list[Row] = table.read(columns=columns).to_pylist()
         return rows
 
@@ -213,9 +202,12 @@ class PartReader:
 
     def __call__(self, sources: Sequence[Source]) -> list[Outcome]:
         """Return what became of the pages of some sources."""
-        if PARQUET not in self._job.formats:
-            return [outcome for row in _rows(sources) for outcome in self._files(row)]
-        return [_outcome(row["error"]) for row in self._rows(sources)]
+        try:
+            if PARQUET in self._job.formats:
+                return [_outcome(row["error"]) for row in self._rows(sources)]
+            return [outcome for row in source_rows(sources) for outcome in self._files(row)]
+        except InputError as error:  # a table that cannot be read, a folder that cannot be written
+            return [_outcome(str(error)) for _ in sources]
 
     def _rows(self, sources: Sequence[Source]) -> Iterator[Row]:
         """Yield the rows of the pages of sources; read and write those that no killed process had written.
@@ -223,13 +215,13 @@ class PartReader:
         Files of which a page fails have a file of rows each: the next start reads them again.
         """
         name, failing = _part_name(sources), [_part_name([source], _FAILED) for source in sources]
-        missing = set(self._output.missing([name, *failing]))
-        if name not in missing:
-            for there in (one for one in (name, *failing) if one not in missing):
+        if not self._output.missing([name]):
+            absent = self._output.missing(failing)
+            for there in (name, *(one for one in failing if one not in absent)):
                 yield from self._output.rows(there)
             return
         whole: list[Row] = []
-        for failed, row in zip(failing, _rows(sources), strict=True):
+        for failed, row in zip(failing, source_rows(sources), strict=True):
             rows = [read for read, _ in self._reader.pages(row)]
             if any(read["error"] for read in rows):
                 self._output.write({failed: _parquet(rows)})
@@ -308,23 +300,6 @@ def transcribe_bulk(
     return 1 if tally.failed else 0
 
 
-def find_sources(inputs: Sequence[str]) -> tuple[list[Source], Counter[str]]:
-    """Return what files, folders, patterns, tables and lists name, and what folders hold besides, by kind."""
-    sources: list[Source] = []
-    passed: Counter[str] = Counter()
-    for given in inputs:
-        if storage.is_url(given):
-            places, others = storage.found(given, files.SUFFIXES), Counter[str]()
-        else:
-            own, others = files.expand([given])
-            places = [os.path.abspath(path) for path in own]  # noqa: PTH100
-        if not places:
-            raise InputError(f"{masked(given)}: no image or PDF there; give files, folders or patterns")
-        passed += others
-        sources += [source for place in places for source in _named_by(place)]
-    return list(dict.fromkeys(sources)), passed
-
-
 def _lost(
     parts: Sequence[Sequence[Source]], answers: Callable[[Sequence[str]], Iterator[str]], tally: Tally
 ) -> list[Source]:
@@ -362,62 +337,6 @@ def _formats(given: Sequence[str], *, overlay: bool) -> tuple[str, ...]:
     return tuple(formats)
 
 
-# Sources
-
-
-def _named_by(place: str) -> Iterator[Source]:
-    """Yield what a file names: the rows of a table, the lines of a list, else itself."""
-    suffix = _plain(place).suffix.lower()
-    if suffix == f".{PARQUET}":
-        yield from _of_table(place)
-    elif suffix in LISTS:
-        url = storage.is_url(place)
-        text = storage.read_bytes(place).decode(errors="replace") if url else read_text(Path(place))
-        yield from (Source(_absolute(line.strip())) for line in text.splitlines() if line.strip())
-    else:
-        yield Source(place)
-
-
-def _of_table(place: str) -> Iterator[Source]:
-    with _table(place) as table:
-        columns = set(table.schema_arrow.names)
-        if not columns & {"path", "bytes"}:
-            raise InputError(f"{masked(place)}: no column path or bytes; name one of them so")
-        for group in range(table.num_row_groups):
-            rows = range(table.metadata.row_group(group).num_rows)
-            named = table.read_row_group(group, columns=["path"]) if "path" in columns else None
-            paths = named.column("path").to_pylist() if named else [None] * len(rows)
-            for row, path in zip(rows, paths, strict=True):
-                if "bytes" in columns:
-                    own = f"{_plain(place).stem}-{group}-{row}"
-                    yield Source(str(path or own), place, group, row)
-                else:
-                    yield Source(_absolute(str(path)))
-
-
-def _rows(sources: Sequence[Source]) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of sources; of a row group all bytes are in memory."""
-    for (place, group), members in groupby(sources, lambda source: (source.table, source.group)):
-        if place is None:
-            yield from ({"path": source.path} for source in members)
-            continue
-        with _table(place) as table:
-            values = table.read_row_group(group, columns=["bytes"]).column("bytes")
-        yield from ({"path": own.path, "bytes": values[own.row].as_py() or b""} for own in members)
-
-
-@contextmanager
-def _table(place: str) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file; InputError where it is none."""
-    system, path = storage.located(place) if storage.is_url(place) else (None, place)
-    try:
-        with pq.ParquetFile(path, filesystem=system) as table:
-            yield table
-    except (OSError, pa.ArrowException) as error:
-        reason = f"cannot be read as Parquet ({first_line(error)}); name another table"
-        raise InputError(f"{masked(place)}: {reason}") from None
-
-
 def _left(sources: Iterable[Source], job: BulkJob, tally: Tally) -> Iterator[Source]:
     """Yield the sources of which outputs are missing; count the others, and those named as another is."""
     output = OutputFolder(job.output)
@@ -425,9 +344,9 @@ def _left(sources: Iterable[Source], job: BulkJob, tally: Tally) -> Iterator[Sou
     rows = output.pages(names) if parts else Counter[str]()
     taken: dict[str, str] = {}
     for source in sources:
-        name = _plain(source.path).stem
+        name = plain_path(source.path).stem
         if parts:
-            tally.skipped += Counter({_THERE: rows[masked(source.path)]})
+            tally.skipped += Counter({_THERE: rows[_shown(source.path)]})
             if (failed := _part_name([source], _FAILED)) in names:
                 output.remove(failed)  # it is read again, or was
         elif (other := _namesake(taken, name, source.path)) is not None:
@@ -437,7 +356,7 @@ def _left(sources: Iterable[Source], job: BulkJob, tally: Tally) -> Iterator[Sou
         elif there := names.issuperset(job.targets(name).values()):
             tally.skipped[_THERE] += there
             continue
-        if masked(source.path) not in rows:
+        if _shown(source.path) not in rows:
             yield source
 
 
@@ -467,18 +386,6 @@ def _outcome(error: str | None) -> Outcome:
     return Outcome(read=1) if error is None else Outcome.failure(error)
 
 
-# Files
-
-
-def _absolute(path: str) -> str:
-    return path if storage.is_url(path) else os.path.abspath(path)  # noqa: PTH100
-
-
-def _plain(place: str) -> PurePosixPath:
-    """Return a path, or that of a URL, as the file is called there."""
-    return PurePosixPath(storage.path_of(place) if storage.is_url(place) else place)
-
-
 @contextmanager
 def _on_disk(path: str, content: bytes | None) -> Iterator[Path]:
     """Give a file by its own name: the one at a path, or a copy of what a URL or a row holds."""
@@ -486,9 +393,14 @@ def _on_disk(path: str, content: bytes | None) -> Iterator[Path]:
         yield Path(path)
         return
     with scratch_folder() as folder:
-        file = folder / (_plain(path).name or "page")
+        file = folder / (plain_path(path).name or "page")
         file.write_bytes(storage.read_bytes(path) if content is None else content)
         yield file
+
+
+def _shown(path: str) -> str:
+    """Return a path as rows hold it: without passwords, and what UTF-8 cannot hold replaced."""
+    return export.clean_text(masked(path))
 
 
 def _named(error: Exception, file: str, path: str) -> str:

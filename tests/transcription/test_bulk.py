@@ -17,8 +17,8 @@ from hwr.errors import InputError
 from hwr.images.load import GreyImage
 from hwr.transcription import bulk, engines, storage
 from hwr.transcription import files as transcribing
-from hwr.transcription.bulk import Source, find_sources
 from hwr.transcription.page_reader import Found, LineOnPage, Steps
+from hwr.transcription.sources import Source, find_sources
 from hwr.transcription.transcript import ReadLine, ReadWord
 
 BOX = (0.25, 0.25, 0.75, 0.5)
@@ -221,6 +221,19 @@ def test_file_that_failed_is_read_again(tmp_path: Path) -> None:
         written(page)
 
 
+def test_name_that_is_not_utf8_is_read_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path / "scans" / "a.png").rename(tmp_path / "scans" / "a\udcff.png")
+    for expected in ("1 page read\n", "0 pages read, 1 skipped (1 page(s) whose outputs exist)\n"):
+        assert run(tmp_path / "scans", output=tmp_path / "out", format="parquet") == 0
+        assert capsys.readouterr().err == expected
+
+
+def test_outputs_of_a_pattern_are_passed_over(tmp_path: Path) -> None:
+    page = written(tmp_path / "a.png")
+    assert run(page, output=tmp_path) == 0
+    assert run(page, tmp_path / "a.txt", output=tmp_path) == 0
+
+
 def test_part_that_was_written_is_not_read_again(tmp_path: Path, reader: Reader) -> None:
     source = Source(str(written(tmp_path / "a.png")))
     job = bulk.BulkJob(bulk.reading_settings(), str(tmp_path / "out"), ("parquet",))
@@ -279,6 +292,18 @@ def test_table_that_names_no_pages_is_refused(tmp_path: Path, content: dict[str,
         pq.write_table(pa.table(content), place)
     with pytest.raises(InputError, match=r"t\.parquet: .*; name"):
         run(place, output=tmp_path / "out")
+
+
+def test_folder_that_takes_no_rows_fails_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(folder: bulk.OutputFolder, contents: dict[str, bytes]) -> None:
+        raise InputError("out: cannot be written (full); make room there")
+
+    monkeypatch.setattr(bulk.OutputFolder, "write", full)
+    pages = [written(tmp_path / "a.png"), written(tmp_path / "b.png")]
+    assert run(*pages, output=tmp_path / "out", format="parquet") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "0 pages read, 2 failed"
 
 
 # URLs

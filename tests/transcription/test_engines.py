@@ -43,6 +43,16 @@ else:
 own = list(bulk.RowReader(settings)(rows))
 print(json.dumps([sorted(some, key=lambda row: row["path"]) for some in (read, own)]))
 """
+POISON = """
+import io, os, signal
+
+def poisoned(file, *given, **named):
+    if str(file).endswith("poison.png"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return opened(file, *given, **named)
+
+opened, io.open = io.open, poisoned
+"""
 
 
 def runner(name: str) -> str:
@@ -70,9 +80,10 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-def started(*words: object, output: Path) -> "subprocess.Popen[str]":
+def started(*words: object, output: Path, first: str = "") -> "subprocess.Popen[str]":
+    """Start hwr, with a folder `first` on the path of all its processes."""
     command = [sys.executable, "-m", "hwr", *map(str, words), *KEYS, "--output", str(output)]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [first, str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -122,6 +133,21 @@ def test_process_that_is_killed_costs_nothing(name: str, scans: Path, tmp_path: 
     assert said.splitlines()[-1] == "6 pages read"
     paths = pq.read_table(tmp_path / "out", columns=["path"]).column("path").to_pylist()
     assert sorted(paths) == sorted(map(str, scans.iterdir()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ray", "spark"])
+def test_page_that_ends_its_process_fails_alone(name: str, scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "sitecustomize.py").write_text(POISON)
+    (scans / "2.png").rename(scans / "poison.png")
+    words = [scans, "--runner", runner(name), "part_files=3", "attempts=2"]
+    process = started("bulk", *words, output=tmp_path / "out", first=str(tmp_path / "first"))
+    said = process.communicate(timeout=500)[1]
+    assert process.returncode == 1, said
+    assert f"error: {scans / 'poison.png'}: the process that read it ended, 2 time(s)" in said
+    assert said.splitlines()[-1].endswith("1 failed")
+    assert sorted(contents(tmp_path / "out")) == [f"{number}.txt" for number in (0, 1, 3, 4, 5)]
 
 
 def _reading(name: str, driver: int) -> int:
