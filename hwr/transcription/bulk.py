@@ -29,8 +29,8 @@ from hwr.files import make_folder, scratch_folder
 from hwr.images import page_files
 from hwr.transcription import engines, export, files, storage
 from hwr.transcription.files import Outcome, PageOfFile, ReadFile, Tally
-from hwr.transcription.output_record import OutputRecord
 from hwr.transcription.page_reader import finished
+from hwr.transcription.shared_outputs import OutputRecord
 from hwr.transcription.sources import Source, find_sources, opened_table, plain_path, source_rows
 
 Row = dict[str, Any]

@@ -15,11 +15,10 @@ from hwr.config.compose import Composed, composed
 from hwr.config.roots import BulkConfig, TranscribeConfig
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
-from hwr.transcription import bulk, engines, storage
+from hwr.transcription import ReadLine, ReadWord, bulk, engines, storage
 from hwr.transcription import files as transcribing
 from hwr.transcription.page_reader import Found, LineOnPage, Steps
 from hwr.transcription.sources import Source, find_sources
-from hwr.transcription.transcript import ReadLine, ReadWord
 
 BOX = (0.25, 0.25, 0.75, 0.5)
 
