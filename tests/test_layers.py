@@ -56,7 +56,7 @@ ONLY_IMPORTERS = {
     "requests": {"published.stores"},
     **{name: {"serving"} for name in ("fastapi", "starlette", "uvicorn", "anyio")},
     "pyarrow": {f"transcription.{name}" for name in ("bulk", "engines", "sources", "storage")},
-    **{name: {"transcription.engines"} for name in ("ray", "pyspark")},
+    **{name: {"transcription.engines"} for name in ("ray", "pyspark", "py4j")},
     "fsspec": {"transcription.storage"},
     "torch": set[str](),
     # nothing is ever unpickled

@@ -126,7 +126,7 @@ def _spark_round(session: Any, parts: Sequence[str], job: str) -> Iterator[str]:
     )
     try:
         rows = frame.mapInArrow(partial(_answer_batches, job), "answer string").collect()
-    except _extra("pyspark.errors", "hwr[spark]").PySparkException as error:
+    except _spark_errors() as error:
         if context._jsc is None or context._jsc.sc().isStopped():
             raise InputError(
                 f"runner=spark: {first_line(error)}; the same command reads the others"
@@ -137,6 +137,11 @@ def _spark_round(session: Any, parts: Sequence[str], job: str) -> Iterator[str]:
             yield from _spark_round(session, some, job)
     else:
         yield from (row["answer"] for row in rows)
+
+
+def _spark_errors() -> tuple[type[Exception], ...]:
+    errors, java = _extra("pyspark.errors", "hwr[spark]"), _extra("py4j.protocol", "hwr[spark]")
+    return errors.PySparkException, java.Py4JError
 
 
 def _read_batches(settings: str, batches: Iterator["RecordBatch"]) -> Iterator["RecordBatch"]:

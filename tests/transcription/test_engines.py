@@ -3,6 +3,7 @@
 `make test` skips these where Ray, Spark or Java are missing: none of them is in the lock file.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -154,6 +155,7 @@ def _reading(name: str, driver: int) -> int:
     """Return the process that has computed most of those that read for a driver."""
     found = []
     for process in psutil.Process(driver).children(recursive=True):
-        if WORKERS[name] in " ".join(process.cmdline()):
-            found.append((process.cpu_times().user, process.pid))
+        with contextlib.suppress(psutil.Error):  # it has ended
+            if WORKERS[name] in " ".join(process.cmdline()):
+                found.append((process.cpu_times().user, process.pid))
     return max(found)[1]
