@@ -33,7 +33,7 @@ rows = [{"path": page, "bytes": None}, {"path": "b.png", "bytes": open(page, "rb
         {"path": "c.png", "bytes": b"nothing"}]
 if runner == "ray":
     import ray
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     read = engines.transcribe_dataset(ray.data.from_items(rows), settings).take_all()
 else:
     from pyspark.sql import SparkSession
