@@ -5,11 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from hwr.config.compose import Composed, composed
 from hwr.config.roots import BulkConfig, TranscribeConfig
@@ -19,6 +17,7 @@ from hwr.transcription import ReadLine, ReadWord, bulk, engines, storage
 from hwr.transcription import files as transcribing
 from hwr.transcription.page_reader import Found, LineOnPage, Steps
 from hwr.transcription.sources import Source, find_sources
+from tests.transcription.pages import written
 
 BOX = (0.25, 0.25, 0.75, 0.5)
 
@@ -55,17 +54,6 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     yield made
     for cached in (bulk.row_reader, bulk._part_reader):
         cached.cache_clear()
-
-
-def written(path: Path, *shades: int) -> Path:
-    """Save a page of 60 x 40 px in each shade, several as one TIFF; return `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    first, *others = (Image.fromarray(np.full((60, 40), shade, np.uint8)) for shade in shades or (200,))
-    if others:
-        first.save(path, save_all=True, append_images=others)
-    else:
-        first.save(path)
-    return path
 
 
 def settings(*keys: str) -> Composed:

@@ -24,6 +24,7 @@ from hwr.transcription import files as transcribing
 from hwr.transcription.files import Job, PageOfFile, expand
 from hwr.transcription.page_reader import Found, LineOnPage, Steps
 from hwr.transcription.shared_outputs import RECORD, PageLocks
+from tests.transcription.pages import written
 
 BOX = (0.25, 0.25, 0.75, 0.5)
 
@@ -59,17 +60,6 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Reader:
     made = Reader()
     monkeypatch.setattr(transcribing, "page_reader", lambda config: made)
     return made
-
-
-def written(path: Path, *shades: int) -> Path:
-    """Save a page of 60 x 40 px in each shade, several as one TIFF; return `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    first, *others = (Image.fromarray(np.full((60, 40), shade, np.uint8)) for shade in shades or (200,))
-    if others:
-        first.save(path, save_all=True, append_images=others)
-    else:
-        first.save(path)
-    return path
 
 
 def damaged(path: Path) -> Path:
