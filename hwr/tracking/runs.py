@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ START, STARTS = "hwr.start", ".starting"  # tag of a run with the name of its st
 LONGEST_VALUE = 6000  # MLflow cuts longer parameter values without a word
 LONGEST_TAG = 5000
 LONGEST_NAME = 500  # of a data set
+_SERVED = "http://127.0.0.1:5000"  # where `mlflow server` shows its page by default
+_VIEW = "workflowType=machine_learning"  # else MLflow's page shows traces of language models beside the run
 
 
 class Run:
@@ -55,10 +58,13 @@ class Run:
 
     @property
     def url(self) -> str:
-        """The address that shows the run, or the command that serves it."""
+        """The address that shows the run; of an embedded store the command that serves it, then the address."""
+        page = f"/#/experiments/{self._experiment}/runs/{self.id}?{_VIEW}"
         if self.store.uri.startswith("http"):
-            return f"{self.store.uri.rstrip('/')}/#/experiments/{self._experiment}/runs/{self.id}"
-        return shlex.join(["mlflow", "server", "--backend-store-uri", self.store.uri])
+            return self.store.uri.rstrip("/") + page
+        program = "mlflow" if shutil.which("mlflow") else str(Path(sys.executable).with_name("mlflow"))
+        serve = shlex.join([program, "server", "--backend-store-uri", self.store.uri])
+        return f"{serve}   # shows it at {_SERVED}{page}"
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Log nested settings as flat parameters; those already logged stay, as MLflow's are immutable."""

@@ -317,7 +317,11 @@ def test_attaching_to_an_unknown_run_gives_nothing(store: Store) -> None:
 
 
 def test_url_is_a_command_that_serves_an_embedded_store(run: Run) -> None:
-    assert shlex.split(run.url) == ["mlflow", "server", "--backend-store-uri", run.store.uri]
+    program, *words = shlex.split(run.url, comments=True)
+    assert Path(program).name == "mlflow"
+    assert words == ["server", "--backend-store-uri", run.store.uri]
+    page = f"http://127.0.0.1:5000/#/experiments/{run.store.experiment}/runs/{run.id}"
+    assert run.url.endswith(f"{page}?workflowType=machine_learning")
 
 
 def test_parent_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,7 +393,7 @@ def test_values_that_are_not_finite_are_kept(run: Run) -> None:
 
 def test_run_is_shown_at_its_address_when_the_store_is_a_server(tmp_path: Path) -> None:
     run = Run(Store("http://127.0.0.1:1/", "7", tmp_path), "r1", "7")
-    assert run.url == "http://127.0.0.1:1/#/experiments/7/runs/r1"
+    assert run.url == "http://127.0.0.1:1/#/experiments/7/runs/r1?workflowType=machine_learning"
 
 
 def test_what_a_killed_process_left_is_delivered_when_its_run_is_resumed(
