@@ -58,7 +58,7 @@ class Run:
 
     @property
     def url(self) -> str:
-        """The address that shows the run; of an embedded store the command that serves it, then the address."""
+        """The address that shows the run; of an embedded store after the command that serves it."""
         page = f"/#/experiments/{self._experiment}/runs/{self.id}?{_VIEW}"
         if self.store.uri.startswith("http"):
             return self.store.uri.rstrip("/") + page
