@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hwr import evaluation, tracking
+from hwr import evaluation, pictures, tracking
 from hwr.config.compose import composed
 from hwr.config.roots import EvaluateConfig
 from hwr.errors import InputError
-from hwr.pictures import cards
 from tests.alto_folder import write_folder
 from tests.refusal import refused, tells
 from tests.smoke import Smoke, evaluate, script
@@ -142,7 +141,7 @@ def test_picture_that_finds_no_room_ends_no_evaluation(
     def full(path: Path, picture: object) -> None:
         raise InputError(f"{path}: cannot be written; make room there")
 
-    monkeypatch.setattr(cards, "save_picture", full)
+    monkeypatch.setattr(pictures, "save_picture", full)
     assert run(smoke, tmp_path) == scores(tmp_path)["cer"]
     assert not (tmp_path / "lines.png").exists()
     assert "lines.png: left out" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from hwr.decoding import build_decoder
 from hwr.images.canvas import fit_to_canvas
 from hwr.images.line_crop import crop_line
 from hwr.images.page_files import load_page
-from hwr.pictures.cards import LineCard, ReadText, boxed, readings
+from hwr.pictures import LineCard, ReadText, boxed, readings
 from hwr.scoring.edits import levenshtein
 from hwr.transcription.export import draw_overlay, to_alto
 from hwr.transcription.files import page_reader

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hwr import tracking
+from hwr import pictures, tracking
 from hwr.comparison import paired, report
 from hwr.comparison.compared import (
     COMPARED,
@@ -21,7 +21,6 @@ from hwr.config.compose import Composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
 from hwr.files import make_folder, scratch_folder, write_text
-from hwr.pictures import cards
 from hwr.scoring.report import write_tsv
 from hwr.scoring.sclite import check_scorer
 from hwr.tracking.notes import repeating, write_note
@@ -89,7 +88,7 @@ def _write(comparison: Comparison, config: CompareConfig, output: Path) -> None:
     picture = report.draw_changed_lines(comparison, config.pictures)
     (output / PICTURE).unlink(missing_ok=True)
     if picture is not None:
-        cards.save_picture(output / PICTURE, picture)
+        pictures.save_picture(output / PICTURE, picture)
     html = report.html_report(comparison, None if picture is None else output / PICTURE)
     write_text(output / REPORT, html)
     numbers = json.dumps(_numbers(comparison, config), indent=1, ensure_ascii=False) + "\n"

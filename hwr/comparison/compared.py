@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hwr import tracking
+from hwr import pictures, tracking
 from hwr.config.bind import current_targets
 from hwr.config.roots import CompareConfig
 from hwr.data.records import Dataset
@@ -21,7 +21,6 @@ from hwr.data.sources.pagexml import read_pagexml
 from hwr.data.sources.xml import read_pages
 from hwr.errors import InputError
 from hwr.files import make_folder, parse_json, path_exists, read_text
-from hwr.pictures import line_archive
 from hwr.scoring import report
 from hwr.scoring.report import RATES, LineScore, Texts, score_texts
 from hwr.tables import ABSENT
@@ -112,7 +111,7 @@ def fetch_run(store: Store, run: EvaluatedRun, label: str, split: str, folder: P
     held = _listed(store, run.evaluation, artifacts)
     files = {
         name: _fetched(store, run.evaluation, f"{artifacts}/{name}", folder)
-        for name in (report.LINES, line_archive.NAME)
+        for name in (report.LINES, pictures.LINE_ARCHIVE)
         if name in held
     }
     lines = report.read_lines(files[report.LINES]) if report.LINES in files else []
@@ -130,7 +129,7 @@ def fetch_run(store: Store, run: EvaluatedRun, label: str, split: str, folder: P
         data=tracking.flatten(_json(store, training, "data/inspection.json", folder).get("splits", {})),
         scores=run.scores,
         lines={line.id: line for line in lines},
-        line_pictures=files.get(line_archive.NAME),
+        line_pictures=files.get(pictures.LINE_ARCHIVE),
     )
 
 

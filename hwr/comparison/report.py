@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hwr import tracking
+from hwr import pictures, tracking
 from hwr.comparison.compared import ComparedRun
 from hwr.comparison.paired import Comparison, PairedTest
 from hwr.images.load import GreyImage
-from hwr.pictures import cards, line_archive
 from hwr.scoring.edits import Counts
 from hwr.scoring.report import LineScore
 from hwr.scoring.significance import sum_by_cluster
@@ -81,7 +80,7 @@ def html_report(comparison: Comparison, picture: Path | None) -> str:
     )
 
 
-def draw_changed_lines(comparison: Comparison, count: int) -> cards.Picture | None:
+def draw_changed_lines(comparison: Comparison, count: int) -> pictures.Picture | None:
     """Draw for each run so many lines that got better, and that got worse; None where no line changed.
 
     Each has its picture, where one is kept, what is written, and what both runs read.
@@ -93,7 +92,7 @@ def draw_changed_lines(comparison: Comparison, count: int) -> cards.Picture | No
         groups[f"{run.label} reads better than {base.label}"] = _line_cards(base, run, better)
         groups[f"{run.label} reads worse than {base.label}"] = _line_cards(base, run, worse)
     groups = {title: group for title, group in groups.items() if group}
-    return cards.readings(groups) if groups else None
+    return pictures.readings(groups) if groups else None
 
 
 def most_changed(base: ComparedRun, run: ComparedRun, count: int) -> tuple[list[str], list[str]]:
@@ -340,10 +339,10 @@ def _intervals(comparison: Comparison) -> dict[str, Any] | None:
     return {"rows": rows, "zero": across(0), "right": _RIGHT}
 
 
-def _line_cards(base: ComparedRun, run: ComparedRun, ids: Sequence[str]) -> list[cards.LineCard]:
+def _line_cards(base: ComparedRun, run: ComparedRun, ids: Sequence[str]) -> list[pictures.LineCard]:
     return [
-        cards.LineCard(image, name, base.lines[name].reference, {
-            side.label: cards.ReadText(side.lines[name].hypothesis, side.lines[name].characters.errors)
+        pictures.LineCard(image, name, base.lines[name].reference, {
+            side.label: pictures.ReadText(side.lines[name].hypothesis, side.lines[name].characters.errors)
             for side in (base, run)
         })
         for name, image in zip(ids, _line_images(base, run, ids), strict=True)
@@ -354,7 +353,7 @@ def _line_images(base: ComparedRun, run: ComparedRun, ids: Sequence[str]) -> lis
     for side in (base, run):
         if side.line_pictures is not None:
             numbers = {name: number for number, name in enumerate(side.lines)}
-            return line_archive.load_lines(side.line_pictures, [numbers[name] for name in ids])
+            return pictures.load_lines(side.line_pictures, [numbers[name] for name in ids])
     return [_BLANK] * len(ids)
 
 

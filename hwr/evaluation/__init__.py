@@ -4,7 +4,7 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-from hwr import runtime, weights
+from hwr import pictures, runtime, weights
 from hwr.config.compose import Composed
 from hwr.config.messages import no_such_key
 from hwr.config.roots import EvaluateConfig
@@ -14,7 +14,6 @@ from hwr.evaluation import boxes, decoders, lines, page, publish
 from hwr.evaluation import task as common
 from hwr.evaluation.task import Evaluation, Outcome, Scored, Target, open_task
 from hwr.files import make_folder, replacing_contents
-from hwr.pictures import cards
 from hwr.scoring.report import LINES, read_tsv
 from hwr.stages.build import config_of, without
 from hwr.stages.engine import Engine
@@ -110,7 +109,7 @@ def _score_stage(evaluation: Evaluation) -> Outcome:
     weights.fill(built.stage.network, own)
     errors = {name.rpartition("/")[2]: value for name, value in built.stage.validate().items()}
     with optional("samples.png"):
-        cards.save_picture(evaluation.output / "samples.png", built.predicted(config.pictures))
+        pictures.save_picture(evaluation.output / "samples.png", built.predicted(config.pictures))
     error = errors[recipe.plan.monitor.rpartition("/")[2]]
     useless = LeftOut.between("no image", split, without(split, built.unusable))
     scored = Scored(fingerprint(split), [*dataset.left_out, *filter(None, [useless])], {})

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from hwr import pictures
 from hwr.data import inspection
 from hwr.data.batches.boxes import BoxSet
 from hwr.data.records import LeftOut, fingerprint
 from hwr.errors import optional
 from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Scored, Target
 from hwr.images.boxes import FloatArray
-from hwr.pictures import cards
 from hwr.scoring.detection import Detection, count_boxes
 from hwr.stages import boxes as box_stages
 from hwr.stages.boxes import PREDICTED, TRUE
@@ -92,11 +92,13 @@ def _outcome(evaluation: Evaluation, found: _Found, values: Result, quality: Seq
     samples, worst = found.samples, np.argsort(quality, kind="stable")[: evaluation.config.pictures]
     with optional("pages.png"):
         drawn = [
-            cards.boxed(samples.images[i], {TRUE: samples.boxes[i], PREDICTED: found.boxes[i].reshape(-1, 4)})
+            pictures.boxed(
+                samples.images[i], {TRUE: samples.boxes[i], PREDICTED: found.boxes[i].reshape(-1, 4)}
+            )
             for i in worst
         ]
         names = [f"{samples.ids[i]}: IoU {quality[i]:.3f}" for i in worst]
-        cards.save_picture(evaluation.output / "pages.png", cards.sheet(drawn, names, columns=4))
+        pictures.save_picture(evaluation.output / "pages.png", pictures.sheet(drawn, names, columns=4))
     count = len(samples.ids) + len(samples.missed)
     return evaluation.outcome(values, found.scored, count, error=1.0 - values["mean_iou"])
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from hwr import runtime
+from hwr import pictures, runtime
 from hwr.config.compose import Composed
 from hwr.config.roots import DecodersConfig, Resampling
 from hwr.decoding import Decoder, Reading, build_decoder, check_decoder
@@ -21,7 +21,6 @@ from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, rate_cell, read_lines, within
 from hwr.evaluation.task import EDITS, Record, Result, open_task
 from hwr.files import make_folder, replacing_contents, write_json
-from hwr.pictures import cards
 from hwr.scoring import significance
 from hwr.scoring.report import Scores, Texts, score_texts
 from hwr.scoring.sclite import check_scorer
@@ -79,7 +78,7 @@ def compare_decoders(composed: Composed) -> None:
             (fresh / "board.md").write_text(table(said) + "\n", encoding="utf-8")
             with optional("samples.png"):
                 drawn = picture(lines, entries, count=config.pictures, seed=config.seed)
-                cards.save_picture(fresh / "samples.png", drawn)
+                pictures.save_picture(fresh / "samples.png", drawn)
             current.folder("decoders", fresh)
         current.metrics(_metrics(said), 0)
         task.log_data(current, lines.fingerprint, len(lines.ids))
@@ -157,7 +156,7 @@ def table(board: Result) -> str:
     return "\n\n".join([markdown_table(*columns(board)), said, *common.told_of(board)])
 
 
-def picture(lines: Lines, entries: Mapping[str, Entry], *, count: int, seed: int) -> cards.Picture:
+def picture(lines: Lines, entries: Mapping[str, Entry], *, count: int, seed: int) -> pictures.Picture:
     """Draw the lines whose errors differ most between the decoders, and as many of the others at random."""
     scores = [own.scores.characters for own in entries.values()]
     errors = np.array([[own[name].errors for own in scores] for name in lines.ids])
@@ -166,19 +165,19 @@ def picture(lines: Lines, entries: Mapping[str, Entry], *, count: int, seed: int
     others = [i for i in range(len(lines.ids)) if i not in ranked]
     drawn = np.random.default_rng(seed).permutation(others)[:count].astype(int)
 
-    def item(index: int) -> cards.LineCard:
+    def item(index: int) -> pictures.LineCard:
         name = lines.ids[index]
         read = {
-            by: cards.ReadText(own.texts.hypotheses[name], own.scores.characters[name].errors)
+            by: pictures.ReadText(own.texts.hypotheses[name], own.scores.characters[name].errors)
             for by, own in entries.items()
         }
-        return cards.LineCard(lines.images[index], name, lines.texts[index], read)
+        return pictures.LineCard(lines.images[index], name, lines.texts[index], read)
 
     groups = {
         "lines on which the decoders differ most": ranked,
         "lines drawn at random": sorted(drawn.tolist()),
     }
-    return cards.readings({title: [item(index) for index in group] for title, group in groups.items()})
+    return pictures.readings({title: [item(index) for index in group] for title, group in groups.items()})
 
 
 def _or_leave_out(name: str, call: Callable[[], Any]) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from hwr import pictures
 from hwr.config.bind import current_target
 from hwr.config.roots import EvaluateConfig, LinesConfig
 from hwr.data.batches.lines import Image
@@ -24,7 +25,6 @@ from hwr.errors import InputError, optional
 from hwr.evaluation import publish
 from hwr.evaluation.task import EDITS, Evaluation, Outcome, Record, Result, Scored, Target, Task, rates
 from hwr.language import refuse_seen
-from hwr.pictures import cards, line_archive
 from hwr.scoring.report import RATES, Scores, Texts, score_texts
 from hwr.scoring.sclite import check_scorer
 from hwr.stages.build import alphabet_of, model_of, with_images
@@ -230,10 +230,10 @@ def scored(
     texts = lines.with_readings(readings)
     scores = score_texts(texts, config.scorer, config.resampling, output=output, about=about)
     with optional("lines.png"):
-        cards.save_picture(output / "lines.png", _picture(config, lines, texts, scores))
+        pictures.save_picture(output / "lines.png", _picture(config, lines, texts, scores))
     if config.kept_height:
         images = [*lines.images, *[_BLANK] * len(lines.unread)]  # as many as lines.tsv has, in its order
-        line_archive.save_lines(output / line_archive.NAME, images, height=config.kept_height)
+        pictures.save_lines(output / pictures.LINE_ARCHIVE, images, height=config.kept_height)
     return Outcome(scores.summary, table(config.split, scores.summary), scores.cer)
 
 
@@ -258,11 +258,11 @@ def _picture(config: EvaluateConfig, lines: Lines, texts: Texts, scores: Scores)
     middle = max(0, len(ranked) // 2 - config.pictures // 2)
     groups = {"worst lines": ranked[: config.pictures], "median lines": ranked[middle:][: config.pictures]}
 
-    def item(index: int) -> cards.LineCard:
+    def item(index: int) -> pictures.LineCard:
         name = lines.ids[index]
         return reading_item(lines.images[index], name, texts.references[name], texts.hypotheses[name])
 
-    return cards.readings({title: [item(index) for index in group] for title, group in groups.items()})
+    return pictures.readings({title: [item(index) for index in group] for title, group in groups.items()})
 
 
 def rate_cell(result: Result, rate: str) -> str:

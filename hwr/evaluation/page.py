@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from hwr import pictures
 from hwr.config.roots import EvaluateConfig
 from hwr.data.batches.boxes import area_of
 from hwr.data.records import LeftOut, Page, fingerprint
@@ -24,7 +25,6 @@ from hwr.images.line_crop import cut_flaw
 from hwr.images.load import WHITE, GreyImage
 from hwr.images.page_files import load_page
 from hwr.language import refuse_seen
-from hwr.pictures import cards
 from hwr.scoring import detection, edits
 from hwr.scoring import page as page_scoring
 from hwr.scoring.edits import Counts
@@ -83,7 +83,7 @@ def score_pages(evaluation: Evaluation) -> Outcome:
     by_page = {own.page.id: {"seconds": round(own.seconds, 3), **budgets[own.page.id]} for own in results}
     write_json(output / "pages.json", by_page)
     with optional("pages.png"):
-        cards.save_picture(output / "pages.png", _picture(results, config.pictures))
+        pictures.save_picture(output / "pages.png", _picture(results, config.pictures))
     evaluation.log(_values(scores.summary))
     return Outcome(scores.summary, _table(config.split, scores.summary), scores.cer)
 
@@ -188,10 +188,12 @@ def _picture(results: Sequence[_Result], count: int) -> NDArray[np.uint8]:
     rates = [_budget([own], AUTOMATIC)["cer"] for own in results]
     worst = np.argsort(-np.array(rates), kind="stable")[:count]
     drawn = [
-        cards.boxed(own.image, {TRUE: _boxes(own.page), PREDICTED: _boxes(own.found[AUTOMATIC])})
+        pictures.boxed(own.image, {TRUE: _boxes(own.page), PREDICTED: _boxes(own.found[AUTOMATIC])})
         for own in (results[i] for i in worst)
     ]
-    return cards.sheet(drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3)
+    return pictures.sheet(
+        drawn, [f"{results[i].page.id}: CER {100 * rates[i]:.1f} %" for i in worst], columns=3
+    )
 
 
 def _values(summary: dict[str, Any]) -> dict[str, float]:

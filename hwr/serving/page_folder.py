@@ -21,7 +21,7 @@ from hwr.images import page_files
 from hwr.images.load import GreyImage
 from hwr.images.page_files import Loading
 from hwr.layout.orientation import turned_image
-from hwr.pictures.cards import png
+from hwr.pictures import png
 from hwr.serving.answers import Refused
 from hwr.transcription import ReadPage
 from hwr.transcription.correction import from_alto

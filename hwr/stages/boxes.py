@@ -8,6 +8,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
+from hwr import pictures
 from hwr.config.roots import LinesConfig, Probability
 from hwr.data import inspection
 from hwr.data.batches import Drawing, Draws
@@ -18,7 +19,6 @@ from hwr.images.boxes import FloatArray
 from hwr.images.canvas import PageFit
 from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
-from hwr.pictures import cards
 from hwr.stages.build import first_reason
 from hwr.stages.kind import Built, Picture, Recipe
 from hwr.training.loop import Phase
@@ -167,15 +167,15 @@ def _augmented(samples: BoxSet, augment: Any, seed: int) -> Picture:
     drawn = []
     for i in chosen:
         image, boxes, _ = augment(samples.images[i], samples.boxes[i], seed=seed, epoch=0, index=int(i))
-        drawn.append(cards.boxed(image, {TRUE: boxes}))
-    return cards.sheet(drawn, [samples.ids[i] for i in chosen], columns=4)
+        drawn.append(pictures.boxed(image, {TRUE: boxes}))
+    return pictures.sheet(drawn, [samples.ids[i] for i in chosen], columns=4)
 
 
 def _predicted(samples: BoxSet, find: Callable[[Sequence[GreyImage]], Any], count: int) -> Picture:
     """Draw samples with their true boxes (green) and those predicted (red)."""
     chosen = np.linspace(0, len(samples.ids) - 1, min(count, len(samples.ids))).astype(int)
     drawn = [
-        cards.boxed(samples.images[i], {TRUE: samples.boxes[i], PREDICTED: boxes.reshape(-1, 4)})
+        pictures.boxed(samples.images[i], {TRUE: samples.boxes[i], PREDICTED: boxes.reshape(-1, 4)})
         for i, boxes in zip(chosen, find([samples.images[i] for i in chosen]), strict=True)
     ]
-    return cards.sheet(drawn, [samples.ids[i] for i in chosen], columns=4)
+    return pictures.sheet(drawn, [samples.ids[i] for i in chosen], columns=4)

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 import hwr
 from hwr.images.boxes import Box, Point, box_px, corners, points_px
 from hwr.images.load import GreyImage
-from hwr.pictures.cards import font
+from hwr.pictures import font
 from hwr.transcription import ReadLine, ReadPage, ReadWord
 
 SUFFIXES = {"alto": ".alto.xml", "page": ".page.xml", "txt": ".txt", "json": ".json"}

@@ -23,7 +23,7 @@ from hwr.files import as_input_error, make_folder, replacing
 from hwr.images import page_files
 from hwr.images.load import IMAGE_SUFFIXES, GreyImage
 from hwr.layout.orientation import turned_image
-from hwr.pictures.cards import png
+from hwr.pictures import png
 from hwr.runtime import termination
 from hwr.stages.build import find_weights
 from hwr.transcription import ReadPage, export

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from hwr import tracking
+from hwr import pictures, tracking
 from hwr.comparison.compared import ComparedRun
 from hwr.config.compose import composed
 from hwr.config.roots import CompareConfig, Resampling, Scorer
-from hwr.pictures import line_archive
 from hwr.scoring import report
 from hwr.scoring.report import Texts, score_texts
 from hwr.tracking import Store
@@ -78,7 +77,7 @@ def evaluated(run: Logged, output: Path) -> None:
         (output / "scores.json").write_text(json.dumps({**scores, **run.about}), encoding="utf-8")
     if run.pictures:
         images = (np.full((24, 100), 10 * n, np.uint8) for n in range(len(run.read)))
-        line_archive.save_lines(output / line_archive.NAME, images, height=24)
+        pictures.save_lines(output / pictures.LINE_ARCHIVE, images, height=24)
 
 
 def recorded(run: Logged, label: str, folder: Path) -> ComparedRun:
@@ -90,7 +89,7 @@ def recorded(run: Logged, label: str, folder: Path) -> ComparedRun:
         label=label, id=label.lower() * 32, name=run.name, started="2024-01-01 00:00 UTC",
         parameters=tracking.flatten(run.parameters), metrics={"test/cer": scores["cer"]},
         tags={"data_fingerprint": "d0" * 32}, environment=tracking.flatten(run.environment), data={},
-        scores=scores, lines=lines, line_pictures=folder / line_archive.NAME if run.pictures else None,
+        scores=scores, lines=lines, line_pictures=folder / pictures.LINE_ARCHIVE if run.pictures else None,
     )  # fmt: skip
 
 

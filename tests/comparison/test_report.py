@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwr import pictures
 from hwr.comparison import paired, report
 from hwr.comparison.compared import ComparedRun
 from hwr.comparison.paired import Comparison
 from hwr.comparison.report import Table, sentences, tables
-from hwr.pictures import cards
 from tests.comparison.logged import HOW, IN_PROCESS, TRUTH, Logged, misread, recorded
 
 # sentences and tables
@@ -197,7 +197,7 @@ def elements(text: str) -> Elements:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    cards.save_picture(tmp_path / "lines.png", np.zeros((4, 4, 3), np.uint8))
+    pictures.save_picture(tmp_path / "lines.png", np.zeros((4, 4, 3), np.uint8))
     return tmp_path / "lines.png"
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwr import pictures
 from hwr.config.compose import composed
 from hwr.config.roots import DecodersConfig
 from hwr.evaluation import decoders
 from hwr.evaluation.decoders import Entry, picture, table
 from hwr.evaluation.lines import Lines
-from hwr.pictures import cards
 from hwr.scoring.edits import Counts
 from hwr.scoring.report import Scores, Texts
 from hwr.text import Alphabet
@@ -191,7 +191,7 @@ def entry(errors: list[int]) -> Entry:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[list[str]]]]:
     """Return what draws with these errors, and then tells the lines of each group."""
     groups: list[Any] = []
-    monkeypatch.setattr(cards, "readings", lambda given: groups.append(given))
+    monkeypatch.setattr(pictures, "readings", lambda given: groups.append(given))
 
     def draw(*errors: list[int], count: int, seed: int = 0) -> list[list[str]]:
         ids = [str(n) for n in range(len(errors[0]))]

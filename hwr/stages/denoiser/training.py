@@ -9,6 +9,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
+from hwr import pictures
 from hwr.data.batches import Drawing, Draws
 from hwr.data.batches.texts import (
     Passage,
@@ -24,7 +25,6 @@ from hwr.files import read_text
 from hwr.language import shared_texts
 from hwr.language.confusions import Confusions, Noise, Recogniser
 from hwr.losses import TextLoss
-from hwr.pictures import cards
 from hwr.scoring import edits
 from hwr.stages import boxes
 from hwr.stages.denoiser import MODEL, DenoiserSettings, TextDenoiser, text_denoiser
@@ -178,7 +178,7 @@ def _misread(task: TextTask, phase: str, seed: int) -> Picture:
     pairs = draw_samples(task.train, task.sampling, seed=(seed, 0))
     chosen = np.random.default_rng(seed).choice(len(pairs), min(SAMPLES, len(pairs)), replace=False)
     read = [task.recognisers[phase](pairs[i][1], seed=seed, epoch=0, index=int(i)) for i in chosen]
-    return cards.readings({"training texts": [
+    return pictures.readings({"training texts": [
         _item(pairs[i], {"misread": text}) for i, text in zip(chosen, read, strict=True)
     ]})  # fmt: skip
 
@@ -188,14 +188,14 @@ def _rewritten(stage: DenoiserStage, count: int) -> Picture:
     task = stage.task
     chosen = np.linspace(0, len(task.valid) - 1, min(count, len(task.valid))).astype(int)
     noised = [task.noised[i] for i in chosen]
-    return cards.readings({"validation texts": [
+    return pictures.readings({"validation texts": [
         _item(task.valid[i], {"misread": before, "rewritten": after})
         for i, before, after in zip(chosen, noised, stage.denoiser.greedy(noised), strict=True)
     ]})  # fmt: skip
 
 
-def _item(pair: tuple[str, str], read: dict[str, str]) -> cards.LineCard:
-    """Return an (id, text) and what was read, without an image, for `cards.readings`."""
+def _item(pair: tuple[str, str], read: dict[str, str]) -> pictures.LineCard:
+    """Return an (id, text) and what was read, without an image, for `pictures.readings`."""
     name, text = pair
-    shown = {by: cards.ReadText(own, edits.character_edits(text, own).errors) for by, own in read.items()}
-    return cards.LineCard(np.full((1, 1), 255, np.uint8), name, text, shown)
+    shown = {by: pictures.ReadText(own, edits.character_edits(text, own).errors) for by, own in read.items()}
+    return pictures.LineCard(np.full((1, 1), 255, np.uint8), name, text, shown)

@@ -9,6 +9,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from hwr import pictures
 from hwr.data import inspection
 from hwr.data.augment import LineAugmentation
 from hwr.data.batches import Drawing, Draws
@@ -19,7 +20,6 @@ from hwr.decoding import Decoder, Reading, build_decoder
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
 from hwr.losses import CtcLoss
-from hwr.pictures import cards
 from hwr.scoring import edits
 from hwr.stages.build import with_images
 from hwr.stages.kind import Built, Kind, ModelRecipe, Picture, Recipe
@@ -162,10 +162,10 @@ def check_characters(lines: Sequence[Line], alphabet: Alphabet, unknown: str) ->
             )
 
 
-def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> cards.LineCard:
-    """Return a line for `cards.readings`."""
+def reading_item(image: NDArray[np.uint8], name: str, reference: str, hypothesis: str) -> pictures.LineCard:
+    """Return a line for `pictures.readings`."""
     errors = edits.character_edits(reference, hypothesis).errors
-    return cards.LineCard(image, name, reference, {"read": cards.ReadText(hypothesis, errors)})
+    return pictures.LineCard(image, name, reference, {"read": pictures.ReadText(hypothesis, errors)})
 
 
 def error_rate(true: Sequence[Sequence[str]], read: Sequence[Sequence[str]]) -> float:
@@ -197,7 +197,7 @@ def _augmented(task: LineTask, phase: str, seed: int) -> Picture:
     count = len(lines.ids)
     chosen = np.random.default_rng(seed).choice(count, min(SAMPLES, count), replace=False)
     images = [augment(lines.images[i], seed=seed, epoch=0, index=int(i)) for i in chosen]
-    return cards.sheet(images, [lines.texts[i] for i in chosen], columns=3)
+    return pictures.sheet(images, [lines.texts[i] for i in chosen], columns=3)
 
 
 def _readings(stage: LineStage, count: int) -> Picture:
@@ -205,7 +205,7 @@ def _readings(stage: LineStage, count: int) -> Picture:
     lines = stage.task.valid
     chosen = np.linspace(0, len(lines.ids) - 1, min(count, len(lines.ids))).astype(int)
     images = [lines.images[i] for i in chosen]
-    return cards.readings({"validation lines": [
+    return pictures.readings({"validation lines": [
         reading_item(image, lines.ids[i], lines.texts[i], read.text)
         for i, image, read in zip(chosen, images, stage.read(images), strict=True)
     ]})  # fmt: skip

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwr import pictures
 from hwr.data.cache import CutImages
 from hwr.data.records import Line, Page
 from hwr.errors import InputError
-from hwr.pictures import cards
 from hwr.stages.line import training
 from hwr.text import Alphabet
 from tests.alto_folder import write_folder
@@ -51,7 +51,7 @@ def test_characters_outside_the_alphabet_are_refused_only_where_asked() -> None:
 
 def test_reading_counts_the_characters_that_are_wrong() -> None:
     item = training.reading_item(np.zeros((4, 8), np.uint8), "p/1", "toast", "toss")
-    assert (item.id, item.reference, item.read) == ("p/1", "toast", {"read": cards.ReadText("toss", 2)})
+    assert (item.id, item.reference, item.read) == ("p/1", "toast", {"read": pictures.ReadText("toss", 2)})
 
 
 def test_alphabet_is_that_of_the_training_lines(tmp_path: Path) -> None:

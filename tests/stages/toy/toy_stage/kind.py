@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from toy_stage.stage import METRICS, Images, ToyStage
 
+from hwr import pictures
 from hwr.data.records import Page
 from hwr.errors import InputError
 from hwr.images.canvas import PageFit, fit_to_canvas
 from hwr.images.page_files import load_page
 from hwr.losses import MseLoss
 from hwr.networks.paragraph import Extent
-from hwr.pictures import cards
 from hwr.stages import boxes
 from hwr.stages.kind import Built, Kind, Model, Recipe
 
@@ -51,9 +51,9 @@ def build_toy(recipe: Recipe[ToySettings], pages: Sequence[Page], progress: bool
     network = recipe.model.draw((1, 1, side, side), context=recipe.context)
     stage = ToyStage(network, images, recipe.losses, batch_size=recipe.batch_size, seed=recipe.seed)
 
-    def picture(split: str, count: int) -> cards.Picture:
+    def picture(split: str, count: int) -> pictures.Picture:
         shown = list(images[split].items())[:count]
-        return cards.sheet(
+        return pictures.sheet(
             [(255 - 255 * own[0]).astype(np.uint8) for _, own in shown],
             [name for name, _ in shown],
             columns=4,

@@ -1,8 +1,12 @@
-"""Pictures for people, uint8 RGB (H, W, 3): sheets of line images, lines with what was read from them."""
+"""Pictures for people, uint8 RGB (H, W, 3): sheets of line images, lines with what was read from them.
+
+An archive keeps small images of many lines in one file, to show lines without their pages.
+"""
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
@@ -13,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hwr.files import as_input_error, package_folder, replacing
+from hwr.errors import InputError
+from hwr.files import as_input_error, package_folder, replacing, scratch_folder
+from hwr.images.load import GreyImage, check_size, decode_image, open_image
 
 WIDTH_PX = 1600  # no picture is wider: a browser shows this much without scaling
 GAP_PX, PADDING_PX, ROW_PX = 12, 14, 32
@@ -22,6 +28,11 @@ TITLE, TEXT, SMALL = 26, 22, 15  # font sizes in pixels
 GROUND, CARD, BORDER, INK, MUTED = "#eef0f3", "#ffffff", "#d5d9e0", "#1f2430", "#6b7280"
 MISSED = ("#7a4d00", "#ffe9b0")  # (ink, ground) of reference characters that were not read
 WRONG = ("#b42318", "#fcd5d1")  # of read characters that are not written; an empty stretch: missing
+
+LINE_ARCHIVE = "lines.zip"
+_FORMAT, _QUALITY = "WEBP", 40  # 3.5 KB for a line 48 px high and 700 px wide; as JPEG it takes a third more
+_MOST_PIXELS = 20_000_000
+_WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same pictures give the same bytes, whenever they are written
 
 Picture = NDArray[np.uint8]
 _Style = tuple[int, str, str | None]  # size, ink, ground
@@ -104,6 +115,28 @@ def png(picture: Picture) -> bytes:
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "PNG")
     return content.getvalue()
+
+
+def save_lines(path: Path, lines: Iterable[GreyImage], *, height: int) -> None:
+    """Write grey lines (h, w), scaled down to `height` px, never up, under their numbers from 0."""
+    failing = as_input_error(path, "name another file")
+    with failing, replacing(path) as fresh, zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as file:
+        for number, line in enumerate(lines):
+            file.writestr(zipfile.ZipInfo(_member(number), _WRITTEN), _encoded(line, height))
+
+
+def load_lines(path: Path, numbers: Sequence[int]) -> list[GreyImage]:
+    """Return the lines of these numbers; raise InputError where the file is damaged or lacks one."""
+    try:
+        with zipfile.ZipFile(path) as file, scratch_folder() as scratch:
+            lines = []
+            for path in (Path(file.extract(_member(number), scratch)) for number in numbers):
+                with open_image(path) as image:
+                    check_size(path, image.size, _MOST_PIXELS)
+                    lines.append(decode_image(path, image, least=None))
+            return lines
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: no pictures of these lines ({error}); evaluate anew") from None
 
 
 def collated(reference: str, readings: Sequence[str]) -> list[Column]:
@@ -290,3 +323,17 @@ def _joined(rows: Sequence[Image.Image]) -> Picture:
     for top, row in zip(tops, rows, strict=False):
         canvas.paste(row, (GAP_PX, top))
     return np.asarray(canvas)
+
+
+def _member(number: int) -> str:
+    return f"{number:06d}.webp"
+
+
+def _encoded(line: GreyImage, height: int) -> bytes:
+    picture = Image.fromarray(line)
+    if picture.height > height:
+        width = max(1, round(picture.width * height / picture.height))
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    written = io.BytesIO()
+    picture.save(written, _FORMAT, quality=_QUALITY)
+    return written.getvalue()

@@ -3,21 +3,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from hwr.errors import InputError
-from hwr.pictures import line_archive
-from hwr.pictures.cards import (
+from hwr.pictures import (
     CARD,
     INK,
     MISSED,
     WIDTH_PX,
     WRONG,
+    Column,
     LineCard,
     ReadText,
     boxed,
+    collated,
     font,
+    load_lines,
     readings,
+    save_lines,
     save_picture,
     sheet,
 )
@@ -159,7 +164,7 @@ def test_picture_that_finds_no_room_is_named_and_leaves_nothing(tmp_path: Path, 
         with pytest.raises(
             InputError, match=rf"{name}: cannot be written \(File too large\); make room there"
         ):
-            save_picture(tmp_path / name, noise) if name == "sheet.png" else line_archive.save_lines(
+            save_picture(tmp_path / name, noise) if name == "sheet.png" else save_lines(
                 tmp_path / name, [noise], height=64
             )
     finally:
@@ -200,3 +205,115 @@ def test_readings_cut_names_that_would_leave_no_room() -> None:
 def test_font_has_the_characters_of_european_handwriting(character: str) -> None:
     missing = font(20).getmask("\U000f0000")  # a private character: the box that stands for what a font lacks
     assert bytes(font(20).getmask(character)) != bytes(missing)
+
+
+LETTERS = st.text("ab c", max_size=12)
+
+
+def differing(columns: list[Column]) -> int:
+    """Return the number of columns in which a reading differs."""
+    return sum(any(written != read for row in rows for written, read in row) for _, rows in columns)
+
+
+@pytest.mark.parametrize(
+    ("reference", "reading", "columns"),
+    [
+        ("abc", "abc", [("abc", "abc")]),
+        ("abc", "axc", [("a", "a"), ("b", "x"), ("c", "c")]),
+        ("abc", "ac", [("a", "a"), ("b", ""), ("c", "c")]),
+        ("ac", "abc", [("a", "a"), ("", "b"), ("c", "c")]),
+        ("", "abc", [("", "abc")]),
+        ("abc", "", [("abc", "")]),
+        ("", "", []),
+    ],
+)
+def test_one_reading_is_cut_where_it_differs(
+    reference: str, reading: str, columns: list[tuple[str, str]]
+) -> None:
+    assert collated(reference, [reading]) == [(block[0], [[block]]) for block in columns]
+
+
+def test_difference_of_one_reading_stands_above_the_same_text_of_another() -> None:
+    assert collated("abc", ["axc", "abc"]) == [
+        ("a", [[("a", "a")], [("a", "a")]]),
+        ("b", [[("b", "x")], [("b", "b")]]),
+        ("c", [[("c", "c")], [("c", "c")]]),
+    ]
+
+
+def test_differences_side_by_side_keep_columns_of_their_own() -> None:
+    assert collated("abcd", ["axcd", "abyd"]) == [
+        ("a", [[("a", "a")], [("a", "a")]]),
+        ("b", [[("b", "x")], [("b", "b")]]),
+        ("c", [[("c", "c")], [("c", "y")]]),
+        ("d", [[("d", "d")], [("d", "d")]]),
+    ]
+
+
+def test_overlapping_differences_share_a_column() -> None:
+    assert collated("abcd", ["axyd", "abzd"]) == [
+        ("a", [[("a", "a")], [("a", "a")]]),
+        ("bc", [[("bc", "xy")], [("b", "b"), ("c", "z")]]),
+        ("d", [[("d", "d")], [("d", "d")]]),
+    ]
+
+
+def test_insertion_has_nothing_above_it() -> None:
+    assert collated("ab", ["a-b", "ab"]) == [
+        ("a", [[("a", "a")], [("a", "a")]]),
+        ("", [[("", "-")], [("", "")]]),
+        ("b", [[("b", "b")], [("b", "b")]]),
+    ]
+
+
+@given(LETTERS, st.lists(LETTERS, min_size=1, max_size=4))
+def test_columns_joined_are_what_was_collated(reference: str, readings: list[str]) -> None:
+    columns = collated(reference, readings)
+    assert "".join(stretch for stretch, _ in columns) == reference
+    for number, reading in enumerate(readings):
+        assert "".join(read for _, rows in columns for _, read in rows[number]) == reading
+        assert "".join(written for _, rows in columns for written, _ in rows[number]) == reference
+
+
+@given(LETTERS, LETTERS)
+def test_readings_alike_need_no_more_columns_than_one_of_them(reference: str, reading: str) -> None:
+    assert differing(collated(reference, [reading] * 3)) == differing(collated(reference, [reading]))
+
+
+def grey_line(grey: int, height: int = 20, width: int = 60) -> np.ndarray:
+    return np.full((height, width), grey, np.uint8)
+
+
+def test_lines_come_back_by_their_number(tmp_path: Path) -> None:
+    save_lines(tmp_path / "lines.zip", [grey_line(50), grey_line(200), grey_line(120)], height=20)
+    found = load_lines(tmp_path / "lines.zip", [2, 0])
+    assert [image.shape for image in found] == [(20, 60), (20, 60)]
+    assert [round(float(image.mean()), -1) for image in found] == [120, 50]
+
+
+def test_high_lines_are_scaled_down_and_low_ones_kept(tmp_path: Path) -> None:
+    save_lines(tmp_path / "lines.zip", [grey_line(50, 40, 100), grey_line(50, 8, 30)], height=10)
+    assert [image.shape for image in load_lines(tmp_path / "lines.zip", [0, 1])] == [
+        (10, 25),
+        (8, 30),
+    ]
+
+
+def test_same_lines_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.zip", "b.zip"):
+        save_lines(tmp_path / name, [grey_line(50), grey_line(80)], height=20)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_missing_line_is_refused(tmp_path: Path) -> None:
+    save_lines(tmp_path / "lines.zip", [grey_line(50)], height=20)
+    with pytest.raises(InputError, match=r"lines\.zip: no pictures of these lines"):
+        load_lines(tmp_path / "lines.zip", [1])
+
+
+@pytest.mark.parametrize("content", [None, b"no zip file"])
+def test_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "lines.zip").write_bytes(content)
+    with pytest.raises(InputError, match=r"lines\.zip: no pictures of these lines"):
+        load_lines(tmp_path / "lines.zip", [0])

@@ -1,1 +1,0 @@
-"""Pictures for people: samples, readings with their errors coloured, boxes."""
