@@ -21,7 +21,7 @@ from PIL import Image
 from hwr.config.compose import composed
 from hwr.config.roots import InspectConfig
 from hwr.data import load_pages
-from hwr.data.sources.files import PageImages
+from hwr.data.sources import PageImages
 from hwr.images.boxes import iou
 from hwr.scoring.edits import levenshtein
 from hwr.transcription.correction import corrected, from_alto

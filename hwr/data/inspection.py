@@ -12,7 +12,7 @@ import numpy as np
 from hwr.data.records import SPLITS, Dataset, Findings, LeftOut, Line, Page, image_sha256
 from hwr.data.remembered import length
 from hwr.data.report import KINDS, Report, SplitSize, split_name, visible
-from hwr.data.sources.files import image_header
+from hwr.data.sources import image_header
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, image_width
 from hwr.images.load import check_size

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from hwr.data.sources.files import PageImages, path_inside
+from hwr.data.sources import PageImages, path_inside
 from hwr.errors import InputError, first_line
 from hwr.files import as_input_error, make_folder, replacing
 from hwr.images import page_files

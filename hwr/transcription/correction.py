@@ -11,8 +11,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from hwr.data.records import Line
+from hwr.data.sources import PageImages
 from hwr.data.sources.alto import alto_page
-from hwr.data.sources.files import PageImages
 from hwr.data.sources.xml import parse_xml, with_outlines
 from hwr.decoding import Reading, Span, mean_confidence, rewrite_reading
 from hwr.errors import InputError

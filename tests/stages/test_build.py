@@ -8,9 +8,8 @@ from PIL import Image
 from hwr import tracking
 from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
-from hwr.data import remembered
+from hwr.data import remembered, sources
 from hwr.data.records import Line, Page
-from hwr.data.sources import files
 from hwr.errors import InputError
 from hwr.stages import build
 from hwr.stages.build import (
@@ -76,8 +75,8 @@ def test_second_start_reads_changed_images_alone(tmp_path: Path, monkeypatch: py
     (root / "lines.csv").write_text("\n".join(["file,text,writer,split", *rows]))
     for number in range(4):
         Image.new("L", (90 + number, 20), 255).save(root / f"{number}.png")
-    header = files.page_header
-    monkeypatch.setattr(files, "page_header", lambda path: opened.append(path.name) or header(path))
+    header = sources.page_header
+    monkeypatch.setattr(sources, "page_header", lambda path: opened.append(path.name) or header(path))
     words = ("data=line_list", f"data.root={root}", f"folder={tmp_path / 'outputs'}")
 
     def start() -> tuple[list[str], list[tuple[int, int]]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import NOWHERE, Dataset, LeftOut, Line, Page, Word
-from hwr.data.sources.files import PageImages, existing_folder, size_or_flaw
+from hwr.data.sources import PageImages, existing_folder, size_or_flaw
 from hwr.data.sources.splits import read_lists, warn_of_missing
 from hwr.data.sources.xml import locate, parse_number, read_documents
 from hwr.errors import InputError

@@ -4,8 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hwr.data.records import Dataset, Line, Page
-from hwr.data.sources import files
-from hwr.data.sources.files import PageImages, entries_below, is_of_macos
+from hwr.data.sources import (
+    PageImages,
+    entries_below,
+    existing_folder,
+    images_beside,
+    is_of_macos,
+    size_or_flaw,
+    tried,
+)
 from hwr.data.sources.splits import Columns, check_split, share_out, table_rows
 from hwr.errors import InputError
 from hwr.files import read_text
@@ -32,12 +39,12 @@ def read_line_list(root: str | Path, *, table: str | None, shares: Sequence[floa
     the lines are shared out by writer: see `share_out`. Images without a text, and files of text that cannot
     be read, are passed over, and told. Raise InputError for a table that cannot be read.
     """
-    root = files.existing_folder(root)
+    root = existing_folder(root)
     images = PageImages(root)
     rows, damaged = _rows(images, table)
     pages = [_page(row, images, place) for place, row in rows]
     images.tell()
-    unused = files.images_beside(root, pages, "an image without a text")
+    unused = images_beside(root, pages, "an image without a text")
     shared = pages if any(page.split for page in pages) else share_out(pages, shares, seed)
     return Dataset(tuple(shared), {"unused_file": unused, "damaged_file": damaged})
 
@@ -52,7 +59,7 @@ def _page(row: Mapping[str, str], images: PageImages, place: str) -> Page:
     except InputError as error:
         image, flaw = images.root, f"{place}: {error}"
         name = Path(name).with_suffix("").as_posix() if Path(name).name else place
-    size, unread = files.size_or_flaw(image)
+    size, unread = size_or_flaw(image)
     line = Line(id=name, text=nfc(row["text"]), box=(0.0, 0.0, 1.0, 1.0))
     return Page(name, row.get("writer") or name, split, image, size, (line,), flaw=flaw or unread)
 
@@ -66,7 +73,7 @@ def _rows(images: PageImages, table: str | None) -> tuple[list[tuple[str, dict[s
     own = [] if tables else [Path(own.path) for own in entries_below(root) if own.name.endswith(_PAIRED)]
     pairs = [path for path in own if not is_of_macos(path.relative_to(root).as_posix())]
     if pairs:
-        rows, damaged = files.tried(pairs, lambda path: _pair(path, images))
+        rows, damaged = tried(pairs, lambda path: _pair(path, images))
         if not rows:
             raise InputError(damaged[pairs[0]])
         return list(rows.values()), {path.relative_to(root).as_posix(): own for path, own in damaged.items()}

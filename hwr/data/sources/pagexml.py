@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import NOWHERE, Dataset, Line, Page, Word
-from hwr.data.sources.files import PageImages, size_or_flaw
+from hwr.data.sources import PageImages, size_or_flaw
 from hwr.data.sources.xml import Sheet, locate, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Point, around

@@ -22,8 +22,15 @@ from defusedxml import DefusedXmlException
 from numpy.typing import NDArray
 
 from hwr.data.records import NOWHERE, Dataset, Line, Page
-from hwr.data.sources import files
-from hwr.data.sources.files import PageImages, is_of_macos, path_inside, tried
+from hwr.data.sources import (
+    OF_MACOS,
+    PageImages,
+    existing_folder,
+    images_beside,
+    is_of_macos,
+    path_inside,
+    tried,
+)
 from hwr.data.sources.splits import assign_splits
 from hwr.errors import InputError
 from hwr.images.boxes import Point, around
@@ -64,11 +71,11 @@ def read_pages(
     `assign_splits`. Images that no file describes are passed over, and told. Raise InputError as
     `read_documents` does.
     """
-    root = files.existing_folder(root)
+    root = existing_folder(root)
     images = PageImages(root)
     pages, findings = read_documents(root, name, lambda id_, path, tree: page(id_, path, tree, images))
     images.tell()
-    unused = findings["unused_file"] | files.images_beside(root, pages, "an image that no file describes")
+    unused = findings["unused_file"] | images_beside(root, pages, "an image that no file describes")
     pages = [replace(page, lines=tuple(with_outlines(page.lines, page.size))) for page in pages]
     pages = assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
     return Dataset(tuple(pages), {**findings, "unused_file": unused})
@@ -116,7 +123,7 @@ def read_documents(
     two files share the stem. Files that are damaged or refused, by `read` too, and those of other formats
     (METS, metadata, macOS) are passed over: the findings tell why. Raise InputError when no file is left.
     """
-    paths = sorted(path for path in files.existing_folder(folder).rglob("*") if path.suffix.lower() == ".xml")
+    paths = sorted(path for path in existing_folder(folder).rglob("*") if path.suffix.lower() == ".xml")
     named = {path: path.relative_to(folder).with_suffix("").as_posix() for path in paths}
     roots, damaged = tried(paths, lambda path: _root(folder, path))
     found = [path for path, root in roots.items() if root == f"<{name}>"]
@@ -209,7 +216,7 @@ def _refusing(path: Path) -> Iterator[None]:
 def _root(folder: Path, path: Path) -> str:
     """Return <NAME> of the root element, without parsing further than that, or what else a file is."""
     if is_of_macos(path.relative_to(folder).as_posix()):
-        return files.OF_MACOS
+        return OF_MACOS
     path = path_inside(folder, path)
     with _refusing(path):
         data = _decoded(path.read_bytes())

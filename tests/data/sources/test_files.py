@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hwr.data.sources.files import PageImages, existing_folder, images_beside, path_inside
+from hwr.data.sources import PageImages, existing_folder, images_beside, path_inside
 from hwr.errors import InputError
 from hwr.images.page_files import upright_size
 

@@ -4,8 +4,8 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from hwr.data.sources import PageImages
 from hwr.data.sources.alto import read_alto
-from hwr.data.sources.files import PageImages
 from hwr.transcription import ReadPage
 from hwr.transcription.correction import from_alto
 from hwr.transcription.export import to_alto
