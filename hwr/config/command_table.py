@@ -199,7 +199,7 @@ COMMANDS = (
     ),
     Command(
         "schema", "print the JSON Schema of a command's configuration, for editors",
-        "hwr.config.schema:print_schema", example="hwr schema train > train.schema.json", plain=True,
+        "hwr.config.completion:print_schema", example="hwr schema train > train.schema.json", plain=True,
         positional=Positional("names", "[COMMAND]", "whose configuration; default: train", most=1),
     ),
     Command(

@@ -9,9 +9,8 @@ import yaml
 
 from hwr.__main__ import main
 from hwr.config import CONF, EXPERIMENTS, ROOT
-from hwr.config.completion import SCRIPTS, candidates
+from hwr.config.completion import SCRIPTS, candidates, schema
 from hwr.config.roots import TrainConfig
-from hwr.config.schema import schema
 from tests.refusal import refused
 
 
