@@ -169,10 +169,9 @@ def publish_model(model: Composed, name: str, about: str, config: ModelsConfig, 
             _write_index(scratch, {name: entry})
             from hwr import tracking  # MLflow takes seconds
             from hwr.published import served
-            from hwr.tracking.pyfunc import describe_pages
 
             store = tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
-            describe_pages(scratch, served.__name__, served.example())
+            tracking.describe_pages(scratch, served.__name__, served.example())
             tracking.register(store, name, scratch, config.alias)
             return
         folder = Path(address)

@@ -28,9 +28,8 @@ from hwr.runs.job_table import FINISHED, PRUNED
 from hwr.stages.build import Training, build_training
 from hwr.stages.kind import DataSource, Recipe
 from hwr.stages.recipe import parse_recipe
-from hwr.tracking import Run
+from hwr.tracking import Run, SystemMetrics
 from hwr.tracking.notes import about_training, write_note
-from hwr.tracking.system import SystemMetrics
 from hwr.training import checkpoint
 from hwr.training.loop import Plan, Step, Tracker, fit, nothing_left
 from hwr.training.shares import Shares

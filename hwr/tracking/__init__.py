@@ -10,6 +10,7 @@ from hwr.tracking.runs import (
     PARENT_VARIABLE,
     WEIGHTS_RUN,
     Run,
+    SystemMetrics,
     attach,
     flatten,
     is_stored,
@@ -20,6 +21,7 @@ from hwr.tracking.store import (
     Store,
     StoredRun,
     await_answer,
+    describe_pages,
     download,
     each_run,
     forget,
@@ -32,7 +34,7 @@ from hwr.tracking.store import (
 )
 
 __all__ = [
-    "PARENT", "PARENT_VARIABLE", "WEIGHTS_RUN", "Run", "Store", "StoredRun", "Terminated", "attach",
-    "await_answer", "download", "each_run", "flatten", "forget", "is_stored", "open_store", "parent_run",
-    "refusing", "register", "search_runs", "start_run", "status", "tagged",
+    "PARENT", "PARENT_VARIABLE", "WEIGHTS_RUN", "Run", "Store", "StoredRun", "SystemMetrics", "Terminated",
+    "attach", "await_answer", "describe_pages", "download", "each_run", "flatten", "forget", "is_stored",
+    "open_store", "parent_run", "refusing", "register", "search_runs", "start_run", "status", "tagged",
 ]  # fmt: skip

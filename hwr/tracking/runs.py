@@ -1,4 +1,7 @@
-"""Runs: records go to a run's spool at once, and from there to the tracking server."""
+"""Runs: records go to a run's spool at once, and from there to the tracking server.
+
+`SystemMetrics` records the load of the machine meanwhile.
+"""
 
 import contextlib
 import getpass
@@ -7,13 +10,18 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import psutil
 from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from numpy.typing import NDArray
 from PIL import Image
@@ -37,6 +45,7 @@ LONGEST_TAG = 5000
 LONGEST_NAME = 500  # of a data set
 _SERVED = "http://127.0.0.1:5000"  # where `mlflow server` shows its page by default
 _VIEW = "workflowType=machine_learning"  # else MLflow's page shows traces of language models beside the run
+SYSTEM = "system/"  # MLflow shows what begins so in a tab of its own
 
 
 class Run:
@@ -175,6 +184,35 @@ class Run:
         else:
             news = f"is not reached ({reason(failure)}); what is recorded waits in {self.spool.folder}"
         tell(f"tracking: {self.store.uri} {news}")
+
+
+class SystemMetrics:
+    """Logs processor, memory, disk and network of the machine every `seconds`, when it is called after that.
+
+    A continued run counts its steps on. What the system does not tell is left out.
+    """
+
+    def __init__(self, run: Run, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._run, self._seconds, self._clock = run, seconds, clock
+        monitors = (CPUMonitor, DiskMonitor, NetworkMonitor)
+        self._monitors: list[Any] = [monitor() for monitor in monitors]  # MLflow gives them no types
+        self._step = max(run.recorded(f"{SYSTEM}cpu_utilization_percentage"), default=-1) + 1
+        self._due = clock() + seconds
+
+    def __call__(self) -> None:
+        """Log the load since the last time, if it is time."""
+        now = self._clock()
+        if now < self._due:
+            return
+        self._due = now + self._seconds
+        values: dict[str, float] = {}
+        for monitor in self._monitors:
+            with contextlib.suppress(OSError, psutil.Error):
+                monitor.collect_metrics()
+                values |= monitor.aggregate_metrics()
+            monitor.clear_metrics()
+        self._run.metrics({SYSTEM + name: value for name, value in values.items()}, self._step)
+        self._step += 1
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
-"""The tracking store, an embedded sqlite database or a server: checks, queries, a folder that was moved."""
+"""The tracking store, an embedded sqlite database or a server: checks, queries, models, a moved folder."""
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -14,10 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from mlflow import MlflowClient
+from mlflow import MlflowClient, pyfunc
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array, Object, Property
 from sqlalchemy.exc import SQLAlchemyError
 
 from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, first_line, masked, tell
@@ -50,6 +54,17 @@ DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # one a file, of files that take no time
 }
+
+# Of a registered model.
+_LINE = Object([
+    Property("text", DataType.string),
+    Property("confidence", DataType.double),
+    Property("box", Array(DataType.double)),
+])  # fmt: skip
+_INPUTS = Schema([ColSpec(DataType.string, "image")])
+_OUTPUTS = Schema([
+    ColSpec(DataType.string, "text"), ColSpec(Array(_LINE), "lines"), ColSpec(DataType.string, "error"),
+])  # fmt: skip
 
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
@@ -217,6 +232,21 @@ def register(store: Store, name: str, folder: Path, alias: str) -> None:
             client.create_registered_model(name)
         version = client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id)
         client.set_registered_model_alias(name, alias, version.version)
+
+
+def describe_pages(folder: Path, loader: str, example: str) -> None:
+    """Write MLmodel and an input example into a folder.
+
+    `loader` is the module whose `_load_pyfunc` loads it, `example` an image in base64.
+    """
+    table = {"columns": ["image"], "data": [[example]]}
+    about = {"artifact_path": "input_example.json", "type": "dataframe", "pandas_orient": "split"}
+    for name, content in (("input_example", table), ("serving_input_example", {"dataframe_split": table})):
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    about["serving_input_path"] = "serving_input_example.json"
+    model = Model(signature=ModelSignature(_INPUTS, _OUTPUTS), saved_input_example_info=about)
+    pyfunc.add_to_model(model, loader_module=loader)
+    model.save(str(folder / "MLmodel"))
 
 
 def tagged(store: Store, tag: str, value: str, *others: str) -> list[StoredRun]:

@@ -28,8 +28,7 @@ from sqlalchemy.exc import OperationalError
 from hwr import runtime, tracking
 from hwr.config import ROOT
 from hwr.errors import InputError
-from hwr.tracking import Run, Store, Terminated, delivery
-from hwr.tracking.system import SystemMetrics
+from hwr.tracking import Run, Store, SystemMetrics, Terminated, delivery
 from tests.tracking.seen import artifact, history, status, stored
 
 
