@@ -1,6 +1,6 @@
 """Cut lines out of overlapping boxes: a tight polygon and a baseline for each. Knows no network.
 
-The steps are the page's ink (`ink`), the baselines (`baselines`), and the seams: paths of least ink between
+The steps are the page's ink and the baselines (`ink`), and the seams: paths of least ink between
 neighbouring baselines, on straightened strips. Constants of the search are fractions of a line's height,
 tuned on the handwriting of Copiste.
 """
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from hwr.images.boxes import Box, FloatArray, Point
 from hwr.images.load import GreyImage
-from hwr.layout.baselines import Baselines, find_baselines
-from hwr.layout.ink import InkSheet, extract_ink
+from hwr.layout.ink import Baselines, InkSheet, extract_ink, find_baselines
 
 _POINTS = 60  # of a polygon's upper or lower edge at most
 _KNOTS = 5  # of a baseline
