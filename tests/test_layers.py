@@ -55,7 +55,7 @@ ONLY_IMPORTERS = {
     "jinja2": {"comparison"},
     "requests": {"published.stores"},
     **{name: {"serving"} for name in ("fastapi", "starlette", "uvicorn", "anyio")},
-    "pyarrow": {f"transcription.{name}" for name in ("bulk", "engines", "sources", "storage")},
+    "pyarrow": {f"transcription.{name}" for name in ("bulk", "engines", "storage")},
     **{name: {"transcription.engines"} for name in ("ray", "pyspark", "py4j")},
     "fsspec": {"transcription.storage"},
     "torch": set[str](),

@@ -31,7 +31,7 @@ from hwr.transcription import engines, export, files, storage
 from hwr.transcription.files import Outcome, PageOfFile, ReadFile, Tally
 from hwr.transcription.page_reader import finished
 from hwr.transcription.shared_outputs import OutputRecord
-from hwr.transcription.sources import Source, find_sources, opened_table, plain_path, source_rows
+from hwr.transcription.storage import Source, find_sources, opened_table, plain_path, source_rows
 
 Row = dict[str, Any]
 ReadRow = tuple[Row, tuple[PageOfFile, ReadFile] | None]  # of a page, and what was read

@@ -16,7 +16,7 @@ from hwr.images.load import GreyImage
 from hwr.transcription import ReadLine, ReadWord, bulk, engines, storage
 from hwr.transcription import files as transcribing
 from hwr.transcription.page_reader import Found, LineOnPage, Steps
-from hwr.transcription.sources import Source, find_sources
+from hwr.transcription.storage import Source, find_sources
 from tests.transcription.pages import written
 
 BOX = (0.25, 0.25, 0.75, 0.5)
