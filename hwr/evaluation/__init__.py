@@ -12,13 +12,12 @@ from hwr.data.records import LeftOut, fingerprint
 from hwr.errors import InputError, optional
 from hwr.evaluation import boxes, decoders, lines, page, publish
 from hwr.evaluation import task as common
-from hwr.evaluation.task import Evaluation, Outcome, Scored, Target, open_task
+from hwr.evaluation.task import Evaluation, Outcome, Scored, Target, check_reading, open_task
 from hwr.files import make_folder, replacing_contents
 from hwr.scoring.report import LINES, read_tsv
 from hwr.stages.build import config_of, without
-from hwr.stages.engine import Engine
 from hwr.stages.kind import kind_named, kind_names
-from hwr.stages.recipe import data_source, device_context, parse_recipe
+from hwr.stages.recipe import parse_recipe
 
 _ALL = (boxes.PARAGRAPH, boxes.SEGMENTATION, lines.LINE, lines.DENOISER, page.TARGET)
 OWN = {target.name: target for target in _ALL}
@@ -65,9 +64,7 @@ def check_evaluation(config: EvaluateConfig) -> None:
         if name not in kind_names():
             raise InputError(no_such_key(f"weights.{name}", kind_names()))
     target_named(config.target).check(config)
-    data_source(config.data, config.folder)
-    device_context(config.device)
-    Engine.of(config)
+    check_reading(config)
 
 
 def target_named(name: str) -> Target:

@@ -7,13 +7,11 @@ from hwr.config.roots import ConfusionConfig
 from hwr.decoding import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation.lines import decoded_lines, find_lines
-from hwr.evaluation.task import open_task
+from hwr.evaluation.task import check_reading, open_task
 from hwr.files import make_folder, write_text
 from hwr.language.confusions import Confusions, Costs, CountedLines
 from hwr.scoring.edits import align
 from hwr.stages.build import alphabet_of
-from hwr.stages.engine import Engine
-from hwr.stages.recipe import data_source, device_context
 from hwr.tables import text_table
 
 
@@ -38,9 +36,7 @@ def check_confusion(config: ConfusionConfig) -> None:
     if config.split == "test":
         raise InputError("split=test: costs learnt on the test lines would fit them; use split=valid")
     check_decoder(config.decoder)
-    data_source(config.data, config.folder)
-    device_context(config.device)
-    Engine.of(config)
+    check_reading(config)
 
 
 def confusion_table(confusions: Confusions, shown: int) -> str:

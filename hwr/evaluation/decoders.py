@@ -19,14 +19,12 @@ from hwr.errors import InputError, optional
 from hwr.evaluation import publish
 from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, rate_cell, read_lines, within
-from hwr.evaluation.task import EDITS, Record, Result, open_task
+from hwr.evaluation.task import EDITS, Record, Result, check_reading, open_task
 from hwr.files import make_folder, replacing_contents, write_json
 from hwr.scoring import significance
 from hwr.scoring.report import Scores, Texts, score_texts
 from hwr.scoring.sclite import check_scorer
 from hwr.stages.build import alphabet_of
-from hwr.stages.engine import Engine
-from hwr.stages.recipe import data_source, device_context
 from hwr.tables import markdown_table
 
 Maker = Callable[[], Decoder]
@@ -100,9 +98,7 @@ def check_decoders(config: DecodersConfig) -> None:
         raise InputError(f"baseline={config.baseline}: not one of the decoders compared, which are {known}")
     if config.publish is not None:
         publish.check_publishable(config.publish, TARGET, config.decoders)
-    data_source(config.data, config.folder)
-    device_context(config.device)
-    Engine.of(config)
+    check_reading(config)
 
 
 def summary(entries: Mapping[str, Entry], config: DecodersConfig) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from hwr.errors import InputError
 from hwr.files import write_json
 from hwr.scoring.edits import Counts
 from hwr.stages.build import find_weights
+from hwr.stages.engine import Engine
 from hwr.stages.kind import DataSource
-from hwr.stages.recipe import data_source
+from hwr.stages.recipe import data_source, device_context
 from hwr.tables import text_table
 from hwr.tracking import Run, Store
 from hwr.tracking.notes import about_evaluation, write_note
@@ -67,6 +68,13 @@ class Task(Generic[Config]):
         """Log the split, of so many lines or pages, as a data set that a run reads."""
         data, split = self.data, self.config.split
         run.inputs(data.name, fingerprint, context=split, root=data.root, profile={"num_rows": count})
+
+
+def check_reading(config: LinesConfig) -> None:
+    """Raise InputError for a data set, a device or an engine that there is not; nothing is read."""
+    data_source(config.data, config.folder)
+    device_context(config.device)
+    Engine.of(config)
 
 
 def open_task(config: Config) -> Task[Config]:  # type: ignore[misc]  # covariant, and yet an argument

@@ -21,13 +21,11 @@ from hwr.decoding import build_decoder, check_decoder
 from hwr.errors import InputError
 from hwr.evaluation import task as common
 from hwr.evaluation.lines import Lines, read_lines
-from hwr.evaluation.task import open_task
+from hwr.evaluation.task import check_reading, open_task
 from hwr.files import make_folder, write_text
 from hwr.scoring import edits
 from hwr.scoring.edits import Counts
 from hwr.stages.build import alphabet_of
-from hwr.stages.engine import Engine
-from hwr.stages.recipe import data_source, device_context
 from hwr.tables import text_table
 from hwr.tracking import Run
 
@@ -132,9 +130,7 @@ def check_tuning(config: TuneConfig) -> None:
     for key in config.cheap:
         if key not in space:
             raise InputError(f"cheap={key}: not a key of space, whose keys are {', '.join(space)}")
-    data_source(config.data, config.folder)
-    device_context(config.device)
-    Engine.of(config)
+    check_reading(config)
 
 
 def best_setting(space: Space, start: Setting, judge: Judge, how: TuneConfig) -> Setting:
