@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import psutil
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hwr.errors import InputError
 from hwr.transcription import export
-from hwr.transcription.files import OVERLAY
 
 # Format -> media types that ask for it, the first of which it is sent as.
 MEDIA = {
@@ -32,7 +31,6 @@ MEDIA = {
     "txt": ("text/plain",),
     "overlay": ("image/png",),
 }
-_SUFFIXES = {**export.SUFFIXES, "overlay": OVERLAY}
 COOKIE = "hwr-token"
 UPLOADS = ("/v1/pages", "/v1/lines", "/v1/work")  # take max_bytes, all others SMALL
 SMALL = 100_000  # bytes
@@ -48,6 +46,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+CLOSE = {"Connection": "close"}  # what is still being sent is not waited for
 # What each is, and how it counts. Text format: https://prometheus.io/docs/instrumenting/exposition_formats/
 _COUNTED = {
     "hwr_requests_total": ("counter", "Requests answered, by route and status."),
@@ -100,7 +99,7 @@ def answer(made: Mapping[str, bytes], format: str, stem: str) -> Response:
         return Response(json.dumps(pages, ensure_ascii=False, indent=1) + "\n", media_type=media)
     if format == "txt" or len(contents) == 1:
         return Response(b"\f".join(contents), media_type=media)
-    files = {f"{name}{_SUFFIXES[format]}": content for name, content in made.items()}
+    files = {f"{name}{export.SUFFIXES[format]}": content for name, content in made.items()}
     return attachment(zipped(files), f"{stem}.zip", "application/zip")
 
 
@@ -190,22 +189,22 @@ class Guard:
 
     def _refused(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         host = headers.get("host", "")
-        name = _hostname(host)
+        name = (_split(f"//{host}").hostname or "").lower()
         if name not in self.hosts:
             return refusal(
-                421, f"{name or 'no host'}: not a name of this server; start it with hosts=[NAME]", _CLOSE
+                421, f"{name or 'no host'}: not a name of this server; start it with hosts=[NAME]", CLOSE
             )
         if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not _same_origin(headers, host):
-            return refusal(403, "sent by a page of another site; use the page of this server", _CLOSE)
+            return refusal(403, "sent by a page of another site; use the page of this server", CLOSE)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._limit(scope["path"]):
             return refusal(
-                413, f"{length} bytes are more than {self._limit(scope['path'])}; send less", _CLOSE
+                413, f"{length} bytes are more than {self._limit(scope['path'])}; send less", CLOSE
             )
         if scope["path"] not in OPEN and not self.knows(_token(headers)):
             if scope["path"] == "/":
                 return None if scope["method"] not in ("GET", "HEAD") else _TO_LOGIN
-            return refusal(401, "without the token; send Authorization: Bearer TOKEN", _ASK | _CLOSE)
+            return refusal(401, "without the token; send Authorization: Bearer TOKEN", _ASK | CLOSE)
         return None
 
     def knows(self, token: str) -> bool:
@@ -227,7 +226,7 @@ class _Body:
         self.size += len(message.get("body", b""))
         self.ended = not message.get("more_body", False)
         if self.size > self.limit:
-            raise HTTPException(413, f"more than {self.limit} bytes; send less", _CLOSE)
+            raise HTTPException(413, f"more than {self.limit} bytes; send less", CLOSE)
         return message
 
     async def discard(self) -> None:
@@ -241,29 +240,23 @@ class _Body:
             self.ended = not message.get("more_body", False)
 
 
-_CLOSE = {"Connection": "close"}  # what is still being sent is not waited for
 _ASK = {"WWW-Authenticate": "Bearer"}
 _TO_LOGIN = JSONResponse({"error": "see /login"}, 303, {"Location": "/login"})
-
-
-def _hostname(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 def _same_origin(headers: Headers, host: str) -> bool:
     origin = headers.get("origin")
     fetched = headers.get("sec-fetch-site", "same-origin")
-    return fetched in ("same-origin", "none") and (origin is None or _netloc(origin) == host.lower())
+    same = origin is None or _split(origin).netloc.lower() == host.lower()
+    return same and fetched in ("same-origin", "none")
 
 
-def _netloc(origin: str) -> str:
+def _split(url: str) -> SplitResult:
+    """Return the parts of a URL, empty ones of what is none."""
     try:
-        return urlsplit(origin).netloc.lower()
+        return urlsplit(url)
     except ValueError:
-        return ""
+        return urlsplit("")
 
 
 def _token(headers: Headers) -> str:

@@ -60,7 +60,6 @@ ROWS = pa.schema(
 PARQUET = "parquet"  # the format of part files
 
 _CONFIG = TypeAdapter(BulkConfig)
-_SUFFIXES = {**export.SUFFIXES, "overlay": files.OVERLAY}
 _PART, _FAILED = "part", "failed"  # what files of rows are called
 _THERE = "page(s) whose outputs exist"
 _SEVERAL = (".pdf", ".tif", ".tiff")  # may hold several pages
@@ -134,17 +133,11 @@ class BulkJob:
 
     settings: str
     output: str
-    formats: tuple[str, ...]
+    formats: Sequence[str]
 
     def targets(self, name: str) -> dict[str, str]:
         """Return what the output of each format is called, for a page or a file of one page."""
-        return {kind: f"{name}{_SUFFIXES[kind]}" for kind in self.formats}
-
-    @classmethod
-    def from_json(cls, text: str) -> "BulkJob":
-        """Return the job of which `text` holds the values."""
-        values = json.loads(text)
-        return cls(**values | {"formats": tuple(values["formats"])})
+        return {kind: f"{name}{export.SUFFIXES[kind]}" for kind in self.formats}
 
 
 class OutputFolder:
@@ -271,7 +264,7 @@ def answer_part(job: str, part: str) -> str:
 
 @cache
 def _part_reader(job: str) -> PartReader:
-    return PartReader(BulkJob.from_json(job))
+    return PartReader(BulkJob(**json.loads(job)))
 
 
 def transcribe_bulk(
@@ -316,7 +309,7 @@ def _lost(
                 raise InputError(answer["refused"])
             if left.pop(answer["number"], None) is not None:
                 for outcome in answer["outcomes"]:
-                    tally.add(Outcome(**outcome | {"lines": tuple(outcome["lines"])}))
+                    tally.add(Outcome(**outcome))
             bar.update()
     return [source for part in left.values() for source in part]
 
@@ -326,15 +319,13 @@ def _settings(composed: Composed) -> str:
     return json.dumps({"model": composed.choices.get("model", composed.root.weights.line), "config": config})
 
 
-def _formats(given: Sequence[str], *, overlay: bool) -> tuple[str, ...]:
-    formats = list(dict.fromkeys(name for names in given for name in names.split(","))) or ["txt"]
-    for kind in formats:
-        if kind not in (*export.FORMATS, PARQUET):
-            raise InputError(f"--format {kind}: unknown; use one of {', '.join((*export.FORMATS, PARQUET))}")
+def _formats(given: Sequence[str], *, overlay: bool) -> list[str]:
+    formats = files.asked_formats(given)
+    files.check_formats(formats, (*export.FORMATS, PARQUET))
     formats += ["overlay"] * overlay
     if PARQUET in formats and len(formats) > 1:
         raise InputError(f"--format {PARQUET}: holds text and ALTO; give it alone")
-    return tuple(formats)
+    return formats
 
 
 def _left(sources: Iterable[Source], job: BulkJob, tally: Tally) -> Iterator[Source]:

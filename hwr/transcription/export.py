@@ -27,7 +27,8 @@ from hwr.images.load import GreyImage
 from hwr.pictures import font
 from hwr.transcription import ReadLine, ReadPage, ReadWord
 
-SUFFIXES = {"alto": ".alto.xml", "page": ".page.xml", "txt": ".txt", "json": ".json"}
+OVERLAY = ".overlay.png"
+SUFFIXES = {"alto": ".alto.xml", "page": ".page.xml", "txt": ".txt", "json": ".json", "overlay": OVERLAY}
 
 _ALTO = "http://www.loc.gov/standards/alto/ns-v4#"
 _ALTO_SCHEMA = "http://www.loc.gov/standards/alto/v4/alto-4-2.xsd"
@@ -273,7 +274,7 @@ def _points(element: Element, name: str, points: Iterable[Point], size: tuple[in
 def _letter(pen: ImageDraw.ImageDraw, line: ReadLine, position: int, size: tuple[int, int]) -> None:
     """Write a line's number before its left end, or on it at the page's edge, and its text below."""
     x1, y1, _, y2 = box_px(line.box, size)
-    number, number_size = str(position + 1), _between((y2 - y1) // 2)
+    number, number_size = str(position + 1), min(max((y2 - y1) // 2, LEGIBLE_PX), LARGEST_PX)
     left = max(0, x1 - 3 - round(font(number_size).getlength(number)))
     _write(pen, (left, (y1 + y2) // 2), number, (number_size, LINES[position % len(LINES)]))
     text_size = _fitting(line.text, (y2 - y1) // 3, size[1] - x1)
@@ -297,7 +298,3 @@ def _fitting(text: str, size: int, room: int) -> int:
     while size >= LEGIBLE_PX and font(size).getlength(text) > room:
         size -= 1
     return size
-
-
-def _between(size: int) -> int:
-    return min(max(size, LEGIBLE_PX), LARGEST_PX)

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -27,13 +27,12 @@ from hwr.pictures import png
 from hwr.runtime import termination
 from hwr.stages.build import find_weights
 from hwr.transcription import ReadPage, export
-from hwr.transcription.export import draw_overlay
+from hwr.transcription.export import OVERLAY, draw_overlay
 from hwr.transcription.page_reader import STEPS, PageReader, Steps, build_page_reader, finished, upright_steps
 from hwr.transcription.shared_outputs import OutputRecord, PageLocks
 from hwr.transcription.workers import WorkerEndedError, Workers
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".pdf")  # taken from a folder
-OVERLAY = ".overlay.png"
 
 Records = Callable[[Path], OutputRecord]  # by folder
 
@@ -57,9 +56,8 @@ class Job:
     def targets(self, page: "PageOfFile") -> dict[str, Path]:
         """Return the output of each format of a page."""
         folder = self.output or page.file.parent
-        suffixes = {kind: export.SUFFIXES[kind] for kind in self.formats}
-        suffixes |= {"overlay": OVERLAY} if self.overlay else {}
-        return {kind: folder / f"{page.name}{suffix}" for kind, suffix in suffixes.items()}
+        kinds = [*self.formats, *["overlay"] * self.overlay]
+        return {kind: folder / f"{page.name}{export.SUFFIXES[kind]}" for kind in kinds}
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Outcome:
     read: int = 0
     failed: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
-    lines: tuple[str, ...] = ()
+    lines: Sequence[str] = ()
 
     @classmethod
     def failure(cls, error: object, lines: Sequence[str] = ()) -> "Outcome":
@@ -197,11 +195,14 @@ def transcribe_files(
     force: bool,
 ) -> int:
     """Read pages, write what is on them, and return the exit status: 1 where a page failed, else 0."""
-    formats = [name for names in format for name in names.split(",")] or ["txt"]
     paths, passed = expand(files)
     folder = None if output is None else Path(output)
-    job = Job(paths, list(dict.fromkeys(formats)), overlay, folder, force)
-    return transcribe_pages(job, composed.root, passed)
+    return transcribe_pages(Job(paths, asked_formats(format), overlay, folder, force), composed.root, passed)
+
+
+def asked_formats(given: Sequence[str]) -> list[str]:
+    """Return the formats that --format names, `txt` where it names none."""
+    return list(dict.fromkeys(name for names in given for name in names.split(","))) or ["txt"]
 
 
 def expand(arguments: Sequence[str]) -> tuple[list[Path], Counter[str]]:
@@ -238,7 +239,7 @@ def transcribe_pages(job: Job, config: TranscribeConfig, passed: Counter[str] | 
     of them, and what was `passed` over. Raise InputError for what no page could be read with: an unknown
     format, a folder that cannot be written, missing weights. What was read is kept when a signal ends it.
     """
-    check(job)
+    check_formats(job.formats, export.FORMATS)
     records = cache(_record)
     if job.output is not None:
         records(job.output)
@@ -310,7 +311,7 @@ def _read_in_processes(
         def read(task: Task) -> None:
             try:
                 answer = workers.ask(task.to_json())
-                outcomes.append(Outcome(**answer | {"lines": tuple(answer["lines"])}))
+                outcomes.append(Outcome(**answer))
             except WorkerEndedError as error:
                 page = f"{task.page.file}, page {task.page.number}"
                 outcomes.append(Outcome.failure(f"{page}: the process that read it {error}"))
@@ -374,11 +375,11 @@ def write_outputs(contents: dict[Path, bytes], record: OutputRecord) -> None:
             record.add(path.name, fresh)
 
 
-def check(job: Job) -> None:
+def check_formats(formats: Iterable[str], known: Collection[str]) -> None:
     """Raise InputError for formats that are unknown."""
-    for kind in job.formats:
-        if kind not in export.FORMATS:
-            raise InputError(f"--format {kind}: unknown; use one of {', '.join(export.FORMATS)}")
+    for kind in formats:
+        if kind not in known:
+            raise InputError(f"--format {kind}: unknown; use one of {', '.join(known)}")
 
 
 def _in_folder(folder: Path, records: Records) -> tuple[list[Path], Counter[str]]:
@@ -500,7 +501,7 @@ def _read_page(
         }
         with termination.held_back():
             write_outputs(contents, record)
-            done(Outcome(read=1, lines=tuple(lines)))
+            done(Outcome(read=1, lines=lines))
     except InputError as error:
         done(Outcome.failure(error, lines))
 

@@ -5,8 +5,8 @@ from tests.transcription.export.read_pages import line, page
 
 
 def test_every_format_has_a_suffix_of_its_own() -> None:
-    assert list(FORMATS) == list(SUFFIXES) == ["alto", "page", "txt", "json"]
-    assert len(set(SUFFIXES.values())) == 4
+    assert [*FORMATS, "overlay"] == list(SUFFIXES) == ["alto", "page", "txt", "json", "overlay"]
+    assert len(set(SUFFIXES.values())) == 5
 
 
 @pytest.mark.parametrize("name", FORMATS)
