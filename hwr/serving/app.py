@@ -111,14 +111,8 @@ def build_app(service: Service, hosts: frozenset[str]) -> ASGIApp:
     app = FastAPI(title="hwr", version=__version__, docs_url=None, redoc_url=None, lifespan=life)
     for error, answered in _ANSWERS.items():
         app.add_exception_handler(error, answered)
-    for router in (
-        _programs(service),
-        _pages(service),
-        _lines(service),
-        _adaptation(service),
-        _files(service),
-    ):
-        app.include_router(router)
+    for router in (_programs, _pages, _lines, _adaptation, _files):
+        app.include_router(router(service))
     config = service.config
     return Guard(app, hosts, config.token, config.max_bytes, service.metrics)
 
@@ -217,9 +211,7 @@ def _pages(service: Service) -> APIRouter:
     def download(name: str, format: Format = "alto") -> Response:
         """Return a page in a format."""
         chosen = asked_format(format, "", tuple(export.FORMATS))
-        kept = folder.load(name)
-        if kept is None:
-            raise Refused(409, f"{name}: not read yet; wait until it is")
+        kept = folder.load_read(name)
         content = _exported(kept.upright.as_stored(kept.turn), chosen)
         return attachment(content, f"{name}{export.SUFFIXES[chosen]}", MEDIA[chosen][0])
 
@@ -255,9 +247,7 @@ def _lines(service: Service) -> APIRouter:
     @router.post("/{name}/lines", status_code=201)
     async def add_line(name: str, new: NewLine) -> dict[str, Any]:
         """Read a line that was missed, at once, and put it at its place in the reading order."""
-        kept = await asyncio.to_thread(folder.load, name)
-        if kept is None:
-            raise Refused(409, f"{name}: not read yet; wait until it is")
+        kept = await asyncio.to_thread(folder.load_read, name)
         if new.text is not None:
             line = new.line(new.text)
         else:

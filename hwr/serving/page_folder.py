@@ -25,25 +25,15 @@ from hwr.pictures import png
 from hwr.serving.answers import Refused
 from hwr.transcription import ReadPage
 from hwr.transcription.correction import from_alto
-from hwr.transcription.export import to_alto
-from hwr.transcription.files import OVERLAY, SUFFIXES, PageOfFile
+from hwr.transcription.export import OVERLAY, to_alto
+from hwr.transcription.files import SUFFIXES, PageOfFile
 
 ALTO, OTHER_ALTO = ".alto.xml", ".xml"  # as `hwr transcribe` and as others name it
 KEPT = ".before"  # added to the name of an ALTO file of another program, which is kept as it was
-_SHOWN = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".gif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".jp2",
-    ".avif",
-)  # kept as they are
+# Kept as they are.
+_SHOWN = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".jp2", ".avif")
 _NAME_BYTES = 120
-_ALTO = re.compile(rb"<(\w+:)?alto\b")
+_ALTO, _OWN = re.compile(rb"<(\w+:)?alto\b"), b"<softwareName>hwr</softwareName>"
 
 
 @dataclass(frozen=True)
@@ -100,6 +90,12 @@ class PageFolder:
         path = self.alto(name, self.image(name))
         return None if path is None else _loaded(self.root, path, name, _version(path))
 
+    def load_read(self, name: str) -> KeptPage:
+        """Return a page as `load` does; Refused for one that was not read yet."""
+        if (kept := self.load(name)) is None:
+            raise Refused(409, f"{name}: not read yet; wait until it is")
+        return kept
+
     def glance(self, name: str, image: Path) -> Glance | None:
         """Return what the list of pages tells of one; None for one that was not read yet."""
         path = self.alto(name, image)
@@ -115,7 +111,7 @@ class PageFolder:
         path = self.alto(name, image) or self.root / f"{name}{ALTO}"
         with as_input_error(path, "make room, or allow it"), self._lock:
             before = path.with_name(path.name + KEPT)
-            if path.exists() and not before.exists() and not _is_own(path):
+            if path.exists() and not before.exists() and _OWN not in path.read_bytes()[:4096]:
                 shutil.copyfile(path, before)
             text = to_alto(replace(stored, image=image.name))
             with replacing(path, durable=True) as fresh:
@@ -124,13 +120,9 @@ class PageFolder:
     def change(self, name: str, change: Callable[[ReadPage], ReadPage]) -> KeptPage:
         """Change what is written on a page; Refused for one that was not read yet."""
         with self._lock:
-            kept = self.load(name)
-            if kept is None:
-                raise Refused(409, f"{name}: not read yet; wait until it is")
+            kept = self.load_read(name)
             self.save(name, change(kept.upright).as_stored(kept.turn))
-            changed = self.load(name)
-            assert changed is not None
-            return changed
+            return self.load_read(name)
 
     def add(self, file: Path, given: str, max_pages: int) -> list[str]:
         """Put a file that was sent into the folder, and return the names of its pages.
@@ -204,10 +196,6 @@ def _glance(root: Path, path: Path, name: str, version: tuple[int, int]) -> Glan
 def _loaded(root: Path, path: Path, name: str, version: tuple[int, int]) -> KeptPage:
     stored = from_alto(path, PageImages(root))
     return KeptPage(replace(stored.as_read(), name=name), stored.turn, path)
-
-
-def _is_own(path: Path) -> bool:
-    return b"<softwareName>hwr</softwareName>" in path.read_bytes()[:4096]
 
 
 def safe_name(given: str) -> str:

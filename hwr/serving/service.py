@@ -26,7 +26,7 @@ from hwr.images.boxes import Box
 from hwr.layout.cut import LineCut
 from hwr.layout.orientation import turned_image
 from hwr.serving.adaptation import Adaptation
-from hwr.serving.answers import Metrics, Refused
+from hwr.serving.answers import CLOSE, Metrics, Refused
 from hwr.serving.page_folder import PageFolder, safe_name
 from hwr.transcription import ReadLine
 from hwr.transcription.files import PageOfFile, ReadFile, page_reader, page_steps
@@ -76,7 +76,7 @@ class Service:
         if self.taken >= self.config.queue:
             mean = self.metrics.mean("hwr_reading_seconds")
             wait = min(_RETRY_S, max(1, math.ceil(mean)))
-            headers = {"Retry-After": str(wait), "Connection": "close"}
+            headers = {"Retry-After": str(wait)} | CLOSE
             raise Refused(429, f"{self.taken} requests wait already; try again in {wait} s", headers)
         self.taken += 1
         try:
@@ -97,16 +97,16 @@ class Service:
 
     async def _receive(self, request: Request, file: Path) -> None:
         if request.headers.get("content-type", "").startswith("multipart/"):
-            raise Refused(415, "a form; send the file itself as the body: curl --data-binary @FILE", _CLOSE)
+            raise Refused(415, "a form; send the file itself as the body: curl --data-binary @FILE", CLOSE)
         try:
             size = await asyncio.wait_for(_stored(request, file), self.config.upload_s)
         except asyncio.TimeoutError:
             message = f"not sent within upload_s={self.config.upload_s:g}; send it faster, or raise upload_s"
-            raise Refused(408, message, _CLOSE) from None
+            raise Refused(408, message, CLOSE) from None
         except ClientDisconnect:
-            raise Refused(400, "cut off while it was sent; send it again", _CLOSE) from None
+            raise Refused(400, "cut off while it was sent; send it again", CLOSE) from None
         if not size:
-            raise Refused(400, "an empty body; send an image or a PDF: curl --data-binary @FILE", _CLOSE)
+            raise Refused(400, "an empty body; send an image or a PDF: curl --data-binary @FILE", CLOSE)
 
     # Reading
 
@@ -305,9 +305,6 @@ class Worker:
             job.steps.close()
             job.future.set_exception(error)
             return None
-
-
-_CLOSE = {"Connection": "close"}
 
 
 async def _stored(request: Request, file: Path) -> int:
