@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 
 from hwr.errors import InputError
 from hwr.files import parse_json
@@ -27,6 +28,11 @@ def nfc(text: str) -> str:
 def shortened(text: str, longest: int) -> str:
     """Return a text of at most so many characters, cut with an ellipsis."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def common_beginning(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many characters two texts, or how many parts two sequences, begin with in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 @dataclass(frozen=True)

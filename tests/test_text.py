@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwr.errors import InputError
-from hwr.text import Alphabet, UnknownCharacterError, nfc
+from hwr.text import Alphabet, UnknownCharacterError, common_beginning, nfc
 
 QUICK = settings(max_examples=60, deadline=None)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -113,3 +113,10 @@ def test_other_json_is_refused(text: str) -> None:
 def test_json_with_a_character_twice_is_refused() -> None:
     with pytest.raises(InputError, match="holds a character twice"):
         Alphabet.from_json('{"symbols": ["a", "a"]}')
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"), [("tea", "ten", 2), ("tea", "tea", 3), ("", "tea", 0), ("ab", "b", 0)]
+)
+def test_common_beginning_is_counted(one: str, other: str, count: int) -> None:
+    assert common_beginning(one, other) == common_beginning(list(one), tuple(other)) == count

@@ -149,7 +149,7 @@ def score_hypotheses(
     """
     if not base.lines:
         raise InputError(f"{path}: texts, and run {base.short} found boxes; compare runs that read text")
-    texts = read_hypotheses(path)
+    texts = _of_folder(path) if path.is_dir() else _of_table(path)
     true = {name: line for name, line in base.lines.items() if line.reference}
     missing, unknown = (
         [name for name in one if name not in two] for one, two in ((true, texts), (texts, true))
@@ -177,11 +177,6 @@ def score_hypotheses(
         scores=scores.summary,
         lines={line.id: line for line in report.read_lines(output / report.LINES)}, line_pictures=None,
     )  # fmt: skip
-
-
-def read_hypotheses(path: Path) -> dict[str, str]:
-    """Return the texts of a file or folder by line id; InputError for what is none, and for an id twice."""
-    return _of_folder(path) if path.is_dir() else _of_table(path)
 
 
 def _evaluated(store: Store, known: Sequence[Any], run: Any, split: str, folder: Path) -> list[EvaluatedRun]:

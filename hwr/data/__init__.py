@@ -26,13 +26,8 @@ SOURCES = {
     "line_list": "hwr.data.sources.line_list",
     "sets": "hwr.data",
 }
-SHARED_SETTINGS = (
-    "source",
-    "exclude",
-    "soft_hyphens",
-    "replace",
-    "line_shares",
-)  # of every source, beside its own
+# Of every source, beside its own.
+SHARED_SETTINGS = ("source", "exclude", "soft_hyphens", "replace", "line_shares")
 DRAWN = ("share", "same_text")  # further ones, for `Drawing`
 _SOFT = "\u00ad"
 _NAME = re.compile(r"\w[\w.-]*")  # of a set: it stands in ids and in the names of metrics

@@ -103,7 +103,10 @@ def cached(
     all images ahead: an epoch takes them in a new order. Raise InputError when the cache cannot be written.
     Processes that ask for one cache at once build it once; a damaged one is built again.
     """
-    keys = [_page_key(page, cutter) for page in pages]
+    keys = [
+        _digest([cutter.ids(page), cutter.basis(page), page.image.name, page.flaw, image_sha256(page)])
+        for page in pages
+    ]
     settings = _digest([_VERSION, cutter.settings, asdict(loading)])[:16]
     home = folder / f"{settings}-{_digest(keys)[:16]}"
     with as_input_error(home, "choose another folder"):
@@ -143,10 +146,6 @@ class _LineCutter:
             except InputError as error:
                 cuts.append((line.id, f"line {line.id} of {page.image.name}: {error}"))
         return cuts
-
-
-def _page_key(page: Page, cutter: Cutter) -> str:
-    return _digest([cutter.ids(page), cutter.basis(page), page.image.name, page.flaw, image_sha256(page)])
 
 
 def _digest(values: object) -> str:

@@ -5,7 +5,7 @@ A decoder that corrects another one holds it as `base`.
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise, takewhile
+from itertools import groupby, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from hwr.config.bind import bind, make, target
 from hwr.errors import InputError
 from hwr.language import MadeFromText
 from hwr.scoring.edits import Pair, align
-from hwr.text import Alphabet
+from hwr.text import Alphabet, common_beginning
 
 Probs = NDArray[np.float32]
 Span = tuple[float, float]  # from where to where, fractions of the line's steps
@@ -124,16 +124,11 @@ def _runs(old: str, new: str) -> Iterator[tuple[bool, _Run]]:
 
 def _pairs(old: str, new: str) -> list[Pair]:
     """Align two texts; equal beginnings and ends, most of a line, need no search."""
-    beginning = _equal(old, new)
+    beginning = common_beginning(old, new)
     old, new, equal = old[beginning:], new[beginning:], old[:beginning]
-    end = _equal(old[::-1], new[::-1])
+    end = common_beginning(old[::-1], new[::-1])
     middle = align(old[: len(old) - end], new[: len(new) - end])
     return [*zip(equal, equal, strict=True), *middle, *((c, c) for c in old[len(old) - end :])]
-
-
-def _equal(one: str, other: str) -> int:
-    """Return how many characters two texts begin with in common."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _place(spans: Sequence[Span], first: int, last: int) -> Span:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.errors import InputError
-from hwr.images.boxes import Box, Point, around, clip
+from hwr.images.boxes import Box, Point, around, clip, corners
 from hwr.images.load import WHITE, GreyImage
 
 MIN_WIDTH = 8  # of a line image, px: narrower than that no network has a time step
@@ -228,9 +228,7 @@ def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
 def _clipped_outline(line: Outline, size: tuple[int, int]) -> NDArray[np.float64]:
     """Return the polygon, or the box's corners, in px (P, 2), cut to the page."""
     name = "polygon" if len(line.polygon) >= 3 else "box"
-    x1, y1, x2, y2 = line.box
-    corners = line.polygon if name == "polygon" else ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
-    points = np.array(corners, dtype=np.float64)
+    points = np.array(line.polygon if name == "polygon" else corners(line.box), dtype=np.float64)
     if not np.isfinite(points).all():
         raise InputError(f"the {name} holds a number that is not finite; correct or drop the line")
     if (points.max(axis=0) <= 0).any() or (points.min(axis=0) >= 1).any():

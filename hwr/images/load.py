@@ -74,9 +74,8 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             raise InputError(
                 f"{path}: cannot be read ({error.strerror}); allow it or leave its page out"
             ) from None
-        raise InputError(
-            f"{path}: damaged image ({_one_line(error)}); restore the file or leave its page out"
-        ) from None
+        damage = f"damaged image ({' '.join(str(error).split()) or type(error).__name__})"
+        raise InputError(f"{path}: {damage}; restore the file or leave its page out") from None
 
 
 def check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
@@ -215,7 +214,3 @@ def _strip(image: Image.Image) -> GreyImage:
     elif image.mode in ("LAB", "HSV"):
         image = image.convert("RGB")
     return np.asarray(image.convert("L"), dtype=np.uint8)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

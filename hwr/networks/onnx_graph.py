@@ -144,10 +144,6 @@ def _dense(graph: _Graph, settings: Any, x: str, weight: Array, bias: Array) -> 
     return graph.add("Add", graph.add("MatMul", rows, graph.number(weight.T)), graph.number(bias))
 
 
-def _parameters(graph: _Graph, settings: Any, *parts: Array) -> list[Array]:
-    return list(parts)
-
-
 def _lstm(graph: _Graph, settings: Any, x: str, parameters: list[Array], *states: None) -> str:
     """Stack LSTMs (T, N, width) to (T, N, 2 * hidden); `parameters` are all weights, then all biases."""
     hidden, layers, ways = settings["state_size"], settings["num_layers"], 1 + settings["bidirectional"]
@@ -215,7 +211,7 @@ _OPERATORS: Mapping[str, Callable[..., Any]] = {
     "Pooling": _pooling,
     "FullyConnected": _dense,
     "RNN": _lstm,
-    "_rnn_param_concat": _parameters,
+    "_rnn_param_concat": lambda graph, settings, *parts: list(parts),
     "_zeros": lambda graph, settings: None,  # an LSTM's first states
     "Activation": lambda graph, settings, x: graph.add(_ACTIVATIONS[settings["act_type"]], x),
     "Dropout": lambda graph, settings, x: x,

@@ -177,14 +177,11 @@ def publish_model(model: Composed, name: str, about: str, config: ModelsConfig, 
         folder = Path(address)
         make_folder(folder)
         with held(folder / f".{INDEX}.lock"), as_input_error(folder, "choose another folder"):
-            before = (
-                parsed_index(folder / INDEX, (folder / INDEX).read_bytes())
-                if (folder / INDEX).exists()
-                else None
-            )
+            index, kept = folder / INDEX, {}
+            if index.exists():
+                kept = TypeAdapter(StoreIndex).dump_python(parsed_index(index, index.read_bytes()))["models"]
             with replacing_folder(folder / name) as fresh:
                 copy_files(scratch / name, fresh)
-            kept = TypeAdapter(StoreIndex).dump_python(before)["models"] if before else {}
             _write_index(folder, {**kept, name: entry})
 
 
@@ -220,7 +217,8 @@ def _get(source: str, name: str, model: StoredModel, config: ModelsConfig) -> No
         raise InputError(f"{source}/{INDEX}: names a file of {name} twice, or one in {CHOICE}/; {_TELL}")
     parts = place.models / ".parts"
     with held(place.models / ".lock"), as_input_error(place.models, "choose another folder"):
-        if _whole(place.of(name), model):
+        there = ((place.of(name) / file.path, file.sha256) for file in model.files)
+        if all(path.is_file() and sha256(path) == digest for path, digest in there):
             print(f"{name}: there already, unchanged")
             return
         parts.mkdir(exist_ok=True)
@@ -235,10 +233,6 @@ def _get(source: str, name: str, model: StoredModel, config: ModelsConfig) -> No
         for file in model.files:
             (parts / file.sha256).unlink(missing_ok=True)
     print(f"{name}: {len(model.files)} files, {model.size / 1e6:.1f} MB; hwr transcribe … --model {name}")
-
-
-def _whole(folder: Path, model: StoredModel) -> bool:
-    return all((folder / f.path).is_file() and sha256(folder / f.path) == f.sha256 for f in model.files)
 
 
 def _fetch(address: str, file: StoredFile, part: Path, timeout_s: float) -> None:

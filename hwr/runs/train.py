@@ -47,8 +47,7 @@ def train_stage(composed: Composed, *, watch: Watch | None = None, join: Join = 
     if tracking.parent_run() is None:
         return _resumed_or_new(composed, watch, join)
     place = composed.root.tracking
-    tracking.await_answer(place.uri, sweep.PATIENCE_S)
-    store = tracking.open_store(place.uri, Path(composed.root.folder), place.experiment)
+    store = sweep.opened_store(place.uri, Path(composed.root.folder), place.experiment)
     with sweep.claim(store, sweep.config_hash(composed.values)) as before:
         if before is not None and before.status == FINISHED and before.value is not None:
             best = f"best {before.monitor} {before.value:.4f}"

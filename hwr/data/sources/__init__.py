@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
@@ -21,6 +20,7 @@ from hwr.data.remembered import remembered
 from hwr.errors import InputError
 from hwr.images.load import IMAGE_SUFFIXES
 from hwr.images.page_files import page_header
+from hwr.text import common_beginning
 
 T = TypeVar("T")
 # Ocropus and Calamari keep grey and black-and-white copies of lines and pages.
@@ -156,7 +156,8 @@ class PageImages:
 
         def likeness(path: Path) -> tuple[int, int]:
             own = [_folded(part) for part in path.relative_to(self.root).parts]
-            return _alike(own[::-1], folded[::-1]), _alike(path.parent.parts, folder.parts)
+            beside = common_beginning(path.parent.parts, folder.parts)
+            return common_beginning(own[::-1], folded[::-1]), beside
 
         found = self._by_name.get(folded[-1], [])
         best = [path for path in found if likeness(path) == max(map(likeness, found))]
@@ -207,17 +208,11 @@ def images_beside(root: Path, pages: Iterable[Page], what: str) -> dict[str, str
 
 
 def size_or_flaw(image: Path) -> tuple[tuple[int, int], str]:
-    """Return the size of an image, or a pixel and why it cannot be read."""
+    """Return the (height, width) of an image as shown, or a pixel and why it cannot be read."""
     try:
-        return image_size(image), ""
+        return image_header(image)[:2], ""
     except InputError as error:
         return (1, 1), str(error)
-
-
-def image_size(image: Path) -> tuple[int, int]:
-    """Return the (height, width) of an image as shown, from its header; raise InputError when it is none."""
-    height, width, _, _ = image_header(image)
-    return height, width
 
 
 def image_header(image: Path) -> tuple[int, int, str, int]:
@@ -262,8 +257,3 @@ def _stem(name: str) -> str:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _alike(first: Sequence[str], second: Sequence[str]) -> int:
-    """Return how many parts two sequences have in common from their beginning."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
