@@ -1,6 +1,5 @@
 """Compare runs with the first of them: settings, scores, changed lines, and significance tests."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from hwr.comparison.paired import Comparison
 from hwr.config.compose import Composed
 from hwr.config.roots import CompareConfig
 from hwr.errors import InputError
-from hwr.files import make_folder, scratch_folder, write_text
+from hwr.files import make_folder, scratch_folder, write_json, write_text
 from hwr.scoring.report import write_tsv
 from hwr.scoring.sclite import check_scorer
 from hwr.tracking.notes import repeating, write_note
@@ -91,8 +90,7 @@ def _write(comparison: Comparison, config: CompareConfig, output: Path) -> None:
         pictures.save_picture(output / PICTURE, picture)
     html = report.html_report(comparison, None if picture is None else output / PICTURE)
     write_text(output / REPORT, html)
-    numbers = json.dumps(_numbers(comparison, config), indent=1, ensure_ascii=False) + "\n"
-    write_text(output / NUMBERS, numbers)
+    write_json(output / NUMBERS, _numbers(comparison, config))
     if comparison.runs[0].lines:
         write_tsv(output / LINES, *report.line_table(comparison.runs))
 

@@ -7,7 +7,6 @@ lines, and every evaluation refuses a decoder whose models were made from the li
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import TypeAdapter
 
 from hwr.config import EXPERIMENTS
 from hwr.errors import InputError
-from hwr.files import parse_json, sha256, write_text
+from hwr.files import parse_json, sha256, write_json
 from hwr.text import nfc
 
 MODEL, WORDS, CONFUSIONS = "model.arpa", "words.tsv", "confusions.json"
@@ -112,7 +111,7 @@ def write_record(path: Path, origin: Origin, *, unit: str, order: int, symbols: 
     own = {"sha256": record.sha256, "unit": unit, "order": order, "symbols": symbols}
     sources = [asdict(source) for source in origin.sources]
     said = own | {"sources": sources, "lines": sorted(origin.lines), "texts": sorted(origin.texts)}
-    write_text(path.with_suffix(".json"), json.dumps(said, ensure_ascii=False, indent=1) + "\n")
+    write_json(path.with_suffix(".json"), said)
     return record
 
 

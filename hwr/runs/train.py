@@ -20,7 +20,7 @@ from hwr.config import ROOT
 from hwr.config.compose import Composed
 from hwr.config.roots import TrainConfig
 from hwr.errors import InputError, NoRoomError, optional
-from hwr.files import as_input_error, make_folder, write_text
+from hwr.files import as_input_error, make_folder, write_json
 from hwr.networks import arrays, set_arrays
 from hwr.runs import resume as resuming
 from hwr.runs import sweep
@@ -214,9 +214,9 @@ def _describe(current: Run, composed: Composed, training: Training, *, resumed: 
     current.text("config.yaml", composed.yaml)
     if not resumed:
         current.text("overrides.txt", "\n".join(composed.overrides) + "\n")
-    inspection = json.dumps(training.report.as_dict(), indent=1, ensure_ascii=False) + "\n"
-    current.text("data/inspection.json", inspection)
-    write_text(_folder(current, composed) / "inspection.json", inspection)
+    inspection = training.report.as_dict()
+    current.json("data/inspection.json", inspection)
+    write_json(_folder(current, composed) / "inspection.json", inspection)
     current.json("environment.json", {**runtime.describe(), "packages": _packages()})
     revision = runtime.Revision.of(ROOT)
     if revision is not None and revision.diff and not resumed:
