@@ -65,7 +65,7 @@ def data_table(runs: Sequence[StoredRun]) -> str:
         [
             names.get(digest, ABSENT),
             digest[:_SHORT],
-            *(str(_count(digest, own)) for own in (trainings, others)),
+            *(str(sum(digest in _data(run) for run in own)) for own in (trainings, others)),
         ]
         for digest in digests
     ]
@@ -128,10 +128,6 @@ def _evaluations(runs: Iterable[StoredRun]) -> Iterator[Place]:
             if score in _RISING and where in ("test", "evaluation/valid", "evaluation/train"):
                 order = -value if _RISING[score] else value
                 yield Place(metric, order, f"{value:.4f}", _name(run), run.id, _code(run))
-
-
-def _count(digest: str, runs: Iterable[StoredRun]) -> int:
-    return sum(digest in _data(run) for run in runs)
 
 
 def _is_training(run: StoredRun) -> bool:

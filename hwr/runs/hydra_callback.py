@@ -79,9 +79,7 @@ class SweepRun(Callback):
             job_return.return_value, job_return.status = math.inf, JobStatus.COMPLETED
             from hwr.runs import sweep
 
-            where = Path(config.folder), config.tracking.experiment
-            opened = partial(sweep.opened_store, config.tracking.uri, *where)
-            sweep.record_failure(typing.cast(Exception, error), opened)
+            sweep.record_failure(typing.cast(Exception, error), partial(sweep.opened_store, config))
 
 
 class JobsCheck(Callback):

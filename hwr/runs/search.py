@@ -169,7 +169,7 @@ def _try(search: SettingsSearch, study: Study, trial: Trial) -> None:
     except Exception as error:
         diverged = isinstance(error, NonFiniteLossError)  # an answer like others
         state = job_table.DIVERGED if diverged else ""
-        sweep.record_failure(error, lambda: _store(made), state=state)
+        sweep.record_failure(error, lambda: sweep.opened_store(made.root), state=state)
         if isinstance(error, NoRoomError):
             raise  # nothing is said of these settings: the next start goes on with them
         study.optuna.tell(trial, state=TrialState.FAIL)
@@ -203,13 +203,8 @@ class _Watch:
 
 def _was_pruned(made: Composed) -> bool:
     """Tell whether a training that ended before this start was pruned then."""
-    job = sweep.job(_store(made), sweep.config_hash(made.values))
+    job = sweep.job(sweep.opened_store(made.root), sweep.config_hash(made.values))
     return job is not None and job.state == job_table.PRUNED
-
-
-def _store(made: Composed) -> tracking.Store:
-    settings = made.root.tracking
-    return sweep.opened_store(settings.uri, Path(made.root.folder), settings.experiment)
 
 
 def _tell(search: SettingsSearch, study: Study) -> None:

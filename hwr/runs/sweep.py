@@ -150,10 +150,10 @@ def job(store: Store, config: str) -> SweepJob | None:
     return next(map(stored_job, stored_jobs), None)
 
 
-def opened_store(uri: str | None, folder: Path, experiment: str) -> Store:
-    """Return the tracking store, waiting for it if it is away. Raises InputError if it stays away."""
-    tracking.await_answer(uri, PATIENCE_S)
-    return tracking.open_store(uri, folder, experiment)
+def opened_store(config: Any) -> Store:
+    """Return the store of a training, waiting for it if it is away. Raises InputError if it stays away."""
+    tracking.await_answer(config.tracking.uri, PATIENCE_S)
+    return tracking.open_store(config.tracking.uri, Path(config.folder), config.tracking.experiment)
 
 
 def record_failure(error: Exception, open_store: Callable[[], Store], *, state: str = "") -> None:

@@ -46,8 +46,7 @@ def train_stage(composed: Composed, *, watch: Watch | None = None, join: Join = 
     """
     if tracking.parent_run() is None:
         return _resumed_or_new(composed, watch, join)
-    place = composed.root.tracking
-    store = sweep.opened_store(place.uri, Path(composed.root.folder), place.experiment)
+    store = sweep.opened_store(composed.root)
     with sweep.claim(store, sweep.config_hash(composed.values)) as before:
         if before is not None and before.status == FINISHED and before.value is not None:
             best = f"best {before.monitor} {before.value:.4f}"
