@@ -21,11 +21,16 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+        super().__init__(printable(message))
 
 
 class NoRoomError(InputError):
     """Report a file that cannot be written, because the disk is full for example."""
+
+
+def printable(text: str) -> str:
+    """Return a text with what is not printable, bytes of a file name that are no UTF-8 say, escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def first_line(error: BaseException) -> str:

@@ -37,7 +37,8 @@ def run_models(composed: compose.Composed, *, words: Sequence[str], output: str 
     if action == "show":
         print("\n\n".join(describe_model(name, config) for name in names))
     elif action == "list":
-        rows = [_row(name, config) for name in model_names(config)]
+        models = {name: load_model(name, config) for name in model_names(config)}
+        rows = [(name, _purpose(name, config), own.choices["decoder"]) for name, own in models.items()]
         print(text_table(("model", "reads", "decoder"), rows))
     elif action == "get":
         for name in names:
@@ -137,10 +138,6 @@ def _publish(names: Sequence[str], config: ModelsConfig) -> None:
 
 def _known(action: str, config: ModelsConfig) -> str:
     return "name one of a store" if action == "get" else f"name one of {', '.join(model_names(config))}"
-
-
-def _row(name: str, config: ModelsConfig) -> tuple[str, str, str]:
-    return name, _purpose(name, config), load_model(name, config).choices["decoder"]
 
 
 def _purpose(name: str, config: ModelsConfig) -> str:

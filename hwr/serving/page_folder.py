@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from hwr.data.sources import PageImages, path_inside
-from hwr.errors import InputError, first_line
+from hwr.errors import InputError, first_line, printable
 from hwr.files import as_input_error, make_folder, replacing
 from hwr.images import page_files
 from hwr.images.load import GreyImage
@@ -66,7 +66,7 @@ class PageFolder:
         """Return the images and PDFs of the folder by the names of their pages: the stems, where unique."""
         files = [path for path in sorted(self.root.iterdir()) if self._is_page(path)]
         stems = Counter(path.stem for path in files)
-        return {_shown(path.stem if stems[path.stem] == 1 else path.name): path for path in files}
+        return {printable(path.stem if stems[path.stem] == 1 else path.name): path for path in files}
 
     def image(self, name: str) -> Path:
         """Return the image of a page; Refused where there is none."""
@@ -174,11 +174,6 @@ class PageFolder:
         if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file():
             return False
         return path.resolve().is_relative_to(self.root)
-
-
-def _shown(name: str) -> str:
-    """Return a name with what is no text, bytes that are no UTF-8 say, escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
 def _version(path: Path) -> tuple[int, int]:
