@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from hwr.config import CONF, ROOT
 from hwr.errors import InputError, usable_paths
 
+REGISTERED = "models:/"  # begins the names of weights in MLflow's registry
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's errors for a key that is none
 # What a value should have been, by the type of pydantic's error.
 _WANTED = {
@@ -33,9 +34,9 @@ _WANTED = {
     "string_type": "is not a text",
     "list_type": "is not a list",
     "tuple_type": "is not a list",
-    "dict_type": "is not a mapping",
-    "mapping_type": "is not a mapping",
-    "dataclass_type": "is not a mapping",
+    "dict_type": "is not a mapping; give its keys: {key}.KEY=…",
+    "mapping_type": "is not a mapping; give its keys: {key}.KEY=…",
+    "dataclass_type": "is not a mapping; give its keys: {key}.KEY=…",
     "none_required": "is not null",
     "greater_than": "is not possible; it must be greater than {gt:g}",
     "greater_than_equal": "is not possible; it must be {ge:g} or more",
@@ -111,7 +112,7 @@ def refusal(error: ValidationError, settings: Mapping[str, Any], where: str, kno
     wanted = _WANTED.get(kind, f"is not possible ({first['msg']})")
     context = {name: text.replace("'", "").replace(" or ", ", ") if isinstance(text, str) else text
                for name, text in first.get("ctx", {}).items()}  # fmt: skip
-    return f"{key}={value!r} {wanted.format(**context)}"
+    return f"{key}={value!r} {wanted.format(key=key, **context)}"
 
 
 def no_such_key(key: str, known: Sequence[str]) -> str:
@@ -126,7 +127,16 @@ def no_such_choice(group: str, name: str, options: Sequence[str] = ()) -> str:
     folder, files = (CONF / group, "*.yaml") if (CONF / group).is_dir() else (ROOT / group, "*/*.yaml")
     known = options or sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob(files))
     remedy = f"use one of {', '.join(known)}" if known else "give the name of a file"
+    if group == "model" and name.startswith(REGISTERED):
+        return registered(name)
     return f"{group}={name}: no such choice{suggestion(name, known)}; {remedy}"
+
+
+def registered(uri: str) -> str:
+    """Return the line that refuses models:/NAME@ALIAS where a model is chosen by its name."""
+    name = re.split(r"[@/]", uri.removeprefix(REGISTERED))[0] or "NAME"
+    fetch = f"hwr models get {name} +stores.lab=mlflow"
+    return f"{uri}: names weights, not a model; {fetch}, then use the name {name}"
 
 
 def several(key: str, values: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwr.config import CONF, EXPERIMENTS, compose
+from hwr.config.messages import REGISTERED, registered
 from hwr.config.roots import ModelsConfig, TranscribeConfig
 from hwr.errors import InputError
 from hwr.evaluation import RECORDS, publish
@@ -74,6 +75,8 @@ def model_names(config: ModelsConfig) -> list[str]:
 
 def load_model(name: str, config: ModelsConfig) -> compose.Composed:
     """Return how pages are read with a model; InputError for a name that is none."""
+    if name.startswith(REGISTERED):
+        raise InputError(registered(name))
     if name not in (known := model_names(config)):
         raise InputError(f"{name}: no such model; use one of {', '.join(known)}, or fetch it: hwr models get")
     words = [f"+model={name}", f"folder={config.folder}"]

@@ -16,6 +16,7 @@ from hwr.config import compose
 from hwr.config.roots import TranscribeConfig
 from hwr.errors import InputError
 from hwr.files import scratch_folder, write_text
+from hwr.images import page_files
 from hwr.published.stores import INDEX, model_choice, parsed_index
 from hwr.transcription.export import to_txt
 from hwr.transcription.files import PageOfFile, page_reader, page_steps
@@ -51,6 +52,8 @@ class ServedModel:
             try:
                 if file is None:
                     raise InputError("image: neither a file here nor base64; send an image's bytes in base64")
+                if (count := page_files.count_pages(file)) > 1:
+                    raise InputError(f"image: holds {count} pages; send each as an image of its own")
                 steps = page_steps(self._reader, self._config, PageOfFile(file, 1, 1))
                 read = finished(steps, self._reader.read_lines).stored
             except InputError as error:

@@ -22,6 +22,7 @@ from hwr import weights
 from hwr.config import CONF, EXPERIMENTS
 from hwr.config.bind import current_target, texts
 from hwr.config.compose import Composed, portable
+from hwr.config.messages import REGISTERED, registered
 from hwr.config.roots import ModelsConfig
 from hwr.errors import InputError, first_line, masked, tell
 from hwr.files import (
@@ -125,6 +126,8 @@ def get_model(name: str, config: ModelsConfig) -> None:
 
     Raises InputError for a name that no store has, and for files that are not what the index says.
     """
+    if name.startswith(REGISTERED):
+        raise InputError(registered(name))
     if len(name) > _LONGEST or not re.match(_NAME, name):
         raise InputError(f"{shortened(name, 80)}: no name of a model; use letters, digits, - and _")
     if (CONF / "model" / f"{name}.yaml").is_file():

@@ -93,7 +93,7 @@ def find_weights(name: str, kind: str | None, config: StoreConfig) -> Weights:
     weights that are missing, damaged, or of another stage.
     """
     if name.startswith(("runs:/", "models:/")):
-        loaded = weights.load(_part(_downloaded(name, config), kind))
+        loaded = weights.load(_part(name, _downloaded(name, config), kind))
     else:
         published = EXPERIMENTS / name / "weights"
         loaded = weights.load(published if published.is_dir() and not Path(name).is_dir() else Path(name))
@@ -188,10 +188,17 @@ def _taken(recipe: Recipe[Any], start: Weights, built: Built) -> weights.Transfe
     return taken
 
 
-def _part(folder: Path, kind: str | None) -> Path:
-    """Return the folder of a stage's weights where a registered model holds those of all stages."""
-    parts = list(folder.glob(f"*/{kind}")) if (folder / "MLmodel").is_file() else []
-    return parts[0] if parts else folder
+def _part(name: str, folder: Path, kind: str | None) -> Path:
+    """Return the folder of a stage's weights; a registered model holds those of several stages."""
+    if not (folder / "MLmodel").is_file():
+        return folder
+    parts = {path.parent.name: path.parent for path in sorted(folder.glob(f"*/*/{weights.MANIFEST}"))}
+    if kind in parts:
+        return parts[kind]
+    held = f"{name}: holds weights of {', '.join(parts) or 'no stage'}"
+    if kind is None and parts:
+        raise InputError(f"{held}; name the folder of one: {next(iter(parts.values()))}")
+    raise InputError(f"{held}, not of {kind or 'hwr'}; choose others")
 
 
 def _downloaded(name: str, config: StoreConfig) -> Path:

@@ -25,7 +25,7 @@ from mlflow.types.schema import Array, Object, Property
 from sqlalchemy.exc import SQLAlchemyError
 
 from hwr.errors import MAKE_ROOM, NO_ROOM, InputError, first_line, masked, tell
-from hwr.files import held, make_folder
+from hwr.files import held, make_folder, replacing_folder
 from hwr.runtime import TRACKING_URI, without_login
 from hwr.text import shortened
 
@@ -210,13 +210,15 @@ def await_answer(uri: str | None, patience_s: float) -> None:
 def download(uri: str, store: Store, folder: Path) -> Path:
     """Fetch the artifacts at `runs:/ID/path` or `models:/NAME@ALIAS` to a place of their own in `folder`.
 
-    Raises InputError where there are none.
+    They take the place of what was fetched before in one move: other processes may read that. Raises
+    InputError where there are none.
     """
-    target = folder / re.sub(r"[^\w.-]+", "_", uri)
+    target = folder.absolute() / re.sub(r"[^\w.-]+", "_", uri)
     own = _with_login(store.uri)
     try:
-        with _default(own):
-            return Path(download_artifacts(artifact_uri=uri, dst_path=str(target), tracking_uri=own))
+        with _default(own), replacing_folder(target) as fresh:
+            fetched = Path(download_artifacts(artifact_uri=uri, dst_path=str(fresh), tracking_uri=own))
+        return target / fetched.relative_to(fresh)
     except (MlflowException, OSError) as error:
         raise InputError(f"{uri}: cannot be fetched from {store.uri} ({reason(error)})") from None
 

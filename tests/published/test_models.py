@@ -58,6 +58,22 @@ def test_model_is_verified(
         (["models", "show", "other"], "other: no such model; use one of copiste, latin, latin_cc, synthetic"),
         (["models", "lr=1"], "lr"),
         (["transcribe", "a.png", "--model", "other"], "model=other"),
+        (
+            ["transcribe", "a.png", "--model", "models:/own@best"],
+            "models:/own@best: names weights, not a model; hwr models get own",
+        ),
+        (
+            ["models", "show", "models:/own/1"],
+            "models:/own/1: names weights, not a model; hwr models get own",
+        ),
+        (
+            ["models", "get", "models:/own@best"],
+            "models:/own@best: names weights, not a model; hwr models get own",
+        ),
+        (
+            ["transcribe", "a.png", "weights=models:/own@best"],
+            "weights='models:/own@best' is not a mapping; give its keys: weights.KEY",
+        ),
     ],
 )
 def test_bad_request_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import mlflow.pyfunc
 import pandas as pd
 import pytest
+from PIL import Image
 
 from hwr import tracking
 from hwr.__main__ import main
 from hwr.config.roots import StoreConfig, TrackingConfig
+from hwr.errors import InputError
 from hwr.published.served import example
 from hwr.stages.build import find_weights
 
@@ -60,6 +62,24 @@ def test_image_that_cannot_be_read_is_told_and_the_others_are_read(model: Any, i
     bad, good = model.predict(pd.DataFrame({"image": [image, example()]}))
     assert said in bad["error"]
     assert (bad["text"], bad["lines"], good["error"]) == ("", [], "")
+
+
+def test_file_of_several_pages_is_refused_rather_than_read_in_part(model: Any, tmp_path: Path) -> None:
+    page, file = Image.new("L", (60, 40), 255), tmp_path / "two.tif"
+    page.save(file, save_all=True, append_images=[page])
+    (read,) = model.predict(pd.DataFrame({"image": [str(file)]}))
+    assert (read["error"], read["lines"]) == ("image: holds 2 pages; send each as an image of its own", [])
+
+
+def test_weights_of_a_registered_model_are_refused_where_no_stage_or_another_is_asked(folder: Path) -> None:
+    config = StoreConfig(folder=str(folder), tracking=TrackingConfig())
+    held = f"^{NAME}: holds weights of line, paragraph, segmentation"
+    with pytest.raises(InputError, match=f"{held}; name the folder of one: (.*)$") as refused:
+        find_weights(NAME, None, config)
+    folder_of_line = str(refused.value).partition("one: ")[2]
+    assert find_weights(folder_of_line, None, config).sha256 == find_weights(NAME, "line", config).sha256
+    with pytest.raises(InputError, match=f"{held}, not of denoiser; choose others"):
+        find_weights(NAME, "denoiser", config)
 
 
 @pytest.mark.parametrize("shipped", ["paragraph/synthetic", "segmentation/synthetic_line", "line/synthetic"])

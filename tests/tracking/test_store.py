@@ -54,6 +54,29 @@ def test_downloads_of_two_runs_do_not_mix(store: Store, tmp_path: Path) -> None:
     assert [(folder / "config.yaml").read_text(encoding="utf-8") for folder in fetched] == ["one", "two"]
 
 
+def test_download_replaces_what_the_alias_named_before(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.client.create_registered_model("moving")
+    for version, name in enumerate(("old", "new"), 1):
+        with tracking.start_run(store, name, tags={}) as run:
+            run.text(f"weights/best/{name}", name)
+        place = f"{store.client.get_run(run.id).info.artifact_uri}/weights/best"
+        store.client.create_model_version("moving", place, run.id)
+        store.client.set_registered_model_alias("moving", "best", str(version))
+        fetched = tracking.download("models:/moving@best", store, tmp_path)
+    assert [path.name for path in fetched.iterdir()] == ["new"]
+
+    def cut_off(dst_path: str, **_: str) -> None:
+        (Path(dst_path) / "new").write_text("n")
+        raise OSError("no room")
+
+    monkeypatch.setattr("hwr.tracking.store.download_artifacts", cut_off)
+    with pytest.raises(InputError, match="no room"):
+        tracking.download("models:/moving@best", store, tmp_path)
+    assert (fetched / "new").read_text(encoding="utf-8") == "new"  # another process may be reading it
+
+
 @pytest.mark.parametrize("uri", ["runs:/0000/weights/best", "models:/none@best", "models:/none"])
 def test_download_of_what_is_not_there_is_refused(uri: str, store: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{uri}: cannot be fetched") as refused:
