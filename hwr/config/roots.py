@@ -335,6 +335,7 @@ class ServeConfig(ReadingConfig):
     part: Count
     max_bytes: Count
     max_pages: Count
+    max_boxes: Count
     upload_s: Positive
     doubtful: Probability
     picture_width: Annotated[int, Field(ge=100)]

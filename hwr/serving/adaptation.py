@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -60,6 +61,10 @@ class Adaptation:
         status = self.process.poll()
         if status is None:
             return {"state": "running", "told": self._last_line()}
+        if status < 0:
+            name = signal.Signals(-status).name
+            killed = " (out of memory?)" * (status == -signal.SIGKILL)
+            return {"state": "failed", "told": f"the training was ended by {name}{killed}; start it again"}
         if status:
             return {"state": "failed", "told": self._last_line()}
         report = parse_json(read_text(self.output / "report.json"))

@@ -149,6 +149,10 @@ def _programs(service: Service) -> APIRouter:
         """Read the image of a line, or the lines in boxes of a page."""
         chosen = asked_format(format, request.headers.get("accept", ""), ("json", "txt"))
         boxes = [_parsed_box(own) for own in box or ()]
+        if len(boxes) > (most := service.config.max_boxes):
+            raise Refused(
+                422, f"{len(boxes)} boxes are more than max_boxes={most}; send them in several requests"
+            )
         async with service.upload(request, name) as file:
             lines = await service.read_boxes(file, boxes)
         if chosen == "txt":

@@ -131,6 +131,8 @@ class Service:
         return lines
 
     def _box_steps(self, file: Path, boxes: Sequence[Box], turn: int) -> Steps[list[ReadLine]]:
+        if (count := page_files.count_pages(file)) > 1:
+            raise InputError(f"{file.name}: holds {count} pages; send each as an image of its own")
         page = turned_image(page_files.load_page(file, self.config.loading), turn)
         cut = self.reader.cut(page, np.array(boxes)) if boxes else [LineCut(WHOLE, (), ())]
         read = yield [LineOnPage(page, line) for line in cut]

@@ -67,6 +67,19 @@ def test_training_on_the_corrected_lines_is_started_watched_and_its_weights_used
         assert [own.weights.line for own in loaded] == [str(output / "weights")]
 
 
+def test_training_that_is_killed_is_told_and_may_be_started_again(tmp_path: Path) -> None:
+    with serving(tmp_path / "scans", f"pages={tmp_path / 'scans'}", f"folder={tmp_path}") as client:
+        client.service.adaptation.command = (sys.executable, "-c", PROCESS)
+        corrected(client, 5)
+        client("POST", "/v1/adapt")
+        client.until("/v1/adapt", "told", "adapt: 10%")
+        assert client.service.adaptation.process is not None
+        client.service.adaptation.process.kill()
+        assert "ended by SIGKILL" in client.until("/v1/adapt", "state", "failed")["told"]
+        assert client("POST", "/v1/pages?format=txt", file_of()).body == b"10\n20\n"
+        assert client("POST", "/v1/adapt").status == 202
+
+
 def test_server_that_ends_ends_the_training(tmp_path: Path) -> None:
     with serving(tmp_path / "scans", f"pages={tmp_path / 'scans'}", f"folder={tmp_path}") as client:
         client.service.adaptation.command = (sys.executable, "-c", PROCESS)

@@ -27,7 +27,9 @@ PAGE = file_of()
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Return who asks a server that keeps nothing from test to test."""
-    with serving(tmp_path_factory.mktemp("pages") / "kept", "max_bytes=200000", "max_pages=2") as asking:
+    with serving(
+        tmp_path_factory.mktemp("pages") / "kept", "max_bytes=200000", "max_pages=2", "max_boxes=2"
+    ) as asking:
         yield asking
 
 
@@ -91,6 +93,8 @@ def test_line_is_read_whole_or_in_boxes(client: Client) -> None:
         ),
         ("/v1/lines?box=1,2,3", PAGE, 422, "box=1,2,3: not four numbers"),
         ("/v1/lines?box=0.5,nan,0.2,1", PAGE, 422, "without area on the page"),
+        ("/v1/lines?box=0,0,1,1&box=0,0,1,1&box=0,0,1,1", PAGE, 422, "3 boxes are more than max_boxes=2"),
+        ("/v1/lines?name=a.tif", file_of(TWO, TWO), 422, "a.tif: holds 2 pages; send each as an image"),
         ("/v1/work?name=x.png", b"no image", 422, "x.png: damaged, or no image"),
         ("/v1/nothing", b"", 404, "/v1/nothing: Not Found"),
         ("/healthz", b"", 405, "/healthz: Method Not Allowed"),
