@@ -150,12 +150,14 @@ def score_hypotheses(
     if not base.lines:
         raise InputError(f"{path}: texts, and run {base.short} found boxes; compare runs that read text")
     texts = _of_folder(path) if path.is_dir() else _of_table(path)
+    if not texts:
+        raise InputError(f"{path}: holds no text of a line; write a line for each: id, tab, text")
     true = {name: line for name, line in base.lines.items() if line.reference}
     missing, unknown = (
         [name for name in one if name not in two] for one, two in ((true, texts), (texts, true))
     )
     if len(missing) == len(true):
-        ids = f"its ids are like {next(iter(unknown), '')!r}, those of run {base.short} like {missing[0]!r}"
+        ids = f"its ids are like {unknown[0]!r}, those of run {base.short} like {missing[0]!r}"
         raise InputError(f"{path}: none of the lines that are scored; {ids}; give the same ids")
     made = Texts(
         {name: line.reference for name, line in true.items()},
@@ -276,8 +278,9 @@ def _groups(base: ComparedRun) -> dict[str, str]:
 
 def _of_table(path: Path) -> dict[str, str]:
     rows = [line.split("\t") for line in read_text(path).splitlines()]
-    if rows and rows[0][0] == "id" and (named := [own for own in _COLUMNS if own in rows[0]]):
-        column = rows[0].index(named[0])
+    key = 0
+    if rows and "id" in rows[0] and (named := [own for own in _COLUMNS if own in rows[0]]):
+        key, column = rows[0].index("id"), rows[0].index(named[0])
         if "reference" in rows[0]:  # lines.tsv of this project, which escapes tabs
             return {line["id"]: line["hypothesis"] for line in report.read_tsv(path)}
         wide, first = len(rows[0]), 1
@@ -289,7 +292,7 @@ def _of_table(path: Path) -> dict[str, str]:
             continue
         if len(row) != wide:
             raise InputError(f"{path}, line {number}: {len(row)} cells, not {wide}; write id, tab, text")
-        _add(texts, row[0], row[column], f"{path}, line {number}")
+        _add(texts, row[key], row[column], f"{path}, line {number}")
     return texts
 
 

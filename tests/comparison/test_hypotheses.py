@@ -55,7 +55,7 @@ def folder(path: Path, texts: Mapping[str, str], page: str, line: str, **more: s
     return path
 
 
-@pytest.mark.parametrize("kind", ["table", "with a header", "lines.tsv", "alto", "page"])
+@pytest.mark.parametrize("kind", ["table", "with a header", "text before id", "lines.tsv", "alto", "page"])
 def test_texts_of_another_system_are_compared_by_line_and_by_writer(
     store: Store, runs: list[str], tmp_path: Path, kind: str
 ) -> None:
@@ -63,6 +63,9 @@ def test_texts_of_another_system_are_compared_by_line_and_by_writer(
     made = {
         "table": lambda: table(tmp_path / "other.tsv", read),
         "with a header": lambda: table(tmp_path / "other.tsv", read, head="id\ttext\n"),
+        "text before id": lambda: table(
+            tmp_path / "other.tsv", {t: n for n, t in read.items()}, head="\ufefftext\tid\n"
+        ),
         "lines.tsv": lambda: table(
             tmp_path / "other.tsv",
             {f"{n}\tx": t for n, t in read.items()},
@@ -114,7 +117,7 @@ def test_lines_that_are_missing_are_told_and_count_as_empty(
         ("id\ttext\nx\ty\tz\n", "other.tsv, line 2: 3 cells, not 2"),
         ("p0/l0\ta\np0/l0\tb\n", "other.tsv, line 2: line p0/l0 occurs twice"),
         ("l0\ta\n", "none of the lines that are scored; its ids are like 'l0', those of run .* like 'p0/l0'"),
-        ("", "none of the lines"),
+        ("", "other.tsv: holds no text of a line; write a line for each"),
         (b"\xff\xfe\xff", "other.tsv: not UTF-8"),
         (None, "other.tsv: cannot be read"),
     ],
