@@ -30,7 +30,7 @@ train: setup  ## set up, then train a line recogniser on drawn forms and score i
 test: setup check  ## set up, then check format, lint, types and run the tests; pytest's options as ARGS=
 	$(PY) -m pytest $(WORKERS) $(ARGS)
 
-endurance: setup  ## kills, outages, mutated input, sweeps in processes, many writers: an hour; HWR_KILLS=20 HWR_OUTAGE_S=30 HWR_FUZZ=2000
+endurance: setup  ## kills, outages, mutated input, sweeps in processes, many writers, many clients: an hour; HWR_KILLS=20 HWR_OUTAGE_S=30 HWR_FUZZ=2000
 	HWR_KILLS=$(HWR_KILLS) HWR_OUTAGE_S=$(HWR_OUTAGE_S) HWR_FUZZ=$(HWR_FUZZ) $(PY) -m pytest tests/endurance -m 'endurance or slow' -o faulthandler_timeout=7200 $(ARGS)
 
 check: setup  ## set up, then check format, lint and types

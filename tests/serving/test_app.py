@@ -15,6 +15,7 @@ from xml.etree.ElementTree import fromstring
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hwr.data.sources.alto import read_alto
 from tests.serving.serving import LOWER, TWO, UPPER, Client, Networks, file_of, serving, shades
@@ -22,6 +23,20 @@ from tests.transcription.export.read_pages import SPLITTING
 from tests.transcription.test_page_reader import page
 
 PAGE = file_of()
+_ENTITIES = b'<!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;&b;">]><alto>&c;</alto>'
+
+
+def _archive() -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", bytes(1 << 24))
+    return made.getvalue()
+
+
+def _pixels(side: int) -> bytes:
+    made = io.BytesIO()
+    Image.new("1", (side, side)).save(made, "PNG")
+    return made.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +106,9 @@ def test_line_is_read_whole_or_in_boxes(client: Client) -> None:
             422,
             "format=docx: unknown; use one of json, alto, page, txt, overlay",
         ),
+        ("/v1/pages?name=a.zip", _archive(), 422, "a.zip: damaged, or no image"),
+        ("/v1/pages?name=a.xml", _ENTITIES, 422, "a.xml: damaged, or no image"),
+        ("/v1/pages?name=a.png", _pixels(14_000), 422, "a.png: the image is too large to decode safely"),
         ("/v1/lines?box=1,2,3", PAGE, 422, "box=1,2,3: not four numbers"),
         ("/v1/lines?box=0.5,nan,0.2,1", PAGE, 422, "without area on the page"),
         ("/v1/lines?box=0,0,1,1&box=0,0,1,1&box=0,0,1,1", PAGE, 422, "3 boxes are more than max_boxes=2"),
