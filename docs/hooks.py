@@ -152,7 +152,7 @@ group and `KEY=VALUE` changes one key. An unknown key or file is refused, with a
 These pages are made from the files and their comments.
 
 - [Root files](roots.md): the keys of each command.
-- [Experiments](experiments.md): overlays for `experiments=STAGE/NAME`."""
+- [Experiments](experiments.md): files for `experiments=STAGE/NAME`."""
     rows = []
     for group in groups:
         files = (f"[`{path.stem}`]({group.name}.md#{path.stem})" for path in sorted(group.glob("*.yaml")))
@@ -182,7 +182,7 @@ def _file_section(path: Path) -> str:
 
 
 def _experiments_page() -> str:
-    text = "Overlays that change a training as a whole: `hwr train experiments=STAGE/NAME`."
+    text = "Files that set the keys of a whole training: `hwr train experiments=STAGE/NAME`."
     paths = sorted(EXPERIMENTS.glob("*/*.yaml"))
     sections = (f"## {path.parent.name}/{path.stem}\n\n{_purpose(_read(path))}" for path in paths)
     return _page("Experiments", text, sections)

@@ -1,4 +1,4 @@
-"""The recipes published for the IAM train on a folder of its shape, with its real ids."""
+"""The original program's recipes for the IAM train on a folder of its shape, with its real ids."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def nonzero(settings: dict[str, Any]) -> dict[str, Any]:
 # the values of the recipes
 
 
-def test_recipe_holds_the_published_values() -> None:
+def test_recipe_holds_the_original_values() -> None:
     values = recipe("line", "data.root=anywhere").values
     assert (values["lr"], values["batch_size"], values["clip"], values["average"]) == (1e-4, 64, 2.0, None)
     assert values["stage"]["crop"]["height"] == 60
@@ -62,7 +62,7 @@ def test_recipe_holds_the_published_values() -> None:
     assert [values["data"][key] for key in ("source", "task", "images")] == ["iam", "official", "lines"]
 
 
-def test_recipe_for_areas_holds_the_published_values() -> None:
+def test_recipe_for_areas_holds_the_original_values() -> None:
     values = recipe("paragraph", "data.root=anywhere").values
     assert (values["lr"], values["batch_size"], values["clip"], values["average"]) == (1e-3, 32, None, None)
     assert (values["stage"]["size"], values["stage"]["normalise"]) == ([373, 266], False)
@@ -75,7 +75,7 @@ def test_recipe_for_areas_holds_the_published_values() -> None:
     assert [values["data"][key] for key in ("source", "images", "whole_forms")] == ["iam", "forms", True]
 
 
-def test_recipe_for_words_holds_the_published_values() -> None:
+def test_recipe_for_words_holds_the_original_values() -> None:
     values = recipe("segmentation", "data.root=anywhere").values
     assert (values["lr"], values["batch_size"], values["clip"], values["average"]) == (1e-4, 32, None, None)
     assert values["stage"] == {
@@ -97,7 +97,7 @@ def test_recipe_binds_to_what_it_configures(stage: str) -> None:
     parse_recipe(recipe(stage, "data.root=anywhere").root)
 
 
-def test_network_is_the_published_one() -> None:  # its parts: tests/networks/test_resnet_bilstm.py
+def test_network_is_after_the_original_one() -> None:  # its parts: tests/networks/test_resnet_bilstm.py
     node = recipe("line", "data.root=anywhere").values["network"]
     network = make(target(node, "network"), node, "network", classes=81)
     assert cost(network, (1, 1, 60, 800)).parameters == 23_042_449

@@ -213,7 +213,7 @@ COMMANDS = (
         example="hwr models get NAME +stores.archive=https://HOST/FOLDER",
         note="Without a word it prints the tables of published results. A model is a name for weights and "
         "decoder: hwr transcribe --model NAME. get NAME fetches one from the stores, publish NAME STORE "
-        "writes one to a folder or to mlflow. import FILE reads parameter files (.params) of the published "
+        "writes one to a folder or to mlflow. import FILE reads parameter files (.params) of the original "
         "program. The exit status of verify is 1 if a file was changed.",
         positional=Positional("words", "[list|show|verify|get|publish|import] [NAME|FILE …]",
                               "what to do, with which models or files", files=True),

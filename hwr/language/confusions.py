@@ -27,7 +27,7 @@ Pair = tuple[str | None, str | None]  # (true, read); None: nothing there
 FLOOR = 0.05  # no edit is free, however often it was seen
 UNSEEN = 1.0  # what an edit costs that was never seen, and any edit of a character outside the symbols
 
-# The published tables are said of the reader who mends what was read: who deletes a character takes back an
+# The original program's tables are said of the reader who mends what was read: who deletes a character takes back an
 # insertion of the recogniser's. Indices are ASCII codes, of the substitutions [read, true].
 DELETIONS, INSERTIONS, SUBSTITUTIONS = "deletion_costs.txt", "insertion_costs.txt", "substitute_costs.txt"
 _ASCII = "".join(map(chr, range(128)))
@@ -156,7 +156,7 @@ class Costs:
 
     @classmethod
     def from_tables(cls, folder: Path) -> "Costs":
-        """Read the three published tables of a folder, over ASCII codes; InputError for a damaged one."""
+        """Read the original program's three tables from a folder, over ASCII codes; InputError for a damaged one."""
         insertion = _table(folder / DELETIONS, (128,))
         deletion = _table(folder / INSERTIONS, (128,))
         substitution = _table(folder / SUBSTITUTIONS, (128, 128)).T.copy()
@@ -164,13 +164,13 @@ class Costs:
         return cls(_ASCII, deletion, insertion, substitution)
 
     def write_tables(self, folder: Path) -> None:
-        """Write the three published tables; characters outside ASCII have no place there and are left out."""
+        """Write the original program's three tables; characters outside ASCII have no place there and are left out."""
         codes = [ord(character) for character in self.symbols if ord(character) < 128]
         own = [index for index, character in enumerate(self.symbols) if ord(character) < 128]
         insertion, deletion, substitution = np.ones(128), np.ones(128), np.ones((128, 128))
         insertion[codes], deletion[codes] = self.insertion[own], self.deletion[own]
         substitution[np.ix_(codes, codes)] = self.substitution[np.ix_(own, own)].T
-        np.fill_diagonal(substitution, 1.0)  # as published: a match is never looked up
+        np.fill_diagonal(substitution, 1.0)  # as there: a match is never looked up
         for name, table in ((DELETIONS, insertion), (INSERTIONS, deletion), (SUBSTITUTIONS, substitution)):
             np.savetxt(folder / name, table, fmt="%.6f")
 

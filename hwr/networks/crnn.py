@@ -5,7 +5,7 @@ Practices for a Handwritten Text Recognition System" (DAS 2022): keep the aspect
 the height so that one feature column is one time step, and train with a second CTC head directly on the
 columns (the shortcut), which is not used for reading.
 
-The published network, kept for comparison, has ResNet-34's first stage and an LSTM stack at each of two
+The original program's network, kept for comparison, has ResNet-34's first stage and an LSTM stack at each of two
 scales: "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021, with the trunk of He et
 al., "Deep Residual Learning for Image Recognition" (CVPR 2016).
 """
@@ -117,7 +117,7 @@ class Crnn(nn.HybridBlock):
 class ResnetBilstm(nn.HybridBlock):
     """Read line images (N, 1, H, W), ink 1 on paper 0, W a multiple of 8, to logits (T, N, C) with T = W / 4.
 
-    The published network cut the features of a 60 x 800 px image, 200 columns and 100 columns, both into 160
+    The original program cut the features of a 60 x 800 px image, 200 columns and 100 columns, both into 160
     steps, so that a step held 1.25 columns of the one and 0.625 of the other. Here a step is one column of
     the fine scale, and two steps share the LSTM outputs of one column of the coarse scale: 200 steps at
     800 px. Any width is allowed, and no column is split.

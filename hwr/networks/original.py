@@ -1,4 +1,4 @@
-"""The networks of the published program as they were, with the names of its parameters, to read its files.
+"""The networks of the original program as they were, with the names of its parameters, to read its files.
 
 "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021. They take images as all networks
 here do, ink 1 on paper 0, and give boxes and scores in the order of this project; between these they compute

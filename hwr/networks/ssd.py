@@ -88,7 +88,7 @@ def compact(
 
 
 def ssd_resnet34(*, downsampled: int, anchors: Sequence[Sizes]) -> Ssd:
-    """Return the published detector: ResNet-34 to its second stage, and five smaller maps.
+    """Return the detector of the original program: ResNet-34 to its second stage, and five smaller maps.
 
     "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021; `downsampled` are the channels
     of the next three maps, each half the size of the last; two of a single cell follow. The trunk is built

@@ -118,7 +118,7 @@ def verify_models(names: Sequence[str], config: ModelsConfig) -> int:
 
 
 def import_models(files: Sequence[str], output: str | None) -> None:
-    """Write parameter files of the published program as weights to `output`; tell what reads with them."""
+    """Write parameter files of the original program as weights to `output`; tell what reads with them."""
     if not files or output is None:
         raise InputError("models import: name the .params files, and --output DIR for their weights")
     for file in files:

@@ -148,7 +148,7 @@ def reproduce_evaluation(
 
 
 def reproduce_training(name: str, overrides: Sequence[str], *, config_dir: str | None = None) -> Reproduction:
-    """Train an experiment as its overlay says, and hold curve, weights and scores to the recorded ones.
+    """Train an experiment as its file says, and hold curve, weights and scores to the recorded ones.
 
     `overrides` are keys of train.py. Raises InputError where no curve is recorded, before it trains.
     """

@@ -118,7 +118,7 @@ def configuration(run_folder: Path, now: Composed) -> Composed:
 
     Files that keys name may lie elsewhere too, as their digests are compared. A command line may be given
     again as a whole. Raises InputError for a key that has another value than the run was trained with, and
-    for another overlay.
+    for another experiment file.
     """
     start, given = _read(run_folder), parsed(now.overrides)
     first = parse_json(start.get(OVERRIDES, "[]"))

@@ -1,6 +1,6 @@
-"""Exchange trained networks with other programs: files for other runtimes, files of the published program.
+"""Exchange trained networks with other programs: files for other runtimes, files of the original program.
 
-The command export writes the first, or smaller weights. Parameter files of the published program are imported
+The command export writes the first, or smaller weights. Parameter files of the original program are imported
 for the networks of `hwr.networks.original`.
 """
 
@@ -79,7 +79,7 @@ def onnx_of(loaded: Weights) -> Any:
 
 
 def import_original(file: Path, folder: Path) -> Weights:
-    """Write a parameter file of the published program as weights to `folder`/STAGE, as its names tell it.
+    """Write a parameter file of the original program as weights to `folder`/STAGE, as its names tell it.
 
     Raises InputError for a file that is none, or of other shapes.
     """
@@ -87,7 +87,7 @@ def import_original(file: Path, folder: Path) -> Weights:
     stage = next((stage for stage, mark in _MARKS.items() if mark in stored), None)
     if stage is None:
         wanted = f"it has none of {', '.join(_MARKS.values())}"
-        raise InputError(f"{file}: of none of the published program's networks ({wanted}); name another file")
+        raise InputError(f"{file}: of none of the original program's networks ({wanted}); name another file")
     made = compose.composed("train", [f"experiments={stage}/original", f"data.root={UNFILLED}"], TrainConfig)
     recipe = parse_recipe(made.root)
     settings: Any = recipe.settings

@@ -137,7 +137,7 @@ def test_line_reads_the_same_alone_and_among_others(model: Path) -> None:
 
 @pytest.mark.slow
 def test_english_model_parts_words_that_ran_together(tmp_path: Path) -> None:
-    """The sample of the published system: "forhim" is "for him", with the space hardly seen."""
+    """The sample of the original program: "forhim" is "for him", with the space hardly seen."""
     sentences = Bigrams().sentences(np.random.default_rng(0))
     english = written(tmp_path / "english.arpa", [next(sentences) for _ in range(20_000)], order=6)
     alphabet = Alphabet(" afhimorstw")

@@ -205,7 +205,7 @@ def test_costs_come_from_counted_confusions(words: Path, tmp_path: Path) -> None
     assert made(words, str(tmp_path)).search("selt") == "self"
 
 
-def test_costs_come_from_published_tables(words: Path, tmp_path: Path) -> None:
+def test_costs_come_from_tables_of_the_original_program(words: Path, tmp_path: Path) -> None:
     confused("a", "e").write_tables(tmp_path)
     assert made(words, str(tmp_path)).search("selt") == "salt"
     confused("f", "t").write_tables(tmp_path)

@@ -149,7 +149,7 @@ def test_characters_outside_the_symbols_have_the_last_index_and_cost_1() -> None
     assert (deletion[2], insertion[2], substitution[2, 0], substitution[0, 2]) == (1.0, 1.0, 1.0, 1.0)
 
 
-# Published tables
+# Tables of the original program
 
 
 def write_ones(folder: Path) -> None:
@@ -157,7 +157,7 @@ def write_ones(folder: Path) -> None:
         np.savetxt(folder / f"{name}_costs.txt", np.ones(shape))
 
 
-def test_published_deletion_takes_back_what_a_recogniser_inserts(tmp_path: Path) -> None:
+def test_original_deletion_takes_back_what_a_recogniser_inserts(tmp_path: Path) -> None:
     write_ones(tmp_path)
     table = np.ones(128)
     table[ord("x")] = 0.25
@@ -167,7 +167,7 @@ def test_published_deletion_takes_back_what_a_recogniser_inserts(tmp_path: Path)
     assert costs.deletion[ord("x")] == 1.0
 
 
-def test_published_insertion_gives_back_what_a_recogniser_deletes(tmp_path: Path) -> None:
+def test_original_insertion_gives_back_what_a_recogniser_deletes(tmp_path: Path) -> None:
     write_ones(tmp_path)
     table = np.ones(128)
     table[ord("x")] = 0.25
@@ -177,7 +177,7 @@ def test_published_insertion_gives_back_what_a_recogniser_deletes(tmp_path: Path
     assert costs.insertion[ord("x")] == 1.0
 
 
-def test_published_substitution_is_of_what_is_read_by_what_is_true(tmp_path: Path) -> None:
+def test_original_substitution_is_of_what_is_read_by_what_is_true(tmp_path: Path) -> None:
     write_ones(tmp_path)
     table = np.ones((128, 128))
     table[ord("o"), ord("a")] = 0.125

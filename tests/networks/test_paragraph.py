@@ -36,7 +36,7 @@ class Fixed(nn.HybridSequential):
         return self._sure
 
 
-def published() -> Any:
+def resnet34() -> Any:
     return started(paragraph_resnet34(hidden=6, dropout=0.5))
 
 
@@ -44,7 +44,7 @@ def pages(count: int, height: int = 48, width: int = 32) -> mx.nd.NDArray:
     return mx.nd.array(np.random.default_rng(height).random((count, 1, height, width)))
 
 
-@pytest.mark.parametrize("network", [extent, published])
+@pytest.mark.parametrize("network", [extent, resnet34])
 @pytest.mark.parametrize("size", [(48, 32), (37, 50)])
 def test_output_is_four_fractions_a_page(network: Any, size: tuple[int, int]) -> None:
     boxes = network()(pages(3, *size)).asnumpy()
@@ -52,7 +52,7 @@ def test_output_is_four_fractions_a_page(network: Any, size: tuple[int, int]) ->
     assert ((boxes > 0) & (boxes < 1)).all()
 
 
-@pytest.mark.parametrize("network", [extent, published])
+@pytest.mark.parametrize("network", [extent, resnet34])
 def test_boxes_are_the_same_when_hybridized(network: Any) -> None:
     made, x = network(), pages(2)
     plain = made(x).asnumpy()
@@ -60,7 +60,7 @@ def test_boxes_are_the_same_when_hybridized(network: Any) -> None:
     np.testing.assert_allclose(made(x).asnumpy(), plain, atol=1e-6)
 
 
-@pytest.mark.parametrize("network", [extent, published])
+@pytest.mark.parametrize("network", [extent, resnet34])
 def test_box_is_the_same_alone_and_in_a_batch(network: Any) -> None:
     made, x = network(), pages(3)
     np.testing.assert_allclose(made(x[1:2]).asnumpy(), made(x).asnumpy()[1:2], atol=1e-6)
@@ -81,7 +81,7 @@ def test_extent_is_the_box_around_what_the_map_is_sure_of() -> None:
     np.testing.assert_allclose(made(pages(1)).asnumpy(), [[2 / 8, 3 / 12, 4 / 8, 9 / 12]], atol=1e-6)
 
 
-@pytest.mark.parametrize("network", [extent, published])
+@pytest.mark.parametrize("network", [extent, resnet34])
 def test_every_parameter_gets_a_gradient(network: Any) -> None:
     made, x = network(), pages(4)
     made(x)
@@ -123,7 +123,7 @@ def test_extent_of_full_size_has_the_parameters_of_its_parts() -> None:
     assert cost(network, (1, 1, 384, 288)).parameters == stem + blocks + laterals + head
 
 
-def test_published_network_has_the_parameters_of_its_parts() -> None:
+def test_resnet34_network_has_the_parameters_of_its_parts() -> None:
     trunk = 64 * 49 + 2 * 64
     first = 6 * (64 * 64 * 9 + 2 * 64)  # three blocks of two convolutions, each with its normalisation
     second = 9 * 128 * (64 + 7 * 128) + 8 * 2 * 128 + 64 * 128 + 2 * 128  # four, and a projection
@@ -132,7 +132,7 @@ def test_published_network_has_the_parameters_of_its_parts() -> None:
     assert cost(network, (1, 1, 373, 266)).parameters == trunk + first + second + dense
 
 
-def test_published_network_is_built_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resnet34_network_is_built_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("weights are fetched")
 

@@ -1,4 +1,4 @@
-"""The published line network: whole columns, two scales, grey images, nothing downloaded."""
+"""The line network after the original program: whole columns, two scales, grey images, nothing downloaded."""
 
 from pathlib import Path
 from typing import Any

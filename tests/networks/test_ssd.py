@@ -15,7 +15,7 @@ from hwr.errors import InputError
 from hwr.networks.ssd import Ssd, _Along, anchor_grid, compact, ssd_resnet34
 from tests.networks.cost import cost
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "conf" / "network" / "ssd_resnet34.yaml"
+RESNET34 = Path(__file__).resolve().parents[2] / "conf" / "network" / "ssd_resnet34.yaml"
 SMALL: dict[str, Any] = {
     "stem": 4, "channels": [6, 8, 8], "strides": [[2, 2], [1, 2], [2, 2]], "blocks": [1, 2, 1], "reach": 1,
     "anchors": [[(0.5, 0.1), (0.25, 0.1), (0.1, 0.1)], [(0.9, 0.2)]],
@@ -33,7 +33,7 @@ def small(**changes: Any) -> Ssd:
     return started(compact(**(SMALL | changes)))
 
 
-def published() -> Ssd:
+def resnet34() -> Ssd:
     return started(ssd_resnet34(downsampled=8, anchors=SIX))
 
 
@@ -50,12 +50,12 @@ def test_compact_detector_shrinks_its_maps_as_told() -> None:
     assert small().shapes(areas(1)) == [(8, 8), (4, 4)]
 
 
-def test_published_detector_has_three_smaller_maps_and_two_of_one_cell() -> None:
+def test_original_detector_has_three_smaller_maps_and_two_of_one_cell() -> None:
     # an eighth of 96 px
-    assert published().shapes(areas(1, 96, 96)) == [(12, 12), (6, 6), (3, 3), (1, 1), (1, 1), (1, 1)]
+    assert resnet34().shapes(areas(1, 96, 96)) == [(12, 12), (6, 6), (3, 3), (1, 1), (1, 1), (1, 1)]
 
 
-@pytest.mark.parametrize(("network", "size"), [(small, (32, 64)), (small, (48, 96)), (published, (64, 96))])
+@pytest.mark.parametrize(("network", "size"), [(small, (32, 64)), (small, (48, 96)), (resnet34, (64, 96))])
 def test_outputs_have_two_scores_and_four_offsets_an_anchor(network: Any, size: tuple[int, int]) -> None:
     made, x = network(), areas(3, *size)
     scores, offsets = made(x)
@@ -64,7 +64,7 @@ def test_outputs_have_two_scores_and_four_offsets_an_anchor(network: Any, size: 
     assert offsets.shape == (3, 4 * count)
 
 
-@pytest.mark.parametrize("network", [small, published])
+@pytest.mark.parametrize("network", [small, resnet34])
 def test_outputs_are_the_same_when_hybridized(network: Any) -> None:
     made, x = network(), areas(2, 64, 64)
     plain, shapes = values(made(x)), made.shapes(x)
@@ -74,7 +74,7 @@ def test_outputs_are_the_same_when_hybridized(network: Any) -> None:
     assert made.shapes(x) == shapes
 
 
-@pytest.mark.parametrize("network", [small, published])
+@pytest.mark.parametrize("network", [small, resnet34])
 def test_outputs_are_the_same_alone_and_in_a_batch(network: Any) -> None:
     made, x = network(), areas(3, 64, 64)
     for alone, together in zip(values(made(x[1:2])), values(made(x)), strict=True):
@@ -100,7 +100,7 @@ def test_outputs_are_in_the_order_of_the_grid() -> None:
         assert offsets.reshape(-1, 4)[seen].tolist() == [[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]]
 
 
-@pytest.mark.parametrize("network", [small, published])
+@pytest.mark.parametrize("network", [small, resnet34])
 def test_every_parameter_gets_a_gradient(network: Any) -> None:
     made, x = network(), areas(2, 64, 64)
     made(x)
@@ -148,13 +148,13 @@ def test_compact_detector_refuses_lists_that_do_not_go_together(changes: dict[st
         small(**changes)
 
 
-def test_published_detector_refuses_anchors_for_another_number_of_maps() -> None:
+def test_original_detector_refuses_anchors_for_another_number_of_maps() -> None:
     with pytest.raises(InputError, match=r"network\.anchors has 5 scales, the network 6"):
         ssd_resnet34(downsampled=8, anchors=SIX[:5])
 
 
-def test_published_anchors_are_those_of_multi_box_prior() -> None:
-    published = [
+def test_original_anchors_are_those_of_multi_box_prior() -> None:
+    original = [
         ([0.1, 0.2], [1, 3, 5]),
         ([0.2, 0.3], [1, 3, 5]),
         ([0.2, 0.4], [1, 6, 8]),
@@ -162,12 +162,12 @@ def test_published_anchors_are_those_of_multi_box_prior() -> None:
         ([0.3, 0.5], [1, 6, 8]),
         ([0.4, 0.6], [1, 5, 7]),
     ]
-    for own, (sizes, ratios) in zip(OmegaConf.load(PUBLISHED).anchors, published, strict=True):
+    for own, (sizes, ratios) in zip(OmegaConf.load(RESNET34).anchors, original, strict=True):
         prior = mx.nd.contrib.MultiBoxPrior(mx.nd.zeros((1, 1, 3, 3)), sizes=sizes, ratios=ratios)
         np.testing.assert_allclose(anchor_grid([(3, 3)], [own]), prior[0].asnumpy(), atol=5.1e-4)
 
 
-def test_published_detector_has_the_parameters_of_its_parts() -> None:
+def test_original_detector_has_the_parameters_of_its_parts() -> None:
     trunk = 64 * 49 + 2 * 64 + 6 * (64 * 64 * 9 + 2 * 64)
     trunk += 9 * 128 * (64 + 7 * 128) + 8 * 2 * 128 + 64 * 128 + 2 * 128
     halved = 9 * 32 * (128 + 5 * 32) + 6 * 2 * 32  # three times two convolutions
@@ -176,7 +176,7 @@ def test_published_detector_has_the_parameters_of_its_parts() -> None:
     assert cost(network, (1, 1, 350, 350)).parameters == trunk + halved + heads
 
 
-def test_published_detector_is_built_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_original_detector_is_built_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("weights are fetched")
 

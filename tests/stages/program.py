@@ -1,4 +1,4 @@
-"""The published program's networks, for parameter files as it saved them, and what it made of images.
+"""The original program's networks, for parameter files as it saved them, and what it made of images.
 
 They follow paragraph_segmentation_dcnn, word_and_line_segmentation and handwriting_line_recognition
 of awslabs/handwritten-text-recognition-for-apache-mxnet, which differ in nothing that is saved or computed.

@@ -1,4 +1,4 @@
-"""hwr models import: parameter files of the published program compute what they computed there."""
+"""hwr models import: parameter files of the original program compute what they computed there."""
 
 import json
 import pickle
@@ -22,7 +22,7 @@ from tests.refusal import refused
 from tests.stages import program
 
 LOADING = {"batch_size": 2, "context": mx.cpu()}
-NAMES = {"paragraph": "area", "segmentation": "words", "line": "line"}  # in the list of published parameters
+NAMES = {"paragraph": "area", "segmentation": "words", "line": "line"}  # in the list of its parameters
 
 
 def imported(stage: str, folder: Path) -> tuple[Any, Weights]:
@@ -72,10 +72,10 @@ def test_lines_are_read_as_the_program_read_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", program.PROGRAM)
-def test_program_saves_the_published_names_and_shapes(shared: Path, stage: str) -> None:
+def test_program_saves_the_listed_names_and_shapes(shared: Path, stage: str) -> None:
     listed = shared / "published" / "parameters.json"
     if not listed.is_file():
-        pytest.skip(f"no {listed}: the published names are not compared")
+        pytest.skip(f"no {listed}: its names are not compared")
     known = json.loads(listed.read_text("utf-8"))[NAMES[stage]]["parameters"]
     network = program.drawn(stage)
     assert {name: list(own.shape) for name, own in network._collect_params_with_prefix().items()} == known
@@ -95,7 +95,7 @@ def _other(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], object]:
     ("write", "said"),
     [
         (_other(dict), "of another network, the file has no cnn.0.weight"),
-        (_other(lambda a: {"net0_weight": a["cnn.6.5.bias"]}), "of none of the published program's networks"),
+        (_other(lambda a: {"net0_weight": a["cnn.6.5.bias"]}), "of none of the original program's networks"),
         (_other(lambda a: list(a.values())), "not a parameter file of MXNet, or damaged"),
         (
             _other(lambda a: {**a, "cnn.6.5.bias": mx.nd.array([np.nan])}),
