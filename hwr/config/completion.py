@@ -68,7 +68,7 @@ def print_schema(names: Sequence[str]) -> None:
 
 
 def schema(name: str, root: type) -> dict[str, Any]:
-    """Return the schema of conf/NAME.yaml and of overlays of it, in which no key is required."""
+    """Return the schema of conf/NAME.yaml and of experiment files for it, in which no key is required."""
     from pydantic import TypeAdapter  # takes as long as all the rest
 
     made = TypeAdapter(root).json_schema()
