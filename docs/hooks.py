@@ -24,6 +24,16 @@ NOTEBOOKS = ROOT / "docs/notebooks"
 RUN = ROOT / "cache/notebooks"  # pages of notebooks that were run, by a digest of all that they depend on
 # Files at the root of the checkout -> their pages.
 COPIED = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+# Places of the checkout -> the pages that are made of them; links to the first become links to the second.
+MADE = {
+    r"experiments/[\w/]+card\.md": r"\g<0>",
+    **{re.escape(source): page for source, page in COPIED.items()},
+    r"conf/(\w+)/": r"reference/configuration/\1.md",
+    "conf/": "reference/configuration/index.md",
+    "experiments/": "reference/configuration/experiments.md",
+    r"hwr/(\w+)/": r"reference/python/\1.md",
+    "hwr/": "reference/python/index.md",
+}
 # Groups of conf/ whose keys do not stand under the name of the group.
 PREFIXES = {"model": "", "stage": "", "tune": ""}
 
@@ -67,8 +77,20 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return re.sub(r"\]\((?:docs/)?(?=[\w./-]+\.md)", "](", markdown)
     if page.file.src_uri == "reference/commands.md":
         markdown += "".join(map(_command_section, re.findall(r"^\| `hwr ([a-z-]+)", markdown, re.MULTILINE)))
+    if page.file.src_uri == "notebooks/index.md":
+        markdown = re.sub(r"\]\((\w+)\.py\)", r"](\1.md)", markdown)
     up = "../" * page.file.src_uri.count("/")
-    return re.sub(r"\]\((?:\.\./)+(experiments/[\w/]+card\.md)\)", rf"]({up}\1)", markdown)
+    return re.sub(
+        r"\]\((?:\.\./)+([^)#\s]+)",
+        lambda link: f"]({up}{made}" if (made := _made(link[1])) else link[0],
+        markdown,
+    )
+
+
+def _made(place: str) -> str:
+    """Return the page that is made of a place of the checkout; nothing for one that none is made of."""
+    matches = ((re.fullmatch(pattern, place), page) for pattern, page in MADE.items())
+    return next((match.expand(page) for match, page in matches if match), "")
 
 
 def _section(nav: list[Any] | None, title: str) -> list[Any]:
