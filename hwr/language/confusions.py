@@ -27,8 +27,8 @@ Pair = tuple[str | None, str | None]  # (true, read); None: nothing there
 FLOOR = 0.05  # no edit is free, however often it was seen
 UNSEEN = 1.0  # what an edit costs that was never seen, and any edit of a character outside the symbols
 
-# The original program's tables are said of the reader who mends what was read: who deletes a character takes back an
-# insertion of the recogniser's. Indices are ASCII codes, of the substitutions [read, true].
+# The tables of the original program (AWS Labs) describe how a text as read is mended: a deletion there takes
+# back an insertion by the recogniser. Indices are ASCII codes, of the substitutions [read, true].
 DELETIONS, INSERTIONS, SUBSTITUTIONS = "deletion_costs.txt", "insertion_costs.txt", "substitute_costs.txt"
 _ASCII = "".join(map(chr, range(128)))
 
@@ -156,7 +156,7 @@ class Costs:
 
     @classmethod
     def from_tables(cls, folder: Path) -> "Costs":
-        """Read the original program's three tables from a folder, over ASCII codes; InputError for a damaged one."""
+        """Read the three tables of the original program, over ASCII codes; InputError for a damaged one."""
         insertion = _table(folder / DELETIONS, (128,))
         deletion = _table(folder / INSERTIONS, (128,))
         substitution = _table(folder / SUBSTITUTIONS, (128, 128)).T.copy()
@@ -164,7 +164,7 @@ class Costs:
         return cls(_ASCII, deletion, insertion, substitution)
 
     def write_tables(self, folder: Path) -> None:
-        """Write the original program's three tables; characters outside ASCII have no place there and are left out."""
+        """Write the three tables of the original program; characters outside ASCII have no place there."""
         codes = [ord(character) for character in self.symbols if ord(character) < 128]
         own = [index for index, character in enumerate(self.symbols) if ord(character) < 128]
         insertion, deletion, substitution = np.ones(128), np.ones(128), np.ones((128, 128))

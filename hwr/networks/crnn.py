@@ -5,8 +5,8 @@ Practices for a Handwritten Text Recognition System" (DAS 2022): keep the aspect
 the height so that one feature column is one time step, and train with a second CTC head directly on the
 columns (the shortcut), which is not used for reading.
 
-The original program's network, kept for comparison, has ResNet-34's first stage and an LSTM stack at each of two
-scales: "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021, with the trunk of He et
+The original program's network, kept for comparison, has ResNet-34's first stage and an LSTM stack at each
+of two scales: "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021, with the trunk of He et
 al., "Deep Residual Learning for Image Recognition" (CVPR 2016).
 """
 

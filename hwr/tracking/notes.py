@@ -93,7 +93,7 @@ def _given(words: Sequence[str], *nodes: str) -> list[str]:
 
 
 def _data_of(composed: Composed) -> list[str]:
-    """Return the data as overrides, where the command line has none; drawn pages only an experiment file knows."""
+    """Return the data as overrides, where the command line has none; drawn pages only an experiment knows."""
     root = composed.values["data"].get("root")
     return [f"data={composed.values['data']['source']}", f"data.root={root}"] if root else ["data=…"]
 
