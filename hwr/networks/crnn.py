@@ -6,8 +6,8 @@ the height so that one feature column is one time step, and train with a second 
 columns (the shortcut), which is not used for reading.
 
 The original program's network, kept for comparison, has ResNet-34's first stage and an LSTM stack at each
-of two scales: "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021, with the trunk of He et
-al., "Deep Residual Learning for Image Recognition" (CVPR 2016).
+of two scales: "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021, with the trunk of
+He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016).
 """
 
 from collections.abc import Sequence

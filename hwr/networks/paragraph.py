@@ -58,7 +58,7 @@ class Extent(nn.HybridBlock):
 
 
 def paragraph_resnet34(*, hidden: int, dropout: float) -> Any:
-    """Return the original program's network: ResNet-34 to its second stage, two dense layers; (N, 4).
+    """Return the original program's network: ResNet-34 to stage two, two dense layers, four sigmoids; (N, 4).
 
     "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021, with the trunk of He et al.,
     "Deep Residual Learning for Image Recognition" (CVPR 2016) for grey images, built empty: nothing is
