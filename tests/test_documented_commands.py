@@ -108,7 +108,7 @@ def test_example_of_a_command_fits_together(command: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "flaw"),
     [
-        ("transcribe scans/ decoder=beam", "model .*copiste.*does not know"),  # of copiste; the weights are latin
+        ("transcribe scans/ decoder=beam", "model .*copiste.*does not know"),  # the weights are latin
         ("transcribe scans/ weights.line=WEIGHTS decoder=beam", "model .*copiste.*does not know"),
         ("transcribe scans/ weights.line=paragraph/latin", "of stage paragraph, not line"),
         ("transcribe scans/ weights.line=line/latn", "line/latn: no such folder"),

@@ -221,7 +221,7 @@ def _record(name: str | None, unit: str, key: str) -> TextRecord | None:
 
 def _refuse_alphabet(record: TextRecord, alphabet: Alphabet) -> None:
     if missing := "".join(c for c in alphabet.symbols if c not in record.symbols):
-        remedy = "take decoder=greedy or other weights, or make it anew: hwr language-model weights.line=WEIGHTS"
+        remedy = "use decoder=greedy or other weights, or make it: hwr language-model weights.line=WEIGHTS"
         unknown = f"{missing!r} of the recogniser's alphabet"
         raise InputError(f"model {record.path}: does not know {unknown}; {remedy}")
 
