@@ -26,6 +26,7 @@ from tests.smoke import PINNED
 KILLS = int(os.environ.get("HWR_KILLS", "1"))
 LIMIT_S = 30.0
 JOB = ["experiments=denoiser/smoke", "phases.text.epochs=4", "save_every=1e-4"]
+LINE = ["experiments=line/smoke", "phases.ctc.epochs=12", "~phases.plain", "network.dropout=0"]  # 204 steps
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,23 @@ def test_training_of_two_workers_goes_on_with_others(workers: int, tmp_path: Pat
     expected, found = (_losses(folder) for folder in (tmp_path / "whole", cut))
     assert found[:2] == expected[:2]
     np.testing.assert_allclose(found[2:], expected[2:], rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.endurance
+def test_two_workers_learn_the_line_recogniser_that_two_devices_learn(tmp_path: Path) -> None:
+    for name, keys in (("one", []), ("devices", ["device=cpu:0,1"])):
+        subprocess.run(
+            [sys.executable, "-m", "hwr", "train", *LINE, *keys, f"folder={tmp_path / name}"],
+            env={**os.environ, **PINNED, "OMP_NUM_THREADS": "1"}, cwd=ROOT, check=True,
+        )  # fmt: skip
+    assert _ended(_started(tmp_path / "workers", *LINE), tmp_path / "workers", None, 0).status == 0
+    found = {name: _outcome(tmp_path / name) for name in ("one", "devices", "workers")}
+    last = {name: (own["12"]["train/loss"], own["12"]["valid/cer"]) for name, own in found.items()}
+    print(last)
+    assert found["workers"] == found["devices"]  # to the bit: weights, losses and CER of each epoch
+    assert found["one"] != found["devices"]  # which normalises over the parts of a batch
+    assert max(cer for _, cer in last.values()) < 0.5  # all have learnt to read
 
 
 @pytest.mark.slow
