@@ -134,13 +134,18 @@ def length(path: Path) -> int:
 
 @contextmanager
 def one_look() -> Iterator[None]:
-    """Look at each file once a question in the block; what changes after that is for the next start."""
+    """Look at each file once a question in the block; what changes after that is for the next start.
+
+    What was told is in the database when the outermost block ends: a process that is killed later keeps it.
+    """
     outer = _MEMORY.look
     _MEMORY.look = outer or _Look()
     try:
         yield
     finally:
         _MEMORY.look = outer
+        if outer is None:
+            _MEMORY.write()
 
 
 def _state(path: str) -> tuple[str, bool]:

@@ -110,6 +110,18 @@ def test_file_that_changes_in_one_look_is_read_again_after_it(cache: Path, file:
     assert remembered("sha256", file, sha256) == sha256(file) != first
 
 
+def test_process_that_is_killed_after_one_look_leaves_what_was_told(
+    cache: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.rmdir()  # of a first start: it is made when lines are cut
+    with one_look():
+        digest = remembered("sha256", file, sha256)
+        cache.mkdir()
+    monkeypatch.setattr(module._MEMORY, "write", lambda: None)  # as a killed process, which writes no more
+    start_again(cache)
+    assert remembered("sha256", file, never) == digest
+
+
 def test_file_that_may_change_unseen_after_one_look_is_not_remembered(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "fresh"
     path.write_bytes(b"one")
