@@ -291,8 +291,8 @@ def _adaptation(service: Service) -> APIRouter:
     @router.post("/use")
     def use() -> dict[str, str]:
         """Read with the fine-tuned weights from now on."""
-        service.adopt()
-        return {"weights": service.config.weights.line}
+        without = service.adopt()
+        return {"weights": service.config.weights.line, "without_language_model": without}
 
     return router
 

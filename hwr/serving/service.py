@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ from hwr.transcription.page_reader import LineOnPage, PageReader, Steps
 T = TypeVar("T")
 Read = Callable[[Sequence[LineOnPage]], Sequence[ReadLine]]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_GREEDY = {"_target_": "hwr.decoding.greedy.GreedyDecoder"}
 _RETRY_S = 60  # at most that long a client is told to wait
 
 
@@ -199,11 +200,21 @@ class Service:
         finally:
             del self.reading[name]
 
-    def adopt(self) -> None:
-        """Read with the weights that the adaptation made, from the next line on; Refused for none."""
-        config = self.adaptation.weights()
-        self.reader = page_reader(config)
+    def adopt(self) -> str:
+        """Read with the weights that the adaptation made, from the next line on; Refused for none.
+
+        They may write characters that the decoder does not know. Then they are read greedily; return why, ""
+        otherwise.
+        """
+        config, why = self.adaptation.weights(), ""
+        try:
+            reader = page_reader(config)
+        except InputError as error:
+            config, why = replace(config, decoder=_GREEDY), str(error).partition(";")[0]
+            reader = page_reader(config)
+        self.reader = reader
         self.config = self.adaptation.config = config
+        return why
 
     def stop(self) -> None:
         """Begin no further page of the folder, and end the adaptation."""

@@ -2,13 +2,17 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hwr.config.roots import ServeConfig
+from hwr.errors import InputError
 from hwr.serving import service as serving_service
 from hwr.serving.adaptation import FEWEST
+from hwr.transcription.page_reader import PageReader
 from tests.serving.serving import Client, file_of, serving
 from tests.transcription.test_page_reader import LOWER, UPPER, Detector, reader
 
@@ -63,8 +67,33 @@ def test_training_on_the_corrected_lines_is_started_watched_and_its_weights_used
         loaded: list[Any] = []
         made = reader(Detector(UPPER, LOWER))
         monkeypatch.setattr(serving_service, "page_reader", lambda own: loaded.append(own) or made)
-        assert client("POST", "/v1/adapt/use").json == {"weights": str(output / "weights")}
+        used = {"weights": str(output / "weights"), "without_language_model": ""}
+        assert client("POST", "/v1/adapt/use").json == used
         assert [own.weights.line for own in loaded] == [str(output / "weights")]
+
+
+def test_weights_that_write_what_the_language_model_lacks_are_used_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = reader(Detector(UPPER, LOWER))
+
+    def page_reader(config: ServeConfig) -> PageReader:
+        if "GreedyDecoder" not in config.decoder["_target_"]:
+            raise InputError(
+                "model m.arpa: does not know '€' of the recogniser's alphabet; use decoder=greedy"
+            )
+        return made
+
+    with serving(tmp_path / "scans", f"pages={tmp_path / 'scans'}", f"folder={tmp_path}") as client:
+        service = client.service
+        weights = replace(service.config.weights, line="new")
+        config = replace(service.config, weights=weights, decoder={"_target_": "LanguageDecoder"})
+        monkeypatch.setattr(service.adaptation, "weights", lambda: config)
+        monkeypatch.setattr(serving_service, "page_reader", page_reader)
+        without = "model m.arpa: does not know '€' of the recogniser's alphabet"
+        assert client("POST", "/v1/adapt/use").json == {"weights": "new", "without_language_model": without}
+        assert service.reader is made
+        assert "GreedyDecoder" in service.config.decoder["_target_"]
 
 
 def test_training_that_is_killed_is_told_and_may_be_started_again(tmp_path: Path) -> None:

@@ -554,13 +554,16 @@ async function lookAtAdaptation() {
 }
 
 async function askAdaptation(path, done) {
-  try { await ask(path, "POST"); $("adapt-state").textContent = done; } catch (error) { $("adapt-state").textContent = error.message; }
+  try { $("adapt-state").textContent = done(await ask(path, "POST")); } catch (error) { $("adapt-state").textContent = error.message; }
   if (path === "/v1/adapt") await lookAtAdaptation();
 }
 
 $("adapt").ontoggle = lookAtAdaptation;
-$("adapt-begin").onclick = () => { keep(); saving.then(() => askAdaptation("/v1/adapt", "")); };
-$("adapt-use").onclick = () => askAdaptation("/v1/adapt/use", "New pages are read with the new weights.");
+$("adapt-begin").onclick = () => { keep(); saving.then(() => askAdaptation("/v1/adapt", () => "")); };
+$("adapt-use").onclick = () => askAdaptation("/v1/adapt/use", (used) => {
+  const without = used.without_language_model;
+  return `New pages are read with the new weights${without ? `, without a language model: ${without}` : ""}.`;
+});
 
 $("new").onclick = () => setDrawing(!drawing);
 $("in").onclick = () => zoomTo(zoom * 1.4);
