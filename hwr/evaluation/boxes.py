@@ -8,17 +8,17 @@ import numpy as np
 
 from hwr import pictures
 from hwr.data import inspection
-from hwr.data.batches.boxes import BoxSet
+from hwr.data.batches.boxes import BoxSet, area_of
 from hwr.data.records import LeftOut, fingerprint
 from hwr.errors import optional
 from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Scored, Target
 from hwr.images.boxes import FloatArray
+from hwr.images.page_files import load_page
 from hwr.scoring.detection import Detection, count_boxes
 from hwr.stages import boxes as box_stages
-from hwr.stages.boxes import PREDICTED, TRUE
+from hwr.stages.boxes import PREDICTED, TRUE, PageSettings
 from hwr.stages.build import model_of
 from hwr.stages.engine import Engine
-from hwr.stages.kind import Model
 from hwr.stages.paragraph import MODEL as PARAGRAPH_MODEL
 from hwr.stages.paragraph import load_area_finder
 from hwr.stages.paragraph.training import overlaps
@@ -40,7 +40,8 @@ class _Found:
 
 def score_areas(evaluation: Evaluation) -> Outcome:
     """Find the handwritten areas, and write scores and a picture of the worst."""
-    found = _found(evaluation, PARAGRAPH_MODEL, load_area_finder)
+    settings = model_of(evaluation.loaded[0], PARAGRAPH_MODEL).settings
+    found = _found(evaluation, settings, load_area_finder)
     quality = overlaps(found.boxes, found.samples.boxes)
     ious = np.concatenate([quality, np.zeros(len(found.samples.missed))])
     ids = [*found.samples.ids, *found.samples.missed]
@@ -55,7 +56,8 @@ def score_areas(evaluation: Evaluation) -> Outcome:
 
 def score_boxes(evaluation: Evaluation) -> Outcome:
     """Find lines or words in the true areas, and write scores and a picture of the worst."""
-    found = _found(evaluation, SEGMENTATION_MODEL, load_box_detector)
+    settings = model_of(evaluation.loaded[0], SEGMENTATION_MODEL).settings
+    found = _found(evaluation, replace(settings, least_px=0.0), load_box_detector, settings.tile_count)
     samples = found.samples
     pairs = zip(found.boxes, samples.boxes, strict=True)
     counts = [count_boxes(*pair, NO_BOXES) for pair in pairs]
@@ -63,28 +65,41 @@ def score_boxes(evaluation: Evaluation) -> Outcome:
     by_page = dict(zip([*samples.ids, *samples.missed], [*counts, *missed], strict=True))
     values = {
         **Detection.total(by_page.values()).as_dict(),
-        "unit": model_of(evaluation.loaded[0], SEGMENTATION_MODEL).settings.unit,
+        "unit": settings.unit,
         "by_page": {name: own.as_dict() for name, own in by_page.items()},
     }
     return _outcome(evaluation, found, values, [own.mean_iou for own in counts])
 
 
-def _found(evaluation: Evaluation, model: Model[Any], load: Callable[..., Any]) -> _Found:
+def _found(
+    evaluation: Evaluation,
+    settings: PageSettings,
+    load: Callable[..., Any],
+    tile_count: Callable[[FloatArray], int] = lambda boxes: 1,
+) -> _Found:
+    """Find boxes on the canvas of each page, and on its image where its boxes ask for more than one tile."""
     (own,), task, config = evaluation.loaded, evaluation.task, evaluation.config
     dataset = task.dataset(whole=True)
     findings = inspection.inspect_pages(dataset, box_stages.limits(config)).findings
     # Lines without area are not there to be found.
     pages, no_area = inspection.apply_policy(dataset.pages, findings, {"no_area": "drop"})
     reading = {"folder": task.data.cache, "loading": config.loading, "progress": True}
-    samples = box_stages.box_samples(pages, model_of(own, model).settings, config.split, **reading)
+    samples = box_stages.box_samples(pages, settings, config.split, **reading)
     context, engine = device_context(config.device), Engine.of(config)
     finder = load(own, batch_size=config.batch_size, context=context, engine=engine)
+    boxes = list(finder.boxes(samples.images))
+    by_id = {page.id: page for page in pages}
+    for place, name in enumerate(samples.ids):
+        if tile_count(boxes[place]) > 1:
+            page, spot = by_id[name], samples.placements[place]
+            found = finder.find(load_page(page.image, config.loading), area_of(page))
+            boxes[place] = spot.to_canvas(found)
     reasons = dict(samples.problems)
     unread = {name: reasons[name] for name in samples.missed}
     useless = LeftOut.of("no_sample", pages=[(config.split, name) for name in reasons if name not in unread])
     told = (replace(rule, rule="no_area, nothing to find") for rule in no_area)
     rules = (*dataset.left_out, *told, *filter(None, [useless]))
-    return _Found(samples, finder.boxes(samples.images), Scored(fingerprint(pages), rules, unread))
+    return _Found(samples, boxes, Scored(fingerprint(pages), rules, unread))
 
 
 def _outcome(evaluation: Evaluation, found: _Found, values: Result, quality: Sequence[float]) -> Outcome:

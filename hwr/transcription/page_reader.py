@@ -48,14 +48,12 @@ class AreaStep:
 
 @dataclass(frozen=True, kw_only=True)
 class LineStep:
-    """How lines are found: `unit` is what the detector finds, line or word; `growth` is that of the area.
+    """How lines are found: `unit` is what the detector finds, line or word.
 
     Boxes of lines are grown sideways by `widen`, a share of their height.
     """
 
     detector: BoxDetector
-    fit: PageFit
-    growth: float
     unit: str
     widen: float
 
@@ -179,8 +177,7 @@ class PageReader:
 
     def find_boxes(self, page: GreyImage, area: Box) -> FloatArray:
         """Return the boxes of the lines in `area`, in reading order, (N, 4)."""
-        canvas, placement = fit_to_canvas(page, grown(area, self.lines.growth), self.lines.fit)
-        boxes = np.clip(placement.to_page(self.lines.detector.boxes([canvas])[0]), 0.0, 1.0)
+        boxes = np.clip(self.lines.detector.find(page, area), 0.0, 1.0)
         sides_px = (boxes[:, 2:] - boxes[:, :2]) * page.shape[::-1]
         boxes = boxes[(sides_px >= _LEAST_PX).all(axis=1)]
         aspect = page.shape[0] / page.shape[1]
@@ -278,8 +275,6 @@ def build_page_reader(loaded: Mapping[str, Weights], config: PipelineSettings) -
         ),
         LineStep(
             detector=load_box_detector(lines, batch_size=size, context=context, engine=engine),
-            fit=line_settings.fit,
-            growth=line_settings.growth,
             unit=line_settings.unit,
             widen=config.widen,
         ),

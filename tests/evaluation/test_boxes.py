@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from hwr.evaluation import boxes as targets_boxes
+from hwr.images.boxes import Box
 from hwr.tracking import Store
-from tests.evaluation.tiny import Place, write_pages
+from tests.evaluation.tiny import Place, write_pages, write_weights
 from tests.refusal import refused
 
 AREA = np.array([20 / 120, 20 / 160, 100 / 120, 80 / 160])  # of a page, which fills its canvas
@@ -73,6 +74,25 @@ def test_area_scores_are_those_of_the_pages(place: Place, monkeypatch: pytest.Mo
     assert scores["median_iou"] == pytest.approx(0.75)
     assert scores["worst_iou"] == pytest.approx(0.5)
     assert scores["iou_by_page"] == {"p0": 1.0, "p1": 0.5}
+
+
+def test_areas_with_low_lines_are_looked_at_more_closely(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closer(Finds):
+        def find(self, page: NDArray[np.uint8], area: Box) -> NDArray[np.float64]:
+            assert page.shape == (160, 120)
+            return np.array([[area[0], area[1], area[2], area[1] + (area[3] - area[1]) / 3]])
+
+    low = [0.0, 0.0, 1.0, 0.05]
+    for least_px, recall in ((0, 0.0), (16, 0.5)):  # one of two lines
+        weights = write_weights(
+            place.folder / f"{least_px}", "segmentation", data=[f"stage.least_px={least_px}"]
+        )
+        finder = Closer(np.array([low]), np.array([low]))
+        monkeypatch.setattr(targets_boxes, "load_box_detector", lambda weights, own=finder, **settings: own)
+        place.evaluate("segmentation", *weights)
+        assert place.scores["recall_50"] == recall
 
 
 def test_pages_that_cannot_be_read_count_as_missed(

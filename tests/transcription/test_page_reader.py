@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hwr.decoding import Reading
 from hwr.images.boxes import Box
-from hwr.images.canvas import PageFit
+from hwr.images.canvas import PageFit, fit_to_canvas
 from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
 from hwr.layout.orientation import turned_image
@@ -55,14 +55,16 @@ class Finder:
 
 
 class Detector:
-    """Finds the same boxes on any canvas, and keeps the canvases."""
+    """Finds the same boxes in any area, fractions of it, and keeps its canvas."""
 
     def __init__(self, *boxes: Box) -> None:
         self.found, self.seen = np.array(boxes, np.float64).reshape(-1, 4), list[GreyImage]()
+        self.fit = CANVAS
 
-    def boxes(self, images: list[GreyImage]) -> list[NDArray[np.float64]]:
-        self.seen += images
-        return [self.found for _ in images]
+    def find(self, page: GreyImage, area: Box) -> NDArray[np.float64]:
+        canvas, spot = fit_to_canvas(page, area, self.fit)
+        self.seen.append(canvas)
+        return spot.to_page(self.found)
 
 
 class Shades:
@@ -104,9 +106,10 @@ def reader(
     **text: Any,
 ) -> PageReader:
     settings = {"crop": CROP, "seams": False, **text}
+    detector.fit = fit
     return PageReader(
         AreaStep(finder=finder or Finder(), fit=fit, growth=0.0),
-        LineStep(detector=detector, fit=fit, growth=0.0, unit=unit, widen=widen),
+        LineStep(detector=detector, unit=unit, widen=widen),
         TextStep(reader=Shades(), decoder=OneByOne(decoder), **settings),
     )
 
@@ -209,15 +212,6 @@ def test_area_is_grown_before_it_is_handed_on() -> None:
     made = reader(Detector(UPPER), finder=Finder((0.2, 0.2, 0.6, 0.6)))
     grown = replace(made, area=replace(made.area, growth=0.25))
     assert grown.find_area(TWO) == pytest.approx((0.1, 0.1, 0.7, 0.7))
-
-
-def test_detector_sees_more_than_the_area_where_it_asks_for_more() -> None:
-    detector = Detector(WHOLE)
-    made = reader(detector, finder=Finder((0.25, 0.25, 0.75, 0.75)))
-    wide = replace(made, lines=replace(made.lines, growth=0.5))
-    found = wide(page((WHOLE, 30)))
-    assert found.lines[0].box == pytest.approx(WHOLE)
-    assert found.area == pytest.approx((0.25, 0.25, 0.75, 0.75))
 
 
 @pytest.mark.parametrize("box", [(0.8, 0.6, 0.2, 0.1), (0.2, 0.6, 0.8, 0.1)])

@@ -17,6 +17,7 @@ from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible_boxes
 from hwr.images.load import GreyImage
 from hwr.images.page_files import Loading
+from hwr.images.tiles import tile_count, tiles
 
 Unit = Literal["line", "word"]
 
@@ -65,38 +66,41 @@ def area_of(page: Page) -> Box | None:
 
 def page_samples(
     pages: Sequence[Page], fit: PageFit, growth: float, unit: Unit | None, *, folder: Path, loading: Loading,
-    progress: bool,
+    progress: bool, least_px: float = 0.0,
 ) -> BoxSet:  # fmt: skip
     """Return pages with the boxes that are to be found on them; the area is grown by a share of its sides.
 
     Where `unit` is None they are whole, and have one box: the area, grown. Else they are the grown area of
-    each page that has lines, with the boxes of lines or words that lie at least half inside, cut to it.
+    each page that has lines, with the boxes of lines or words that lie at least half inside, cut to it. Where
+    these are lower on the canvas than `least_px`, tiles of the area are samples, too: see `tile_count`.
     `folder` holds the cache. Raise InputError as `cached` does.
     """
-    samples: dict[str, tuple[FloatArray, Placement]] = {}
+    samples: dict[str, dict[str, _Sample]] = {}
     problems: list[tuple[str, str]] = []
     for page in pages if unit is None else [page for page in pages if page.lines]:
         try:
-            sample = _sample(page, fit, growth, unit)
+            own = _samples(page, fit, growth, unit, least_px)
         except InputError as error:
             problems.append((page.id, f"page {page.id}: {error}"))
         else:
-            samples |= {page.id: sample} if sample else {}
-    cutter = _PageCutter(fit, None if unit is None else growth)
+            samples |= {page.id: own} if own else {}
+    cutter = _PageCutter(fit, None if unit is None else growth, samples)
     used = [page for page in pages if page.id in samples]
     images = cached(used, cutter, folder=folder, loading=loading, progress=progress)
-    boxes, placements = [samples[n][0] for n in images.ids], [samples[n][1] for n in images.ids]
-    missed, sets = {name: samples[name][0] for name, _ in images.problems}, {p.id: p.dataset for p in pages}
+    made = {name: sample for own in samples.values() for name, sample in own.items()}
+    unread = [(name, reason) for name, reason in images.problems if name in samples]  # each page once
+    sets = {name: page.dataset for page in used for name in samples[page.id]}
     return BoxSet(
-        list(images.ids), images.images, boxes, placements, (*problems, *images.problems), missed,
-        [sets[name] for name in images.ids],
+        list(images.ids), images.images, [made[name].boxes for name in images.ids],
+        [made[name].spot for name in images.ids], (*problems, *unread),
+        {name: made[name].boxes for name, _ in unread}, [sets[name] for name in images.ids],
     )  # fmt: skip
 
 
 def sample_flaw(page: Page, settings: PageFit, growth: float, unit: Unit | None) -> str:
     """Return why `page_samples` cannot use a page that has an area; "" where it can."""
     try:
-        _sample(page, settings, growth, unit)
+        _samples(page, settings, growth, unit, 0.0)
     except InputError as error:
         return str(error)
     return ""
@@ -135,11 +139,21 @@ def _stacked(images: Sequence[GreyImage]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
+class _Sample:
+    """A `region` of a page, the boxes (K, 4) on its canvas, and where it lies there."""
+
+    region: Box
+    boxes: FloatArray
+    spot: Placement
+
+
+@dataclass(frozen=True)
 class _PageCutter:
-    """Brings pages to the canvas, whole where `growth` is None, else the area grown by it."""
+    """Brings `samples` of pages to the canvas: whole where `growth` is None, else the area grown by it."""
 
     fit: PageFit
     growth: float | None
+    samples: Mapping[str, Mapping[str, _Sample]]
     unit: str = "page"
 
     @property
@@ -151,31 +165,32 @@ class _PageCutter:
         return {"page": _VERSION, "fit": asdict(self.fit), "growth": self.growth}
 
     def ids(self, page: Page) -> Sequence[str]:
-        return [page.id]
+        return list(self.samples[page.id])
 
     def basis(self, page: Page) -> object:
-        return [page.size, None if self.growth is None else area_of(page)]
+        _, *parts = (sample.region for sample in self.samples[page.id].values())
+        return [page.size, None if self.growth is None else area_of(page), *parts]
 
     def cut(self, page: Page, image: GreyImage) -> Sequence[Cut]:
         (height, width), (own_height, own_width) = page.size, image.shape
         if abs(width * own_height / (own_width * height) - 1) > _SAME_ASPECT:
             sizes = f"{own_width} x {own_height} pixels and its description says {width} x {height}"
-            return [(page.id, f"page {page.id}: {page.image} has {sizes}; restore one of them")]
-        area = area_of(page)
-        region = _WHOLE if self.growth is None or area is None else grown(clip(area), self.growth)
-        return [(page.id, fit_to_canvas(image, region, self.fit)[0])]
+            flaw = f"page {page.id}: {page.image} has {sizes}; restore one of them"
+            return [(name, flaw) for name in self.samples[page.id]]
+        own = self.samples[page.id].items()
+        return [(name, fit_to_canvas(image, sample.region, self.fit)[0]) for name, sample in own]
 
 
-def _sample(
-    page: Page, settings: PageFit, growth: float, unit: Unit | None
-) -> tuple[FloatArray, Placement] | None:
-    """Return the boxes (K, 4) of a page on its canvas, and where it lies there; None for one without an area.
+def _samples(
+    page: Page, settings: PageFit, growth: float, unit: Unit | None, least_px: float
+) -> dict[str, _Sample]:
+    """Return what a page makes, by id: itself, and its tiles; nothing of one without an area.
 
     Raise InputError where there is nothing to find, or nothing to find it by.
     """
     area = area_of(page)
     if area is None:
-        return None
+        return {}
     x1, y1, x2, y2 = clip(area)
     height, width = page.size
     if not ((x2 - x1) * width >= 1 and (y2 - y1) * height >= 1):  # so put, numbers that are none fail too
@@ -184,14 +199,24 @@ def _sample(
     if unit == "word" and without is not None:
         raise InputError(f"line {without} has no words with boxes; add them, or train on lines")
     whole = grown((x1, y1, x2, y2), growth)
-    spot = placement(page.size, _WHOLE if unit is None else whole, settings)
+    region = _WHOLE if unit is None else whole
     found = {
         None: [whole],
         "line": [line.box for line in page.lines],
         "word": [word.box for line in page.lines for word in line.words],
     }
     boxes = np.array(found[unit]).reshape(-1, 4)
-    visible, _ = visible_boxes(spot.to_canvas(boxes), spot.place)
-    if not len(visible):
+    sample = _sample(page, region, boxes, settings)
+    if not len(sample.boxes):
         raise InputError("no box lies in its handwritten area; correct the outlines")
-    return visible, spot
+    count = tile_count(sample.boxes, settings.size[0], least_px)
+    parts = [part for row in tiles(region, count) for part in row] if count > 1 else []
+    made = [_sample(page, part, boxes, settings) for part in parts]
+    closer = {f"{page.id}#{place}": own for place, own in enumerate(made) if len(own.boxes)}
+    return {page.id: sample, **closer}
+
+
+def _sample(page: Page, region: Box, boxes: FloatArray, settings: PageFit) -> _Sample:
+    """Return a region of a page with the boxes of the page that lie at least half in it, cut to it."""
+    spot = placement(page.size, region, settings)
+    return _Sample(region, visible_boxes(spot.to_canvas(boxes), spot.place)[0], spot)

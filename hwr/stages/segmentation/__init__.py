@@ -14,8 +14,10 @@ from hwr import weights
 from hwr.config.roots import Count
 from hwr.data.batches.boxes import BoxSet, Unit, page_reading_batches, page_samples, sample_flaw
 from hwr.data.records import Page
-from hwr.images.boxes import FloatArray
+from hwr.images.boxes import Box, FloatArray
+from hwr.images.canvas import fit_to_canvas, grown
 from hwr.images.load import GreyImage
+from hwr.images.tiles import joined, tile_count, tiles
 from hwr.losses import VARIANCES
 from hwr.networks.original import OriginalWords
 from hwr.networks.ssd import anchor_grid, compact, ssd_resnet34
@@ -32,6 +34,8 @@ Inside = Annotated[float, Field(gt=0, lt=1)]
 class DetectionSettings(PageSettings):
     """Settings of stage `segmentation`: what is detected, and which detections are kept.
 
+    Areas whose lines are lower on the canvas than `least_px` (median) are looked at in tiles.
+
     Of two that overlap with an IoU above `overlap_thres` the better one stays; what is dropped so takes no
     place among the `topk`.
     """
@@ -40,10 +44,15 @@ class DetectionSettings(PageSettings):
     min_c: Inside
     overlap_thres: Inside
     topk: Count
+    least_px: Annotated[float, Field(ge=0)] = 0.0  # of weights that learnt without tiles
 
     def samples(self, pages: Sequence[Page], **reading: Any) -> BoxSet:
         """Return the areas of pages with the boxes of their lines or words."""
-        return page_samples(pages, self.fit, self.growth, self.unit, **reading)
+        return page_samples(pages, self.fit, self.growth, self.unit, least_px=self.least_px, **reading)
+
+    def tile_count(self, boxes: FloatArray) -> int:
+        """Return into how many rows and columns of tiles an area is cut in which `boxes` were found."""
+        return tile_count(boxes, self.fit.size[0], self.least_px)
 
     def sample_flaw(self, page: Page) -> str:
         """Return why the area of a page makes no sample; "" where it makes one, or has no lines."""
@@ -65,6 +74,27 @@ class BoxDetector:
     def boxes(self, images: Sequence[GreyImage]) -> list[FloatArray]:
         """Return the boxes found in every image (H, W), fractions of it, best first: (K, 4) each."""
         return [rows[:, 1:] for rows in self.detections(images)]
+
+    def find(self, page: GreyImage, area: Box) -> FloatArray:
+        """Return the boxes (K, 4) in an area of a page (H, W), best first; both in fractions of the page."""
+        keep, region = self.keep, grown(area, self.keep.growth)
+        canvas, spot = fit_to_canvas(page, region, keep.fit)
+        (boxes,) = self.boxes([canvas])
+        count = keep.tile_count(boxes)
+        if count == 1:
+            return spot.to_page(boxes)
+        parts = tiles(region, count)
+        found = [self._found(page, row) for row in parts]
+        return joined(found, parts, keep.overlap_thres)[:, 1:]
+
+    def _found(self, page: GreyImage, parts: Sequence[Box]) -> list[FloatArray]:
+        """Return probability and box (K, 5) of what is in each part of a page, in fractions of the page."""
+        fitted = [fit_to_canvas(page, part, self.keep.fit) for part in parts]
+        rows = self.detections([canvas for canvas, _ in fitted])
+        spots = [spot for _, spot in fitted]
+        return [
+            np.hstack([own[:, :1], spot.to_page(own[:, 1:])]) for own, spot in zip(rows, spots, strict=True)
+        ]
 
     def detections(self, images: Sequence[GreyImage]) -> list[NDArray[np.float64]]:
         """Return probability x1 y1 x2 y2 of every box found, best first: (K, 5) each."""

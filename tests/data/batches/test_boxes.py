@@ -49,8 +49,11 @@ def wholes(pages: list[Page], folder: Path, growth: float = 0.0) -> BoxSet:
     return page_samples(pages, FIT, growth, None, folder=folder / "cache", loading=LOADING, progress=False)
 
 
-def areas(pages: list[Page], folder: Path, growth: float = 0.0, unit: Unit = "line") -> BoxSet:
-    return page_samples(pages, FIT, growth, unit, folder=folder / "cache", loading=LOADING, progress=False)
+def areas(
+    pages: list[Page], folder: Path, growth: float = 0.0, unit: Unit = "line", least_px: float = 0.0
+) -> BoxSet:
+    own = {"folder": folder / "cache", "loading": LOADING, "progress": False, "least_px": least_px}
+    return page_samples(pages, FIT, growth, unit, **own)
 
 
 def around_ink(image: GreyImage) -> Box:
@@ -175,6 +178,28 @@ def test_area_crops_show_more_when_the_area_is_grown(tmp_path: Path) -> None:
     # 0.15 of the width and 0.075 of the height on each side: 90 x 90 px, so each edge by a sixth
     assert found.placements[0].region == pytest.approx((0.05, 0.125, 0.95, 0.575), abs=0.005)
     assert found.boxes[0][1] == pytest.approx([1 / 6, 11 / 18, 5 / 6, 5 / 6], abs=0.01)
+
+
+def test_an_area_with_low_lines_comes_in_tiles_too(tmp_path: Path) -> None:
+    whole = replace(page(tmp_path), dataset="letters")
+    assert list(areas([whole], tmp_path, least_px=33.0).ids) == ["p0"]  # 20 of 60 px, 33.3 on the canvas
+    found = areas([whole], tmp_path, least_px=34.0)
+    # of 32.4 px, from 0 and from 27.6 px: less than half of the upper line is in the second one
+    assert list(found.ids) == ["p0", "p0#0", "p0#2", "p0#3"]
+    assert list(found.datasets) == ["letters"] * 4
+    assert found.boxes[0] == pytest.approx(areas([whole], tmp_path).boxes[0])
+    assert found.boxes[1] == pytest.approx(np.array([[0, 0, 1, 20 / 32]]), abs=0.02)
+    for boxes in found.boxes[2:]:
+        assert boxes == pytest.approx(np.array([[0, 12 / 32, 1, 1]]), abs=0.02)
+    assert around_ink(found.images[1]) == pytest.approx((0, 0, 1, 20 / 32), abs=0.02)
+
+
+def test_a_page_with_tiles_that_cannot_be_read_is_told_once(tmp_path: Path) -> None:
+    whole = page(tmp_path)
+    whole.image.unlink()
+    found = areas([whole], tmp_path, least_px=34.0)
+    assert [name for name, _ in found.problems] == ["p0"]
+    assert list(found.missed) == ["p0"]
 
 
 def test_area_crops_leave_out_lines_mostly_outside_the_area(tmp_path: Path) -> None:

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hwr.images.boxes import Box
+from hwr.images.tiles import tiles
 from hwr.losses import MultiBoxLoss
 from hwr.stages.segmentation import box_detector, load_box_detector
 from tests.stages.segmentation.answers import Answers, around, detector, numbered
 from tests.stages.small import CPU, recipe_of, save
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def detected(*args: Any, **changes: Any) -> NDArray[np.float64]:
@@ -34,6 +38,42 @@ def test_detector_of_weights_keeps_what_their_configuration_says(tmp_path: Path)
     kept = ("stage.topk=3", "stage.min_c=0.25", "stage.overlap_thres=0.5")
     made = load_box_detector(save(tmp_path / "w", "segmentation", *kept), batch_size=1, context=CPU)
     assert (made.keep.min_c, made.keep.overlap_thres, made.keep.topk) == (0.25, 0.5, 3)
+
+
+AREA = (0.25, 0.25, 0.75, 0.75)
+
+
+def test_boxes_found_in_an_area_are_those_of_the_page() -> None:
+    made = detector(Answers({0: 0.9}))
+    assert made.find(np.full((80, 80), 255, np.uint8), AREA) == pytest.approx(halved(around(0)), abs=1e-6)
+
+
+def test_an_area_is_grown_before_it_is_looked_at() -> None:
+    grown = detector(Answers({0: 0.9}), growth=0.5)  # to the whole page
+    expected = np.array([around(0)])
+    assert grown.find(np.full((80, 80), 255, np.uint8), AREA) == pytest.approx(expected, abs=1e-6)
+
+
+def halved(box: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return a box of AREA as one of the page."""
+    return np.array([box]) / 2 + 0.25
+
+
+def test_an_area_with_low_lines_is_looked_at_in_tiles() -> None:
+    page = np.full((128, 128), 255, np.uint8)
+    page[:59, 59:], page[59:, :59], page[59:, 59:] = 254, 253, 252  # numbers of the images that begin there
+    network = Answers({0: 0.9}, {2: 0.8}, {}, {6: 0.7})
+    assert len(detector(network, least_px=12.0).find(page, WHOLE)) == 1  # 0.2 of 64 px
+    found = detector(network, least_px=20.0).find(page, WHOLE)
+    (first, second), (_, last) = tiles(WHOLE, 2)
+    expected = [within(tile, around(cell)) for tile, cell in ((first, 0), (second, 1), (last, 3))]
+    assert found == pytest.approx(np.array(expected), abs=0.01)
+
+
+def within(tile: Box, box: tuple[float, ...]) -> list[float]:
+    """Return a box of a tile as one of the page."""
+    sides = tile[2] - tile[0], tile[3] - tile[1]
+    return [tile[edge % 2] + value * sides[edge % 2] for edge, value in enumerate(box)]
 
 
 def test_detections_are_the_anchors_themselves_when_offsets_are_zero() -> None:

@@ -1,0 +1,85 @@
+"""Tiles cover their area, and what is found in them becomes the boxes of the area."""
+
+import numpy as np
+import pytest
+
+from hwr.images.boxes import Box, FloatArray, union
+from hwr.images.tiles import joined, tile_count, tiles
+
+AREA: Box = (0.0, 0.0, 1.0, 1.0)
+END = 1 / 1.85  # of the first of two tiles that share 0.15 of a tile
+START = 0.85 * END
+
+
+def found(*rows: tuple[float, ...]) -> FloatArray:
+    return np.array(rows, dtype=np.float64).reshape(-1, 5)
+
+
+def of_two(*tile_rows: FloatArray) -> FloatArray:
+    """Return what two rows of two tiles make of what was found in them, in reading order."""
+    rows = [list(tile_rows[:2]), list(tile_rows[2:]) or [found(), found()]]
+    return joined(rows, tiles(AREA, 2), 0.3)
+
+
+def test_tiles_cover_the_area_and_overlap() -> None:
+    area = (0.1, 0.2, 0.9, 0.6)
+    parts = tiles(area, 3)
+    assert [len(row) for row in parts] == [3, 3, 3]
+    assert union(tile for row in parts for tile in row) == pytest.approx(area)
+    (first, second, _), (below, _, _), _ = parts
+    width, height = 0.8 / 2.7, 0.4 / 2.7
+    assert first == pytest.approx((0.1, 0.2, 0.1 + width, 0.2 + height))
+    assert first[2] - second[0] == pytest.approx(0.15 * width)
+    assert first[3] - below[1] == pytest.approx(0.15 * height)
+
+
+@pytest.mark.parametrize(
+    ("height", "count"), [(0.03, 1), (0.02, 1), (0.0199, 2), (0.0101, 2), (0.006, 3), (0.001, 3)]
+)
+def test_as_many_tiles_as_make_the_median_line_high_enough(height: float, count: int) -> None:
+    boxes = np.array([(0.0, 0.0, 1.0, 0.5), (0.0, 0.1, 1.0, 0.1 + height), (0.0, 0.2, 1.0, 0.2001)])
+    assert tile_count(boxes, 1000, 20.0) == count
+    assert tile_count(boxes, 1000, 0.0) == 1
+
+
+def test_an_area_without_boxes_is_not_cut() -> None:
+    assert tile_count(np.zeros((0, 4)), 1000, 20.0) == 1
+
+
+def test_pieces_of_a_line_are_united() -> None:
+    left, right = found((0.9, 0.2, 0.1, END, 0.14)), found((0.8, START, 0.101, 0.8, 0.142))
+    assert of_two(left, right) == pytest.approx(found((0.9, 0.2, 0.1, 0.8, 0.142)))
+
+
+def test_pieces_of_lines_at_other_heights_are_not_united() -> None:
+    left, right = found((0.9, 0.2, 0.1, END, 0.14)), found((0.8, START, 0.2, 0.8, 0.24))
+    assert of_two(left, right) == pytest.approx(np.concatenate([left, right]))
+
+
+def test_a_line_that_goes_through_three_tiles_is_one() -> None:
+    (one, two, three), *_ = parts = tiles(AREA, 3)
+    row = [found((0.5, *tile[:1], 0.1, tile[2], 0.14)) for tile in (one, two, three)]
+    nothing = [found()] * 3
+    assert joined([row, nothing, nothing], parts, 0.3) == pytest.approx(found((0.5, 0.0, 0.1, 1.0, 0.14)))
+
+
+def test_a_line_whole_in_one_tile_is_better_than_its_likelier_piece() -> None:
+    whole = found((0.6, START + 0.05, 0.1, 0.8, 0.14))
+    assert of_two(found((0.9, START + 0.05, 0.1, END, 0.14)), whole) == pytest.approx(whole)
+    lower = found((0.6, 0.1, START + 0.03, 0.4, START + 0.07))
+    piece = found((0.9, 0.1, START + 0.03, 0.4, END))
+    assert of_two(piece, found(), lower, found()) == pytest.approx(lower)
+
+
+def test_a_line_in_both_tiles_is_one_the_likelier() -> None:
+    here, there = found((0.6, 0.48, 0.1, 0.52, 0.14)), found((0.9, 0.481, 0.1, 0.52, 0.14))
+    assert of_two(here, there) == pytest.approx(there)
+
+
+def test_a_line_at_the_edge_of_the_area_is_not_cut_by_it() -> None:
+    border, inner = found((0.9, 0.0, 0.0, 0.3, 0.04)), found((0.6, 0.0, 0.0, 0.31, 0.045))
+    assert of_two(np.concatenate([inner, border]), found()) == pytest.approx(border)
+
+
+def test_nothing_found_is_nothing() -> None:
+    assert of_two(found(), found()).shape == (0, 5)
