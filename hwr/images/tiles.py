@@ -8,7 +8,11 @@ from numpy.typing import NDArray
 from hwr.images.boxes import Box, FloatArray, box_areas, iou, share_of, shared_areas, union
 
 _MOST = 3  # rows and columns of tiles
-_OVERLAP = 0.15  # share of a tile that its neighbour has too: more than the height of a line
+_ACROSS, _DOWN = (
+    0.35,
+    0.15,
+)  # shares of a tile that its neighbours have too: the width of a cell, the height of a line
+_LEAST_LEFT = (0.2, 0.5)  # shares of width and height of a box
 _EDGE = 0.02  # share of a tile's side within which a box touches its edge
 _SAME_ROW = 0.5  # IoU of the heights of two pieces of one line
 _INSIDE = 0.6  # share of a box in another from which on both are one line
@@ -30,8 +34,18 @@ def tile_count(boxes: FloatArray, height_px: int, least_px: float) -> int:
 def tiles(area: Box, count: int) -> list[list[Box]]:
     """Return `count` rows of `count` overlapping parts of an area, which they cover."""
     x1, y1, x2, y2 = area
-    xs, ys = _stretches(x1, x2, count), _stretches(y1, y2, count)
+    xs, ys = _stretches(x1, x2, count, _ACROSS), _stretches(y1, y2, count, _DOWN)
     return [[(left, top, right, bottom) for left, right in xs] for top, bottom in ys]
+
+
+def pieces(boxes: FloatArray, part: Box) -> FloatArray:
+    """Cut boxes (N, 4) to a tile's `part` of its canvas, less those that hardly begin in it: (K, 4).
+
+    Half of the height has to be left, and a fifth of the width, as the rest is found in the next tile.
+    """
+    cut = np.clip(boxes.reshape(-1, 2, 2), part[:2], part[2:]).reshape(-1, 4)
+    left = share_of(cut[:, 2:] - cut[:, :2], boxes[:, 2:] - boxes[:, :2])  # (N, 2)
+    return cut[(left >= _LEAST_LEFT).all(axis=1)]
 
 
 def joined(
@@ -50,9 +64,9 @@ def joined(
     return _best(rows[np.lexsort((-rows[:, 0], cut))], overlap)
 
 
-def _stretches(low: float, high: float, count: int) -> list[tuple[float, float]]:
-    length = (high - low) / (count - (count - 1) * _OVERLAP)
-    starts = [low + place * (1 - _OVERLAP) * length for place in range(count)]
+def _stretches(low: float, high: float, count: int, overlap: float) -> list[tuple[float, float]]:
+    length = (high - low) / (count - (count - 1) * overlap)
+    starts = [low + place * (1 - overlap) * length for place in range(count)]
     return [(start, start + length) for start in starts]
 
 

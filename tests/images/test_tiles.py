@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from hwr.images.boxes import Box, FloatArray, union
-from hwr.images.tiles import joined, tile_count, tiles
+from hwr.images.tiles import joined, pieces, tile_count, tiles
 
 AREA: Box = (0.0, 0.0, 1.0, 1.0)
-END = 1 / 1.85  # of the first of two tiles that share 0.15 of a tile
-START = 0.85 * END
+RIGHT, LEFT = 1 / 1.65, 0.65 / 1.65  # end of the first and start of the second of two tiles in a row
+LOWER, UPPER = 1 / 1.85, 0.85 / 1.85  # and of two in a column
 
 
 def found(*rows: tuple[float, ...]) -> FloatArray:
@@ -27,9 +27,9 @@ def test_tiles_cover_the_area_and_overlap() -> None:
     assert [len(row) for row in parts] == [3, 3, 3]
     assert union(tile for row in parts for tile in row) == pytest.approx(area)
     (first, second, _), (below, _, _), _ = parts
-    width, height = 0.8 / 2.7, 0.4 / 2.7
+    width, height = 0.8 / 2.3, 0.4 / 2.7
     assert first == pytest.approx((0.1, 0.2, 0.1 + width, 0.2 + height))
-    assert first[2] - second[0] == pytest.approx(0.15 * width)
+    assert first[2] - second[0] == pytest.approx(0.35 * width)
     assert first[3] - below[1] == pytest.approx(0.15 * height)
 
 
@@ -46,13 +46,22 @@ def test_an_area_without_boxes_is_not_cut() -> None:
     assert tile_count(np.zeros((0, 4)), 1000, 20.0) == 1
 
 
+def test_lines_that_a_tile_cuts_are_in_it_unless_they_hardly_begin_there() -> None:
+    part = (0.2, 0.2, 0.8, 0.8)
+    inside, cut, begins = (0.3, 0.3, 0.5, 0.4), (0.1, 0.5, 0.5, 0.6), (0.7, 0.5, 1.2, 0.6)
+    hardly, sliver, outside = (0.75, 0.3, 1.05, 0.4), (0.3, 0.77, 0.5, 0.87), (0.3, 0.9, 0.5, 1.0)
+    expected = [inside, (0.2, 0.5, 0.5, 0.6), (0.7, 0.5, 0.8, 0.6)]
+    boxes = np.array([inside, cut, begins, hardly, sliver, outside])
+    assert pieces(boxes, part) == pytest.approx(np.array(expected))
+
+
 def test_pieces_of_a_line_are_united() -> None:
-    left, right = found((0.9, 0.2, 0.1, END, 0.14)), found((0.8, START, 0.101, 0.8, 0.142))
+    left, right = found((0.9, 0.2, 0.1, RIGHT, 0.14)), found((0.8, LEFT, 0.101, 0.8, 0.142))
     assert of_two(left, right) == pytest.approx(found((0.9, 0.2, 0.1, 0.8, 0.142)))
 
 
 def test_pieces_of_lines_at_other_heights_are_not_united() -> None:
-    left, right = found((0.9, 0.2, 0.1, END, 0.14)), found((0.8, START, 0.2, 0.8, 0.24))
+    left, right = found((0.9, 0.2, 0.1, RIGHT, 0.14)), found((0.8, LEFT, 0.2, 0.8, 0.24))
     assert of_two(left, right) == pytest.approx(np.concatenate([left, right]))
 
 
@@ -64,15 +73,15 @@ def test_a_line_that_goes_through_three_tiles_is_one() -> None:
 
 
 def test_a_line_whole_in_one_tile_is_better_than_its_likelier_piece() -> None:
-    whole = found((0.6, START + 0.05, 0.1, 0.8, 0.14))
-    assert of_two(found((0.9, START + 0.05, 0.1, END, 0.14)), whole) == pytest.approx(whole)
-    lower = found((0.6, 0.1, START + 0.03, 0.4, START + 0.07))
-    piece = found((0.9, 0.1, START + 0.03, 0.4, END))
+    whole = found((0.6, LEFT + 0.05, 0.1, 0.8, 0.14))
+    assert of_two(found((0.9, LEFT + 0.05, 0.1, RIGHT, 0.14)), whole) == pytest.approx(whole)
+    lower = found((0.6, 0.1, UPPER + 0.03, 0.3, UPPER + 0.07))
+    piece = found((0.9, 0.1, UPPER + 0.03, 0.3, LOWER))
     assert of_two(piece, found(), lower, found()) == pytest.approx(lower)
 
 
 def test_a_line_in_both_tiles_is_one_the_likelier() -> None:
-    here, there = found((0.6, 0.48, 0.1, 0.52, 0.14)), found((0.9, 0.481, 0.1, 0.52, 0.14))
+    here, there = found((0.6, 0.44, 0.1, 0.52, 0.14)), found((0.9, 0.441, 0.1, 0.52, 0.14))
     assert of_two(here, there) == pytest.approx(there)
 
 

@@ -17,7 +17,7 @@ from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible_boxes
 from hwr.images.load import GreyImage
 from hwr.images.page_files import Loading
-from hwr.images.tiles import tile_count, tiles
+from hwr.images.tiles import pieces, tile_count, tiles
 
 Unit = Literal["line", "word"]
 
@@ -206,17 +206,14 @@ def _samples(
         "word": [word.box for line in page.lines for word in line.words],
     }
     boxes = np.array(found[unit]).reshape(-1, 4)
-    sample = _sample(page, region, boxes, settings)
-    if not len(sample.boxes):
-        raise InputError("no box lies in its handwritten area; correct the outlines")
-    count = tile_count(sample.boxes, settings.size[0], least_px)
-    parts = [part for row in tiles(region, count) for part in row] if count > 1 else []
-    made = [_sample(page, part, boxes, settings) for part in parts]
-    closer = {f"{page.id}#{place}": own for place, own in enumerate(made) if len(own.boxes)}
-    return {page.id: sample, **closer}
-
-
-def _sample(page: Page, region: Box, boxes: FloatArray, settings: PageFit) -> _Sample:
-    """Return a region of a page with the boxes of the page that lie at least half in it, cut to it."""
     spot = placement(page.size, region, settings)
-    return _Sample(region, visible_boxes(spot.to_canvas(boxes), spot.place)[0], spot)
+    visible, _ = visible_boxes(spot.to_canvas(boxes), spot.place)
+    if not len(visible):
+        raise InputError("no box lies in its handwritten area; correct the outlines")
+    samples = {page.id: _Sample(region, visible, spot)}
+    count = tile_count(visible, settings.size[0], least_px)
+    for place, part in enumerate(part for row in tiles(region, count) for part in row if count > 1):
+        spot = placement(page.size, part, settings)
+        visible = pieces(spot.to_canvas(boxes), spot.place)
+        samples |= {f"{page.id}#{place}": _Sample(part, visible, spot)} if len(visible) else {}
+    return samples

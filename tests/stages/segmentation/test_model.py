@@ -60,8 +60,8 @@ def halved(box: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def test_an_area_with_low_lines_is_looked_at_in_tiles() -> None:
-    page = np.full((128, 128), 255, np.uint8)
-    page[:59, 59:], page[59:, :59], page[59:, 59:] = 254, 253, 252  # numbers of the images that begin there
+    page = np.full((146, 130), 255, np.uint8)  # four tiles of 79 x 79 px
+    page[:67, 51:], page[67:, :51], page[67:, 51:] = 254, 253, 252  # numbers of the tiles that begin there
     network = Answers({0: 0.9}, {2: 0.8}, {}, {6: 0.7})
     assert len(detector(network, least_px=12.0).find(page, WHOLE)) == 1  # 0.2 of 64 px
     found = detector(network, least_px=20.0).find(page, WHOLE)
