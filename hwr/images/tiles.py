@@ -45,7 +45,7 @@ def pieces(boxes: FloatArray, part: Box) -> FloatArray:
     """
     cut = np.clip(boxes.reshape(-1, 2, 2), part[:2], part[2:]).reshape(-1, 4)
     left = share_of(cut[:, 2:] - cut[:, :2], boxes[:, 2:] - boxes[:, :2])  # (N, 2)
-    return cut[(left >= _LEAST_LEFT).all(axis=1)]
+    return np.asarray(cut[(left >= _LEAST_LEFT).all(axis=1)])
 
 
 def joined(
