@@ -34,9 +34,9 @@ def test_notebook_begins_with_its_title_and_its_code_and_links_hold(notebook: Pa
 
 
 def test_every_notebook_is_in_the_navigation_and_the_index() -> None:
-    for page in ("mkdocs.yml", "docs/notebooks/index.md"):
+    for page, suffix in (("mkdocs.yml", ".md"), ("docs/notebooks/index.md", ".py")):
         text = (ROOT / page).read_text(encoding="utf-8")
-        assert [path.stem for path in NOTEBOOKS if f"{path.stem}.md" not in text] == []
+        assert [path.stem for path in NOTEBOOKS if f"{path.stem}{suffix}" not in text] == []
 
 
 def test_page_shows_what_cells_print_their_last_value_and_pictures(tmp_path: Path) -> None:
