@@ -377,6 +377,7 @@ class ExportConfig(StoreConfig):
 
     weights: Text
     format: Literal["onnx", "half", "int8"]
+    stage: dict[str, Any]
     output: Text
 
 

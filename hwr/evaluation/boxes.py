@@ -57,7 +57,7 @@ def score_areas(evaluation: Evaluation) -> Outcome:
 def score_boxes(evaluation: Evaluation) -> Outcome:
     """Find lines or words in the true areas, and write scores and a picture of the worst."""
     settings = model_of(evaluation.loaded[0], SEGMENTATION_MODEL).settings
-    found = _found(evaluation, replace(settings, least_px=0.0), load_box_detector, settings.tile_count)
+    found = _found(evaluation, replace(settings, least_px=0.0), load_box_detector, settings.tile_grid)
     samples = found.samples
     pairs = zip(found.boxes, samples.boxes, strict=True)
     counts = [count_boxes(*pair, NO_BOXES) for pair in pairs]
@@ -75,7 +75,7 @@ def _found(
     evaluation: Evaluation,
     settings: PageSettings,
     load: Callable[..., Any],
-    tile_count: Callable[[FloatArray], int] = lambda boxes: 1,
+    tile_grid: Callable[[FloatArray], tuple[int, int]] = lambda boxes: (1, 1),
 ) -> _Found:
     """Find boxes on the canvas of each page, and on its image where its boxes ask for more than one tile."""
     (own,), task, config = evaluation.loaded, evaluation.task, evaluation.config
@@ -90,7 +90,7 @@ def _found(
     boxes = list(finder.boxes(samples.images))
     by_id = {page.id: page for page in pages}
     for place, name in enumerate(samples.ids):
-        if tile_count(boxes[place]) > 1:
+        if tile_grid(boxes[place]) != (1, 1):
             page, spot = by_id[name], samples.placements[place]
             found = finder.find(load_page(page.image, config.loading), area_of(page))
             boxes[place] = spot.to_canvas(found)

@@ -16,25 +16,29 @@ _LEAST_LEFT = (0.2, 0.5)  # shares of width and height of a box
 _EDGE = 0.02  # share of a tile's side within which a box touches its edge
 _SAME_ROW = 0.5  # IoU of the heights of two pieces of one line
 _INSIDE = 0.6  # share of a box in another from which on both are one line
+_LONG = 0.5  # share of the width of all boxes: lines longer than this go through columns of tiles
 
 _LEFT, _RIGHT = 0, 2  # sides of a box
 
 
-def tile_count(boxes: FloatArray, height_px: int, least_px: float) -> int:
+def tile_grid(boxes: FloatArray, height_px: int, least_px: float) -> tuple[int, int]:
     """Return into how many rows and columns an area is to be cut so that its boxes are `least_px` high.
 
-    `boxes` (N, 4) lie on a canvas of `height_px`; their median decides. 1 where they are high enough.
+    `boxes` (N, 4) lie on a canvas of `height_px`; their medians decide. (1, 1) where they are high enough.
+    Long lines are cut in no columns: rows alone make them larger, and no pieces have to be united.
     """
     if not len(boxes):
-        return 1
+        return 1, 1
     median_px = float(np.median(boxes[:, 3] - boxes[:, 1])) * height_px
-    return min(_MOST, max(1, int(np.ceil(least_px / max(median_px, 1.0)))))
+    count = min(_MOST, max(1, int(np.ceil(least_px / max(median_px, 1.0)))))
+    long = np.median(boxes[:, 2] - boxes[:, 0]) > _LONG * (boxes[:, 2].max() - boxes[:, 0].min())
+    return count, 1 if long else count
 
 
-def tiles(area: Box, count: int) -> list[list[Box]]:
-    """Return `count` rows of `count` overlapping parts of an area, which they cover."""
+def tiles(area: Box, rows: int, columns: int) -> list[list[Box]]:
+    """Return `rows` of `columns` overlapping parts of an area, which they cover."""
     x1, y1, x2, y2 = area
-    xs, ys = _stretches(x1, x2, count, _ACROSS), _stretches(y1, y2, count, _DOWN)
+    xs, ys = _stretches(x1, x2, columns, _ACROSS), _stretches(y1, y2, rows, _DOWN)
     return [[(left, top, right, bottom) for left, right in xs] for top, bottom in ys]
 
 

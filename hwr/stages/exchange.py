@@ -5,6 +5,8 @@ for the networks of `hwr.networks.original`.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def export_weights(composed: Composed) -> None:
     """Write an ONNX model and print what it takes and gives, or the same weights in fewer bytes."""
     config: ExportConfig = composed.root
     output = Path(config.output)
-    loaded = find_weights(config.weights, None, config)
+    loaded = with_settings(find_weights(config.weights, None, config), config.stage)
     if config.format != "onnx":
         with as_input_error(output, "choose another --output"):
             weights.copy_smaller(loaded, output, config.format)
@@ -50,6 +52,24 @@ def export_weights(composed: Composed) -> None:
         sizes = [axis.dim_param or str(axis.dim_value) for axis in own.type.tensor_type.shape.dim]
         print(f"{own.name} ({', '.join(sizes)})")
     print(f"written to {output}")
+
+
+def with_settings(loaded: Weights, changes: Mapping[str, Any]) -> Weights:
+    """Return weights with other values of some settings of their stage; their parameters stay.
+
+    Raises InputError for a setting that the stage does not have, or that it does not take.
+    """
+    if not changes:
+        return loaded
+    config = config_of(loaded)
+    made = compose.with_values(config, {"stage": {**config.stage, **changes}})
+    if made.root.stage["kind"] != config.stage["kind"]:
+        raise InputError(
+            f"stage.kind: weights {loaded.folder} are of stage {config.stage['kind']}; leave it out"
+        )
+    changed = replace(loaded, config=made.yaml)
+    model_of(changed, kind_named(str(config.stage["kind"])).model)  # refuses what does not fit
+    return changed
 
 
 def onnx_of(loaded: Weights) -> Any:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hwr.images.boxes import Box, FloatArray, union
-from hwr.images.tiles import joined, pieces, tile_count, tiles
+from hwr.images.tiles import joined, pieces, tile_grid, tiles
 
 AREA: Box = (0.0, 0.0, 1.0, 1.0)
 RIGHT, LEFT = 1 / 1.65, 0.65 / 1.65  # end of the first and start of the second of two tiles in a row
@@ -18,12 +18,12 @@ def found(*rows: tuple[float, ...]) -> FloatArray:
 def of_two(*tile_rows: FloatArray) -> FloatArray:
     """Return what two rows of two tiles make of what was found in them, in reading order."""
     rows = [list(tile_rows[:2]), list(tile_rows[2:]) or [found(), found()]]
-    return joined(rows, tiles(AREA, 2), 0.3)
+    return joined(rows, tiles(AREA, 2, 2), 0.3)
 
 
 def test_tiles_cover_the_area_and_overlap() -> None:
     area = (0.1, 0.2, 0.9, 0.6)
-    parts = tiles(area, 3)
+    parts = tiles(area, 3, 3)
     assert [len(row) for row in parts] == [3, 3, 3]
     assert union(tile for row in parts for tile in row) == pytest.approx(area)
     (first, second, _), (below, _, _), _ = parts
@@ -36,14 +36,18 @@ def test_tiles_cover_the_area_and_overlap() -> None:
 @pytest.mark.parametrize(
     ("height", "count"), [(0.03, 1), (0.02, 1), (0.0199, 2), (0.0101, 2), (0.006, 3), (0.001, 3)]
 )
-def test_as_many_tiles_as_make_the_median_line_high_enough(height: float, count: int) -> None:
+def test_as_many_tiles_as_make_the_median_line_high_enough_and_no_columns_for_long_lines(
+    height: float, count: int
+) -> None:
     boxes = np.array([(0.0, 0.0, 1.0, 0.5), (0.0, 0.1, 1.0, 0.1 + height), (0.0, 0.2, 1.0, 0.2001)])
-    assert tile_count(boxes, 1000, 20.0) == count
-    assert tile_count(boxes, 1000, 0.0) == 1
+    cells = boxes * (0.4, 1.0, 0.4, 1.0) + np.array([(0.0,), (0.0,), (0.6,)]) * (1.0, 0.0, 1.0, 0.0)
+    assert tile_grid(boxes, 1000, 20.0) == (count, 1)
+    assert tile_grid(cells, 1000, 20.0) == (count, count)
+    assert tile_grid(boxes, 1000, 0.0) == tile_grid(cells, 1000, 0.0) == (1, 1)
 
 
 def test_an_area_without_boxes_is_not_cut() -> None:
-    assert tile_count(np.zeros((0, 4)), 1000, 20.0) == 1
+    assert tile_grid(np.zeros((0, 4)), 1000, 20.0) == (1, 1)
 
 
 def test_lines_that_a_tile_cuts_are_in_it_unless_they_hardly_begin_there() -> None:
@@ -66,7 +70,7 @@ def test_pieces_of_lines_at_other_heights_are_not_united() -> None:
 
 
 def test_a_line_that_goes_through_three_tiles_is_one() -> None:
-    (one, two, three), *_ = parts = tiles(AREA, 3)
+    (one, two, three), *_ = parts = tiles(AREA, 3, 3)
     row = [found((0.5, *tile[:1], 0.1, tile[2], 0.14)) for tile in (one, two, three)]
     nothing = [found()] * 3
     assert joined([row, nothing, nothing], parts, 0.3) == pytest.approx(found((0.5, 0.0, 0.1, 1.0, 0.14)))

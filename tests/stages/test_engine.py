@@ -21,7 +21,7 @@ from hwr.images.page_files import load_page
 from hwr.runtime import computes_bfloat16
 from hwr.runtime.termination import _Stack
 from hwr.stages import engine as engines
-from hwr.stages.build import alphabet_of, find_weights
+from hwr.stages.build import alphabet_of, config_of, find_weights
 from hwr.stages.engine import Engine
 from hwr.stages.line import load_line_reader
 from hwr.transcription.page_reader import STEPS, Found, build_page_reader
@@ -123,6 +123,14 @@ def test_exported_file_tells_what_it_holds(tmp_path: Path, stage: str) -> None:
         assert int(about["blank"]) == loaded.alphabet.blank
 
 
+def test_export_changes_settings_and_keeps_parameters(tmp_path: Path) -> None:
+    small, name = tmp_path / "small", "segmentation/latin"
+    main(["export", name, "+stage.min_c=0.25", "+stage.topk=7", "--format", "int8", "--output", str(small)])
+    before, after = (find_weights(own, "segmentation", transcription()) for own in (name, str(small)))
+    assert after.sha256 == before.sha256  # of parameters that were int8 already
+    assert config_of(after).stage == {**config_of(before).stage, "min_c": 0.25, "topk": 7}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -130,13 +138,16 @@ def test_exported_file_tells_what_it_holds(tmp_path: Path, stage: str) -> None:
         (["no/such", "--output", "FILE"], ("weights no/such", "no such folder")),
         (["line/synthetic", "--output", "FILE", "--format", "tensorflow"], ("format", "onnx")),
         (["line/synthetic"], ("output is not set", "output=")),
+        (["segmentation/latin", "+stage.min_c=2", "output=FILE"], ("stage.min_c=2", "less than 1")),
+        (["segmentation/latin", "+stage.min_q=0.4", "output=FILE"], ("stage.min_q", "mean min_c")),
+        (["segmentation/latin", "+stage.kind=line", "output=FILE"], ("stage.kind", "leave it out")),
         (["line/synthetic", "--output", "/dev/null/line.onnx"], ("/dev/null", "")),
     ],
 )
 def test_export_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: tuple[str, ...]
 ) -> None:
-    given = [str(tmp_path / "line.onnx") if word == "FILE" else word for word in words]
+    given = [word.replace("FILE", str(tmp_path / "line.onnx")) for word in words]
     tells(refused(capsys, lambda: main(["export", *given])), *said)
     assert not list(tmp_path.iterdir())
 

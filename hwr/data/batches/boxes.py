@@ -17,7 +17,7 @@ from hwr.images.boxes import Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible_boxes
 from hwr.images.load import GreyImage
 from hwr.images.page_files import Loading
-from hwr.images.tiles import pieces, tile_count, tiles
+from hwr.images.tiles import pieces, tile_grid, tiles
 
 Unit = Literal["line", "word"]
 
@@ -72,7 +72,7 @@ def page_samples(
 
     Where `unit` is None they are whole, and have one box: the area, grown. Else they are the grown area of
     each page that has lines, with the boxes of lines or words that lie at least half inside, cut to it. Where
-    these are lower on the canvas than `least_px`, tiles of the area are samples, too: see `tile_count`.
+    these are lower on the canvas than `least_px`, tiles of the area are samples, too: see `tile_grid`.
     `folder` holds the cache. Raise InputError as `cached` does.
     """
     samples: dict[str, dict[str, _Sample]] = {}
@@ -211,8 +211,9 @@ def _samples(
     if not len(visible):
         raise InputError("no box lies in its handwritten area; correct the outlines")
     samples = {page.id: _Sample(region, visible, spot)}
-    count = tile_count(visible, settings.size[0], least_px)
-    for place, part in enumerate(part for row in tiles(region, count) for part in row if count > 1):
+    grid = tile_grid(visible, settings.size[0], least_px)
+    parts = [part for row in tiles(region, *grid) for part in row] if grid != (1, 1) else []
+    for place, part in enumerate(parts):
         spot = placement(page.size, part, settings)
         visible = pieces(spot.to_canvas(boxes), spot.place)
         samples |= {f"{page.id}#{place}": _Sample(part, visible, spot)} if len(visible) else {}

@@ -17,7 +17,7 @@ from hwr.data.records import Page
 from hwr.images.boxes import Box, FloatArray
 from hwr.images.canvas import fit_to_canvas, grown
 from hwr.images.load import GreyImage
-from hwr.images.tiles import joined, tile_count, tiles
+from hwr.images.tiles import joined, tile_grid, tiles
 from hwr.losses import VARIANCES
 from hwr.networks.original import OriginalWords
 from hwr.networks.ssd import anchor_grid, compact, ssd_resnet34
@@ -50,9 +50,9 @@ class DetectionSettings(PageSettings):
         """Return the areas of pages with the boxes of their lines or words."""
         return page_samples(pages, self.fit, self.growth, self.unit, least_px=self.least_px, **reading)
 
-    def tile_count(self, boxes: FloatArray) -> int:
+    def tile_grid(self, boxes: FloatArray) -> tuple[int, int]:
         """Return into how many rows and columns of tiles an area is cut in which `boxes` were found."""
-        return tile_count(boxes, self.fit.size[0], self.least_px)
+        return tile_grid(boxes, self.fit.size[0], self.least_px)
 
     def sample_flaw(self, page: Page) -> str:
         """Return why the area of a page makes no sample; "" where it makes one, or has no lines."""
@@ -80,10 +80,10 @@ class BoxDetector:
         keep, region = self.keep, grown(area, self.keep.growth)
         canvas, spot = fit_to_canvas(page, region, keep.fit)
         (boxes,) = self.boxes([canvas])
-        count = keep.tile_count(boxes)
-        if count == 1:
+        grid = keep.tile_grid(boxes)
+        if grid == (1, 1):
             return spot.to_page(boxes)
-        parts = tiles(region, count)
+        parts = tiles(region, *grid)
         found = [self._found(page, row) for row in parts]
         return joined(found, parts, keep.overlap_thres)[:, 1:]
 

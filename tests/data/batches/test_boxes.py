@@ -184,14 +184,22 @@ def test_an_area_with_low_lines_comes_in_tiles_too(tmp_path: Path) -> None:
     whole = replace(page(tmp_path), dataset="letters")
     assert list(areas([whole], tmp_path, least_px=33.0).ids) == ["p0"]  # 20 of 60 px, 33.3 on the canvas
     found = areas([whole], tmp_path, least_px=34.0)
-    assert list(found.ids) == ["p0", *(f"p0#{place}" for place in range(4))]
-    assert list(found.datasets) == ["letters"] * 5
+    assert list(found.ids) == ["p0", "p0#0", "p0#1"]
+    assert list(found.datasets) == ["letters"] * 3
     assert found.boxes[0] == pytest.approx(areas([whole], tmp_path).boxes[0])
     on_page = [spot.to_page(own) for own, spot in zip(found.boxes[1:], found.placements[1:], strict=True)]
-    left, right = 0.2 + 0.6 / 1.65, 0.8 - 0.6 / 1.65  # where the left tiles end, and the right ones begin
-    pieces = [(0.2, 0.2, left, 0.3), (right, 0.2, 0.6, 0.3), (0.2, 0.4, left, 0.5), (right, 0.4, 0.8, 0.5)]
-    assert np.concatenate(on_page) == pytest.approx(np.array(pieces), abs=0.01)
+    assert np.concatenate(on_page) == pytest.approx(np.array([UPPER, LOWER]), abs=0.01)
     assert around_ink(found.images[1]) == pytest.approx(tuple(found.boxes[1][0]), abs=0.02)
+
+
+def test_an_area_with_low_and_short_boxes_comes_in_columns_too(tmp_path: Path) -> None:
+    found = areas([page(tmp_path)], tmp_path, unit="word", least_px=34.0)
+    assert list(found.ids) == ["p0", *(f"p0#{place}" for place in range(4))]
+    on_page = [spot.to_page(own) for own, spot in zip(found.boxes[1:], found.placements[1:], strict=True)]
+    left, right = 0.2 + 0.6 / 1.65, 0.8 - 0.6 / 1.65  # where the left tiles end, and the right ones begin
+    above = [(0.2, 0.2, 0.3, 0.3), (0.4, 0.2, left, 0.3), (right, 0.2, 0.6, 0.3)]
+    below = [(0.2, 0.4, left, 0.5), (right, 0.4, 0.8, 0.5)]
+    assert np.concatenate(on_page) == pytest.approx(np.array([*above, *below]), abs=0.01)
 
 
 def test_a_page_with_tiles_that_cannot_be_read_is_told_once(tmp_path: Path) -> None:

@@ -62,11 +62,21 @@ def halved(box: tuple[float, ...]) -> NDArray[np.float64]:
 def test_an_area_with_low_lines_is_looked_at_in_tiles() -> None:
     page = np.full((146, 130), 255, np.uint8)  # four tiles of 79 x 79 px
     page[:67, 51:], page[67:, :51], page[67:, 51:] = 254, 253, 252  # numbers of the tiles that begin there
-    network = Answers({0: 0.9}, {2: 0.8}, {}, {6: 0.7})
-    assert len(detector(network, least_px=12.0).find(page, WHOLE)) == 1  # 0.2 of 64 px
+    network = Answers({0: 0.9, 2: 0.8}, {2: 0.8}, {}, {6: 0.7})
+    assert len(detector(network, least_px=12.0).find(page, WHOLE)) == 2  # 0.2 of 64 px
     found = detector(network, least_px=20.0).find(page, WHOLE)
-    (first, second), (_, last) = tiles(WHOLE, 2)
-    expected = [within(tile, around(cell)) for tile, cell in ((first, 0), (second, 1), (last, 3))]
+    (first, second), (_, last) = tiles(WHOLE, 2, 2)
+    places = ((first, 0), (first, 1), (second, 1), (last, 3))
+    expected = [within(tile, around(cell)) for tile, cell in places]
+    assert found == pytest.approx(np.array(expected), abs=0.01)
+
+
+def test_an_area_with_low_and_long_lines_is_looked_at_in_rows() -> None:
+    page = np.full((146, 79), 255, np.uint8)
+    page[67:] = 254
+    found = detector(Answers({1: 0.9}, {7: 0.8}), least_px=20.0).find(page, WHOLE)
+    (first,), (second,) = tiles(WHOLE, 2, 1)
+    expected = [within(first, around(0, 1)), within(second, around(3, 1))]
     assert found == pytest.approx(np.array(expected), abs=0.01)
 
 
