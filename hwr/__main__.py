@@ -74,7 +74,14 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     Raises InputError for a flag that is unknown, and for too few or too many words.
     """
     end = words.index("--") if "--" in words else len(words)  # what follows are no flags
-    given = vars(_parser(command).parse_intermixed_args(words[:end]))
+    parser = _parser(command)
+    arguments, unknown = parser.parse_known_intermixed_args(words[:end])
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_as_file(unknown)}")
+    given = vars(arguments)
+    for flag in command.all_flags:  # of a variable of the shell that is not set
+        if given[_dest(flag.names)] in ("", [""]):
+            raise InputError(f"{flag.names[-1]}: empty; give {flag.metavar}, or leave the flag out")
     positional, others = command.positional, [*given.pop("rest"), *words[end + 1 :]]
     takes_files = positional is not None and positional.files
     keys = [word for word in others if _is_key(word) and not (takes_files and path_exists(word))]
@@ -103,6 +110,11 @@ def parse(command: Command, words: Sequence[str]) -> tuple[list[str], dict[str, 
     if positional.key is not None:
         return [*(f"{positional.key}={word}" for word in rest), *overrides], given
     return overrides, given | {positional.name: rest}
+
+
+def _as_file(unknown: Sequence[str]) -> str:
+    """Return how to write the first of the unknown flags that is a file here, or nothing."""
+    return next((f" (for the file write ./{word})" for word in unknown if path_exists(word)), "")
 
 
 def _default(flag: Flag, overrides: Sequence[str]) -> str | None:

@@ -14,6 +14,7 @@ from hwr.__main__ import NAMES, help_text, main, parse
 from hwr.config import CONF, ROOT
 from hwr.config.command_table import COMMANDS, Command
 from hwr.config.keys import file_keys
+from hwr.errors import InputError
 from hwr.transcription import ReadLine, files
 from hwr.transcription.page_reader import Found, Steps
 from tests.alto_folder import write_folder
@@ -420,6 +421,24 @@ def test_url_with_a_query_is_no_key() -> None:
     overrides, given = parse(COMMANDS[NAMES.index("bulk")], words)
     assert given["inputs"] == words[:1]
     assert words[-1] in overrides
+
+
+def test_file_that_looks_like_a_flag_is_told_how_to_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "-scan.png").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"-scan\.png \(for the file write \./-scan\.png\); see"):
+        parse(COMMANDS[NAMES.index("transcribe")], ["-scan.png", "--force"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("transcribe", ["a.png", "--output", ""]), ("export", ["line/latin", "--output="])],
+)
+def test_flag_with_an_empty_value_is_refused(name: str, words: list[str]) -> None:
+    with pytest.raises(InputError, match="--output: empty; give [A-Z]+, or leave the flag out"):
+        parse(COMMANDS[NAMES.index(name)], words)
 
 
 def test_transcription_takes_the_keys_of_its_configuration(page: Path, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ LINES = ((37, 99, 235), (217, 119, 6))  # in turn: neighbours are told apart
 TINT, EDGE, GROUND = 48, 200, 215  # how much a line's inside, its outline and its lettering cover, of 255
 INK, WHITE = (31, 36, 48), (255, 255, 255)
 LEGIBLE_PX, LARGEST_PX = 8, 22  # font sizes
+TALLEST = 16  # times as high as `width_px`: a strip a few pixels wide would take all memory
 
 
 def to_txt(read: ReadPage) -> str:
@@ -136,12 +137,17 @@ FORMATS: dict[str, Callable[[ReadPage], str]] = {
 
 
 def draw_overlay(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.uint8]:
-    """Return `page` (H, W) scaled to `width_px` as RGB (H', width_px, 3), with what was read drawn on it.
+    """Return `page` (H, W) scaled to `width_px` as RGB (H', W', 3), with what was read drawn on it.
 
     The area is framed in green. Lines are tinted in turn and numbered in reading order at their left end; the
-    text read stands on a line's lower edge, and is left out where it would be too small to read.
+    text read stands on a line's lower edge, and is left out where it would be too small to read. A page many
+    times as high as wide is drawn narrower: the picture is at most TALLEST times `width_px` high.
     """
-    height = max(1, round(page.shape[0] * width_px / page.shape[1]))
+    tallest = TALLEST * width_px
+    if page.shape[0] * width_px > tallest * page.shape[1]:
+        width_px, height = max(1, round(page.shape[1] * tallest / page.shape[0])), tallest
+    else:
+        height = max(1, round(page.shape[0] * width_px / page.shape[1]))
     scaled = Image.fromarray(page).resize((width_px, height), Image.Resampling.LANCZOS)
     picture = scaled.convert("RGB")
     pen = ImageDraw.Draw(picture, "RGBA")  # blends translucent colours into the picture

@@ -21,6 +21,11 @@ def test_picture_has_the_pages_ratio() -> None:
     assert picture.dtype == np.uint8
 
 
+def test_picture_of_a_strip_is_not_enlarged_without_bound() -> None:
+    strip = np.full((12000, 3), 255, np.uint8)
+    assert draw_overlay(strip, page(at(0.4, "read")), 100).shape == (16 * 100, 1, 3)
+
+
 def test_picture_is_the_page_alone_when_nothing_was_read() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (100, 200)).astype(np.uint8)
     assert (draw_overlay(noise, page(area=None), 200) == noise[:, :, None]).all()
