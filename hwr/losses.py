@@ -4,6 +4,8 @@ from typing import Any
 
 from mxnet import autograd, gluon, nd
 
+from hwr.config.roots import NonNegative, Positive, Probability
+
 # units of the MultiBox offsets, of centre x y and of log width, height; as in Caffe's SSD
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 
@@ -20,7 +22,7 @@ class CtcLoss(gluon.Block):
     Inputs: logits and shortcut (T, N, C), labels (N, L) padded with -1. Output: (N,).
     """
 
-    def __init__(self, *, shortcut_weight: float, **kwargs: Any) -> None:
+    def __init__(self, *, shortcut_weight: NonNegative, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._shortcut_weight = shortcut_weight
 
@@ -72,7 +74,7 @@ class IouLoss(gluon.HybridBlock):
     Inputs: predicted and true (N, 4). Output: (N,), in [0, 1].
     """
 
-    def __init__(self, *, epsilon: float, **kwargs: Any) -> None:
+    def __init__(self, *, epsilon: Positive, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._epsilon = epsilon
 
@@ -102,7 +104,9 @@ class MultiBoxLoss(gluon.Block):
     Output: (N,).
     """
 
-    def __init__(self, *, overlap: float, negatives: float, box_weight: float, **kwargs: Any) -> None:
+    def __init__(
+        self, *, overlap: Probability, negatives: NonNegative, box_weight: NonNegative, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._overlap, self._negatives, self._box_weight = overlap, negatives, box_weight
 

@@ -164,6 +164,8 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train", "augmentation.shear=7", "augmentation.shear=7 is not possible; it must be 1"),
         ("train", "optimizer.beta1=no", "optimizer.beta1='no' is not a number"),
         ("train", "optimizer.name=sgd", "optimizer.name='sgd' is not possible; it must be one of adam, "),
+        ("train", "optimizer.beta2=1.5", "optimizer.beta2=1.5 is not possible; it must be less than 1"),
+        ("train", "loss.shortcut_weight=-1", "loss.shortcut_weight=-1 is not possible; it must be 0 or more"),
         ("train", "loss.shortcut_weight=null", "loss.shortcut_weight=None is not a number"),
         (
             "train", "stage.kind=paragraf",

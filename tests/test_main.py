@@ -437,7 +437,7 @@ def test_file_that_looks_like_a_flag_is_told_how_to_be_named(
     [("transcribe", ["a.png", "--output", ""]), ("export", ["line/latin", "--output="])],
 )
 def test_flag_with_an_empty_value_is_refused(name: str, words: list[str]) -> None:
-    with pytest.raises(InputError, match="--output: empty; give [A-Z]+, or leave the flag out"):
+    with pytest.raises(InputError, match=r"--output: empty; give [A-Z]+, or leave the flag out"):
         parse(COMMANDS[NAMES.index(name)], words)
 
 

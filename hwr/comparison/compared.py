@@ -243,7 +243,7 @@ def _remedy(store: Store, run: Any, split: str) -> str:
         data = [own for own in run.data.tags.get("overrides", "").split() if re.match(r"\+?data[=.@]", own)]
     named = {"denoiser": f"decoder=denoise decoder.weights={store.folder}/runs/{run_id}/weights/best"}
     weights = named.get(target, f"weights.{target}=runs:/{run_id}")
-    return f"make one: python evaluate.py target={target} {weights} split={split} {' '.join(data)}"
+    return f"make one: hwr evaluate target={target} {weights} split={split} {' '.join(data)}"
 
 
 def _json(store: Store, run: Any, name: str, folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from hwr.images.boxes import Box, Point, around, clip, corners
 from hwr.images.load import WHITE, GreyImage
 
 MIN_WIDTH = 8  # of a line image, px: narrower than that no network has a time step
+MAX_HEIGHT = 1024  # px: far above what a network reads, and lines of it still fit in memory
 _FARTHEST = 32_766  # px that cv2.remap addresses
 
 
@@ -48,6 +49,10 @@ class LineCrop:
     def __post_init__(self) -> None:
         if self.height < 8:
             raise InputError(f"line image height {self.height} is too small; use 8 or more pixels")
+        if self.height > MAX_HEIGHT:
+            raise InputError(
+                f"line image height {self.height} is too large; use {MAX_HEIGHT} or fewer pixels"
+            )
         if self.max_width < MIN_WIDTH:
             remedy = f"use {MIN_WIDTH} or more pixels"
             raise InputError(f"line image max_width {self.max_width} is too small; {remedy}")

@@ -19,6 +19,7 @@ from mxnet.contrib.amp.amp import bfloat16
 from mxnet.gluon import nn, rnn
 from numpy.typing import NDArray
 
+from hwr.config.roots import Amount, Count, Share
 from hwr.errors import InputError
 from hwr.networks import Arrays, ConvBlock, Convolution, ResidualBlock, arrays, resnet34_layers
 
@@ -40,8 +41,8 @@ class Crnn(nn.HybridBlock):
     width_multiple = 4  # px: image widths are multiples of it, so that T = W / stride
 
     def __init__(
-        self, classes: int, *, stem: int, channels: Sequence[int], blocks: Sequence[int], hidden: int,
-        layers: int, dropout: float, **kwargs: Any,
+        self, classes: int, *, stem: Count, channels: Sequence[Count], blocks: Sequence[Amount],
+        hidden: Count, layers: Count, dropout: Share, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         if len(channels) != len(blocks):
@@ -129,7 +130,7 @@ class ResnetBilstm(nn.HybridBlock):
     width_multiple = 8  # px: two steps share a column of the coarse scale
 
     def __init__(
-        self, classes: int, *, channels: int, hidden: int, layers: int, dropout: float, **kwargs: Any
+        self, classes: int, *, channels: Count, hidden: Count, layers: Count, dropout: Share, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         with self.name_scope():

@@ -11,6 +11,7 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import nn, rnn
 
+from hwr.config.roots import Count, Positive, Share
 from hwr.errors import InputError
 from hwr.networks import resnet34_layers
 from hwr.networks.ssd import by_anchor, joined
@@ -22,7 +23,7 @@ class OriginalArea(nn.HybridBlock):
     The program's network `cnn` gives a corner and the sides. H and W are fixed by the first images it sees.
     """
 
-    def __init__(self, *, hidden: int, dropout: float, **kwargs: Any) -> None:
+    def __init__(self, *, hidden: Count, dropout: Share, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.cnn, head = nn.HybridSequential(), nn.HybridSequential()
@@ -47,8 +48,8 @@ class OriginalWords(nn.HybridBlock):
     """
 
     def __init__(
-        self, *, downsampled: int, kinds: int, sizes: Sequence[Sequence[float]],
-        ratios: Sequence[Sequence[float]], **kwargs: Any,
+        self, *, downsampled: Count, kinds: Count, sizes: Sequence[Sequence[Positive]],
+        ratios: Sequence[Sequence[Positive]], **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self._kinds = kinds
@@ -97,8 +98,8 @@ class OriginalLine(nn.HybridBlock):
     width_multiple = 800  # px
 
     def __init__(
-        self, classes: int, *, height: int, channels: int, hidden: int, layers: int, dropout: float,
-        mean: float, deviation: float, **kwargs: Any,
+        self, classes: int, *, height: Count, channels: Count, hidden: Count, layers: Count, dropout: Share,
+        mean: float, deviation: Positive, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self._height, self._paper, self._scale = height, 1 - mean, 1 / deviation

@@ -5,6 +5,7 @@ from typing import Any
 
 from mxnet.gluon import nn
 
+from hwr.config.roots import Count, Share
 from hwr.networks import ConvBlock, ResidualBlock, resnet34_layers
 
 
@@ -19,7 +20,7 @@ class Extent(nn.HybridBlock):
     separately. conf/network/extent.yaml explains the sizes; a stage is a pooling and a residual block.
     """
 
-    def __init__(self, *, stem: int, channels: Sequence[int], hidden: int, **kwargs: Any) -> None:
+    def __init__(self, *, stem: Count, channels: Sequence[Count], hidden: Count, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.stem = ConvBlock(stem, 5, (2, 2))
@@ -57,7 +58,7 @@ class Extent(nn.HybridBlock):
         return F.Activation(summed, act_type="relu")
 
 
-def paragraph_resnet34(*, hidden: int, dropout: float) -> Any:
+def paragraph_resnet34(*, hidden: Count, dropout: Share) -> Any:
     """Return the original program's network: ResNet-34 to stage two, two dense layers, four sigmoids; (N, 4).
 
     "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021, with the trunk of He et al.,

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from mxnet.gluon import nn
 
+from hwr.config.roots import Amount, Count, Positive
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray, iou
 from hwr.networks import ConvBlock, ResidualBlock, resnet34_layers
 
-Sizes = Sequence[Sequence[float]]  # (width, height) each, fractions of the image
+Sizes = Sequence[Sequence[Positive]]  # (width, height) each, fractions of the image
 
 
 class Ssd(nn.HybridBlock):
@@ -59,8 +60,8 @@ class Ssd(nn.HybridBlock):
 
 
 def compact(
-    *, stem: int, channels: Sequence[int], strides: Sequence[Sequence[int]], blocks: Sequence[int],
-    reach: int, anchors: Sequence[Sizes],
+    *, stem: Count, channels: Sequence[Count], strides: Sequence[Sequence[Count]], blocks: Sequence[Amount],
+    reach: Amount, anchors: Sequence[Sizes],
 ) -> Ssd:  # fmt: skip
     """Return the default detector; it predicts from its last stages, one for each scale of `anchors`.
 
@@ -87,7 +88,7 @@ def compact(
     return Ssd(scales, anchors)
 
 
-def ssd_resnet34(*, downsampled: int, anchors: Sequence[Sizes]) -> Ssd:
+def ssd_resnet34(*, downsampled: Count, anchors: Sequence[Sizes]) -> Ssd:
     """Return the detector of the original program: ResNet-34 to its second stage, and five smaller maps.
 
     "Handwritten Text Recognition (OCR) with MXNet Gluon", AWS Labs 2018-2021; `downsampled` are the channels

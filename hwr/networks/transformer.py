@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from mxnet.gluon import nn
 
+from hwr.config.roots import Amount, Count, Share
 from hwr.errors import InputError
 
 HIDDEN = -1e9  # added to the score of a place that is not to be looked at
@@ -39,8 +40,8 @@ class Transformer(nn.HybridBlock):
     """
 
     def __init__(
-        self, classes: int, *, width: int, heads: int, encoder_layers: int, decoder_layers: int, hidden: int,
-        reach: int, dropout: float, **kwargs: Any,
+        self, classes: int, *, width: Count, heads: Count, encoder_layers: Count, decoder_layers: Count,
+        hidden: Count, reach: Amount, dropout: Share, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         if width % heads:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import mxnet as mx
 from mxnet import optimizer
 
+from hwr.config.roots import NonNegative, Share
+
 Schedule = Literal["constant", "cosine"]
 
 
@@ -35,7 +37,7 @@ OPTIMIZERS = {"adam": optimizer.Adam, "adamw": AdamW}
 
 
 def create(
-    name: Literal["adam", "adamw"], *, lr: float, beta1: float, beta2: float, weight_decay: float
+    name: Literal["adam", "adamw"], *, lr: float, beta1: Share, beta2: Share, weight_decay: NonNegative
 ) -> Any:
     """Return the optimizer `name` with a learning rate that schedules change later.
 

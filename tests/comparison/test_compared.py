@@ -88,7 +88,7 @@ def test_run_without_an_evaluation_is_refused_with_the_command_that_makes_one(
     with pytest.raises(InputError) as refused:
         find_runs(store, [runs[0]], "valid", tmp_path)
     assert str(refused.value) == (
-        f"run {runs[0][:8]} (wide) has no evaluation of split valid; make one: python evaluate.py "
+        f"run {runs[0][:8]} (wide) has no evaluation of split valid; make one: hwr evaluate "
         f"target=line weights.line=runs:/{runs[0]} split=valid data=alto data.root=DATA"
     )
 

@@ -1,10 +1,13 @@
 """Settings become the arguments of what they configure, or one clear line."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from hwr.config import CONF
 from hwr.config.bind import bind, current_targets, make, target, texts
 from hwr.decoding import beam
 from hwr.errors import InputError
@@ -55,6 +58,24 @@ def test_make_hands_over_settings_and_what_is_given() -> None:
 def test_make_refuses_what_the_maker_does_not_take(change: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         make(maker, GOOD | change, "node", given="g")
+
+
+NETWORKS = sorted((CONF / "network").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_sizes_of_a_network_are_checked_before_it_is_built(path: Path) -> None:
+    node = yaml.safe_load(path.read_text(encoding="utf-8"))
+    network, given = target(node, "network"), {"classes"} if "height" in node or "layers" in str(node) else ()
+    bind(network, node, "network", given)
+    for key, value in node.items():
+        wrong = {int: -1, float: -1.0}.get(type(value))
+        if key != "mean" and wrong is not None:  # a mean may be any number
+            with pytest.raises(InputError, match=f"network.{key}=-1(.0)? is not possible; it must be"):
+                bind(network, node | {key: wrong}, "network", given)
+        if isinstance(value, list) and isinstance(value[0], int):
+            with pytest.raises(InputError, match=f"network.{key}.0=-1 is not possible"):
+                bind(network, node | {key: [-1, *value[1:]]}, "network", given)
 
 
 def test_bind_names_a_missing_key() -> None:

@@ -331,6 +331,7 @@ def test_accented_word_keeps_letters_the_font_lacks_plain() -> None:
         ({"writers": {"train": 0, "valid": 1, "test": 1}}, "data.writers.train is 0"),
         ({"lines": [3, 2]}, "data.lines"),
         ({"slant": [0.2, -0.2]}, "data.slant"),
+        ({"size": [1, 1]}, r"data.size=\[1, 1\]: too small to write on; use 32 or more"),
         ({"fonts": "/no/such/folder"}, "does not exist"),
         ({"text": "/no/such/file"}, "/no/such/file: cannot be read"),
         ({"folder": None}, "data.folder"),

@@ -199,6 +199,7 @@ def test_settings_of_texts_are_how_they_are_taken_and_misread() -> None:
     [
         ("line", "+stage.crop.planted=1", "stage.crop.planted: no such key"),
         ("line", "stage.crop.height=2", "height 2 is too small"),
+        ("line", "stage.crop.height=100000", "height 100000 is too large; use 1024 or fewer pixels"),
         ("line", "stage.crop.height=tall", "stage.crop.height='tall' is not a whole number"),
         ("line", "+decoder.planted=1", "decoder.planted: no such key"),
         ("line", "+network.classes=9", "network.classes: no such key"),

@@ -32,6 +32,7 @@ from hwr.files import as_input_error, built, read_text, sha256
 from hwr.images import boxes
 
 HELD_OUT = "held-out"
+SMALLEST = 32  # px to a side: a page that blurs and resizes are defined on
 _VERSION = 1  # of the drawing: raise it when the same settings give other pages
 _LATIN = string.ascii_letters + string.digits
 _RECORDS = "records.json"
@@ -123,6 +124,8 @@ def _check(settings: _Settings) -> None:
     for name, (low, high) in (("lines", settings.lines), ("body", settings.body), ("slant", settings.slant)):
         if low > high:
             raise InputError(f"data.{name} takes the smaller number first, not [{low}, {high}]")
+    if min(settings.size) < SMALLEST:
+        raise InputError(f"data.size={list(settings.size)}: too small to write on; use {SMALLEST} or more")
 
 
 def _families(settings: _Settings) -> dict[str, FontFamily]:
