@@ -25,6 +25,7 @@ from hwr.text import Alphabet
 PARAMS, CONFIG, ALPHABET, MANIFEST = "network.params", "config.yaml", "alphabet.json", "manifest.json"
 FILES = {PARAMS, CONFIG, ALPHABET}  # that a manifest has digests of
 FORMAT = 1
+_INNER = ("weights", "weights/best", "best")  # where a run, an adaptation or a publication keeps them
 STEP = ".step"  # ends the name of what the int8 rows of a parameter are multiples of
 
 
@@ -185,6 +186,10 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         remedy = "use a weights folder, a published name or runs:/ID"
         raise InputError(f"weights {folder}: no such folder; {remedy}")
+    if not (folder / MANIFEST).exists():
+        inner = [folder / name for name in _INNER if (folder / name / MANIFEST).is_file()]
+        if inner:
+            raise InputError(f"weights {folder}: holds its weights in a folder of its own; name {inner[0]}")
     try:
         manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
         digests = manifest["sha256"]  # of these files and no others: a name may lead anywhere

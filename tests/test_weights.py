@@ -206,6 +206,13 @@ def test_damaged_manifest_is_refused(text: str, tmp_path: Path) -> None:
         weights.load(tmp_path / "w")
 
 
+@pytest.mark.parametrize("inner", ["weights", "weights/best", "best"])
+def test_folder_around_weights_is_refused_with_theirs(inner: str, tmp_path: Path) -> None:
+    saved(tmp_path / inner)
+    with pytest.raises(InputError, match=f"holds its weights in a folder of its own; name .*/{inner}$"):
+        weights.load(tmp_path)
+
+
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="no such folder; use a weights folder, a published name or runs:/ID"

@@ -56,6 +56,8 @@ def adapt(composed: compose.Composed) -> None:
         report["elsewhere"] = elsewhere = list(map(asdict, _elsewhere(config, str(place), total - held)))
         print("elsewhere:", " -> ".join(f"{100 * score['cer']:.2f} %" for score in elsewhere), "CER")
     write_json(output / REPORT, report)
+    if scores[-1].cer >= scores[0].cer:
+        print(f"the new weights are no better on the {held} lines kept aside: correct more lines")
     print(f"weights {place}: hwr transcribe PAGE weights.line={place}")
 
 

@@ -49,7 +49,10 @@ def from_alto(path: Path, images: PageImages) -> ReadPage:
 def corrected(line: ReadLine, text: str) -> ReadLine:
     """Return a line as a person writes it: NFC, single spaces; words that stay keep their boxes."""
     text = nfc(clean_text(_CONTROL.sub(" ", text)))
-    spans = rewrite_reading(Reading(line.text, 1.0, _spans(line)), text).spans
+    if line.text:
+        spans = rewrite_reading(Reading(line.text, 1.0, _spans(line)), text).spans
+    else:  # nothing tells where on the line its words stand
+        spans = _even((line.box[0], line.box[2]), len(text))
     sure = (1.0,) * len(text)
     return replace(
         line, text=text, words=_words(text, spans, line), confidence=1.0, confidences=sure, corrected=True

@@ -53,6 +53,8 @@ def test_weights_read_what_they_read_before_and_the_report_tells_the_curve(
     assert [score["lines"] for score in report["elsewhere"]] == [0, 9]
     told = capsys.readouterr().out
     assert f"{place.folder / 'data'}: no line is marked as corrected" in told
+    before, *_, after = (score["cer"] for score in report["scores"])
+    assert ("no better on the 3 lines kept aside" in told) == (after >= before)
     assert "before" in told and f"weights.line={output / 'weights'}" in told
     scored = [json.loads(path.read_text()) for path in sorted(output.glob("scores/*[0-9]/scores.json"))]
     assert [own["lines"] for own in scored] == [3, 3]

@@ -34,6 +34,14 @@ def test_text_is_written_as_texts_are(given: str, text: str) -> None:
         assert all(word.box[0] <= word.box[2] and word.box[1] < word.box[3] for word in after.words)
 
 
+def test_words_of_a_line_without_text_stay_in_its_box() -> None:
+    empty = replace(bare(""), box=(0.2, 0.4, 0.8, 0.5))
+    assert [word.box for word in corrected(empty, "a b").words] == [
+        pytest.approx((0.2, 0.4, 0.4, 0.5)),
+        pytest.approx((0.6, 0.4, 0.8, 0.5)),
+    ]
+
+
 def test_words_fill_a_box_evenly() -> None:
     assert [word.box for word in spread_words("a b", (0.0, 0.1, 0.3, 0.2))] == [
         pytest.approx((0.0, 0.1, 0.1, 0.2)),

@@ -8,6 +8,7 @@ outline from the distance to the lines around them.
 import codecs
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from hwr.images.boxes import Point, around
 
 T = TypeVar("T")
 
+_DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*encoding=["']([\w.-]+)["']""")
 _LARGEST = 1e9  # coordinate: no page has more px, nor tenths of a millimetre
 
 # How far writing reaches from its baseline, as shares of the distance to the next one: medians of 2,109
@@ -210,7 +212,24 @@ def _refusing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ParseError, LookupError, ValueError) as error:
+        if misnamed := _misnamed(path.read_bytes()):
+            remedy = "declare the encoding that it has, or save it as UTF-8"
+            raise InputError(f"{path}: {misnamed}; {remedy}") from None
         raise InputError(f"{path}: damaged XML ({error}); export it again") from None
+
+
+def _misnamed(data: bytes) -> str:
+    """Return what is wrong with the encoding that an XML file declares; "" if it has that one."""
+    declared = _DECLARED.match(data)
+    name = declared[1].decode("ascii") if declared else "UTF-8"
+    try:
+        if b"\0" not in data:
+            data.decode(name)
+    except UnicodeError:
+        return f"declared as {name}, and is not" if declared else "not UTF-8, and declares nothing else"
+    except LookupError:
+        pass
+    return ""
 
 
 def _root(folder: Path, path: Path) -> str:

@@ -60,7 +60,6 @@ def test_a_document_type_is_refused(tmp_path: Path, text: str, read: object) -> 
         b"<alto>&nbsp;</alto>",
         b"\x00\x01",
         b'<?xml version="1.0" encoding="klingon"?><alto t="\xe9"/>',
-        b'<?xml version="1.0" encoding="UTF-8"?><alto t="\xe9"/>',
         b'<?xml version="1.0" encoding="Shift_JIS"?><alto t="\x82\xa0"/>',
     ],
 )
@@ -70,6 +69,23 @@ def test_damaged_xml_is_refused_in_one_line(tmp_path: Path, data: bytes) -> None
     with pytest.raises(InputError, match=r"p.xml: damaged XML \(.*\); export it again") as error:
         xml.parse_xml(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"", "not UTF-8, and declares nothing else"),
+        (b'<?xml version="1.0" encoding="UTF-8"?>', "declared as UTF-8, and is not"),
+        (b"<?xml version='1.0' encoding='ascii'?>", "declared as ascii, and is not"),
+    ],
+)
+def test_document_that_is_not_in_its_encoding_is_told_what_to_do(
+    tmp_path: Path, start: bytes, said: str
+) -> None:
+    path = tmp_path / "p.xml"
+    path.write_bytes(start + b'<alto t="\xe9"/>')
+    with pytest.raises(InputError, match=f"p.xml: {said}; declare the encoding that it has, or save"):
+        xml.parse_xml(path)
 
 
 @pytest.mark.parametrize(
