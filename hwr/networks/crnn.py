@@ -19,7 +19,7 @@ from mxnet.contrib.amp.amp import bfloat16
 from mxnet.gluon import nn, rnn
 from numpy.typing import NDArray
 
-from hwr.config.roots import Amount, Count, Share
+from hwr.config.roots import Amount, Count, Counts, Share
 from hwr.errors import InputError
 from hwr.networks import Arrays, ConvBlock, Convolution, ResidualBlock, arrays, resnet34_layers
 
@@ -41,7 +41,7 @@ class Crnn(nn.HybridBlock):
     width_multiple = 4  # px: image widths are multiples of it, so that T = W / stride
 
     def __init__(
-        self, classes: int, *, stem: Count, channels: Sequence[Count], blocks: Sequence[Amount],
+        self, classes: int, *, stem: Count, channels: Counts, blocks: Sequence[Amount],
         hidden: Count, layers: Count, dropout: Share, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)

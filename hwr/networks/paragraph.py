@@ -1,11 +1,10 @@
 """Networks of stage `paragraph`: they map a page image to one box around its handwriting."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from mxnet.gluon import nn
 
-from hwr.config.roots import Count, Share
+from hwr.config.roots import Count, Counts, Share
 from hwr.networks import ConvBlock, ResidualBlock, resnet34_layers
 
 
@@ -20,7 +19,7 @@ class Extent(nn.HybridBlock):
     separately. conf/network/extent.yaml explains the sizes; a stage is a pooling and a residual block.
     """
 
-    def __init__(self, *, stem: Count, channels: Sequence[Count], hidden: Count, **kwargs: Any) -> None:
+    def __init__(self, *, stem: Count, channels: Counts, hidden: Count, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
             self.stem = ConvBlock(stem, 5, (2, 2))

@@ -5,17 +5,20 @@ compact detector shrinks its maps further across than down, and convolves along 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from mxnet.gluon import nn
+from pydantic import Field
 
-from hwr.config.roots import Amount, Count, Positive
+from hwr.config.roots import Amount, Count, Counts, Positive
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray, iou
 from hwr.networks import ConvBlock, ResidualBlock, resnet34_layers
 
-Sizes = Sequence[Sequence[Positive]]  # (width, height) each, fractions of the image
+Stride = Annotated[Sequence[Count], Field(min_length=2, max_length=2)]
+Size = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
+Sizes = Annotated[Sequence[Size], Field(min_length=1)]  # (width, height) each, fractions of the image
 
 
 class Ssd(nn.HybridBlock):
@@ -60,7 +63,7 @@ class Ssd(nn.HybridBlock):
 
 
 def compact(
-    *, stem: Count, channels: Sequence[Count], strides: Sequence[Sequence[Count]], blocks: Sequence[Amount],
+    *, stem: Count, channels: Counts, strides: Sequence[Stride], blocks: Counts,
     reach: Amount, anchors: Sequence[Sizes],
 ) -> Ssd:  # fmt: skip
     """Return the default detector; it predicts from its last stages, one for each scale of `anchors`.

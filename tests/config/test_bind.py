@@ -78,6 +78,23 @@ def test_sizes_of_a_network_are_checked_before_it_is_built(path: Path) -> None:
                 bind(network, node | {key: [-1, *value[1:]]}, "network", given)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("extent", {"channels": []}, r"network.channels=\[\] is not possible"),
+        ("crnn", {"channels": [], "blocks": []}, r"network.channels=\[\] is not possible"),
+        ("ssd_line", {"anchors": [[]]}, r"network.anchors.0=\[\] is not possible"),
+        ("ssd_line", {"anchors": [[[0.1]]]}, r"network.anchors.0.0=\[0.1\] is not possible"),
+        ("ssd_line", {"strides": [[2], [2], [1], [1]]}, r"network.strides.0=\[2\] is not possible"),
+        ("ssd_line", {"blocks": [0, 1, 1, 1]}, "network.blocks.0=0 is not possible"),
+    ],
+)
+def test_lists_of_a_network_have_their_lengths(name: str, change: dict[str, object], said: str) -> None:
+    node = yaml.safe_load((CONF / "network" / f"{name}.yaml").read_text(encoding="utf-8"))
+    with pytest.raises(InputError, match=said):
+        bind(target(node, "network"), node | change, "network", {"classes"} if name == "crnn" else ())
+
+
 def test_bind_names_a_missing_key() -> None:
     with pytest.raises(InputError, match=r"node\.size is not set"):
         bind(maker, {key: value for key, value in GOOD.items() if key != "size"}, "node", ["given"])
