@@ -4,7 +4,7 @@ from typing import Any
 
 from mxnet import autograd, gluon, nd
 
-from hwr.config.roots import NonNegative, Positive, Probability
+from hwr.ranges import NonNegative, Positive, Probability
 
 # units of the MultiBox offsets, of centre x y and of log width, height; as in Caffe's SSD
 VARIANCES = (0.1, 0.1, 0.2, 0.2)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Room -> its floor. A room is a folder of hwr/ or a module at its root; its modules import each other freely.
 FLOORS = {
-    **dict.fromkeys(("errors", "text", "tables", "runtime", "files", "images"), 0),
+    **dict.fromkeys(("errors", "text", "tables", "ranges", "runtime", "files", "images"), 0),
     **dict.fromkeys(("config", "data", "language", "scoring", "layout", "pictures", "networks", "losses"), 1),
     "tracking": 1,
     **dict.fromkeys(("decoding", "weights", "training", "comparison"), 2),
@@ -32,9 +32,10 @@ SHARED = {
 ONLY_ROOMS = {
     "errors": set[str](),
     "runtime": {"errors"},
-    "losses": set[str](),
-    "networks": {"errors", "images"},
-    "training": {"errors", "files", "networks"},  # no stage, no data, no tracking
+    "ranges": set[str](),
+    "losses": {"ranges"},
+    "networks": {"errors", "images", "ranges"},
+    "training": {"errors", "files", "networks", "ranges"},  # no stage, no data, no tracking
 }
 # Who alone imports these packages: rooms, or single modules of one.
 ONLY_IMPORTERS = {
@@ -66,6 +67,7 @@ ONLY_IMPORTERS = {
 ONLY_PACKAGES = {
     "errors": set[str](),
     "text": {"numpy"},
+    "ranges": {"pydantic"},
     "losses": {"mxnet", "numpy"},
     "networks": {"mxnet", "numpy", "onnx"},
     "training": {"mxnet", "numpy"},

@@ -1,21 +1,20 @@
 """Typed roots: a dataclass for each file of conf/, with type and range of every key."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from hwr.ranges import Amount as Amount
+from hwr.ranges import Count as Count
+from hwr.ranges import NonNegative as NonNegative
+from hwr.ranges import Positive as Positive
+from hwr.ranges import Probability as Probability
+from hwr.ranges import Share as Share
+
 if TYPE_CHECKING:
     from hwr.images.page_files import Loading
 
-Count = Annotated[int, Field(ge=1)]
-Amount = Annotated[int, Field(ge=0)]
-Counts = Annotated[Sequence[Count], Field(min_length=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Probability = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Split = Literal["train", "valid", "test"]

@@ -19,9 +19,9 @@ from mxnet.contrib.amp.amp import bfloat16
 from mxnet.gluon import nn, rnn
 from numpy.typing import NDArray
 
-from hwr.config.roots import Amount, Count, Counts, Share
 from hwr.errors import InputError
 from hwr.networks import Arrays, ConvBlock, Convolution, ResidualBlock, arrays, resnet34_layers
+from hwr.ranges import Amount, Count, Counts, Share
 
 GATES = 4  # of an LSTM; its parameters hold them one after the other
 FIRST = 2  # blocks of the trunk before the residual stages: the stem and its pooling

@@ -11,10 +11,10 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon import nn, rnn
 
-from hwr.config.roots import Count, Positive, Share
 from hwr.errors import InputError
 from hwr.networks import resnet34_layers
 from hwr.networks.ssd import by_anchor, joined
+from hwr.ranges import Count, Positive, Share
 
 
 class OriginalArea(nn.HybridBlock):

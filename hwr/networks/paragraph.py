@@ -4,8 +4,8 @@ from typing import Any
 
 from mxnet.gluon import nn
 
-from hwr.config.roots import Count, Counts, Share
 from hwr.networks import ConvBlock, ResidualBlock, resnet34_layers
+from hwr.ranges import Count, Counts, Share
 
 
 class Extent(nn.HybridBlock):

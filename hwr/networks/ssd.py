@@ -5,20 +5,15 @@ compact detector shrinks its maps further across than down, and convolves along 
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from mxnet.gluon import nn
-from pydantic import Field
 
-from hwr.config.roots import Amount, Count, Counts, Positive
 from hwr.errors import InputError
 from hwr.images.boxes import FloatArray, iou
 from hwr.networks import ConvBlock, ResidualBlock, resnet34_layers
-
-Stride = Annotated[Sequence[Count], Field(min_length=2, max_length=2)]
-Size = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
-Sizes = Annotated[Sequence[Size], Field(min_length=1)]  # (width, height) each, fractions of the image
+from hwr.ranges import Amount, Count, Counts, Sizes, Steps
 
 
 class Ssd(nn.HybridBlock):
@@ -63,7 +58,7 @@ class Ssd(nn.HybridBlock):
 
 
 def compact(
-    *, stem: Count, channels: Counts, strides: Sequence[Stride], blocks: Counts,
+    *, stem: Count, channels: Counts, strides: Sequence[Steps], blocks: Counts,
     reach: Amount, anchors: Sequence[Sizes],
 ) -> Ssd:  # fmt: skip
     """Return the default detector; it predicts from its last stages, one for each scale of `anchors`.

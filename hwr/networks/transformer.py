@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from mxnet.gluon import nn
 
-from hwr.config.roots import Amount, Count, Share
 from hwr.errors import InputError
+from hwr.ranges import Amount, Count, Share
 
 HIDDEN = -1e9  # added to the score of a place that is not to be looked at
 STEEPER = 8.0  # slopes from what is written to what was read, than within either: there is a diagonal

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import mxnet as mx
 from mxnet import optimizer
 
-from hwr.config.roots import NonNegative, Share
+from hwr.ranges import NonNegative, Share
 
 Schedule = Literal["constant", "cosine"]
 
