@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -149,7 +150,8 @@ def run_command(
             configuration = compose.composed(str(command.conf), keys, command.load_root(), config_dir=folder)
         if command.computes:
             runtime.start()  # before MXNet is imported, which then takes half as long
-        status = command.load()(configuration, **given)
+        with compose.explained(configuration) if command.root is not None else nullcontext():
+            status = command.load()(configuration, **given)
         if isinstance(status, int) and status:
             raise SystemExit(status)
 

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a disk, a user's share of it, a limit for files is full
 MAKE_ROOM = "make room there"
@@ -22,6 +22,14 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+class UnknownKeysError(InputError):
+    """Report `keys` (a.b.c) that a configuration has and nothing takes; the message names the first."""
+
+    def __init__(self, message: str, keys: Sequence[str]) -> None:
+        super().__init__(message)
+        self.keys = tuple(keys)
 
 
 class NoRoomError(InputError):

@@ -39,7 +39,7 @@ def parse_root(root: type[Made], values: Mapping[str, Any]) -> Made:
         return TypeAdapter(root).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         known = [field.name for field in fields(root)]  # type: ignore[arg-type]  # every root is a dataclass
-        raise InputError(refusal(error, values, "", known)) from None
+        raise refusal(error, values, "", known) from None
 
 
 def make(maker: Callable[..., Made], settings: Mapping[str, Any], where: str, **given: Any) -> Made:
@@ -68,7 +68,7 @@ def bind(
     try:
         bound: dict[str, Any] = adapter.validate_json(json.dumps(own), strict=True)
     except ValidationError as error:
-        raise InputError(refusal(error, own, where, known)) from None
+        raise refusal(error, own, where, known) from None
     return bound
 
 

@@ -4,8 +4,8 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hwr.config import CONF, EXPERIMENTS, ROOT
 from hwr.config.bind import parse_root
-from hwr.config.messages import clear_errors, no_such_choice, no_such_key, one_line, several
-from hwr.errors import InputError, masked
+from hwr.config.messages import (
+    clear_errors,
+    no_such_choice,
+    no_such_key,
+    one_line,
+    set_by_experiment,
+    several,
+)
+from hwr.errors import InputError, UnknownKeysError, masked
 from hwr.files import path_exists
 from hwr.runtime import without_login
 
@@ -40,7 +47,8 @@ _OF_A_SET = re.compile(r"^data\.sets\..+\.(?=[^.]+$)")  # what stands before a k
 class Composed:
     """A composed configuration: typed root, YAML text, plain nested values, and what the user overrode.
 
-    `choices` tells which file each group took (decoder: beam), where `composed` made it.
+    `choices` tells which file each group took (decoder: beam) and `sources` the folders of these files, where
+    it was composed of files.
     """
 
     root: Any
@@ -48,6 +56,7 @@ class Composed:
     values: dict[str, Any]
     overrides: tuple[str, ...]
     choices: dict[str, str] = field(default_factory=dict)
+    sources: tuple[Path, ...] = ()
 
 
 def at_home(value: Any) -> Any:
@@ -84,14 +93,34 @@ def composed(
     `config_dir` holds more files of the groups.
     """
     cfg = _composition(name, overrides, config_dir)
-    choices = {group: str(chosen) for group, chosen in cfg.hydra.runtime.choices.items() if chosen}
-    return replace(typed(_without_hydra(cfg), root, overrides), choices=choices)
+    return _with_files(typed(_without_hydra(cfg), root, overrides), cfg.hydra)
 
 
 def chosen(name: str, choices: Sequence[str]) -> dict[str, Any]:
     """Return the plain values of conf/NAME.yaml with these files of its groups; ??? where one is missing."""
     cfg = _without_hydra(_composition(name, choices, None))
     return typing.cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False))
+
+
+@contextmanager
+def explained(made: Composed) -> Iterator[None]:
+    """Say of keys that nothing takes when an experiment sets them, for another file than was chosen."""
+    try:
+        yield
+    except UnknownKeysError as error:
+        group, experiment = error.keys[0].partition(".")[0], made.choices.get("experiments")
+        overrides = parsed(made.overrides, swept=True)
+        keys = [key for key in error.keys if key not in overrides]
+        if experiment is None or group not in overrides or error.keys[0] not in keys:
+            raise
+        own = _experiment(made.sources, experiment)
+        keys = [key for key in keys if OmegaConf.select(own, key) is not None]
+        meant = [named[f"override /{group}"] for named in own.get("defaults", ())
+                 if OmegaConf.is_dict(named) and f"override /{group}" in named]  # fmt: skip
+        if not meant or error.keys[0] not in keys:
+            raise
+        chosen = f"{group}={made.choices.get(group)}"
+        raise InputError(set_by_experiment(experiment, chosen, f"{group}={meant[0]}", keys)) from None
 
 
 def run_hydra(name: str, root: type, run: Callable[[Composed], float], words: Sequence[str]) -> None:
@@ -107,8 +136,9 @@ def run_hydra(name: str, root: type, run: Callable[[Composed], float], words: Se
         with clear_errors():
             _return_to(HydraConfig.get().runtime.cwd)
             _separate_outputs(cfg)
-            made = typed(cfg, root)
-            return run(replace(made, overrides=(*made.overrides, *handed_on)))
+            made = _with_files(typed(cfg, root), HydraConfig.get())
+            with explained(made):
+                return run(replace(made, overrides=(*made.overrides, *handed_on)))
 
     sys.argv = [f"hwr {name}", *(word for word in words if word not in handed_on)]
     hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
@@ -277,6 +307,20 @@ def _check_choices(words: Sequence[str]) -> None:
             continue  # the keys of a group, or a group left out
         if any(name is None or isinstance(name, int | float | list | dict | RangeSweep) for name in names):
             raise InputError(no_such_choice(group, chosen))
+
+
+def _with_files(made: Composed, hydra: DictConfig) -> Composed:
+    """Return a composed configuration with the files that it is made of, which Hydra's node names."""
+    choices = {group: str(chosen) for group, chosen in hydra.runtime.choices.items() if chosen}
+    sources = tuple(Path(own.path) for own in hydra.runtime.config_sources if own.schema == "file")
+    return replace(made, choices=choices, sources=sources)
+
+
+def _experiment(sources: Sequence[Path], name: str) -> DictConfig:
+    """Return what the file of an experiment itself says; nothing where it is not found."""
+    files = (folder / EXPERIMENTS.name / f"{name}.yaml" for folder in sources)
+    file = next((file for file in files if file.is_file()), None)
+    return typing.cast(DictConfig, OmegaConf.create() if file is None else OmegaConf.load(file))
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:

@@ -20,7 +20,7 @@ from omegaconf.errors import (
 from pydantic import ValidationError
 
 from hwr.config import CONF, ROOT
-from hwr.errors import InputError, usable_paths
+from hwr.errors import InputError, UnknownKeysError, usable_paths
 
 REGISTERED = "models:/"  # begins the names of weights in MLflow's registry
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's errors for a key that is none
@@ -93,26 +93,29 @@ def one_line(error: BaseException) -> str:
     return f"{key}: {text}" if key and key not in text else text
 
 
-def refusal(error: ValidationError, settings: Mapping[str, Any], where: str, known: Sequence[str]) -> str:
-    """Return the line for the first of pydantic's errors about `settings`.
+def refusal(
+    error: ValidationError, settings: Mapping[str, Any], where: str, known: Sequence[str]
+) -> InputError:
+    """Return the error for the first of pydantic's errors about `settings`.
 
     `where` is their node, "" for the root; `known` are its keys.
     """
     errors = error.errors(include_url=False)
     first = next((one for one in errors if one["type"] in _UNKNOWN), errors[0])
     path = _path(first["loc"], settings)
-    key = ".".join([*([where] if where else []), *map(str, path)])
+    key = _dotted(where, path)
     kind, value = first["type"], first["input"]
     if kind in _UNKNOWN:
         beside = known if len(path) == 1 else []
-        return no_such_key(key, beside)
+        unknown = [_dotted(where, _path(one["loc"], settings)) for one in errors if one["type"] in _UNKNOWN]
+        return UnknownKeysError(no_such_key(key, beside), unknown)
     if kind in ("missing", "missing_keyword_only_argument"):
-        key = ".".join([*([where] if where else []), *map(str, first["loc"])])
-        return f"{key} is not set; give {key}=… on the command line or in its YAML"
+        key = _dotted(where, first["loc"])
+        return InputError(f"{key} is not set; give {key}=… on the command line or in its YAML")
     wanted = _WANTED.get(kind, f"is not possible ({first['msg']})")
     context = {name: text.replace("'", "").replace(" or ", ", ") if isinstance(text, str) else text
                for name, text in first.get("ctx", {}).items()}  # fmt: skip
-    return f"{key}={value!r} {wanted.format(key=key, **context)}"
+    return InputError(f"{key}={value!r} {wanted.format(key=key, **context)}")
 
 
 def no_such_key(key: str, known: Sequence[str]) -> str:
@@ -120,6 +123,16 @@ def no_such_key(key: str, known: Sequence[str]) -> str:
     parent, _, name = key.rpartition(".")
     remedy = f"known are {', '.join(known)}" if parent and known else "see --help for all keys"
     return f"{key}: no such key{suggestion(name, known)}; {remedy}"
+
+
+def set_by_experiment(experiment: str, chosen: str, meant: str, keys: Sequence[str]) -> str:
+    """Return the line that refuses `keys` which `experiment` sets for the file `meant` (data=iam).
+
+    `chosen` is the file that was chosen instead.
+    """
+    left_out = " ".join(f"'~{key}'" for key in keys)
+    remedy = f"choose another experiment, or leave out what it sets: {left_out}"
+    return f"{keys[0]}: no such key of {chosen}; experiments={experiment} sets it for {meant}; {remedy}"
 
 
 def no_such_choice(group: str, name: str, options: Sequence[str] = ()) -> str:
@@ -150,6 +163,10 @@ def suggestion(key: str, known: Sequence[str]) -> str:
     """Return which of the `known` names `key` may mean, to follow it in a message; nothing where none is."""
     close = difflib.get_close_matches(key, list(dict.fromkeys(known)), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _dotted(where: str, path: Sequence[int | str]) -> str:
+    return ".".join([*([where] if where else []), *map(str, path)])
 
 
 def _path(location: Sequence[int | str], settings: Any) -> list[int | str]:

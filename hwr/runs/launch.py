@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from hwr import runtime
-from hwr.config.compose import composed, for_resumed
+from hwr.config.compose import composed, explained, for_resumed
 from hwr.config.messages import clear_errors
 from hwr.config.roots import LaunchConfig, TrainConfig
 from hwr.errors import InputError, tell
@@ -282,7 +282,7 @@ def _work(config: LaunchConfig, keys: Sequence[str], config_dir: str | None) -> 
         return joined_as[0]
 
     try:
-        with clear_errors():
+        with clear_errors(), explained(made):
             (follow if rank else train_stage)(made, join=join)
             joined_as[0].close()
     except BaseException as error:

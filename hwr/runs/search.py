@@ -22,7 +22,7 @@ from optuna.trial import Trial, TrialState
 
 from hwr import runtime, tracking
 from hwr.config.bind import make, target
-from hwr.config.compose import Composed, composed
+from hwr.config.compose import Composed, composed, explained
 from hwr.config.roots import SearchConfig, TrainConfig
 from hwr.errors import InputError, NoRoomError
 from hwr.files import held
@@ -110,7 +110,8 @@ def planned_search(
     if not re.fullmatch(r"[\w.-]+", name):
         raise InputError(f"study={name}: not a name; use letters, digits, '.', '-' and '_'")
     search = SettingsSearch(config, tuple(overrides), config_dir, base, space, name, digest)
-    parse_recipe(search.training(least(space)).root)
+    with explained(base):
+        parse_recipe(search.training(least(space)).root)
     return search
 
 

@@ -1,15 +1,17 @@
 """What a user types becomes plain values, or one clear line."""
 
 import os
+import re
 
 import pytest
 from omegaconf import OmegaConf
 
-from hwr.config.compose import at_home, composed, portable, seeded, stored
+from hwr.config.compose import at_home, composed, explained, portable, seeded, stored
 from hwr.config.messages import clear_errors
 from hwr.config.roots import EvaluateConfig, InspectConfig, TrainConfig
 from hwr.errors import InputError
-from tests.refusal import refused
+from hwr.stages.recipe import parse_recipe
+from tests.refusal import refused, tells
 
 
 @pytest.mark.parametrize(
@@ -203,3 +205,28 @@ def test_repeated_training_is_a_sweep_over_seeds(words: list[str], expected: lis
 def test_repetition_that_cannot_be_is_refused(words: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         seeded(words)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "key", "source", "others"),
+    [
+        ("line/smoke", "data.processes", "synthetic", "'~data.pages' '~data.writers'"),
+        ("line/published_iam", "data.images", "iam", "leave out what it sets: '~data.images'"),
+    ],
+)
+def test_key_that_only_the_experiment_sets_is_told_with_it(
+    capsys: pytest.CaptureFixture[str], experiment: str, key: str, source: str, others: str
+) -> None:
+    chosen = [f"experiments={experiment}", "data=alto", "data.root=DIR"]
+
+    def parse(*more: str) -> object:
+        made = composed("train", [*chosen, *more], TrainConfig)
+        with explained(made):
+            return parse_recipe(made.root)
+
+    said = refused(capsys, parse)
+    tells(said, f"{key}: no such key of data=alto; experiments={experiment} sets it for data={source}; ")
+    tells(said, key, "choose another experiment, or leave out what it sets: '~data.", others)
+    parse(*re.findall(r"'(~[\w.]+)'", said))
+    said = refused(capsys, lambda: parse(f"{key}=1"))
+    tells(said, f"{key}: no such key", "known are root, splits")
