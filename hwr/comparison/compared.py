@@ -5,6 +5,7 @@ ids and texts, or as a folder of ALTO or PAGE.
 """
 
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,7 +15,8 @@ from typing import Any
 
 from hwr import pictures, tracking
 from hwr.config.bind import current_targets
-from hwr.config.roots import CompareConfig
+from hwr.config.compose import data_words, stored
+from hwr.config.roots import CompareConfig, TrainConfig
 from hwr.data.records import Dataset
 from hwr.data.sources.alto import alto_page
 from hwr.data.sources.pagexml import read_pagexml
@@ -30,6 +32,7 @@ LAST = "last"
 COMPARED = "compared"  # tag of a comparison, with the ids of the runs it compares
 _SHORT = 8  # characters of an id that tell runs apart
 _SCORES = "scores.json"
+_CONFIG = "config.yaml"  # of a training
 # What evaluations that are compared have in common: keys of their scores, and what these are.
 SAME = {
     "target": "targets",
@@ -197,7 +200,9 @@ def _evaluated(store: Store, known: Sequence[Any], run: Any, split: str, folder:
     ]
     if not found:
         name = f"run {run_id[:_SHORT]} ({run.info.run_name})"
-        raise InputError(f"{name} has no evaluation of split {split}; {_remedy(store, training, split)}")
+        raise InputError(
+            f"{name} has no evaluation of split {split}; {_remedy(store, training, split, folder)}"
+        )
     return found
 
 
@@ -232,18 +237,27 @@ def _named_run(known: Sequence[Any], name: str, store: Store) -> Any:
     return matching[0]
 
 
-def _remedy(store: Store, run: Any, split: str) -> str:
+def _remedy(store: Store, run: Any, split: str, folder: Path) -> str:
     """Return the command that evaluates the weights of a run."""
     run_id, target = run.info.run_id, run.data.tags.get("stage")
     if target is None:
         return "it holds no weights to evaluate; name a training"
-    source, root = (run.data.params.get(f"data.{key}") for key in ("source", "root"))
-    data = [f"data={source or '…'}", *([f"data.root={root}"] if root else [])]
-    if source == "sets":  # which only its command line names
-        data = [own for own in run.data.tags.get("overrides", "").split() if re.match(r"\+?data[=.@]", own)]
+    data = _data_words(store, run, folder)
     named = {"denoiser": f"decoder=denoise decoder.weights={store.folder}/runs/{run_id}/weights/best"}
     weights = named.get(target, f"weights.{target}=runs:/{run_id}")
-    return f"make one: hwr evaluate target={target} {weights} split={split} {' '.join(data)}"
+    return f"make one: hwr evaluate target={target} {weights} split={split} {shlex.join(data)}"
+
+
+def _data_words(store: Store, run: Any, folder: Path) -> list[str]:
+    """Return overrides for the data that a run was trained on."""
+    if _CONFIG in _listed(store, run, ""):
+        file = _fetched(store, run, _CONFIG, folder)
+        try:
+            return data_words(stored(read_text(file), (), TrainConfig).root.data)
+        except InputError:  # of a version with other keys
+            pass
+    source, root = (run.data.params.get(f"data.{key}") for key in ("source", "root"))
+    return [f"data={source}", f"data.root={root}"] if root and source != "sets" else ["data=…"]
 
 
 def _json(store: Store, run: Any, name: str, folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Compose configurations with Hydra, or read those stored by runs, as typed roots and plain values."""
 
+import json
 import os
 import re
 import sys
@@ -16,7 +17,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, RangeSweep
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -100,6 +102,18 @@ def chosen(name: str, choices: Sequence[str]) -> dict[str, Any]:
     """Return the plain values of conf/NAME.yaml with these files of its groups; ??? where one is missing."""
     cfg = _without_hydra(_composition(name, choices, None))
     return typing.cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False))
+
+
+def data_words(data: Mapping[str, Any]) -> list[str]:
+    """Return overrides that make a data node: the nearest of the files of its format, and what differs."""
+    source = str(data.get("source"))
+    made = []
+    for file in sorted((CONF / "data").glob("*.yaml")):
+        if typing.cast(DictConfig, OmegaConf.load(file)).get("source", source) == source:
+            default = chosen("evaluate", [f"data={file.stem}"])["data"]
+            if default["source"] == source:
+                made.append([f"data={file.stem}", *_differing(data, default, "data")])
+    return min(made, key=lambda words: len(" ".join(words)), default=["data=…"])
 
 
 @contextmanager
@@ -263,6 +277,35 @@ def without_paths(settings: Any, key: str = "") -> Any:
     return UNFILLED if isinstance(settings, str) and _is_path_here(key, settings) else settings
 
 
+def _differing(values: Mapping[str, Any], default: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield the overrides that turn the node `where`, as it is by `default`, into `values`."""
+    for name, value in values.items():
+        key = f"{where}.{name}"
+        if name not in default:
+            yield f"+{key}={_as_word(value)}"
+        elif isinstance(value, Mapping) and isinstance(default[name], Mapping):
+            yield from _differing(value, default[name], key)
+        elif value != default[name]:
+            yield f"{key}={_as_word(value)}"
+    yield from (f"~{where}.{name}" for name in default if name not in values)
+
+
+def _as_word(value: Any) -> str:
+    """Return a value as Hydra reads it; a text in quotes only where it needs them."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{_as_word(own)}" for name, own in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_as_word, value)) + "]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        (override,) = OverridesParser.create().parse_overrides([f"key=[{value}]"])
+        plain = override.value() == [value]
+    except HydraException:
+        plain = False
+    return value if plain else QuotedString(value, Quote.single).with_quotes()
+
+
 def _is_path_here(key: str, text: str) -> bool:
     if not key.startswith("data."):
         return Path(text).is_absolute()
@@ -309,7 +352,7 @@ def _check_choices(words: Sequence[str]) -> None:
             raise InputError(no_such_choice(group, chosen))
 
 
-def _with_files(made: Composed, hydra: DictConfig) -> Composed:
+def _with_files(made: Composed, hydra: Any) -> Composed:
     """Return a composed configuration with the files that it is made of, which Hydra's node names."""
     choices = {group: str(chosen) for group, chosen in hydra.runtime.choices.items() if chosen}
     sources = tuple(Path(own.path) for own in hydra.runtime.config_sources if own.schema == "file")

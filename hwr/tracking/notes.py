@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from itertools import accumulate
 
-from hwr.config.compose import Composed
+from hwr.config.compose import Composed, data_words
 from hwr.tracking.runs import LONGEST_TAG, Run, parent_run
 
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as the description
@@ -29,7 +29,7 @@ def about_training(run: Run, composed: Composed, data: str) -> list[str]:
     words, stage = _started("train", composed.overrides), str(composed.root.stage["kind"])
     place = _place(run, words)
     weights = [f"weights.{stage}=runs:/{run.id}", *place]
-    split = [*(_given(words, "data") or _data_of(composed)), "split=test"]
+    split = [*data_words(composed.values["data"]), "split=test"]
     return [
         f"Training of stage {stage} on {_quoted(data)}.",
         _command("Repeat it", words),
@@ -90,12 +90,6 @@ def _place(run: Run, words: Sequence[str]) -> list[str]:
 def _given(words: Sequence[str], *nodes: str) -> list[str]:
     """Return the overrides of some nodes among words."""
     return [word for word in words if re.match(rf"\+*(\w+@)?({'|'.join(nodes)})[.=@]", word)]
-
-
-def _data_of(composed: Composed) -> list[str]:
-    """Return the data as overrides, where the command line has none; drawn pages only an experiment knows."""
-    root = composed.values["data"].get("root")
-    return [f"data={composed.values['data']['source']}", f"data.root={root}"] if root else ["data=…"]
 
 
 def _comparing(run: Run, place: Sequence[str]) -> list[str]:

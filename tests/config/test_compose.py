@@ -6,7 +6,7 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from hwr.config.compose import at_home, composed, explained, portable, seeded, stored
+from hwr.config.compose import at_home, composed, data_words, explained, portable, seeded, stored
 from hwr.config.messages import clear_errors
 from hwr.config.roots import EvaluateConfig, InspectConfig, TrainConfig
 from hwr.errors import InputError
@@ -230,3 +230,22 @@ def test_key_that_only_the_experiment_sets_is_told_with_it(
     parse(*re.findall(r"'(~[\w.]+)'", said))
     said = refused(capsys, lambda: parse(f"{key}=1"))
     tells(said, f"{key}: no such key", "known are root, splits")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data=hands"], ["data=hands"]),
+        (["data=synthetic", "data.pages.train=7"], ["data=synthetic", "data.pages.train=7"]),
+        (["data=latin", "data.root=x y", "data.sets.copiste=null"],
+         ["data=latin", "data.sets.copiste=null", "data.root=x y"]),
+        (["data=sets", "+data@data.sets.a=alto", "data.sets.a.root=A"], None),
+        (["data=alto", "data.root='1'", r"data.replace=[['’','\''],['[\\',''],[',','~/x'],['a:b','é']]"],
+         None),
+    ],
+)  # fmt: skip
+def test_data_are_told_as_the_words_that_make_them(words: list[str], said: list[str] | None) -> None:
+    data = composed("train", words, TrainConfig).root.data
+    made = data_words(data)
+    assert composed("evaluate", made, EvaluateConfig).root.data == data
+    assert said is None or made == said

@@ -35,6 +35,13 @@ def test_training_is_repeated_compared_and_read_with(run: Run, monkeypatch: pyte
     ]
 
 
+def test_training_of_an_experiment_is_scored_on_its_data(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = composed("train", words := ["experiments=line/published_iam", "data.root=x"], TrainConfig)
+    monkeypatch.setattr(sys, "argv", ["hwr train", *words])
+    scored = commands(about_training(run, own, "iam/x"))[2]
+    assert scored[-4:] == ["data=iam", "data.root=x", "data.images=lines", "split=test"]
+
+
 @pytest.mark.parametrize(
     ("argv", "parent"), [(["hwr train", "-m", "lr=1,2"], ""), (["hwr search"], "r1"), (["loky"], "")]
 )
