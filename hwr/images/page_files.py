@@ -110,6 +110,18 @@ def orientation_doubt(path: Path, number: int = 1) -> str:
         return doubtful_orientation(image)
 
 
+def unread_pictures(path: Path) -> int:
+    """Return how many pictures of a file are no pages: frames of an animation, more photos in a HEIC.
+
+    Those of a TIFF or a JPEG are copies, masks, previews and depths, and none is missed.
+    """
+    if _is_pdf(path):
+        return 0
+    with _picture(path) as image:
+        copies = isinstance(image, TiffImageFile) or image.format in ("JPEG", "MPO")
+        return 0 if copies else getattr(image, "n_frames", 1) - 1
+
+
 def reduced_size(size: tuple[int, int], working_pixels: int) -> tuple[int, int]:
     """Return the (height, width) in px that `load_page` reduces a page of `size` to."""
     width, height = _fitted((size[1], size[0]), working_pixels)

@@ -495,6 +495,9 @@ def _read_page(
     try:
         if doubt := page_files.orientation_doubt(page.file, page.number):
             lines.append(f"{page.file}: {doubt}, often wrongly; look whether it was read upright")
+        if others := page_files.unread_pictures(page.file):
+            unread = f"one of {others + 1} pictures is read"
+            lines.append(f"{page.file}: {unread}; save the others as files of their own, or as a TIFF")
         read = finished(page_steps(reader, config, page), reader.read_lines)
         contents = {
             path: read.output(kind, overlay_width=config.overlay_width) for kind, path in task.todo.items()

@@ -15,7 +15,14 @@ from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from hwr.errors import InputError
 from hwr.images.load import GreyImage
-from hwr.images.page_files import Loading, count_pages, load_page, orientation_doubt, upright_size
+from hwr.images.page_files import (
+    Loading,
+    count_pages,
+    load_page,
+    orientation_doubt,
+    unread_pictures,
+    upright_size,
+)
 
 MANY = 10**8
 PAPER, INK = 220, 40
@@ -95,6 +102,14 @@ def test_count_is_one_when_further_pictures_are_no_pages(tmp_path: Path, kind: s
     with Image.open(path) as image:
         assert getattr(image, "n_frames", 1) == 3
     assert count_pages(path) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "unread"), [("GIF", 2), ("WEBP", 2), ("PNG", 2), ("MPO", 0), ("TIFF", 0), ("PDF", 0)]
+)
+def test_pictures_that_are_no_pages_are_counted_as_unread(tmp_path: Path, kind: str, unread: int) -> None:
+    pages = [grey(8, 8, shade) for shade in (0, 128, 255)]
+    assert unread_pictures(several(tmp_path / "a", *pages, format=kind)) == unread
 
 
 def test_count_leaves_out_the_thumbnails_and_masks_of_a_tiff(tmp_path: Path) -> None:

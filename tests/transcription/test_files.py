@@ -254,6 +254,18 @@ def test_page_that_exif_turns_by_180_degrees_is_told(
     assert told_of == [f"{tmp_path / 'a.jpg'}: {doubt}"]
 
 
+def test_animation_of_which_one_picture_is_read_is_told(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *others = (Image.new("L", (40, 60), shade) for shade in (150, 120, 90))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others)
+    first.save(tmp_path / "b.gif")
+    assert run(tmp_path / "a.gif", tmp_path / "b.gif") == 0
+    told_of = [line for line in capsys.readouterr().err.splitlines() if ".gif" in line]
+    remedy = "save the others as files of their own, or as a TIFF"
+    assert told_of == [f"{tmp_path / 'a.gif'}: one of 3 pictures is read; {remedy}"]
+
+
 def test_outputs_have_the_rights_of_any_new_file(tmp_path: Path, reader: Reader) -> None:
     run(written(tmp_path / "a.png"))
     (tmp_path / "other").touch()
