@@ -29,6 +29,7 @@ SOURCES = {
 # Of every source, beside its own.
 SHARED_SETTINGS = ("source", "exclude", "soft_hyphens", "replace", "line_shares")
 DRAWN = ("share", "same_text")  # further ones, for `Drawing`
+_SPLIT = ("splits", "task", "table", "shares", "pages", "sets", "only")  # keys that make the splits
 _SOFT = "\u00ad"
 _NAME = re.compile(r"\w[\w.-]*")  # of a set: it stands in ids and in the names of metrics
 SOFT_HYPHENS: dict[str, Callable[[str], str]] = {
@@ -138,6 +139,12 @@ def source_reader(source: str) -> Callable[..., Dataset]:
         raise InputError(f"data source {source!r} is unknown; use one of {', '.join(SOURCES)}")
     read: Callable[..., Dataset] = getattr(import_module(SOURCES[source]), f"read_{source}")
     return read
+
+
+def split_keys(settings: Mapping[str, Any], split: str) -> str:
+    """Return the keys of a data node that decide what a split holds, for messages."""
+    keys = ["line_shares"] if settings.get("line_shares") else [key for key in _SPLIT if key in settings]
+    return " and ".join(f"data.{key}.{split}" if key == "pages" else f"data.{key}" for key in keys)
 
 
 def exclude_lines(

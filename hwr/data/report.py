@@ -128,10 +128,10 @@ class Report:
                 f"or set inspect.policy.{name} to drop or keep"
             )
 
-    def refuse_empty(self, split: str) -> None:
-        """Raise InputError where nothing of a split is left."""
+    def refuse_empty(self, split: str, keys: str) -> None:
+        """Raise InputError where nothing of a split is left, of which `keys` decide what it holds."""
         if not self.used.get(split):
-            raise InputError(nothing_left(split, self.left_out, self.findings))
+            raise InputError(nothing_left(split, self.left_out, self.findings, keys))
 
     def table(self, *, examples: int) -> str:
         """Return the report as text for a terminal, with up to `examples` ids a finding."""
@@ -178,8 +178,13 @@ def told_unread(reasons: Mapping[str, str], unit: str) -> list[str]:
     return [missed] if reasons else []
 
 
-def nothing_left(split: str, left_out: Iterable[LeftOut], findings: Findings, *, unit: str = "lines") -> str:
-    """Return the one line that says why a split is empty, with an example of each rule from `findings`."""
+def nothing_left(
+    split: str, left_out: Iterable[LeftOut], findings: Findings, keys: str, *, unit: str = "lines"
+) -> str:
+    """Return the one line that says why a split is empty, with an example of each rule from `findings`.
+
+    `keys` of the configuration decide what it holds.
+    """
     lost = []
     for rule in (own.of_split(split) for own in left_out):
         name = rule.rule.removeprefix("inspect.policy.").partition("=")[0]
@@ -189,7 +194,7 @@ def nothing_left(split: str, left_out: Iterable[LeftOut], findings: Findings, *,
             lost.append(f"{_amounts(rule.counts())} by {rule.rule}{''.join(notes[:1])}")
     if lost:
         return f"the split {split} has no {unit} left; left out: {'; '.join(lost)}; change that, or the data"
-    return f"the split {split} has no {unit}; see data.splits and data.shares"
+    return f"the split {split} has no {unit}; see {keys}"
 
 
 def _set_sizes(pages: Iterable[Page]) -> dict[str, dict[str, int]]:

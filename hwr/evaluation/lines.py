@@ -121,7 +121,8 @@ def find_lines(task: Task[LinesConfig], loaded: Weights) -> Lines:
     pages = [replace(page, lines=tuple(line for line in page.lines if line.text)) for page in dataset.pages]
     left_out = [*dataset.left_out, *filter(None, [LeftOut.between(UNTOLD, dataset.pages, pages)])]
     if not any(page.lines for page in pages):
-        raise InputError(nothing_left(config.split, left_out, dataset.findings))
+        keys = task.data.split_keys(config.split)
+        raise InputError(nothing_left(config.split, left_out, dataset.findings, keys))
     check_characters(lines_of(pages, config.split), alphabet_of(loaded), config.unknown)
     cache, crop = task.data.cache, model_of(loaded, MODEL).settings.crop
     images = line_images(pages, crop, folder=cache, loading=config.loading, progress=True)

@@ -73,7 +73,8 @@ def score_pages(evaluation: Evaluation) -> Outcome:
         if any(own.id in scored for own in page.lines)
     ]
     if not results:
-        raise InputError(nothing_left(config.split, left_out, dataset.findings))
+        keys = evaluation.task.data.split_keys(config.split)
+        raise InputError(nothing_left(config.split, left_out, dataset.findings, keys))
     unread = {name: reason for own in results for name, reason in own.unread.items()}
     without = {"pages_without_lines_to_score": len(pages) - len(results)}
     told = Scored(digest, left_out, unread, dataset.replacements)

@@ -61,7 +61,8 @@ class Task(Generic[Config]):
         """
         own = self.data.read(whole=whole).of_split(self.config.split)
         if not own.pages:
-            raise InputError(nothing_left(self.config.split, own.left_out, own.findings, unit="pages"))
+            split, keys = self.config.split, self.data.split_keys(self.config.split)
+            raise InputError(nothing_left(split, own.left_out, own.findings, keys, unit="pages"))
         return own
 
     def log_data(self, run: Run, fingerprint: str, count: int) -> None:

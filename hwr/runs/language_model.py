@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hwr.config.compose import Composed
 from hwr.config.roots import LanguageModelConfig
+from hwr.data import split_keys
 from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
 from hwr.files import as_input_error, read_text, sha256
@@ -97,7 +98,8 @@ def _texts(config: LanguageModelConfig, pages: Sequence[Page], files: Sequence[P
     chosen = [page for page in pages if page.split == config.split]
     if pages and not chosen:
         where = f"of the {len(pages)} pages in {pages[0].image.parent}"
-        raise InputError(f"split={config.split}: empty, none {where}; change data.splits or data.shares")
+        keys = split_keys(config.data, config.split)
+        raise InputError(f"split={config.split}: empty, none {where}; see {keys}")
     own = [_of_data(chosen, str(config.data["source"]))] if pages else []
     return [*own, *(_of_file(path, held_out) for path in files)]
 

@@ -150,7 +150,7 @@ def box_samples(pages: Sequence[Page], settings: PageSettings, split: str, **rea
     if not samples.ids and samples.problems:
         raise InputError(f"the split {split} has no page left: {first_reason(samples.problems)}")
     if not samples.ids:
-        raise InputError(f"the split {split} has no page with lines; see data.splits and data.shares")
+        raise InputError(f"the split {split} has no page with lines; hwr inspect tells what is there")
     return samples
 
 

@@ -46,7 +46,7 @@ def build_training(recipe: Recipe[Any], *, progress: bool) -> Training:
     with one_look(), _rarely_collecting():
         pages, report = inspected_pages(recipe)
         for split in ("train", "valid"):
-            report.refuse_empty(split)
+            report.refuse_empty(split, recipe.data.split_keys(split))
         built = kind.build(recipe, pages, progress)
         report = report.after(built.left_out, pages)
         report, pages = _without_unusable(report, pages, built.unusable, recipe.policy)

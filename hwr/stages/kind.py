@@ -120,6 +120,10 @@ class DataSource:
         folder = several if self.root is None else self.root.name
         return "/".join(filter(None, (str(self.settings["source"]), folder)))
 
+    def split_keys(self, split: str) -> str:
+        """Return the keys that decide what a split holds, for messages."""
+        return data.split_keys(self.settings, split)
+
     def read(self, *, whole: bool) -> Dataset:
         """Read the data set; sources that draw pages keep them in the cache.
 

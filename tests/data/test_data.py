@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hwr.data import exclude_lines, load_pages
+from hwr.config.compose import chosen
+from hwr.data import exclude_lines, load_pages, split_keys
 from hwr.data.records import Dataset, LeftOut, Line, Page
 from hwr.errors import InputError
 
@@ -152,3 +153,19 @@ def test_replace_changes_the_texts_of_lines_and_words_and_is_counted(
 def test_exclude_refuses_a_broken_pattern() -> None:
     with pytest.raises(InputError, match=r"pattern='\[' is not a regular expression"):
         exclude_lines([page(("", "a"))], pattern="[")
+
+
+@pytest.mark.parametrize(
+    ("source", "keys"),
+    [
+        ("alto", "data.splits and data.shares"),
+        ("line_list", "data.table and data.shares"),
+        ("iam", "data.splits and data.task"),
+        ("synthetic", "data.pages.train"),
+        ("latin", "data.sets and data.only"),
+    ],
+)
+def test_keys_that_make_a_split_are_those_of_its_source(source: str, keys: str) -> None:
+    node = chosen("train", [f"data={source}"])["data"]
+    assert split_keys(node, "train") == keys
+    assert split_keys({**node, "line_shares": [1, 0, 0]}, "train") == "data.line_shares"

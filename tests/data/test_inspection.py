@@ -391,8 +391,8 @@ def test_an_empty_split_says_what_left_it_empty(tmp_path: Path) -> None:
         ("valid", "the split valid has no lines; see data.splits and data.shares"),
     ):
         with pytest.raises(InputError, match=said):
-            told.refuse_empty(split)
-    report.after([], pages).refuse_empty("train")
+            told.refuse_empty(split, "data.splits and data.shares")
+    report.after([], pages).refuse_empty("train", "")
 
 
 def test_report_survives_json_with_the_same_keys_for_no_data(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_pages_that_cannot_be_samples_are_left_out_unless_none_is_left() -> None
 
 
 def test_split_without_samples_is_refused() -> None:
-    with pytest.raises(InputError, match="the split valid has no page with lines; see"):
+    with pytest.raises(InputError, match="the split valid has no page with lines"):
         box_parts.box_samples([], Drawn(samples(0)), "valid")
 
 

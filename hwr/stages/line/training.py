@@ -140,7 +140,7 @@ def lines_of(pages: Sequence[Page], split: str) -> list[Line]:
     """Return the lines of a split; raise InputError where it has none."""
     lines = [line for page in pages if page.split == split for line in page.lines]
     if not lines:
-        raise InputError(f"the split {split} has no lines; see data.splits, data.shares and data.exclude")
+        raise InputError(f"the split {split} has no lines; hwr inspect tells what is there")
     return lines
 
 
