@@ -17,9 +17,11 @@ from urllib.parse import SplitResult, urlsplit
 import psutil
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hwr.config.messages import suggestion
 from hwr.errors import InputError
 from hwr.transcription import export
 
@@ -89,6 +91,18 @@ def asked_format(format: str | None, accept: str, known: Sequence[str] = tuple(M
                 return name
     types = ", ".join(MEDIA[name][0] for name in known)
     raise Refused(406, f"Accept: {accept[:80]}: none of {types}; ask for one of them, or use format=")
+
+
+async def known_keys(request: Request) -> None:
+    """Refuse a request whose address has a key that its route does not take."""
+    route = request.scope["route"]
+    if not route.path.startswith("/v1"):
+        return  # health checks and counters: whoever asks may add what it likes
+    known = [str(field.alias) for field in route.dependant.query_params]
+    for key in request.query_params:
+        if key not in known:
+            remedy = f"known are {', '.join(known)}" if known else "this address takes none"
+            raise Refused(422, f"{key[:80]}: no such key{suggestion(key[:80], known)}; {remedy}")
 
 
 def answer(made: Mapping[str, bytes], format: str, stem: str) -> Response:

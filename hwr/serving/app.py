@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from pydantic import BaseModel, Field
@@ -32,6 +32,7 @@ from hwr.serving.answers import (
     answer,
     asked_format,
     attachment,
+    known_keys,
     refusal,
     zipped,
 )
@@ -55,7 +56,7 @@ _FILE: dict[str, Any] = {
 _OUTPUTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {types[0]: {} for types in MEDIA.values()}, "description": "what was read"},
     413: {"description": "the body is too large"},
-    422: {"description": "no image that can be read"},
+    422: {"description": "no image that can be read, or an unknown key in the address"},
     429: {"description": "the queue is full: Retry-After says when to come back"},
 }
 _FOLDER = "/v1/work"  # of the routes of the folder
@@ -112,7 +113,7 @@ def build_app(service: Service, hosts: frozenset[str]) -> ASGIApp:
     for error, answered in _ANSWERS.items():
         app.add_exception_handler(error, answered)
     for router in (_programs, _pages, _lines, _adaptation, _files):
-        app.include_router(router(service))
+        app.include_router(router(service), dependencies=[Depends(known_keys)])
     config = service.config
     return Guard(app, hosts, config.token, config.max_bytes, service.metrics)
 
