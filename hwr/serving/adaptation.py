@@ -5,32 +5,44 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hwr.config.compose import chosen
 from hwr.config.roots import ServeConfig
 from hwr.errors import InputError
 from hwr.files import make_folder, parse_json, read_text
 from hwr.serving.answers import Refused
 
 FEWEST = 10  # corrected lines
+_DATA = "data=alto"  # as the folder is read
 _LATER = 10  # niceness: pages are read first
 _END_S = 30  # that the process is given to end
 
 
+def _left_out() -> re.Pattern[str]:
+    return re.compile(chosen("adapt", [_DATA])["data"]["exclude"]["pattern"] or "(?!)")  # or nothing
+
+
 @dataclass
 class Adaptation:
-    """One at a time; `process` is the one that was started last."""
+    """One at a time; `process` is the one that was started last, which uses no text with `left_out`."""
 
     config: ServeConfig
     command: tuple[str, ...] = (sys.executable, "-m", "hwr", "adapt")
     process: "subprocess.Popen[bytes] | None" = None
+    left_out: re.Pattern[str] = field(default_factory=_left_out)
 
     @property
     def output(self) -> Path:
         """The folder of the weights."""
         return Path(self.config.folder) / "adapted" / Path(self.config.pages).resolve().name
+
+    def learnt_from(self, texts: Iterable[str]) -> int:
+        """Return how many of the texts of corrected lines the process uses."""
+        return sum(not self.left_out.search(text) for text in texts)
 
     def begin(self, corrected: int) -> None:
         """Start the process; Refused where one runs, or for too few `corrected` lines."""
@@ -40,7 +52,7 @@ class Adaptation:
             raise Refused(409, f"{corrected} corrected lines; correct {FEWEST - corrected} more")
         make_folder(self.output.parent)
         words = [
-            "data=alto", f"data.root={self.config.pages}", f"weights.line={self.config.weights.line}",
+            _DATA, f"data.root={self.config.pages}", f"weights.line={self.config.weights.line}",
             f"output={self.output}", f"folder={self.config.folder}",
             *([f"tracking.uri={uri}"] if (uri := self.config.tracking.uri) else []),
         ]  # fmt: skip

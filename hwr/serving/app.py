@@ -276,11 +276,11 @@ def _adaptation(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1/adapt", tags=["folder"])
 
     def corrected() -> int:
-        return sum(_summary(service, *page).get("corrected", 0) for page in service.folder.pages().items())
+        return service.adaptation.learnt_from(service.folder.taught())
 
     @router.get("")
     def look() -> dict[str, Any]:
-        """Return how far the fine-tuning is, and how many lines are corrected."""
+        """Return how far the fine-tuning is, and how many corrected lines it can learn from."""
         return service.adaptation.state() | {"corrected": corrected(), "fewest": FEWEST}
 
     @router.post("", status_code=202)

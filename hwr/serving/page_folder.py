@@ -6,7 +6,8 @@ import shutil
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -47,11 +48,15 @@ class KeptPage:
 
 @dataclass(frozen=True)
 class Glance:
-    """What the list of pages tells of one: how many lines, how many of them corrected, and their text."""
+    """What the list of pages tells of one: how many lines, how many of them corrected, and their text.
+
+    `taught` are the corrected lines that say something: from the others nothing is learnt.
+    """
 
     lines: int
     corrected: int
     text: str
+    taught: tuple[str, ...]
 
 
 class PageFolder:
@@ -100,6 +105,13 @@ class PageFolder:
         """Return what the list of pages tells of one; None for one that was not read yet."""
         path = self.alto(name, image)
         return None if path is None else _glance(self.root, path, name, _version(path))
+
+    def taught(self) -> Iterator[str]:
+        """Yield the texts of corrected lines; pages that cannot be read have none."""
+        for name, image in self.pages().items():
+            with suppress(InputError):
+                glance = self.glance(name, image)
+                yield from () if glance is None else glance.taught
 
     def without_root(self, error: Exception) -> str:
         """Return the first line of an error with files named from the folder on."""
@@ -184,7 +196,9 @@ def _version(path: Path) -> tuple[int, int]:
 @lru_cache(maxsize=10_000)
 def _glance(root: Path, path: Path, name: str, version: tuple[int, int]) -> Glance:
     lines = _loaded(root, path, name, version).upright.lines
-    return Glance(len(lines), sum(line.corrected for line in lines), "\n".join(line.text for line in lines))
+    corrected = [line.text for line in lines if line.corrected]
+    text = "\n".join(line.text for line in lines)
+    return Glance(len(lines), len(corrected), text, tuple(filter(None, corrected)))
 
 
 @lru_cache(maxsize=32)

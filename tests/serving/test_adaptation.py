@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from hwr.config.roots import ServeConfig
+from hwr.config.compose import composed
+from hwr.config.roots import AdaptConfig, ServeConfig
 from hwr.errors import InputError
+from hwr.evaluation.adapt import _count
 from hwr.serving import service as serving_service
 from hwr.serving.adaptation import FEWEST
 from hwr.transcription.page_reader import PageReader
@@ -70,6 +72,21 @@ def test_training_on_the_corrected_lines_is_started_watched_and_its_weights_used
         used = {"weights": str(output / "weights"), "without_language_model": ""}
         assert client("POST", "/v1/adapt/use").json == used
         assert [own.weights.line for own in loaded] == [str(output / "weights")]
+
+
+def test_lines_are_counted_as_the_training_counts_them(tmp_path: Path) -> None:
+    with serving(scans := tmp_path / "scans", f"pages={scans}", f"folder={tmp_path}") as client:
+        corrected(client, 3)
+        for line, text in (("p0/lines/0", ""), ("p1/lines/1", ">left out<")):
+            was = "20" if line.endswith("1") else "10"
+            client("PUT", f"/v1/work/{line}", json.dumps({"text": text, "was": was}))
+        assert [page["corrected"] for page in client("GET", "/v1/work").json["pages"]] == [2, 2, 2]
+        assert client("GET", "/v1/adapt").json["corrected"] == 4
+        said = client("POST", "/v1/adapt").json["error"]
+        assert said == f"4 corrected lines; correct {FEWEST - 4} more"
+    config: AdaptConfig = composed("adapt", [f"data.root={scans}", f"folder={tmp_path}"], AdaptConfig).root
+    with pytest.raises(InputError, match="4 corrected lines, 1 of them to test on"):
+        _count(config)
 
 
 def test_weights_that_write_what_the_language_model_lacks_are_used_without_it(
