@@ -242,10 +242,12 @@ def _remedy(store: Store, run: Any, split: str, folder: Path) -> str:
     run_id, target = run.info.run_id, run.data.tags.get("stage")
     if target is None:
         return "it holds no weights to evaluate; name a training"
-    data = _data_words(store, run, folder)
+    place = [f"folder={store.folder}"] if store.folder != Path("outputs") else []
+    place += [f"tracking.uri={store.uri}"] if store.uri.startswith("http") else []
+    words = [f"split={split}", *_data_words(store, run, folder), *place]
     named = {"denoiser": f"decoder=denoise decoder.weights={store.folder}/runs/{run_id}/weights/best"}
     weights = named.get(target, f"weights.{target}=runs:/{run_id}")
-    return f"make one: hwr evaluate target={target} {weights} split={split} {shlex.join(data)}"
+    return f"make one: hwr evaluate target={target} {weights} {shlex.join(words)}"
 
 
 def _data_words(store: Store, run: Any, folder: Path) -> list[str]:

@@ -91,7 +91,7 @@ def test_run_without_an_evaluation_is_refused_with_the_command_that_makes_one(
         find_runs(store, [runs[0]], "valid", tmp_path)
     assert str(refused.value) == (
         f"run {runs[0][:8]} (wide) has no evaluation of split valid; make one: hwr evaluate "
-        f"target=line weights.line=runs:/{runs[0]} split=valid data=alto data.root=DATA"
+        f"target=line weights.line=runs:/{runs[0]} split=valid data=alto data.root=DATA folder={store.folder}"
     )
 
 
@@ -105,7 +105,7 @@ def test_run_whose_weights_cannot_be_evaluated_so_is_told_what_to_do(store: Stor
     for run, remedy in (
         (denoiser, f"decoder=denoise decoder.weights={store.folder}/runs/{denoiser.id}/weights/best"),
         (pages, "it holds no weights to evaluate; name a training"),
-        (several, r"split=test 'data=…'$"),
+        (several, r"split=test 'data=…' folder="),
     ):
         with pytest.raises(InputError, match=remedy):
             fetched(store, run.id, tmp_path)
