@@ -213,7 +213,7 @@ def download(uri: str, store: Store, folder: Path) -> Path:
     They take the place of what was fetched before in one move: other processes may read that. Raises
     InputError where there are none.
     """
-    target = folder.absolute() / re.sub(r"[^\w.-]+", "_", uri)
+    target = folder.resolve() / re.sub(r"[^\w.-]+", "_", uri)
     own = _with_login(store.uri)
     try:
         with _default(own), replacing_folder(target) as fresh:

@@ -54,6 +54,15 @@ def test_downloads_of_two_runs_do_not_mix(store: Store, tmp_path: Path) -> None:
     assert [(folder / "config.yaml").read_text(encoding="utf-8") for folder in fetched] == ["one", "two"]
 
 
+def test_download_goes_to_a_folder_that_is_named_by_way_of_another(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with tracking.start_run(store, "one", tags={}) as one:
+        one.text("weights/best/config.yaml", "one")
+    found = tracking.download(f"runs:/{one.id}/weights/best", store, tmp_path / "a" / ".." / "b")
+    assert (found / "config.yaml").read_text(encoding="utf-8") == "one"
+    assert (tmp_path / "b").is_dir()
+
+
 def test_download_replaces_what_the_alias_named_before(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
