@@ -22,6 +22,7 @@ from hwr.files import as_input_error, package_folder, replacing, scratch_folder
 from hwr.images.load import GreyImage, check_size, decode_image, open_image
 
 WIDTH_PX = 1600  # no picture is wider: a browser shows this much without scaling
+TALLEST = 16  # times as high as the width that a page is drawn with
 GAP_PX, PADDING_PX, ROW_PX = 12, 14, 32
 LABEL_PX, LABEL_MOST_PX = 84, 240  # least and most room for what stands before a text
 TITLE, TEXT, SMALL = 26, 22, 15  # font sizes in pixels
@@ -65,6 +66,18 @@ def sheet(images: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, colum
     width = (WIDTH_PX - GAP_PX * (columns + 1)) // columns
     cards = [_captioned(image, text, width) for image, text in zip(images, captions, strict=True)]
     return _joined([_beside(cards[first : first + columns]) for first in range(0, len(cards), columns)])
+
+
+def picture_size(page: GreyImage, width_px: int) -> tuple[int, int]:
+    """Return width and height in px of the picture of a page (H, W) that is to be `width_px` wide.
+
+    That of a strip is narrower, TALLEST times `width_px` high: one a few pixels wide would take all memory.
+    """
+    height, width = page.shape
+    tallest = TALLEST * width_px
+    if height * width_px > tallest * width:
+        return max(1, round(width * tallest / height)), tallest
+    return width_px, max(1, round(height * width_px / width))
 
 
 def boxed(image: NDArray[np.uint8], boxes: Mapping[str, NDArray[np.float64]]) -> Picture:

@@ -21,6 +21,7 @@ from hwr.pictures import (
     collated,
     font,
     load_lines,
+    picture_size,
     readings,
     save_lines,
     save_picture,
@@ -45,6 +46,16 @@ def several(reference: str, *hypotheses: str) -> LineCard:
 
 def pixels(picture: np.ndarray, colour: str) -> int:
     return int((picture == ImageColor.getrgb(colour)).all(axis=2).sum())
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((200, 100), (50, 100)), ((1600, 100), (50, 800)), ((12000, 3), (1, 800)), ((1, 900), (50, 1))],
+)
+def test_picture_of_a_strip_is_not_enlarged_without_bound(
+    shape: tuple[int, int], size: tuple[int, int]
+) -> None:
+    assert picture_size(np.zeros(shape, np.uint8), 50) == size
 
 
 def test_sheet_has_a_row_for_every_three_images() -> None:

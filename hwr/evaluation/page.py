@@ -114,8 +114,8 @@ def _read(reader: PageReader, page: Page, scored: Collection[str], config: Evalu
     }
     nowhere = [own.id for own in page.lines if own.id in scored and not box_areas(np.array([own.box])).any()]
     unread = {name: flaws[name] for name in nowhere}
-    shape = PICTURE_PX, max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
-    small = np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    shown = pictures.picture_size(image, PICTURE_PX)
+    small = np.asarray(cv2.resize(image, shown, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return _Result(page, small, found, alignments, seconds, unread)
 
 

@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 import hwr
 from hwr.images.boxes import Box, Point, box_px, corners, points_px
 from hwr.images.load import GreyImage
-from hwr.pictures import font
+from hwr.pictures import font, picture_size
 from hwr.transcription import ReadLine, ReadPage, ReadWord
 
 OVERLAY = ".overlay.png"
@@ -44,7 +44,6 @@ LINES = ((37, 99, 235), (217, 119, 6))  # in turn: neighbours are told apart
 TINT, EDGE, GROUND = 48, 200, 215  # how much a line's inside, its outline and its lettering cover, of 255
 INK, WHITE = (31, 36, 48), (255, 255, 255)
 LEGIBLE_PX, LARGEST_PX = 8, 22  # font sizes
-TALLEST = 16  # times as high as `width_px`: a strip a few pixels wide would take all memory
 
 
 def to_txt(read: ReadPage) -> str:
@@ -141,13 +140,9 @@ def draw_overlay(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.u
 
     The area is framed in green. Lines are tinted in turn and numbered in reading order at their left end; the
     text read stands on a line's lower edge, and is left out where it would be too small to read. A page many
-    times as high as wide is drawn narrower: the picture is at most TALLEST times `width_px` high.
+    times as high as wide is drawn narrower: see `picture_size`.
     """
-    tallest = TALLEST * width_px
-    if page.shape[0] * width_px > tallest * page.shape[1]:
-        width_px, height = max(1, round(page.shape[1] * tallest / page.shape[0])), tallest
-    else:
-        height = max(1, round(page.shape[0] * width_px / page.shape[1]))
+    width_px, height = picture_size(page, width_px)
     scaled = Image.fromarray(page).resize((width_px, height), Image.Resampling.LANCZOS)
     picture = scaled.convert("RGB")
     pen = ImageDraw.Draw(picture, "RGBA")  # blends translucent colours into the picture
