@@ -1,7 +1,7 @@
 """Fine-tune a line recogniser on corrected lines, and tell the errors before and after."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ def adapt(composed: compose.Composed) -> None:
     config: AdaptConfig = composed.root
     check_adapting(config)
     start, output = find_weights(config.weights.line, "line", config), Path(config.output)
+    trained: TrainConfig = compose.stored(start.config, (), TrainConfig).root
+    trained = replace(trained, precision=fastest_precision(trained))
     total, held = _count(config)
     make_folder(output)
     scores = [_score(config, config.weights.line, _shared(config, 0, total, held), "before", 0)]
@@ -46,7 +48,7 @@ def adapt(composed: compose.Composed) -> None:
     for count in counts:
         share = _ALL if count == counts[-1] else (1 - _ALL) / max(1, len(counts) - 1)
         data = _shared(config, count, total, held)
-        made = _trained(config, start, data, count, minutes=share * config.minutes)
+        made = _trained(config, trained, start, data, count, minutes=share * config.minutes)
         scores.append(_score(config, str(made), data, f"after-{count}", count))
     own, place = weights.load(made), output / WEIGHTS
     weights.copy(own, place, own.config)
@@ -90,17 +92,17 @@ def _shared(config: AdaptConfig, count: int, total: int, held: int) -> dict[str,
 
 
 def _trained(
-    config: AdaptConfig, start: Weights, data: Mapping[str, Any], count: int, *, minutes: float
-) -> Path:
+    config: AdaptConfig, trained: TrainConfig, start: Weights, data: Mapping[str, Any], count: int, *,
+    minutes: float,
+) -> Path:  # fmt: skip
     """Train on `count` lines, and return the folder of its last weights: the best are chosen by a test."""
     epochs = max(1, min(config.epochs, config.samples // count))
-    trained: TrainConfig = compose.stored(start.config, (), TrainConfig).root
     (phase, *_) = trained.phases.values()
     stage = {**trained.stage, "characters": alphabet_of(start).symbols}
     changes = {
         "name": f"adapt {count} lines", "init": config.weights.line, "resume": None, "lr": config.lr,
         "batch_size": config.batch_size, "seed": config.seed, "max_epochs": None, "max_minutes": minutes,
-        "patience": None, "precision": fastest_precision(trained), "stage": stage, "data": dict(data),
+        "patience": None, "stage": stage, "data": dict(data),
         "phases": {"adapt": {**phase, "epochs": epochs}},
         "folder": config.folder, "tracking": asdict(config.tracking),
     }  # fmt: skip

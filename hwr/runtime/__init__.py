@@ -44,12 +44,17 @@ THREADS_GIVEN = bool(_GIVEN)  # by the user, or by the process that started this
 # the same. Like the defaults they count at the start of a process.
 PINNED = {"OMP_NUM_THREADS": "2", "DNNL_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
 
+LIMIT = "DNNL_MAX_CPU_ISA"  # the widest vector instructions that oneDNN may use
+TILES, _WITHOUT_TILES = "AVX512_CORE_AMX", "AVX512_CORE_BF16"
+
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 PATIENCE_S = 10.0  # for who reads standard output or error: a stopped terminal, a full pipe
 GIT_S = 30.0  # for an answer of git, whose checkout may lie on a disk that hangs
 GREETING = "MXNet start using engine"
 # MXNet imports them where it can, half of its own time, for nothing that is used here.
 _UNUSED = ("onnx", "scipy", "sklearn")
+
+_ARCH_PRCTL, _REQUEST_STATE, _TILE_STATE = 158, 0x1023, 18  # Linux on x86-64: ask for AMX's registers
 
 # mallopt(3) of glibc: keep freed pages; handed back, they would be faulted in again at every batch
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -99,6 +104,8 @@ def prepare() -> None:
         os.environ.setdefault(name, value)
     os.environ.pop("DMLC_ROLE", None)  # else importing MXNet starts a server that unpickles what it is sent
     os.environ[THREADS] = str(_threads(os.environ.get(THREADS, "")) or available_cores())
+    if os.environ.get(LIMIT, "").upper() == TILES and not _may_use_tiles():
+        os.environ[LIMIT] = _WITHOUT_TILES  # else the first tile is an illegal instruction
     if not any(isinstance(finder, _NumpyAlias) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NumpyAlias())
     if os.environ.get("HWR_ALLOCATOR", "pages") == "pages" and "MALLOC_MMAP_MAX_" not in os.environ:
@@ -116,6 +123,10 @@ def _threads(given: str) -> int:
     """Return the number of threads: of OpenMP's list for nested teams the first; 0 for none."""
     first = given.partition(",")[0].strip()
     return int(first) if first.isdecimal() else 0
+
+
+class _OneDnn:
+    computes = False  # and has read its variables
 
 
 class _NumpyAlias(MetaPathFinder):
@@ -218,6 +229,35 @@ def start() -> None:
         mxnet.nd.zeros(1).wait_to_read()
 
 
+def use_tiles() -> None:
+    """Let oneDNN compute in AMX's tiles where the processor has them and DNNL_MAX_CPU_ISA is not set.
+
+    After `compute` it does nothing: oneDNN reads the variable when it first computes.
+    """
+    if LIMIT not in os.environ and not _OneDnn.computes and _may_use_tiles():
+        os.environ[LIMIT] = TILES
+
+
+def compute() -> None:
+    """Note that something is computed from here on."""
+    _OneDnn.computes = True
+
+
+def uses_tiles() -> bool:
+    """Tell whether oneDNN computes bfloat16 in AMX's tiles."""
+    return instruction_set() == TILES
+
+
+@functools.cache
+def _may_use_tiles() -> bool:
+    return "amx_bf16" in _cpuinfo("flags").split() and _request_tiles()
+
+
+def _request_tiles() -> bool:
+    """Ask Linux for AMX's registers, which it gives a process on request only; tell whether it did."""
+    return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_STATE, _TILE_STATE) == 0)
+
+
 def keep_few_shapes() -> None:
     """Bound the memory that MXNet keeps for shapes; call before anything is computed."""
     for name, value in FEW_SHAPES.items():
@@ -264,7 +304,7 @@ def describe() -> dict[str, str]:
 
 def instruction_set() -> str:
     """Name the vector instructions that oneDNN uses here: `DNNL_MAX_CPU_ISA`, else the processor's widest."""
-    limit = os.environ.get("DNNL_MAX_CPU_ISA")
+    limit = os.environ.get(LIMIT)
     return limit.upper() if limit else widest_instruction_set()
 
 
@@ -280,8 +320,8 @@ def widest_instruction_set() -> str:
 
 def computes_bfloat16() -> bool:
     """Tell whether oneDNN computes in bfloat16 here, and neither imitates it nor refuses."""
-    enough = instruction_set() in ("AVX512_CORE_BF16", "AVX512_CORE_AMX", "ALL", "DEFAULT")
-    return enough and widest_instruction_set() == "AVX512_CORE_BF16"
+    enough = instruction_set() in (_WITHOUT_TILES, TILES, "ALL", "DEFAULT")
+    return enough and widest_instruction_set() == _WITHOUT_TILES
 
 
 def refuse_without_bfloat16() -> None:

@@ -15,7 +15,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr import data
+from hwr import data, runtime
 from hwr.config.bind import STAGES, make
 from hwr.config.roots import StoreConfig
 from hwr.data.batches import Drawing
@@ -162,6 +162,13 @@ class ModelRecipe(Generic[S]):
         draw_parameters(network, *inputs, seed=self.seed, context=context)
         return network
 
+    def exact_twin(self, network: Any, **given: Any) -> Any:
+        """Return a network that computes in float32 with the parameters of `network`, which stay shared."""
+        shared = {"params": network.collect_params(), "prefix": network.prefix}
+        twin = make(self.maker, self.node, "network", **shared, **given)
+        twin.hybridize()
+        return twin
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Generic[S]):
@@ -215,6 +222,7 @@ def kind_names() -> list[str]:
 
 def draw_parameters(network: Any, *inputs: tuple[int, ...], seed: int, context: Any) -> None:
     """Draw the parameters of a network; zeros of the shapes `inputs` show each layer its own."""
+    runtime.compute()
     mx.random.seed(seed)
     network.initialize(mx.init.Xavier(magnitude=2.24), ctx=context)
     network(*(mx.nd.zeros(shape, ctx=context) for shape in inputs))

@@ -14,7 +14,7 @@ from hwr.data import inspection
 from hwr.data.batches import Drawing
 from hwr.decoding import check_decoder
 from hwr.errors import InputError
-from hwr.runtime import computes_bfloat16, refuse_without_bfloat16
+from hwr.runtime import computes_bfloat16, refuse_without_bfloat16, use_tiles
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
 from hwr.training import optimizers
 from hwr.training.loop import Phase, Plan
@@ -60,12 +60,21 @@ def _precision(config: TrainConfig) -> str:
             said = "this network computes in float32; leave it out, or set network=crnn"
             raise InputError(f"precision=bfloat16: {said}")
         refuse_without_bfloat16()
+        _prepare_bfloat16(config)
     return config.precision
 
 
 def fastest_precision(config: TrainConfig) -> Precision:
     """Return what a training may compute in here: bfloat16 where network and processor can."""
-    return "bfloat16" if _may_be_less_precise(config) and computes_bfloat16() else "float32"
+    if not (_may_be_less_precise(config) and computes_bfloat16()):
+        return "float32"
+    _prepare_bfloat16(config)
+    return "bfloat16"
+
+
+def _prepare_bfloat16(config: TrainConfig) -> None:
+    if target(config.network, "network").gains_from_tiles(config.network["channels"]):
+        use_tiles()
 
 
 def _may_be_less_precise(config: TrainConfig) -> bool:

@@ -182,6 +182,51 @@ def test_instruction_set_is_the_architecture_when_the_flags_are_unknown(
     assert runtime.instruction_set() == "riscv64"
 
 
+@pytest.mark.parametrize(
+    ("flags", "given", "computes", "expected"),
+    [
+        ("avx512_bf16 amx_bf16", None, False, "AVX512_CORE_AMX"),
+        ("avx512_bf16 amx_bf16", "AVX2", False, "AVX2"),
+        ("avx512_bf16 amx_bf16", None, True, None),
+        ("avx512_bf16", None, False, None),
+    ],
+)
+def test_tiles_are_used_where_the_processor_has_them_and_nothing_was_computed_yet(
+    flags: str, given: str | None, computes: bool, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime._OneDnn, "computes", computes)
+    tiles(monkeypatch, flags, granted=True)
+    monkeypatch.setenv(runtime.LIMIT, given or "")
+    if given is None:
+        monkeypatch.delenv(runtime.LIMIT)
+    runtime.use_tiles()
+    assert os.environ.get(runtime.LIMIT) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "granted", "expected"),
+    [
+        ("amx_bf16", True, "AVX512_CORE_AMX"),
+        ("amx_bf16", False, "AVX512_CORE_BF16"),
+        ("avx512_bf16", True, "AVX512_CORE_BF16"),
+    ],
+)
+def test_tiles_that_the_system_refuses_are_not_used(
+    flags: str, granted: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles(monkeypatch, flags, granted=granted)
+    monkeypatch.setenv(runtime.LIMIT, "avx512_core_amx")
+    runtime.prepare()
+    assert runtime.instruction_set() == expected
+
+
+def tiles(monkeypatch: pytest.MonkeyPatch, flags: str, *, granted: bool) -> None:
+    """Give this process a processor with `flags`, and a system that lets it use tiles or not."""
+    monkeypatch.setattr(runtime, "_cpuinfo", lambda field: flags)
+    monkeypatch.setattr(runtime, "_may_use_tiles", runtime._may_use_tiles.__wrapped__)
+    monkeypatch.setattr(runtime, "_request_tiles", lambda: granted)
+
+
 def test_description_names_what_the_bits_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     said = runtime.describe()

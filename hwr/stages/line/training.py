@@ -20,6 +20,8 @@ from hwr.decoding import Decoder, Reading, build_decoder
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
 from hwr.losses import CtcLoss
+from hwr.networks.crnn import TILED_PX
+from hwr.runtime import uses_tiles
 from hwr.scoring import edits
 from hwr.stages.build import with_images
 from hwr.stages.kind import Built, Kind, ModelRecipe, Picture, Recipe
@@ -49,14 +51,19 @@ class LineTask:
 
 
 class LineStage:
-    """Train and validate a line network; `phase.name` picks loss and augmentation."""
+    """Train and validate a line network; `phase.name` picks loss and augmentation.
+
+    `exact` shares the parameters of the network, and learns from the images that the network cannot.
+    """
 
     metrics: Sequence[str] = METRICS
 
     def __init__(
-        self, reader: LineReader, task: LineTask, decoder: Decoder, *, batch_size: int, seed: int
-    ) -> None:
+        self, reader: LineReader, task: LineTask, decoder: Decoder, *, batch_size: int, seed: int,
+        exact: Any = None,
+    ) -> None:  # fmt: skip
         self.network, self.reader, self.task, self.decoder = reader.network, reader, task, decoder
+        self.exact = exact
         self.batch_size, self.seed = batch_size, seed
         self.draws = Draws(task.train.datasets, task.train.texts, task.drawing, seed=seed)
 
@@ -79,7 +86,9 @@ class LineStage:
 
     def loss(self, phase: Phase, batch: LineBatch) -> Any:
         """Return the CTC loss of every line, (N,)."""
-        logits, shortcut = self.network(mx.nd.array(batch.images))  # (T, N, C) each
+        wide = self.exact is not None and batch.images.shape[3] > TILED_PX
+        network = self.exact if wide else self.network
+        logits, shortcut = network(mx.nd.array(batch.images))  # (T, N, C) each
         return self.task.losses[phase.name](logits, shortcut, mx.nd.array(batch.labels))
 
     def validate(self) -> dict[str, float]:
@@ -106,7 +115,9 @@ def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bo
     network = line_network(recipe.model, task.alphabet, recipe.context)
     reader = LineReader(network, batch_size=recipe.batch_size, context=recipe.context)
     decoder = build_decoder(recipe.decoder, task.alphabet)
-    stage = LineStage(reader, task, decoder, batch_size=recipe.batch_size, seed=recipe.seed)
+    tiled = recipe.model.precision == "bfloat16" and uses_tiles()
+    exact = recipe.model.exact_twin(network, classes=len(task.alphabet)) if tiled else None
+    stage = LineStage(reader, task, decoder, batch_size=recipe.batch_size, seed=recipe.seed, exact=exact)
     first = recipe.plan.phases[0].name
     return Built(
         stage=stage,

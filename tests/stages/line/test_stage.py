@@ -1,5 +1,8 @@
 """Stage `line`: batches repeat by seed, losses fall, scores are ratios of counts."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -9,13 +12,15 @@ import pytest
 from mxnet import autograd, gluon
 from numpy.typing import NDArray
 
-from hwr.data.batches.lines import Image, LineSet
+from hwr import runtime
+from hwr.data.batches.lines import Image, LineBatch, LineSet
 from hwr.decoding import Reading
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.losses import CtcLoss
+from hwr.networks.crnn import TILED_PX
 from hwr.stages.line import LineReader
 from hwr.stages.line.training import LineStage, LineTask
-from tests.stages.line.lines import ALPHABET, line, network
+from tests.stages.line.lines import ALPHABET, HEIGHT, line, network
 from tests.stages.small import phase
 
 PHASE = phase("ctc")
@@ -81,3 +86,46 @@ def test_validate_gives_ratios_of_counts_over_all_lines() -> None:
         "valid/cer": pytest.approx(3 / 7),
         "valid/wer": pytest.approx(2 / 3),
     }
+
+
+def test_lines_too_wide_for_the_network_are_learnt_from_with_its_twin() -> None:
+    made, told = stage(), list[int]()
+    made.exact = lambda images: told.append(images.shape[3]) or made.network(images)
+    for width in (TILED_PX, TILED_PX + 4):
+        made.loss(PHASE, LineBatch(["a"], np.zeros((1, 1, HEIGHT, width), np.float32), np.zeros((1, 3))))
+    assert told == [TILED_PX + 4]
+
+
+GRADIENTS = """
+from hwr import runtime
+import mxnet as mx, numpy as np
+from hwr.networks.crnn import TILED_PX
+from tests.stages.test_recipe import smoke
+
+model = smoke("precision=bfloat16", "network.channels=[32,64,128]", "network.dropout=0").model
+narrow = model.draw((1, 1, 64, 64), context=mx.cpu(), classes=5)
+exact = model.exact_twin(narrow, classes=5)
+print(runtime.instruction_set())
+for width, networks in ((TILED_PX, (narrow, exact)), (TILED_PX + 32, (exact, narrow))):
+    images, found = mx.nd.random.uniform(shape=(2, 1, 64, width)), []
+    for network in networks:
+        with mx.autograd.record():
+            loss = (network(images)[1] ** 2).mean()
+        loss.backward()
+        weights = narrow.trunk.collect_params(".*conv.*weight").values()
+        found.append(np.concatenate([own.grad().asnumpy().ravel() for own in weights]).astype(float))
+    one, other = found
+    print((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other))
+"""
+
+
+@pytest.mark.skipif("amx_bf16" not in runtime._cpuinfo("flags").split(), reason="this processor has no AMX")
+def test_gradients_of_lines_as_wide_as_allowed_are_right_with_amx() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != runtime.LIMIT}
+    done = subprocess.run(
+        [sys.executable, "-c", GRADIENTS], env=environment, capture_output=True, text=True, check=True
+    )
+    instructions, allowed, wider = done.stdout.split()
+    assert instructions == runtime.TILES
+    assert float(allowed) > 0.95
+    assert not float(wider) > 0.9, "oneDNN is right now: TILED_PX is not needed"
