@@ -26,7 +26,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a thread for each of the processes th
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import hwr  # noqa: E402, F401  (sets engine, allocator and threads, which MXNet reads once)
+from hwr import runtime  # noqa: E402
 from hwr.runtime import termination  # noqa: E402
+
+runtime.compute()  # with the same instructions in every test of a process
 
 settings.register_profile(
     "hwr", deadline=None

@@ -22,8 +22,12 @@ _RULE_INK = 0.12  # of a stroke's depth: rules are lighter than the pen, and lie
 _RULE_THICKNESS = 8  # px at most, with what the search adds to it
 
 # Of baselines.
-_STEEPEST = 0.08  # slope of a page; 0.07 is the steepest line of Copiste
-_LEVEL_BIAS = 0.2  # how much more regular a page must look at the steepest slope than level
+_STEEPEST = 0.12  # slope of a page at its top or bottom: a photo of a bound page has 0.06 and -0.1
+_SLOPES = 25  # tried at either place
+_BAND = 3  # heights of a line in each of the bands that a page's slope is told from
+_LEVEL_BIAS = 0.17  # how much more regular a band must look at the steepest slope than level
+_TWIST_BIAS = 0.05  # and how much more where top and bottom differ by the steepest slope
+_DEFECT = 0.25  # what a band counts at most against a slope: it may hold a dark edge and no line
 _LEEWAY = 0.03  # by which a line's slope may differ from the page's
 _PLACE = 0.68  # of the height from the top: the median of Copiste's outlines
 _STRAY = 0.3  # of the height the baseline may lie off that place
@@ -95,8 +99,10 @@ def extract_ink(page: GreyImage, boxes: FloatArray) -> InkSheet:
 
 def find_baselines(sheet: InkSheet) -> Baselines:
     """Return the baseline of every box of `sheet`; a level one if a box has too little ink."""
-    skew = _skew(sheet.ink)
-    curves = np.array([_curve(sheet.ink, box, skew) for box in sheet.boxes])
+    top, bottom = _skew(sheet.ink)
+    down = sheet.boxes[:, 1::2].mean(axis=1) / len(sheet.ink)  # (N,) from 0 at the top to 1 at the bottom
+    slopes = top + (bottom - top) * down
+    curves = np.array([_curve(sheet.ink, box, slope) for box, slope in zip(sheet.boxes, slopes, strict=True)])
     return Baselines(sheet.boxes, _level_heights(sheet.boxes, curves[:, 1]), curves)
 
 
@@ -150,18 +156,34 @@ def _level_heights(boxes: FloatArray, slopes: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(heights - np.abs(slopes) * widths, heights / 2))
 
 
-def _skew(ink: NDArray[np.uint8]) -> float:
-    """Return the slope along which the rows of the page differ most: the projection's energy (Postl 1986)."""
+def _skew(ink: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return the slopes at the top and at the bottom along which the rows of the page differ most.
+
+    Between them the slope changes evenly. The measure is the energy of the projection (Postl 1986), taken in
+    bands of the page.
+    """
     count = int(np.clip(ink.shape[1] // HEIGHT, 1, 24))
     profile = np.asarray(cv2.resize(ink, (count, ink.shape[0]), interpolation=cv2.INTER_AREA), np.float64)
-    slopes = np.linspace(-_STEEPEST, _STEEPEST, 17)
-    slopes = slopes[np.argsort(np.abs(slopes), kind="stable")]  # among equals, the most level
+    slopes = np.linspace(-_STEEPEST, _STEEPEST, _SLOPES)
     xs = ((np.arange(count) + 0.5) / count - 0.5) * ink.shape[1]
     rows = np.arange(len(profile), dtype=np.float64)
-    energy = (_sheared(profile, rows, slopes, xs) ** 2).sum(axis=1)  # (S,)
-    if energy[0] == 0:
-        return 0.0
-    return float(slopes[np.argmax(energy / energy[0] - _LEVEL_BIAS * (slopes / _STEEPEST) ** 2)])
+    energy = _sheared(profile, rows, slopes, xs) ** 2  # (S, R)
+    bands = max(1, round(len(rows) / (_BAND * HEIGHT)))
+    told = np.array([own.sum(axis=1) for own in np.array_split(energy, bands, axis=1)])  # (B, S)
+    level = told[:, _SLOPES // 2]
+    if not level.any():
+        return 0.0, 0.0
+    gain = np.maximum(told / np.maximum(level, 1.0)[:, None] - 1, -_DEFECT)
+    weight = np.minimum(level, np.median(level[level > 0]))  # no band counts for more than its like
+    gain = (gain - _LEVEL_BIAS * (slopes / _STEEPEST) ** 2) * (weight / weight.sum())[:, None]
+    down = (np.arange(bands) + 0.5) / bands
+    first, last = np.arange(_SLOPES)[:, None, None], np.arange(_SLOPES)[:, None]
+    between = np.rint(first * (1 - down) + last * down).astype(int)  # (S, S, B)
+    score = gain[np.arange(bands), between].sum(axis=2)
+    score -= _TWIST_BIAS * ((slopes[:, None] - slopes) / _STEEPEST) ** 2
+    score -= 1e-9 * (np.abs(slopes)[:, None] + np.abs(slopes))  # among equals, the most level
+    top, bottom = np.unravel_index(np.argmax(score), score.shape)
+    return float(slopes[top]), float(slopes[bottom])
 
 
 def _sheared(table: FloatArray, rows: FloatArray, slopes: FloatArray, xs: FloatArray) -> FloatArray:

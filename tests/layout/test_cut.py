@@ -35,14 +35,19 @@ class Drawn:
 
 
 def drawn(
-    *, slope: float = 0.0, pitch: int = 42, texts: tuple[str, ...] = TEXTS, pad: int = 6, scale: float = 1.2
-) -> Drawn:
-    """Write lines with descenders into the ascenders below: letters are 26 px high and reach 9 px down."""
+    *, slope: float = 0.0, pitch: int = 42, texts: tuple[str, ...] = TEXTS, pad: int = 6, scale: float = 1.2,
+    twist: float = 0.0,
+) -> Drawn:  # fmt: skip
+    """Write lines with descenders into the ascenders below: letters are 26 px high and reach 9 px down.
+
+    Their slope grows by `twist` from the first to the last.
+    """
     height, width = SIZE
-    turn = np.array([[1.0, 0.0, 0.0], [slope, 1.0, -slope * width / 2]])
     layers, boxes, feet = [], [], []
-    for k, text in enumerate(texts):
+    slopes = slope + twist * np.linspace(-0.5, 0.5, len(texts))
+    for k, (text, slope) in enumerate(zip(texts, slopes, strict=True)):
         foot = 120 + k * pitch
+        turn = np.array([[1.0, 0.0, 0.0], [slope, 1.0, -slope * width / 2]])
         sheet = np.zeros(SIZE, dtype=np.uint8)
         cv2.putText(sheet, text, (100, foot), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, 2, cv2.LINE_AA)
         ink = cv2.warpAffine(sheet, turn, (width, height)) > 100
@@ -100,6 +105,14 @@ def test_cut_follows_the_slope_of_a_line_when_it_stands_alone() -> None:
     page = drawn(slope=0.05, texts=TEXTS[:1])
     (found,) = cut_lines(page.page, page.boxes)
     assert np.arctan(slope_of(found)) == pytest.approx(np.arctan(0.05), abs=np.radians(0.5))
+
+
+@pytest.mark.parametrize("twist", [-0.12, 0.12])
+def test_cut_follows_lines_whose_slope_changes_down_the_page(twist: float) -> None:
+    page = drawn(twist=twist, texts=(*TEXTS, *TEXTS[:4]))
+    for i, found in enumerate(cut_lines(page.page, page.boxes)):
+        (x1, y1), (x2, y2) = page.feet[i]
+        assert slope_of(found) == pytest.approx((y2 - y1) / (x2 - x1), abs=0.01)
 
 
 @pytest.mark.parametrize("drop", [-16, 0, 8])
