@@ -389,6 +389,9 @@ class LanguageModelConfig(StoreConfig):
     order: int
     unit: str
     min_count: Count
+    file_share: Probability | None
+    most_ngrams: Count | None
+    decimals: Count
     weights: AlphabetConfig
     split: Split
     data: Node = _node()

@@ -45,13 +45,15 @@ class BeamDecoder:
     """Read probs (T, C) over the classes of `alphabet` as the text with the highest score.
 
     score = log p(text | probs) + model_weight * log p(text) + word_bonus * steps read as spaces, where
-    p(text | probs) is the sum over the paths that were kept. `records` tell what the models were made from.
+    p(text | probs) is the sum over the paths that were kept, with the blank's share of a step times
+    `blank_weight`. `records` tell what the models were made from.
     """
 
     alphabet: Alphabet
     engine: Any
     closing_space: bool
     skip: float
+    blank_weight: float
     nbest: int
     word_model: NgramModel | None
     word_weight: float
@@ -71,6 +73,7 @@ class BeamDecoder:
         if not len(steps):
             return Reading("", 0.0)
         scores = np.log(np.maximum(probs[steps], _LEAST))  # (S, C)
+        scores[:, self.alphabet.blank] += np.float32(math.log(self.blank_weight))
         if self.closing_space:
             scores = np.concatenate([scores, self._space()])
         found: dict[str, tuple[float, Any]] = {}
@@ -119,6 +122,7 @@ def beam_decoder(
     alphabet: Alphabet, *, model: str | None, word_model: str | None, lexicon: str | None, width: Count,
     tokens: Count, threshold: Positive, skip: Annotated[float, Field(gt=0, le=1)], model_weight: float,
     word_bonus: float, word_weight: float, nbest: Count,
+    blank_weight: Positive = 1.0,  # which older settings lack
 ) -> BeamDecoder:  # fmt: skip
     """Return the beam search that conf/decoder/beam.yaml describes; InputError for files that do not fit."""
     characters, words = _record(model, "character", "model"), _record(word_model, "word", "word_model")
@@ -143,7 +147,8 @@ def beam_decoder(
         options = flashlight.LexiconDecoderOptions(*first, 0.0, _NO_WORD, word_bonus, *last)
         engine = flashlight.LexiconDecoder(options, trie, lm, space, alphabet.blank, -1, [], True)
     return BeamDecoder(
-        alphabet=alphabet, engine=engine, closing_space=trie is not None, skip=skip, nbest=nbest,
+        alphabet=alphabet, engine=engine, closing_space=trie is not None, skip=skip,
+        blank_weight=blank_weight, nbest=nbest,
         word_model=None if words is None else NgramModel.load(words.path), word_weight=word_weight,
         records=records,
     )  # fmt: skip
@@ -191,7 +196,7 @@ class LanguageDecoder:
 def language_decoder(
     alphabet: Alphabet, *, language: str, models: Mapping[str, str], width: Count, tokens: Count,
     threshold: Positive, skip: Annotated[float, Field(gt=0, le=1)], model_weight: float, word_bonus: float,
-    nbest: Count, certainty: Positive = 20.0,  # which older settings lack
+    nbest: Count, certainty: Positive = 20.0, blank_weight: Positive = 1.0,  # which older settings lack
 ) -> LanguageDecoder:  # fmt: skip
     """Return the decoder that conf/decoder/languages.yaml describes; InputError for an unknown language."""
     if language not in (AUTO, *models):
@@ -201,7 +206,7 @@ def language_decoder(
         beam_decoder(
             alphabet, model=model, word_model=None, lexicon=None, width=width, tokens=tokens,
             threshold=threshold, skip=skip, model_weight=model_weight, word_bonus=word_bonus,
-            word_weight=0.0, nbest=nbest,
+            word_weight=0.0, nbest=nbest, blank_weight=blank_weight,
         )
         for name, model in models.items() if language in (AUTO, name)
     )  # fmt: skip

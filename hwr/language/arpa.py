@@ -25,18 +25,22 @@ from hwr.language.ngrams import BEGIN, END, SPACE, SPELT, SPELT_END, UNKNOWN, Gr
 
 NEVER = -99.0  # log probability of begin of line, which follows nothing: SRILM's
 UNSEEN = -100.0  # log probability of unknown tokens where a file has none: KenLM's
+DECIMALS = 7  # more than any estimate is worth
 _MANY = 1 << 16  # n-grams written at once
 _REMEDY = "make the model anew with python -m hwr language-model"
 
 
-def write_arpa(path: Path, model: Ngrams) -> None:
-    """Write an ARPA file in one move, compressed for the suffix .gz; InputError if it cannot be written."""
+def write_arpa(path: Path, model: Ngrams, *, decimals: int = DECIMALS) -> None:
+    """Write an ARPA file in one move, compressed for the suffix .gz; InputError if it cannot be written.
+
+    Logarithms are rounded to so many decimals.
+    """
     with as_input_error(path, "name another file"), replacing(path) as fresh, _opened(path, fresh) as file:
         file.write("\\data\\\n")
         file.writelines(f"ngram {n}={len(g.probabilities)}\n" for n, g in enumerate(model.orders, start=1))
         for n, grams in enumerate(model.orders, start=1):
             file.write(f"\n\\{n}-grams:\n")
-            file.writelines(_rows(grams, model.vocabulary, highest=n == len(model.orders)))
+            file.writelines(_rows(grams, model.vocabulary, decimals=decimals, highest=n == len(model.orders)))
         file.write("\n\\end\\\n")
 
 
@@ -138,14 +142,15 @@ def _character(token: str) -> str:
     return chr(int(named[1], 16)) if named else " " if token == SPACE else token
 
 
-def _rows(grams: Grams, vocabulary: tuple[str, ...], *, highest: bool) -> Iterator[str]:
+def _rows(grams: Grams, vocabulary: tuple[str, ...], *, decimals: int, highest: bool) -> Iterator[str]:
     with np.errstate(divide="ignore"):
-        probabilities = np.log10(grams.probabilities)
+        probabilities = np.log10(grams.probabilities).round(decimals)
     logs = np.where(np.isfinite(probabilities), np.minimum(probabilities, 0.0), NEVER)
+    backoffs = np.log10(grams.backoffs).round(decimals) + 0.0  # no -0
     for start in range(0, len(logs), _MANY):
         part = slice(start, start + _MANY)
         texts = [" ".join([vocabulary[t] for t in row]) for row in grams.tokens[part].tolist()]
-        rows = zip(logs[part].tolist(), texts, np.log10(grams.backoffs[part]).tolist(), strict=True)
+        rows = zip(logs[part].tolist(), texts, backoffs[part].tolist(), strict=True)
         if highest:
             yield "".join([f"{log:.7g}\t{text}\n" for log, text, _ in rows])
         else:

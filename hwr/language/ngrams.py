@@ -6,7 +6,8 @@ Model Estimation" (ACL 2013). Its program `lmplz` gives the same numbers, except
 there it computes discounts from the unadjusted count of the last n-gram of each order.
 """
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -21,6 +22,7 @@ ORDERS = range(2, 7)  # those that KenLM reads as flashlight-text builds it
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 SPACE = "<space>"
 SPELT, SPELT_END = "<c>", "</c>"  # before a character of a word that is not known; after the last of them
+_LEAST = 1e-9  # probability that is left to the order below
 FALLBACK = (0.5, 1.0, 1.5)  # discounts where a text is too small to tell its own; those of lmplz
 
 _Ids = NDArray[np.int64]
@@ -32,13 +34,14 @@ class Grams:
     """The N n-grams of one order: places of their tokens in the vocabulary, probabilities, back-off weights.
 
     A probability is that of the last token after those before it; a back-off weight is what is left to the
-    order below after the whole n-gram. `discounts` are taken from counts of 1, 2, and 3 or more.
+    order below after the whole n-gram. `discounts` are taken from counts of 1, 2, and 3 or more; a model that
+    was not counted has none.
     """
 
     tokens: _Ids  # (N, n)
     probabilities: _Floats  # (N,)
     backoffs: _Floats  # (N,)
-    discounts: tuple[float, float, float]
+    discounts: tuple[float, float, float] | None
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,113 @@ def estimate_from_tokens(lines: Iterable[Sequence[str]], *, order: int, vocabula
     first, *higher = _smooth(_adjusted(counted, begin=begin))
     first.probabilities[begin] = 0.0
     return Ngrams(tuple(names), (first, *higher))
+
+
+def mixed(first: Ngrams, second: Ngrams, *, share: float) -> Ngrams:
+    """Return a model with the n-grams of two of the same order: `share` of each probability is the second's.
+
+    Back-off weights make the probabilities after each context sum up to 1 again, as SRILM's `ngram -mix-lm`
+    does (Stolcke, "SRILM - An Extensible Language Modeling Toolkit", ICSLP 2002).
+    """
+    vocabulary = tuple(sorted({*first.vocabulary, *second.vocabulary}))
+    one, other = (_Table.of(own, vocabulary) for own in (first, second))
+    grams = one.probabilities.keys() | other.probabilities.keys()
+    return _Table.weighted(
+        {gram: (1 - share) * one.probability(gram) + share * other.probability(gram) for gram in grams}
+    ).model(vocabulary)
+
+
+def pruned(model: Ngrams, *, most: int) -> Ngrams:
+    """Return a model with about `most` n-grams, of three tokens and more those that tell most.
+
+    An n-gram tells how often it is met, times how far log p with it is from log p without: what Stolcke's
+    "Entropy-based Pruning of Backoff Language Models" (1998) measures, without the change of the weight.
+    What an n-gram that is kept begins or ends with is kept too.
+    """
+    table = _Table.of(model, model.vocabulary)
+    begin, end = (chr(model.vocabulary.index(token)) for token in (BEGIN, END))
+    met = {begin: table.probabilities[end]}  # lines begin as often as they end
+    told: dict[str, float] = {}
+    kept = {gram for gram in table.probabilities if len(gram) <= 2}
+    for gram in sorted(table.probabilities, key=len):
+        own = table.probabilities[gram]
+        met.setdefault(gram, own * met[gram[:-1]] if len(gram) > 1 else own)
+        if len(gram) > 2:
+            told[gram] = met[gram] * abs(math.log(own / table.without(gram)))
+    for gram in sorted(told, key=lambda gram: (-told[gram], gram)):
+        if len(kept) >= most:
+            break
+        while gram not in kept:
+            kept |= {gram[:n] for n in range(3, len(gram) + 1)}
+            gram = gram[1:]
+    return _Table.weighted({gram: table.probabilities[gram] for gram in kept}).model(model.vocabulary)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A model by n-gram: a text of one character for each token, that of its place in the vocabulary."""
+
+    probabilities: dict[str, float]
+    backoffs: dict[str, float]  # 1 where there is none
+
+    @classmethod
+    def of(cls, model: Ngrams, vocabulary: Sequence[str]) -> "_Table":
+        """Return the table of a model, for a vocabulary that has all of its own."""
+        places = {name: place for place, name in enumerate(vocabulary)}
+        names = np.array(
+            [chr(places[name]) for name in model.vocabulary], object
+        )  # of text NumPy drops a NUL
+        probabilities, backoffs = dict[str, float](), dict[str, float]()
+        for own in model.orders:
+            grams = ["".join(row) for row in names[own.tokens].tolist()]
+            probabilities.update(zip(grams, own.probabilities.tolist(), strict=True))
+            backoffs.update(zip(grams, own.backoffs.tolist(), strict=True))
+        return cls(probabilities, backoffs)
+
+    @classmethod
+    def weighted(cls, probabilities: dict[str, float]) -> "_Table":
+        """Return a table with these probabilities and the back-off weights that they need."""
+        made = cls(probabilities, {})
+        for order in range(2, max(map(len, probabilities)) + 1):
+            own, lower = defaultdict[str, float](float), defaultdict[str, float](float)
+            for gram, probability in probabilities.items():
+                if len(gram) == order:
+                    own[gram[:-1]] += probability
+                    lower[gram[:-1]] += made.probability(gram[1:])
+            made.backoffs.update(
+                {
+                    context: max(1 - total, _LEAST) / max(1 - lower[context], _LEAST)
+                    for context, total in own.items()
+                }
+            )
+        return made
+
+    def probability(self, gram: str) -> float:
+        """Return the probability of the last token after those before it."""
+        weight = 1.0
+        while (found := self.probabilities.get(gram)) is None:
+            if len(gram) == 1:
+                return 0.0
+            weight *= self.backoffs.get(gram[:-1], 1.0)
+            gram = gram[1:]
+        return weight * found
+
+    def without(self, gram: str) -> float:
+        """Return the probability that its last token had if the table did not have the n-gram."""
+        return self.backoffs.get(gram[:-1], 1.0) * self.probability(gram[1:])
+
+    def model(self, vocabulary: tuple[str, ...]) -> Ngrams:
+        """Return the table as a model."""
+        orders = []
+        for n in range(1, max(map(len, self.probabilities)) + 1):
+            grams = sorted(gram for gram in self.probabilities if len(gram) == n)
+            orders.append(Grams(
+                np.array([list(map(ord, gram)) for gram in grams]),
+                np.array([self.probabilities[gram] for gram in grams]),
+                np.array([self.backoffs.get(gram, 1.0) for gram in grams]),
+                None,
+            ))  # fmt: skip
+        return Ngrams(vocabulary, tuple(orders))
 
 
 def _is_token(word: str) -> bool:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 
@@ -38,6 +38,10 @@ def make_language_model(composed: Composed, *, files: Sequence[str], output: str
     symbols = _alphabet(config) if config.weights.line is not None else ""
     keys = [re.split("[.=]", override.lstrip("+~"))[0] for override in composed.overrides]
     pages = _pages(config) if not files or "data" in keys else []
+    if config.file_share is not None and not (files and pages):
+        missing = "data (data=alto data.root=DIR)" if files else "a text file"
+        mixes = "it mixes lines of data with those of text files"
+        raise InputError(f"file_share={config.file_share}: {mixes}; give {missing} too")
     texts = _texts(config, pages, list(map(Path, files)))
     for text in texts:
         print(text.said)
@@ -121,22 +125,41 @@ def _of_file(path: Path, held_out: Iterable[str]) -> Text:
 
 
 def _make(config: LanguageModelConfig, texts: Sequence[Text], symbols: str, output: Path) -> None:
-    lines = [line for text in texts for line in text.lines]
-    model = ngrams.estimate_ngrams(
-        lines, unit=config.unit, order=config.order, min_count=config.min_count, symbols=symbols
-    )
-    arpa.write_arpa(output, model)
+    model = _estimated(config, texts, symbols)
+    if config.most_ngrams is not None:
+        model = ngrams.pruned(model, most=config.most_ngrams)
+    arpa.write_arpa(output, model, decimals=config.decimals)
     known = arpa.written_symbols(model.vocabulary, config.unit)
     write_record(output, _origin(texts), unit=config.unit, order=config.order, symbols=known)
     print(_table(model))
     print(f"{len(known)} characters; written to {output}")
 
 
+def _estimated(config: LanguageModelConfig, texts: Sequence[Text], symbols: str) -> Ngrams:
+    """Return the model of all lines, or those of data and of files mixed."""
+    estimate = partial(
+        ngrams.estimate_ngrams, unit=config.unit, order=config.order, min_count=config.min_count
+    )
+    if config.file_share is None:
+        return estimate(_lines(texts), symbols=symbols)
+    (data, *files) = texts
+    symbols = "".join({*symbols}.union(*data.lines))
+    return ngrams.mixed(
+        estimate(data.lines, symbols=symbols), estimate(_lines(files), symbols=symbols),
+        share=config.file_share,
+    )  # fmt: skip
+
+
+def _lines(texts: Iterable[Text]) -> list[str]:
+    return [line for text in texts for line in text.lines]
+
+
 def _table(model: Ngrams) -> str:
-    rows = [f"{'order':5}{'n-grams':>10}  discounts of counts 1, 2, 3 and more"]
+    counted = model.orders[0].discounts is not None
+    rows = [f"{'order':5}{'n-grams':>10}" + counted * "  discounts of counts 1, 2, 3 and more"]
     for n, grams in enumerate(model.orders, start=1):
-        discounts = "  ".join(f"{value:.3f}" for value in grams.discounts)
-        rows.append(f"{n:5}{len(grams.probabilities):10}  {discounts}")
+        discounts = "  ".join(f"{value:.3f}" for value in grams.discounts or ())
+        rows.append(f"{n:5}{len(grams.probabilities):10}  {discounts}".rstrip())
     return "\n".join(rows)
 
 

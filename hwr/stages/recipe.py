@@ -73,7 +73,8 @@ def fastest_precision(config: TrainConfig) -> Precision:
 
 
 def _prepare_bfloat16(config: TrainConfig) -> None:
-    if target(config.network, "network").gains_from_tiles(config.network["channels"]):
+    maker: Any = target(config.network, "network")
+    if maker.gains_from_tiles(config.network["channels"]):
         use_tiles()
 
 

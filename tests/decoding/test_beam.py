@@ -111,6 +111,17 @@ def test_word_bonus_parts_words(model: Path) -> None:
     assert decoder(word_bonus=1.0)(probs).text == "a b"
 
 
+def test_blank_weight_reads_letters_that_are_less_probable_than_a_blank() -> None:
+    probs = np.array([[0.4, 0.0, 0.0, 0.6]], np.float32)
+    assert decoder()(probs).text == ""
+    assert decoder(blank_weight=0.5)(probs).text == "a"
+    scores = {own.text: own.score for own in decoder(blank_weight=0.5)(UNSURE).alternatives}
+    scaled = UNSURE * np.array([1, 1, 1, 0.5], np.float32)
+    for text, probability in labellings(scaled, AB).items():
+        if probability > 0:
+            assert scores[text] == pytest.approx(np.log(probability), abs=1e-3)
+
+
 def test_words_of_a_lexicon_alone_are_read_where_there_is_one(tmp_path: Path) -> None:
     lexicon = tmp_path / "words.tsv"
     lexicon.write_text("ab\t2\nb\t1\n", encoding="utf-8")

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from hwr.errors import InputError
 from hwr.language import arpa, ngrams
 from hwr.language.ngrams import (
+    BEGIN,
     FALLBACK,
     Ngrams,
     character_tokens,
     estimate_from_tokens,
     estimate_ngrams,
     known_words,
+    mixed,
+    pruned,
     text_tokens,
 )
 
@@ -265,3 +268,64 @@ def test_orders_are_empty_when_no_line_is_that_long(tmp_path: Path) -> None:
     arpa.write_arpa(tmp_path / "model.arpa", made)
     assert [len(grams.tokens) for grams in made.orders] == [5, 3, 2, 1, 0, 0]
     assert arpa.NgramModel.load(tmp_path / "model.arpa").order == 6
+
+
+# mixtures
+
+PROSE, VERSE = ["la bête dort", "la tête haute"] * 3, ["ô nuit", "ô temps, suspends"] * 2
+
+
+def spelt(lines: list[str], order: int = 3) -> Ngrams:
+    return estimate_ngrams(lines, unit="character", order=order, min_count=1, symbols="".join(PROSE + VERSE))
+
+
+def loaded(model: Ngrams, folder: Path) -> arpa.NgramModel:
+    arpa.write_arpa(folder / "model.arpa", model)
+    return arpa.NgramModel.load(folder / "model.arpa")
+
+
+def test_mixture_has_the_mean_of_both_probabilities(tmp_path: Path) -> None:
+    models = [spelt(PROSE), spelt(VERSE), mixed(spelt(PROSE), spelt(VERSE), share=0.25)]
+    one, other, both = (loaded(model, tmp_path) for model in models)
+    for gram in both.probabilities:
+        if gram[-1] != both.vocabulary[BEGIN]:
+            expected = 0.75 * math.exp(last(one, gram)) + 0.25 * math.exp(last(other, gram))
+            assert math.exp(both.probabilities[gram]) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("most", [None, 60, 1])
+def test_probabilities_of_a_mixture_sum_up_to_one_after_each_context(
+    most: int | None, tmp_path: Path
+) -> None:
+    both = mixed(spelt(PROSE), spelt(VERSE), share=0.4)
+    model = loaded(both if most is None else pruned(both, most=most), tmp_path)
+    tokens = [char for name, char in model.vocabulary.items() if name != BEGIN]
+    for context in ("", *model.backoffs):
+        assert sum(math.exp(last(model, context + token)) for token in tokens) == pytest.approx(1, abs=2e-3)
+
+
+def test_pruned_model_keeps_what_tells_most_and_what_that_is_made_of() -> None:
+    both = mixed(spelt(PROSE, 4), spelt(VERSE, 4), share=0.4)
+    least = sum(len(grams.probabilities) for grams in both.orders[:2])
+    small = pruned(both, most=least + 20)
+    kept = {tuple(row) for grams in small.orders for row in grams.tokens.tolist()}
+    assert least + 20 <= len(kept) < least + 24
+    assert all(gram[:-1] in kept and gram[1:] in kept for gram in kept if len(gram) > 1)
+
+
+def test_pruned_model_predicts_less_well_the_fewer_n_grams_it_keeps(tmp_path: Path) -> None:
+    both = mixed(spelt(PROSE, 4), spelt(VERSE, 4), share=0.4)
+    whole, small, least = (
+        loaded(own, tmp_path).perplexity(PROSE + VERSE)
+        for own in (both, pruned(both, most=100), pruned(both, most=1))
+    )
+    assert whole < small < least
+
+
+def last(model: arpa.NgramModel, gram: str) -> float:
+    """Return log p of the last token of an n-gram after those before it."""
+    total = 0.0
+    while gram not in model.probabilities:
+        total += model.backoffs.get(gram[:-1], 0.0)
+        gram = gram[1:]
+    return total + model.probabilities[gram]

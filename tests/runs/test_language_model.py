@@ -205,3 +205,35 @@ def test_place_is_refused_before_any_text_is_read(
     ]
     said = said.replace("DIR", str(tmp_path))
     assert refused(capsys, lambda: main(call)).startswith(said)
+
+
+def test_model_of_data_is_mixed_with_one_of_files_and_pruned(
+    alto: list[str], novel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, record = made(tmp_path / "whole.arpa", str(novel), *alto, "file_share=0.2")
+    alone, _ = made(tmp_path / "alone.arpa", *alto)
+    assert [source.name for source in record.origin.sources] == ["alto", "novel.txt"]
+    assert whole.perplexity([TRAIN]) < 1.3 * alone.perplexity([TRAIN])
+    assert whole.perplexity(["Il était une fois"]) < 0.6 * alone.perplexity(["Il était une fois"])
+    capsys.readouterr()
+    small, _ = made(
+        tmp_path / "small.arpa", str(novel), *alto, "file_share=0.2", "most_ngrams=90", "decimals=2"
+    )
+    assert "discounts" not in capsys.readouterr().out
+    assert len(small.probabilities) < len(whole.probabilities)
+    logs = [line.split("\t")[0] for line in (tmp_path / "small.arpa").read_text("utf-8").splitlines()]
+    assert max(len(log.partition(".")[2]) for log in logs if log.startswith("-")) == 2
+
+
+@pytest.mark.parametrize("given", ["data", "file"])
+def test_mixture_without_data_or_without_a_file_is_refused(
+    alto: list[str], novel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    words = [*alto] if given == "data" else [str(novel)]
+    output = tmp_path / "model.arpa"
+    said = refused(
+        capsys, lambda: main(["language-model", *words, "file_share=0.3", "--output", str(output)])
+    )
+    assert "file_share=0.3" in said
+    assert ("a text file too" if given == "data" else "data.root=DIR) too") in said
+    assert not output.exists()
