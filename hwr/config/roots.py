@@ -378,6 +378,7 @@ class ExportConfig(StoreConfig):
 
     weights: Text
     format: Literal["onnx", "half", "int8"]
+    average: list[Text]
     stage: dict[str, Any]
     output: Text
 

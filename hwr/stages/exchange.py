@@ -5,7 +5,7 @@ for the networks of `hwr.networks.original`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from hwr.config import compose
 from hwr.config.compose import UNFILLED, Composed
 from hwr.config.roots import ExportConfig, TrainConfig
 from hwr.errors import InputError
-from hwr.files import as_input_error, make_folder, replacing, sha256
-from hwr.networks import Arrays, read_params
+from hwr.files import as_input_error, make_folder, replacing, scratch_folder, sha256
+from hwr.networks import Arrays, arrays, read_params, set_arrays
 from hwr.stages.build import config_of, find_weights, model_of
 from hwr.stages.engine import exported_network
 from hwr.stages.kind import kind_named
@@ -37,8 +37,14 @@ _PREFIXES = ("arg:", "aux:")  # of names in files of MXNet's older formats
 def export_weights(composed: Composed) -> None:
     """Write an ONNX model and print what it takes and gives, or the same weights in fewer bytes."""
     config: ExportConfig = composed.root
-    output = Path(config.output)
     loaded = with_settings(find_weights(config.weights, None, config), config.stage)
+    others = [find_weights(name, str(config_of(loaded).stage["kind"]), config) for name in config.average]
+    with scratch_folder() as scratch:
+        _export(averaged(loaded, others, scratch / "mean") if others else loaded, config)
+
+
+def _export(loaded: Weights, config: ExportConfig) -> None:
+    output = Path(config.output)
     if config.format != "onnx":
         with as_input_error(output, "choose another --output"):
             weights.copy_smaller(loaded, output, config.format)
@@ -72,6 +78,38 @@ def with_settings(loaded: Weights, changes: Mapping[str, Any]) -> Weights:
     return changed
 
 
+def averaged(loaded: Weights, others: Sequence[Weights], folder: Path) -> Weights:
+    """Write weights to `folder` whose parameters are the mean of those of several, and return them.
+
+    Narrower networks and other alphabets take part as they do in fine-tuning: what they lack is that of
+    `loaded`. Raises InputError for weights of another network.
+    """
+    kind = kind_named(str(config_of(loaded).stage["kind"]))
+    reader = _inference(loaded, kind).load(loaded, batch_size=1, context=mx.cpu())
+    own = arrays(reader.network)
+    total = dict(own)
+    for other in others:
+        set_arrays(reader.network, own)
+        taken = weights.transfer(reader.network, other, loaded.alphabet, heads=kind.heads)
+        if unlike := [layer for layer in taken.left if not layer.startswith("characters ")]:
+            raise InputError(
+                f"average: weights {other.folder} are of another network than {loaded.folder} "
+                f"({unlike[0]}); choose weights that were trained with its settings"
+            )
+        total = {name: total[name] + value for name, value in arrays(reader.network).items()}
+    count = len(others) + 1
+    set_arrays(reader.network, {name: value / count for name, value in total.items()})
+    about = {**loaded.about, "mean of": [loaded.sha256, *(other.sha256 for other in others)]}
+    return weights.save(folder, reader.network, loaded.config, loaded.alphabet, about=about)
+
+
+def _inference(loaded: Weights, kind: Any) -> Any:
+    """Return how a stage's network reads; InputError for a stage whose network is no single graph."""
+    if kind.model.inference is None:
+        raise InputError(f"weights {loaded.folder}: no export for stage {kind.name}; choose line or boxes")
+    return kind.model.inference
+
+
 def onnx_of(loaded: Weights) -> Any:
     """Return the network of weights as an ONNX model; its metadata hold alphabet and settings.
 
@@ -79,9 +117,7 @@ def onnx_of(loaded: Weights) -> Any:
     """
     stage = config_of(loaded).stage
     kind = kind_named(str(stage["kind"]))
-    inference = kind.model.inference
-    if inference is None:
-        raise InputError(f"weights {loaded.folder}: no export for stage {kind.name}; choose line or boxes")
+    inference = _inference(loaded, kind)
     reader = inference.load(loaded, batch_size=1, context=mx.cpu())
     metadata = {
         "stage": kind.name,
