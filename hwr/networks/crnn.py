@@ -25,7 +25,7 @@ from hwr.ranges import Amount, Count, Counts, Share
 
 GATES = 4  # of an LSTM; its parameters hold them one after the other
 FIRST = 2  # blocks of the trunk before the residual stages: the stem and its pooling
-TILE = 32  # channels: with AMX, oneDNN trains 2 times as fast where all are multiples of it, else more slowly
+TILE = 32  # channels: where all are multiples of it, a network learns fast in bfloat16 with AMX, else slowly
 TILED_PX = 4 * 352  # widest images that oneDNN 2.4 learns from with AMX; gradients of wider ones are wrong
 ROWS = 16  # most feature rows: line images of 256 px with the three stages of conf/network
 
@@ -73,7 +73,7 @@ class Crnn(nn.HybridBlock):
 
     @staticmethod
     def gains_from_tiles(channels: Sequence[int]) -> bool:
-        """Tell whether a network with these channels learns faster in bfloat16 with AMX; all read faster."""
+        """Tell whether a network with these channels learns faster in bfloat16 with AMX."""
         return all(count % TILE == 0 for count in channels)
 
     def widened(self, stored: Arrays) -> Arrays:

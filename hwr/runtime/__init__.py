@@ -248,9 +248,14 @@ def uses_tiles() -> bool:
     return instruction_set() == TILES
 
 
+def has_tiles() -> bool:
+    """Tell whether the processor has AMX: without it, bfloat16 is slower than float32 there."""
+    return "amx_bf16" in _cpuinfo("flags").split()
+
+
 @functools.cache
 def _may_use_tiles() -> bool:
-    return "amx_bf16" in _cpuinfo("flags").split() and _request_tiles()
+    return has_tiles() and _request_tiles()
 
 
 def _request_tiles() -> bool:

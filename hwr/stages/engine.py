@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwr.errors import InputError
-from hwr.runtime import hidden, refuse_without_bfloat16, use_tiles
+from hwr.runtime import hidden, refuse_without_bfloat16
 from hwr.runtime.termination import own_signal_stack
 
 Array = NDArray[np.float32]
@@ -65,7 +65,6 @@ class Engine:
             raise InputError(f"engine=onnx computes in float32; leave precision={config.precision} out")
         if config.engine == "mxnet" and config.precision == "bfloat16":
             refuse_without_bfloat16()
-            use_tiles()
         if config.engine != "mxnet" and not config.device.startswith("cpu"):
             raise InputError(f"engine={config.engine} computes on the processor; set device=cpu")
         for package in _PACKAGES[config.engine]:

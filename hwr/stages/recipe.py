@@ -14,7 +14,7 @@ from hwr.data import inspection
 from hwr.data.batches import Drawing
 from hwr.decoding import check_decoder
 from hwr.errors import InputError
-from hwr.runtime import computes_bfloat16, refuse_without_bfloat16, use_tiles
+from hwr.runtime import computes_bfloat16, has_tiles, refuse_without_bfloat16, use_tiles, uses_tiles
 from hwr.stages.kind import DataSource, Model, ModelRecipe, Recipe, S, kind_named
 from hwr.training import optimizers
 from hwr.training.loop import Phase, Plan
@@ -65,11 +65,11 @@ def _precision(config: TrainConfig) -> str:
 
 
 def fastest_precision(config: TrainConfig) -> Precision:
-    """Return what a training may compute in here: bfloat16 where network and processor can."""
+    """Return what a training may compute in here: bfloat16 where network and processor are faster so."""
     if not (_may_be_less_precise(config) and computes_bfloat16()):
         return "float32"
     _prepare_bfloat16(config)
-    return "bfloat16"
+    return "float32" if has_tiles() and not uses_tiles() else "bfloat16"
 
 
 def _prepare_bfloat16(config: TrainConfig) -> None:

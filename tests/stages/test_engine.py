@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwr import weights
 from hwr.__main__ import main
 from hwr.config import EXPERIMENTS, ROOT
 from hwr.config.compose import composed
@@ -142,6 +143,14 @@ def test_export_changes_settings_and_keeps_parameters(tmp_path: Path) -> None:
         (["segmentation/latin", "+stage.min_q=0.4", "output=FILE"], ("stage.min_q", "mean min_c")),
         (["segmentation/latin", "+stage.kind=line", "output=FILE"], ("stage.kind", "leave it out")),
         (["line/synthetic", "--output", "/dev/null/line.onnx"], ("/dev/null", "")),
+        (
+            ["line/synthetic", "average=[line/latin]", "output=FILE"],
+            ("average: weights", "line/latin", "choose weights"),
+        ),
+        (
+            ["line/synthetic", "average=[segmentation/latin]", "output=FILE"],
+            ("weights segmentation/latin", "of stage"),
+        ),
     ],
 )
 def test_export_is_refused_in_one_line(
@@ -150,6 +159,19 @@ def test_export_is_refused_in_one_line(
     given = [word.replace("FILE", str(tmp_path / "line.onnx")) for word in words]
     tells(refused(capsys, lambda: main(["export", *given])), *said)
     assert not list(tmp_path.iterdir())
+
+
+def test_mean_of_weights_has_the_mean_of_their_parameters_and_the_first_alphabet(tmp_path: Path) -> None:
+    names, mean = ("line/copiste", "line/latin_cc"), tmp_path / "mean"
+    main(["export", names[0], f"average=[{names[1]}]", "--format", "half", "--output", str(mean)])
+    made = weights.load(mean)
+    one, other = (find_weights(name, "line", transcription()) for name in names)
+    assert made.alphabet == one.alphabet
+    assert made.about["mean of"] == [one.sha256, other.sha256]
+    layer = "trunk.2.body.1.weight"
+    first, second, both = (weights._stored(own)[layer] for own in (one, other, made))
+    np.testing.assert_allclose(both, (first + second) / 2, atol=1e-3)
+    assert np.abs(first - second).max() > 0.01
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,25 @@ def test_training_computes_in_float32_until_it_is_asked_for_bfloat16(monkeypatch
 
 
 @pytest.mark.parametrize(
+    ("channels", "granted", "expected"),
+    [
+        ("[48,96,128]", True, "float32"),
+        ("[64,96,128]", True, "bfloat16"),
+        ("[64,96,128]", False, "float32"),
+    ],
+)
+def test_fastest_precision_with_amx_is_that_of_the_channels(
+    monkeypatch: pytest.MonkeyPatch, channels: str, granted: bool, expected: str
+) -> None:
+    monkeypatch.setattr(runtime, "_cpuinfo", lambda field: "avx512bw avx512_bf16 amx_bf16")
+    monkeypatch.setattr(runtime, "_may_use_tiles", lambda: granted)
+    monkeypatch.setattr(runtime._OneDnn, "computes", False)
+    monkeypatch.setenv(runtime.LIMIT, "")  # so that it is taken back what the training sets
+    monkeypatch.delenv(runtime.LIMIT)
+    assert fastest_precision(config("stage=line", f"network.channels={channels}")) == expected
+
+
+@pytest.mark.parametrize(
     ("flags", "limit", "overrides", "said"),
     [
         ("avx2 avx512bw", None, [], r"processor computes without it \(AVX512_CORE here.*leave it out"),

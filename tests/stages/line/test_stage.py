@@ -119,7 +119,7 @@ for width, networks in ((TILED_PX, (narrow, exact)), (TILED_PX + 32, (exact, nar
 """
 
 
-@pytest.mark.skipif("amx_bf16" not in runtime._cpuinfo("flags").split(), reason="this processor has no AMX")
+@pytest.mark.skipif(not runtime.has_tiles(), reason="this processor has no AMX")
 def test_gradients_of_lines_as_wide_as_allowed_are_right_with_amx() -> None:
     environment = {name: value for name, value in os.environ.items() if name != runtime.LIMIT}
     done = subprocess.run(
