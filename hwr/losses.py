@@ -19,24 +19,42 @@ class CtcLoss(gluon.Block):
     more characters and repeated neighbours than steps, no path reads it: its loss is 0 instead of infinity,
     and it has no gradient.
 
-    Inputs: logits and shortcut (T, N, C), labels (N, L) padded with -1. Output: (N,).
+    With `consistency` above 0 it wants two views of each line, whose steps show the same places and whose
+    strokes, shades and dropout differ. The loss is the mean of both, plus `consistency` times half the sum
+    over steps of KL(a || b) + KL(b || a), where what is learnt from counts as constant ("CR-CTC", Yao et
+    al., ICLR 2025).
+
+    Inputs: logits and shortcut (T, N * views, C), the views of a line side by side; labels (N, L) padded with
+    -1. Output: (N,).
     """
 
-    def __init__(self, *, shortcut_weight: NonNegative, **kwargs: Any) -> None:
+    def __init__(
+        self, *, shortcut_weight: NonNegative,
+        consistency: NonNegative = 0.0,  # older trainings lack it
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
-        self._shortcut_weight = shortcut_weight
+        self._shortcut_weight, self._consistency = shortcut_weight, consistency
+
+    @property
+    def views(self) -> int:
+        """How many views of a line it compares."""
+        return 2 if self._consistency else 1
 
     def forward(self, logits: Any, shortcut: Any, labels: Any) -> Any:
         """Return the loss of every line."""
         steps = logits.shape[0]
-        fits = _needed_steps(labels) <= steps  # (N,) of 0 and 1
+        labels = nd.repeat(labels, repeats=self.views, axis=0)
+        fits = _needed_steps(labels) <= steps  # (N * views,) of 0 and 1
         # MXNet's gradient of a line that does not fit is uninitialised memory: it is shown no text instead.
         shown = nd.where(fits, labels, -nd.ones_like(labels))
         shown = nd.slice_axis(shown, axis=1, begin=0, end=min(steps, labels.shape[1]))  # MXNet refuses L > T
         value = _ctc(logits, shown)
         if self._shortcut_weight:
             value = value + self._shortcut_weight * _ctc(shortcut, shown)
-        return value * fits
+        if self._consistency:
+            value = value + self._consistency * _disagreement(logits)
+        return nd.mean((value * fits).reshape((-1, self.views)), axis=1)
 
 
 class TextLoss(gluon.HybridBlock):
@@ -136,6 +154,20 @@ def _ctc(logits: Any, labels: Any) -> Any:
     if labels.max().asscalar() < 0:  # MXNet computes nothing for a batch without any text, and returns it
         return -nd.sum(nd.log_softmax(logits, axis=2)[:, :, -1], axis=0)  # the one path of blanks alone
     return nd.CTCLoss(logits, labels, blank_label="last")
+
+
+def _disagreement(logits: Any) -> Any:
+    """Return the sum over steps of KL(other view || own) of logits (T, 2 N, C): (2 N,).
+
+    The other view is a constant, so each learns from what the other one reads.
+    """
+    own = nd.log_softmax(logits, axis=2)
+    with autograd.pause():
+        pairs = own.reshape((0, -4, -1, 2, 0))  # (T, N, 2, C)
+        other = nd.flip(pairs, axis=2).reshape((0, -3, 0))
+        probs = nd.exp(other)
+        known = nd.sum(probs * other, axis=(0, 2))
+    return known - nd.sum(probs * own, axis=(0, 2))
 
 
 def _needed_steps(labels: Any) -> Any:

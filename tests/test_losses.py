@@ -96,6 +96,44 @@ def test_shortcut_counts_nothing_when_its_weight_is_zero() -> None:
     assert value(logits, [[0]], shortcut=broken) == value(logits, [[0]])
 
 
+def views(logits: Logits, consistency: float) -> tuple[list[float], NDArray[np.float32]]:
+    """Return the losses (N,) of pairs of views (T, 2 N, C) of lines without text, and their gradient."""
+    x = mx.nd.array(logits)
+    x.attach_grad()
+    with autograd.record():
+        made = CtcLoss(shortcut_weight=0.0, consistency=consistency)
+        loss = made(x, x, mx.nd.array([[-1]] * (logits.shape[1] // 2)))
+    loss.backward()
+    return loss.asnumpy().tolist(), x.grad.asnumpy()
+
+
+def test_consistency_adds_half_of_both_divergences_of_two_views() -> None:
+    logits = drawn(3, 4, 3)
+    probs = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    first, second = probs[:, 0::2], probs[:, 1::2]  # (T, N, C)
+    both = ((first - second) * np.log(first / second)).sum(axis=(0, 2))  # KL(a || b) + KL(b || a)
+    (alike, plain), (apart, moved) = views(logits, 1e-12), views(logits, 0.5)
+    blanks = -np.log(probs[..., -1]).sum(axis=0).reshape(2, 2).mean(axis=1)
+    assert alike == pytest.approx(blanks, abs=1e-5)
+    assert apart == pytest.approx(blanks + 0.5 * both / 2, abs=1e-5)
+    other = np.stack([second, first], axis=2).reshape(probs.shape)
+    np.testing.assert_allclose(moved - plain, 0.5 * (probs - other) / 2, atol=1e-5)
+
+
+def test_consistency_adds_nothing_when_both_views_are_read_alike() -> None:
+    logits = np.repeat(drawn(3, 2, 3), 2, axis=1)
+    assert views(logits, 7.0)[0] == pytest.approx(views(logits, 1e-12)[0], abs=1e-5)
+
+
+def test_line_that_cannot_fit_costs_nothing_when_two_views_are_compared() -> None:
+    logits = mx.nd.array(drawn(3, 4, 3))
+    loss = CtcLoss(shortcut_weight=0.1, consistency=0.2)
+    fits, alone = [[0, 1, -1, -1]], mx.nd.array(logits.asnumpy()[:, 2:])
+    found = loss(logits, logits, mx.nd.array([[0, 1, 0, 1], *fits])).asnumpy()
+    assert found[0] == 0
+    assert found[1] == pytest.approx(loss(alone, alone, mx.nd.array(fits)).asscalar(), abs=1e-5)
+
+
 def test_gradient_is_that_of_finite_differences() -> None:
     logits, labels, step = drawn(4, 2, 3), [[0, 0], [1, -1]], 1e-3
     expected = np.zeros_like(logits)

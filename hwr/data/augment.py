@@ -60,16 +60,20 @@ class LineAugmentation(Changes):
     erase: Annotated[int, Field(ge=0, le=100)]
     erase_size: Probability
 
-    def __call__(self, image: GreyImage, *, seed: int, epoch: int, index: int) -> GreyImage:
-        """Return a changed copy of `image` (h, w): (h, w'), the same bits for the same (seed, epoch, index).
+    def __call__(self, image: GreyImage, *, seed: int, epoch: int, index: int, view: int = 0) -> GreyImage:
+        """Return a changed copy of `image` (h, w): (h, w'), the same bits for the same arguments.
 
         The width follows scale, shear and shift; the height stays, and text that would leave it is shrunk.
+        Views of a sample have one geometry; strokes and shades differ.
         """
         key = sample_seed(seed, epoch, index)
         draw = np.random.default_rng(key)
         if draw.random() >= self.probability:
             return np.array(image)
         ink = _moved_line(~image, self, draw)  # paper 0: what resampling and erasing fill with
+        if view:
+            key = sample_seed(key, epoch, view)
+            draw = np.random.default_rng(key)
         ink = _penned(ink, self.stroke * image.shape[0] * draw.uniform(-1, 1))
         holes, hole_px = self.erase if self.erase_size else 0, max(1, round(self.erase_size * image.shape[0]))
         return ~shade_of(self, image.shape[0], holes=holes, hole_px=hole_px)(ink, key)

@@ -162,7 +162,7 @@ def _line() -> Any:
     from hwr.stages.line.training import LineStage, LineTask
     from hwr.text import Alphabet
 
-    def shaken(image: Image, *, seed: int, epoch: int, index: int) -> Image:
+    def shaken(image: Image, *, seed: int, epoch: int, index: int, view: int) -> Image:
         generator = np.random.default_rng([seed, epoch, index])
         return np.repeat(image, generator.integers(1, 3), axis=1)  # widths set which lines share a batch
 

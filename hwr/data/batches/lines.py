@@ -35,7 +35,10 @@ class LineSet:
 
 @dataclass(frozen=True)
 class LineBatch:
-    """Lines of one width: images (N, 1, H, W), ink 1 on paper 0; labels (N, L) padded with -1; float32."""
+    """Lines of one width: images (N, V, H, W), ink 1 on paper 0; labels (N, L) padded with -1; float32.
+
+    A line has V views.
+    """
 
     ids: Sequence[str]
     images: NDArray[np.float32]
@@ -48,17 +51,18 @@ def line_training_batches(
 ) -> Iterator[LineBatch]:  # fmt: skip
     """Yield every line once, in an order drawn from `seed`; `change` gets the image and its index.
 
+    It returns an image (h, w'), or several views of it (V, h, w').
     Widths are multiples of `multiple` px, the network's `width_multiple`.
     Batches before `start` are left out; most of their lines are not augmented.
     """
     for pool, turns in shuffled_pools(len(lines.ids), batch_size, seed=seed, start=start):
         images = [change(lines.images[index], int(index)) for index in pool]
-        ranked = np.argsort([image.shape[1] for image in images], kind="stable")
+        ranked = np.argsort([image.shape[-1] for image in images], kind="stable")
         cuts = [ranked[at : at + batch_size] for at in range(0, len(ranked), batch_size)]
         for cut in turns:
             places = cuts[cut]
             labels = [encode(lines.texts[pool[place]]) for place in places]
-            width = padded_width(max(images[place].shape[1] for place in places), multiple)
+            width = padded_width(max(images[place].shape[-1] for place in places), multiple)
             yield LineBatch(
                 [lines.ids[pool[place]] for place in places],
                 stack_images([images[place] for place in places], width),
@@ -86,9 +90,12 @@ def padded_width(width: int, multiple: int) -> int:
 
 
 def stack_images(images: Sequence[Image], width: int) -> NDArray[np.float32]:
-    """Return images of one height as (N, 1, H, width) float32, ink 1 on paper 0, paper added on the right."""
-    height = images[0].shape[0]
-    stacked = np.zeros((len(images), 1, height, width), np.float32)
+    """Return images (H, w) as (N, 1, H, width) float32, ink 1 on paper 0, paper added on the right.
+
+    Of views (V, H, w) they are (N, V, H, width).
+    """
+    *views, height, _ = images[0].shape
+    stacked = np.zeros((len(images), *(views or [1]), height, width), np.float32)
     for row, image in zip(stacked, images, strict=True):
-        row[0, :, : image.shape[1]] = (255 - image) * np.float32(1 / 255)
+        row[..., : image.shape[-1]] = (255 - image) * np.float32(1 / 255)
     return stacked

@@ -32,7 +32,7 @@ from hwr.training.loop import Phase
 SAMPLES = 24  # augmented line images in a run's picture
 METRICS = ("valid/cer", "valid/wer")  # what `validate` returns, errors all
 
-Augment = Callable[..., Image]  # image, *, seed, epoch, index
+Augment = Callable[..., Image]  # image, *, seed, epoch, index, view
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,14 @@ class LineStage:
 
     def batches(self, phase: Phase, epoch: int, *, start: int = 0) -> Iterator[LineBatch]:
         """Yield the augmented training batches of `epoch`, from batch `start` on."""
-        augment = self.task.augmentations[phase.name]
+        augment, views = self.task.augmentations[phase.name], range(self.task.losses[phase.name].views)
         return line_training_batches(
             self.task.train.taken(self.draws.of_epoch(epoch)),
             batch_size=self.batch_size,
             seed=(self.seed, epoch),
-            change=lambda image, index: augment(image, seed=self.seed, epoch=epoch, index=index),
+            change=lambda image, index: np.stack(
+                [augment(image, seed=self.seed, epoch=epoch, index=index, view=view) for view in views]
+            ),
             encode=self.task.alphabet.encode,
             multiple=self.network.width_multiple,
             start=start,
@@ -86,9 +88,11 @@ class LineStage:
 
     def loss(self, phase: Phase, batch: LineBatch) -> Any:
         """Return the CTC loss of every line, (N,)."""
-        wide = self.exact is not None and batch.images.shape[3] > TILED_PX
+        height, width = batch.images.shape[2:]
+        wide = self.exact is not None and width > TILED_PX
         network = self.exact if wide else self.network
-        logits, shortcut = network(mx.nd.array(batch.images))  # (T, N, C) each
+        images = mx.nd.array(batch.images.reshape(-1, 1, height, width))
+        logits, shortcut = network(images)  # (T, N * views, C) each
         return self.task.losses[phase.name](logits, shortcut, mx.nd.array(batch.labels))
 
     def validate(self) -> dict[str, float]:

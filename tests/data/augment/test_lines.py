@@ -268,3 +268,17 @@ def test_a_line_costs_little_time() -> None:
         LINE(image, seed=0, epoch=1, index=index)
     mean_s = (time.thread_time() - start) / 100
     assert mean_s < 0.005  # 0.7 to 2 ms on an idle core; a slow machine is no failure
+
+
+def test_views_of_a_line_share_its_geometry_and_differ_in_strokes_and_shades() -> None:
+    image = written()
+    drawn_up = [LINE(image, seed=1, epoch=2, index=index) for index in range(40)]
+    for index, first in enumerate(drawn_up):
+        second, again = (LINE(image, seed=1, epoch=2, index=index, view=1) for _ in range(2))
+        np.testing.assert_array_equal(second, again)
+        assert second.shape == first.shape
+        assert (second != first).any() or (first.shape == image.shape and (first == image).all())
+    bent = replace(LINE, stroke=0.0, gamma=0.0, contrast=0.0, blur=0.0, noise=0.0, erase=0)
+    for index in range(10):
+        first, second = (bent(image, seed=1, epoch=2, index=index, view=view) for view in (0, 1))
+        np.testing.assert_array_equal(first, second)

@@ -26,16 +26,16 @@ from tests.stages.small import phase
 PHASE = phase("ctc")
 
 
-def shaken(image: Image, seed: int, epoch: int, index: int) -> Image:
-    noise = np.random.default_rng([seed, epoch, index]).integers(0, 9, image.shape)
+def shaken(image: Image, seed: int, epoch: int, index: int, view: int) -> Image:
+    noise = np.random.default_rng([seed, epoch, index, view]).integers(0, 9, image.shape)
     return np.clip(image.astype(int) - noise, 0, 255).astype(np.uint8)
 
 
-def stage(*, shortcut_weight: float = 0.1, decoder: Any = None) -> LineStage:
+def stage(*, shortcut_weight: float = 0.1, consistency: float = 0.0, decoder: Any = None) -> LineStage:
     texts = ["ab", "c de", "ee", "abcde", "d"]
     train = LineSet([f"t{i}" for i in range(5)], [line(60 + 20 * i, i) for i in range(5)], texts)
     valid = LineSet(["v0", "v1"], [line(64, 8), line(96, 9)], ["ab", "abc d"])
-    losses = {PHASE.name: CtcLoss(shortcut_weight=shortcut_weight)}
+    losses = {PHASE.name: CtcLoss(shortcut_weight=shortcut_weight, consistency=consistency)}
     task = LineTask(ALPHABET, train, valid, losses, {PHASE.name: shaken})
     return LineStage(
         LineReader(network(), batch_size=2, context=mx.cpu()),
@@ -44,6 +44,25 @@ def stage(*, shortcut_weight: float = 0.1, decoder: Any = None) -> LineStage:
         batch_size=2,
         seed=4,
     )
+
+
+def test_batch_has_two_views_of_a_line_where_the_loss_compares_them() -> None:
+    made, plain = stage(consistency=0.2), stage()
+    for own in (made, plain):
+        own.network.output.weight.set_data(1000 * own.network.output.weight.data())  # views are read apart
+    batches = zip(made.batches(PHASE, 0), plain.batches(PHASE, 0), strict=True)
+    for batch, alone in batches:
+        assert batch.ids == alone.ids
+        np.testing.assert_array_equal(batch.images[:, :1], alone.images)
+        assert (batch.images[:, 1] != batch.images[:, 0]).any()
+        values = made.loss(PHASE, batch)
+        assert values.shape == (len(batch.ids),)
+        both = [
+            plain.loss(PHASE, LineBatch(batch.ids, batch.images[:, view : view + 1], batch.labels))
+            for view in (0, 1)
+        ]
+        apart = 2 * values - sum(both)  # what the loss adds for the difference of the views
+        assert (apart.asnumpy() > 0).all()
 
 
 def test_batches_are_changed_and_the_same_for_the_same_epoch() -> None:
