@@ -1,11 +1,14 @@
 """Measure lines a second of the line recogniser: loading, training, reading by engine; beside it PyTorch.
 
-    .venv/bin/python benchmarks/line.py [--rounds 5] [--network crnn] [--output FILE.json]
+    .venv/bin/python benchmarks/line.py [--rounds 5] [--network crnn] [--channels 64 96 128]
+        [--output FILE.json]
 
 Each side runs in a process of its own, the sides take turns, and the medians over the rounds are printed.
-All get the same batches: drawn lines of the widths that real pages give. PyTorch is measured where it is
-installed (`pip install torch`): as it comes, with the allocator settings of `hwr`, and in addition with
-images in channels_last, and with that and automatic bfloat16, its best on a processor.
+All get the same batches: drawn lines of the widths that real pages give. Processors with AMX learn fast only
+if all channels are multiples of 32, which those of `crnn` are not and those of `line/latin` (64 96 128) are.
+PyTorch is measured where it is installed (`pip install torch`): as it comes, with the allocator settings of
+`hwr`, and in addition with images in channels_last, and with that and automatic bfloat16, its best on a
+processor.
 """
 
 import argparse
@@ -28,6 +31,7 @@ HEIGHT = 48
 SIDES: dict[str, dict[str, str]] = {
     "loading": {},
     "mxnet": {},
+    "mxnet, bfloat16": {},
     "onnx": {},
     "openvino": {},
     "openvino, bfloat16": {},
@@ -46,18 +50,20 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--network", default="crnn", help="a name in conf/network")
+    parser.add_argument("--channels", nargs="+", type=int, help="in place of those of the network")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--sides", nargs="+", choices=SIDES, help="only these; mxnet must be among them")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    network = {"name": asked.network, "channels": asked.channels}
     if asked.side:
-        print(json.dumps(_measure(asked.side, asked.network)))
+        print(json.dumps(_measure(asked.side, _settings(**network))))
         return
     sides = [side for side in SIDES if side in asked.sides] if asked.sides else [*filter(_installed, SIDES)]
     rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for _ in range(asked.rounds):
         for side in sides:
-            rounds[side].append(_in_process(side, asked.network))
+            rounds[side].append(_in_process(side, **network))
     medians = {
         side: {what: statistics.median(one[what] for one in found) for what in found[0]}
         for side, found in rounds.items()
@@ -74,8 +80,10 @@ def _installed(side: str) -> bool:
     return package == "loading" or importlib.util.find_spec(PACKAGES.get(package, package)) is not None
 
 
-def _in_process(side: str, network: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--side", side, "--network", network]
+def _in_process(side: str, name: str, channels: list[int] | None) -> dict[str, float]:
+    command = [sys.executable, __file__, "--side", side, "--network", name]
+    if channels:
+        command += ["--channels", *map(str, channels)]
     environment = {**os.environ, **SIDES[side], "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -96,17 +104,21 @@ def _table(medians: dict[str, dict[str, float]]) -> str:
     for side in (side for side in medians if side.startswith("torch")):
         found = medians[side]
         read = ", ".join(f"{engine} {medians[engine]['read'] / found['read']:.2f}" for engine in ours)
-        rows.append(f"ours / {side}: training {own['train'] / found['train']:.2f}; reading {read}")
+        train = ", ".join(
+            f"{engine} {medians[engine]['train'] / found['train']:.2f}"
+            for engine in ours if "train" in medians[engine]
+        )  # fmt: skip
+        rows.append(f"ours / {side}: training {train}; reading {read}")
     return "\n".join(rows)
 
 
-def _measure(side: str, network: str) -> dict[str, float]:
+def _measure(side: str, settings: dict[str, Any]) -> dict[str, float]:
     if side == "loading":
         return _loading()
     batches = list(_batches())
     if side.startswith(("onnx", "openvino")):
-        return {"read": _rate(_engine(side, network), batches)}
-    train, read = (_mxnet if side == "mxnet" else _torch(side))(network)
+        return {"read": _rate(_engine(side, settings), batches)}
+    train, read = (_mxnet if side.startswith("mxnet") else _torch)(side, settings)
     return {"train": _rate(train, batches), "read": _rate(read, batches)}
 
 
@@ -164,15 +176,15 @@ def _drawn_line(draw: Any, width: int) -> Any:
     return image
 
 
-def _settings(network: str) -> dict[str, Any]:
+def _settings(name: str, channels: list[int] | None) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    settings: Any = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/network/{network}.yaml"))
+    settings: Any = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/network/{name}.yaml"))
     settings.pop("_target_")
-    return dict(settings)
+    return {**settings, "channels": channels or settings["channels"]}
 
 
-def _mxnet(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
+def _mxnet(side: str, settings: dict[str, Any]) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
     import hwr  # noqa: F401  (prepares the process)
 
     import mxnet as mx  # isort: skip
@@ -180,7 +192,7 @@ def _mxnet(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
 
     from hwr.losses import CtcLoss
 
-    network = _network(name)
+    network = _network(settings, bfloat16="bfloat16" in side)
     loss = CtcLoss(shortcut_weight=0.1)
     trainer = gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 1e-3}, kvstore=None)
 
@@ -197,21 +209,26 @@ def _mxnet(name: str) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
     return train, read
 
 
-def _network(name: str) -> Any:
+def _network(settings: dict[str, Any], *, bfloat16: bool = False) -> Any:
     import hwr  # noqa: F401  (prepares the process)
 
     import mxnet as mx  # isort: skip
 
     from hwr.networks.crnn import Crnn
+    from hwr.runtime import use_tiles
     from hwr.stages.kind import draw_parameters
 
-    network = Crnn(CLASSES, **_settings(name))
+    network = Crnn(CLASSES, **settings)
+    if bfloat16:
+        network.compute_in_bfloat16()
+        if Crnn.gains_from_tiles(settings["channels"]):
+            use_tiles()
     draw_parameters(network, (1, 1, HEIGHT, HEIGHT), seed=0, context=mx.cpu())
     return network
 
 
-def _engine(side: str, name: str) -> Callable[[Any], None]:
-    network = _network(name)
+def _engine(side: str, settings: dict[str, Any]) -> Callable[[Any], None]:
+    network = _network(settings)
     from hwr.stages.engine import Engine
     from hwr.stages.line import INFERENCE
 
@@ -224,19 +241,14 @@ def _engine(side: str, name: str) -> Callable[[Any], None]:
     return read
 
 
-def _torch(side: str) -> Callable[[str], tuple[Callable[[Any], None], Callable[[Any], None]]]:
-    return lambda name: _torch_steps(name, last="channels_last" in side, bfloat16="bfloat16" in side)
-
-
-def _torch_steps(
-    name: str, *, last: bool, bfloat16: bool
-) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
+def _torch(side: str, settings: dict[str, Any]) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
     import torch
     from torch_crnn import Crnn, ctc
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))))
-    order = torch.channels_last if last else torch.contiguous_format
-    network = Crnn(CLASSES, **_settings(name)).to(memory_format=order)
+    order = torch.channels_last if "channels_last" in side else torch.contiguous_format
+    bfloat16 = "bfloat16" in side
+    network = Crnn(CLASSES, **settings).to(memory_format=order)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
     def train(batch: Any) -> None:
