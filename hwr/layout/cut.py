@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.images.boxes import Box, FloatArray, Point
+from hwr.images.boxes import Box, FloatArray, Point, corners
 from hwr.images.load import GreyImage
 from hwr.layout.ink import Baselines, InkSheet, extract_ink, find_baselines
+from hwr.layout.orientation import LevelPage
 
 _POINTS = 60  # of a polygon's upper or lower edge at most
 _KNOTS = 5  # of a baseline
@@ -48,6 +49,13 @@ class LineCut:
             tuple((along(x, strip), y) for x, y in points) for points in (self.polygon, self.baseline)
         )
         return LineCut((along(x1, strip), y1, along(x2, strip), y2), polygon, baseline)
+
+    def turned_back(self, level: LevelPage) -> "LineCut":
+        """Return the line on the page that `level` shows with level lines; its outline keeps its slope."""
+        x1, y1, x2, y2 = self.box
+        baseline = self.baseline or ((x1, (y1 + y2) / 2), (x2, (y1 + y2) / 2))
+        polygon = level.to_page(self.polygon or corners(self.box))
+        return LineCut(level.box_to_page(self.box), polygon, level.to_page(baseline))
 
 
 def along(x: float, strip: tuple[float, float]) -> float:

@@ -1,4 +1,4 @@
-"""Ink of a page, without ruled lines: what line boxes cover, its baselines, the gutter of a double page.
+"""Ink of a page, without ruled lines: what line boxes cover, baselines, tilt, the gutter of a double page.
 
 A baseline is the boundary between ink above and paper below.
 """
@@ -38,6 +38,12 @@ _WOBBLE = 0.15  # of the height a stretch may lie off the straight baseline
 _WOBBLE_BIAS = 0.4  # share of its evidence that a stretch must win at the farthest
 _STIFF = np.array([0.1, 0.1, 0.5])  # how much evidence a shift, a turn and a bend of the line must overcome
 _DOUBT = 0.05  # of the height off the curve at which a stretch counts half
+
+# Of tilted pages.
+_TILT, _TILT_STEPS = 0.3, (0.02, 0.005)  # the largest slope that is looked for, coarsely, then finely
+_TILT_BIAS = 0.25  # how much more the rows must differ at the largest tilt than level
+_TILT_PX = 8  # between the places at which rows are followed: tilted boxes are higher than their lines
+_THICK = HEIGHT // 4  # px: no stroke of a line is so thick
 
 # Of double pages.
 _WIDER = 1.1  # than high: two pages side by side are, a single one seldom
@@ -106,6 +112,30 @@ def find_baselines(sheet: InkSheet) -> Baselines:
     return Baselines(sheet.boxes, _level_heights(sheet.boxes, curves[:, 1]), curves)
 
 
+def find_tilt(page: GreyImage, boxes: FloatArray) -> float:
+    """Return the slope of the lines of a page (H, W), found as `boxes` (N, 4); 0 where there is none.
+
+    It is that of the rows that differ most in ink (Postl 1986), and bears boxes that hold several lines.
+    """
+    if not len(boxes):
+        return 0.0
+    ink = _thin(extract_ink(page, np.asarray(boxes, dtype=np.float64)).ink)
+    count = int(np.clip(ink.shape[1] // _TILT_PX, 1, 128))
+    profile = np.asarray(cv2.resize(ink, (count, ink.shape[0]), interpolation=cv2.INTER_AREA), np.float64)
+    xs = ((np.arange(count) + 0.5) / count - 0.5) * ink.shape[1]
+    beyond = _TILT * ink.shape[1] / 2  # rows that cross the page's upper or lower edge
+    rows = np.arange(-beyond, len(profile) + beyond, 2.0)
+    best, reach = 0.0, _TILT
+    for step in _TILT_STEPS:
+        slopes = best + step * np.arange(-round(reach / step), round(reach / step) + 1)
+        energy = (_sheared(profile, rows, slopes, xs) ** 2).sum(axis=1)
+        if not energy.any():
+            return 0.0
+        best = float(slopes[np.argmax(energy * (1 - _TILT_BIAS * (slopes / _TILT) ** 2))])
+        reach = step
+    return best
+
+
 def find_gutter(page: GreyImage) -> float | None:
     """Return where a double page (H, W) is to be parted, as a fraction of its width; None for other pages."""
     height, width = page.shape
@@ -137,6 +167,14 @@ def _ink(depth: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ink = np.asarray(cv2.LUT(depth, levels), dtype=np.uint8)
     crossing = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((6, 1), np.uint8))
     return np.asarray(np.where(_rules(depth, _RULE_INK * full), crossing, ink), dtype=np.uint8)
+
+
+def _thin(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return ink (H, W) without what is thicker than strokes: the table beside a photographed page."""
+    thick = cv2.morphologyEx((ink > 0).astype(np.uint8), cv2.MORPH_OPEN, np.ones((_THICK, _THICK), np.uint8))
+    return np.asarray(
+        np.where(cv2.dilate(thick, np.ones((_THICK, _THICK), np.uint8)), 0, ink), dtype=np.uint8
+    )
 
 
 def _rules(depth: NDArray[np.uint8], least: float) -> NDArray[np.bool_]:

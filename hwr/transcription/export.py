@@ -274,7 +274,7 @@ def _points(element: Element, name: str, points: Iterable[Point], size: tuple[in
 
 def _letter(pen: ImageDraw.ImageDraw, line: ReadLine, position: int, size: tuple[int, int]) -> None:
     """Write a line's number before its left end, or on it at the page's edge, and its text below."""
-    x1, y1, _, y2 = box_px(line.box, size)
+    x1, y1, y2 = _left_end(line, size)
     number, number_size = str(position + 1), min(max((y2 - y1) // 2, LEGIBLE_PX), LARGEST_PX)
     left = max(0, x1 - 3 - round(font(number_size).getlength(number)))
     _write(pen, (left, (y1 + y2) // 2), number, (number_size, LINES[position % len(LINES)]))
@@ -282,6 +282,14 @@ def _letter(pen: ImageDraw.ImageDraw, line: ReadLine, position: int, size: tuple
     if line.text and text_size >= LEGIBLE_PX:
         middle = min(y2, size[0] - text_size // 2 - 1)
         _write(pen, (x1, middle), line.text, (text_size, INK))
+
+
+def _left_end(line: ReadLine, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Return the x, and the upper and lower y, of a line's left end; a sloped line's box reaches beyond."""
+    x1, y1, _, y2 = box_px(line.box, size)
+    ends = points_px(line.baseline, size) or [(0, 0)]
+    fall, most = ends[-1][1] - ends[0][1], 3 * (y2 - y1) // 4
+    return x1, y1 + min(most, max(0, -fall)), y2 - min(most, max(0, fall))
 
 
 def _write(

@@ -14,8 +14,8 @@ from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretch
 from hwr.images.load import GreyImage
 from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
-from hwr.layout.ink import find_gutter
-from hwr.layout.orientation import Legibility, turned_image
+from hwr.layout.ink import find_gutter, find_tilt
+from hwr.layout.orientation import Legibility, LevelPage, turned_image
 from hwr.layout.reading_order import line_order, words_into_lines
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.engine import Engine, EngineSettings
@@ -35,6 +35,8 @@ Orientation = Literal["auto", 0, 90, 180, 270]
 T = TypeVar("T")
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _LEAST_PX = 2.0  # sides of a box that is read: in less there is nothing to see
+_LEAST_TILT = 0.03  # slope from which the lines of a page are looked for when it is level
+_MOST_LEVELLED = 2  # times: on a steep page few lines are found at first, and their slope is not quite right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,17 +137,26 @@ class PageReader:
         """Return the area and the outlines of the lines, on a double page those of its left page first."""
         gutter = find_gutter(page)
         if gutter is None:
-            area = self.find_area(page)
-            return area, self.find_lines(page, area)
+            return self._find_in(page)
         areas, lines, width = [], list[LineCut](), page.shape[1]
         for left, right in pairwise((0, round(gutter * width), width)):
             part = page[:, left:right]
-            (x1, y1, x2, y2), strip = self.find_area(part), (left / width, right / width)
-            own = self.find_lines(part, (x1, y1, x2, y2))
+            ((x1, y1, x2, y2), own), strip = self._find_in(part), (left / width, right / width)
             if own:
                 areas.append((along(x1, strip), y1, along(x2, strip), y2))
                 lines += [line.in_strip(strip) for line in own]
         return union(areas) if areas else _WHOLE, lines
+
+    def _find_in(self, page: GreyImage, *, levelled: int = 0) -> tuple[Box, list[LineCut]]:
+        """Return area and lines of a single page; of a tilted one, those that are found when it is level."""
+        area = self.find_area(page)
+        boxes = self.find_boxes(page, area)
+        tilt = find_tilt(page, boxes) if levelled < _MOST_LEVELLED else 0.0
+        if abs(tilt) < _LEAST_TILT:
+            return area, self._cut_out(page, boxes)
+        level = LevelPage.of(page, tilt)
+        area, lines = self._find_in(level.image, levelled=levelled + 1)
+        return level.box_to_page(area), [line.turned_back(level) for line in lines]
 
     def find_turn(self, page: GreyImage, found: Found) -> int:
         """Return by how many degrees clockwise a page, read as `found`, is to be turned to stand upright.
@@ -188,8 +199,10 @@ class PageReader:
 
     def find_lines(self, page: GreyImage, area: Box) -> list[LineCut]:
         """Return the outlines of the lines in `area`, in reading order."""
-        aspect = page.shape[0] / page.shape[1]
-        return self.cut(page, widened(self.find_boxes(page, area), self.lines.widen, aspect=aspect))
+        return self._cut_out(page, self.find_boxes(page, area))
+
+    def _cut_out(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
+        return self.cut(page, widened(boxes, self.lines.widen, aspect=page.shape[0] / page.shape[1]))
 
     def cut(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
         """Return the lines cut out of the page for line boxes (N, 4), in their order."""

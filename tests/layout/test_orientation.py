@@ -1,10 +1,13 @@
 """Turns of images and points agree; a page is turned where it is read more surely, never for little."""
 
+import cv2
 import numpy as np
 import pytest
 
+from hwr.images.boxes import corners
 from hwr.layout.orientation import (
     Legibility,
+    LevelPage,
     is_upright,
     is_upside_down,
     lies_aside,
@@ -92,3 +95,35 @@ def test_page_that_is_read_or_has_no_line_is_not_turned_aside() -> None:
     assert may_lie_aside(read(0.5), read(0.4))
     assert not may_lie_aside(read(0.5), read(0.7))
     assert not may_lie_aside(read(), read())
+
+
+@pytest.mark.parametrize("slope", [-0.25, -0.05, 0.03, 0.2])
+def test_level_page_shows_all_of_the_page_and_tells_where_it_was(slope: float) -> None:
+    page = np.full((300, 200), 250, np.uint8)
+    spots = [(20, 30), (100, 150), (190, 290), (5, 295)]  # x, y
+    for x, y in spots:
+        page[y - 3 : y + 3, x - 3 : x + 3] = 0
+    level = LevelPage.of(page, slope)
+    count, _, _, middles = cv2.connectedComponentsWithStats((level.image < 120).astype(np.uint8))
+    assert count == 1 + len(spots)
+    size = np.array(level.image.shape[::-1])
+    found = level.to_page([(float(x), float(y)) for x, y in (middles[1:] + 0.5) / size])
+    for x, y in spots:
+        assert min(np.hypot(200 * u - x, 300 * v - y) for u, v in found) < 0.5
+
+
+@pytest.mark.parametrize("slope", [-0.1, 0.1])
+def test_line_that_falls_on_the_page_is_level_on_its_level_page(slope: float) -> None:
+    level = LevelPage.of(np.zeros((300, 200), np.uint8), slope)
+    (x1, y1), (x2, y2) = level.to_page([(0.3, 0.5), (0.7, 0.5)])
+    assert 300 * (y2 - y1) / (200 * (x2 - x1)) == pytest.approx(slope)
+
+
+def test_box_of_a_level_page_stays_on_the_page_and_holds_what_it_held() -> None:
+    level = LevelPage.of(np.zeros((300, 200), np.uint8), 0.1)
+    inner = (0.3, 0.4, 0.6, 0.5)
+    x1, y1, x2, y2 = level.box_to_page(inner)
+    assert all(
+        x1 - 1e-9 <= x <= x2 + 1e-9 and y1 - 1e-9 <= y <= y2 + 1e-9 for x, y in level.to_page(corners(inner))
+    )
+    assert level.box_to_page((0.0, 0.0, 1.0, 1.0)) == (0.0, 0.0, 1.0, 1.0)

@@ -163,6 +163,55 @@ def test_left_page_of_a_double_page_is_read_first(monkeypatch: pytest.MonkeyPatc
     assert found.area == pytest.approx(WHOLE)
 
 
+# Tilted pages
+
+
+def tilted(slope: float) -> GreyImage:
+    """Return a page of four rows of strokes that fall by `slope`, in shades 10 to 40."""
+    image = np.full((400, 400), 255, np.uint8)
+    for row in range(4):
+        for x in range(60, 340, 8):
+            y = round(80 + 80 * row + slope * (x - 200))
+            image[y - 20 : y, x : x + 4] = 10 * (row + 1)
+    return image
+
+
+@pytest.mark.parametrize("seams", [False, True])
+@pytest.mark.parametrize("slope", [-0.12, 0.05])
+def test_lines_of_a_tilted_page_are_found_on_a_level_one_and_cut_out_along_their_slope(
+    slope: float, seams: bool
+) -> None:
+    rows = [(0.15, 0.13 + 0.2 * row, 0.85, 0.23 + 0.2 * row) for row in range(4)]
+    detector = Detector(*rows)
+    canvas = PageFit(size=(400, 400), normalise=False)
+    found = reader(detector, decoder=lambda probs: evenly("a"), fit=canvas, seams=seams)(tilted(slope))
+    assert len(detector.seen) == 2
+    darkest = detector.seen[1].min(axis=1)  # of the level page: rows of strokes with paper between them
+    assert np.count_nonzero(np.diff((darkest < 100).astype(int)) == 1) == 4
+    assert len(found.lines) == 4
+    for line in found.lines:
+        (x1, y1), (x2, y2) = line.baseline[0], line.baseline[-1]
+        assert (y2 - y1) / (x2 - x1) == pytest.approx(slope, abs=0.02)
+        left, top, right, bottom = line.box
+        assert bottom - top > abs(slope) * (right - left)
+        middle = np.mean(line.polygon, axis=0)
+        assert left < middle[0] < right
+        assert top < middle[1] < bottom
+
+
+def test_level_page_is_looked_at_once() -> None:
+    detector = Detector((0.15, 0.13, 0.85, 0.23))
+    reader(detector, fit=PageFit(size=(400, 400), normalise=False))(tilted(0.01))
+    assert len(detector.seen) == 1
+
+
+def test_lines_whose_slope_is_not_found_are_not_looked_for_endlessly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_reader, "find_tilt", lambda image, boxes: 0.2)
+    detector = Detector((0.15, 0.13, 0.85, 0.23))
+    reader(detector, fit=PageFit(size=(400, 400), normalise=False))(tilted(0.0))
+    assert len(detector.seen) == 3
+
+
 # Which way a page stands
 
 ROWS = tuple((0.1, y, 0.9, y + 0.1) for y in (0.05, 0.3, 0.6, 0.85))  # alike when turned

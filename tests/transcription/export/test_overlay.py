@@ -82,6 +82,17 @@ def test_text_stays_on_the_page_when_it_is_long() -> None:
     assert (picture[:, -1] == 255).all()
 
 
+@pytest.mark.parametrize(("ends", "rows"), [((0.3, 0.7), (55, 95)), ((0.7, 0.3), (125, 165))])
+def test_text_of_a_sloped_line_stands_below_its_left_end(
+    ends: tuple[float, float], rows: tuple[int, int]
+) -> None:
+    sloped = replace(bare("text"), box=(0.2, 0.2, 0.8, 0.8), baseline=((0.2, ends[0]), (0.8, ends[1])))
+    picture = draw_overlay(WHITE, page(sloped, area=None), 400)  # box: 80,40 to 320,160 px
+    dark = np.flatnonzero((picture[:, 84:110] < 100).all(axis=2).any(axis=1))
+    assert rows[0] <= dark.min()
+    assert dark.max() <= rows[1]
+
+
 def test_accents_have_letters_of_their_own() -> None:
     plain, accented = (draw_overlay(WHITE, page(at(0.4, text), area=None), 400) for text in ("ete", "été"))
     assert (plain != accented).any()
