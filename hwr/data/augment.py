@@ -26,6 +26,10 @@ from hwr.images.load import WHITE, GreyImage
 BelowOne = Annotated[float, Field(ge=0, le=0.9)]  # of what may shrink to nothing, but for a tenth
 Gamma = Annotated[float, Field(ge=0, le=4)]
 
+# Of printed rules: fractions of a line's height, of the pen's depth, of ruled papers.
+_RULE_PITCH, _RULE_THICKNESS, _RULE_SLOPE = (0.25, 1.2), (0.01, 0.05), 0.03
+_RULE_DEPTH, _SQUARED = (0.1, 0.6), 0.5
+
 _INK = 64  # ink darker than this must stay on the canvas; lighter is noise of the paper
 
 
@@ -59,12 +63,13 @@ class LineAugmentation(Changes):
     stroke: Probability
     erase: Annotated[int, Field(ge=0, le=100)]
     erase_size: Probability
+    rules: Probability = 0.0  # older configurations lack it
 
     def __call__(self, image: GreyImage, *, seed: int, epoch: int, index: int, view: int = 0) -> GreyImage:
         """Return a changed copy of `image` (h, w): (h, w'), the same bits for the same arguments.
 
         The width follows scale, shear and shift; the height stays, and text that would leave it is shrunk.
-        Views of a sample have one geometry; strokes and shades differ.
+        Views of a sample have one geometry; strokes, printed rules and shades differ.
         """
         key = sample_seed(seed, epoch, index)
         draw = np.random.default_rng(key)
@@ -75,6 +80,8 @@ class LineAugmentation(Changes):
             key = sample_seed(key, epoch, view)
             draw = np.random.default_rng(key)
         ink = _penned(ink, self.stroke * image.shape[0] * draw.uniform(-1, 1))
+        if self.rules and draw.random() < self.rules:
+            ink = _ruled(ink, draw)
         holes, hole_px = self.erase if self.erase_size else 0, max(1, round(self.erase_size * image.shape[0]))
         return ~shade_of(self, image.shape[0], holes=holes, hole_px=hole_px)(ink, key)
 
@@ -239,6 +246,22 @@ def _penned(ink: GreyImage, change: float) -> GreyImage:
     full = cv2.dilate(ink, kernel) if change > 0 else cv2.erode(ink, kernel)
     share = abs(change) / (2 * reach)
     return np.asarray(cv2.addWeighted(full, share, ink, 1 - share, 0), dtype=np.uint8)
+
+
+def _ruled(ink: GreyImage, draw: np.random.Generator) -> GreyImage:
+    """Print level rules under the ink (h, w), lighter than a pen; on squared paper upright ones as well."""
+    height, width = ink.shape
+    pitch, thickness = height * draw.uniform(*_RULE_PITCH), height * draw.uniform(*_RULE_THICKNESS)
+    slope, depth, squared = draw.uniform(-_RULE_SLOPE, _RULE_SLOPE), draw.uniform(*_RULE_DEPTH), draw.random()
+    rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
+    places = [rows - np.float32(slope) * columns]
+    if squared < _SQUARED:
+        places.append(columns + np.float32(slope) * rows)
+    light = np.ones((height, width), np.float32)
+    for place in places:
+        away = np.abs((place + draw.uniform(0, pitch)) % np.float32(pitch) - np.float32(pitch / 2))
+        light *= 1 - np.float32(depth) * np.clip(np.float32(thickness / 2 + 0.5) - away, 0, min(1, thickness))
+    return np.asarray(255 - (255 - ink) * light, dtype=np.uint8)
 
 
 def _erased(image: GreyImage, boxes: FloatArray, gone: NDArray[np.bool_]) -> GreyImage:

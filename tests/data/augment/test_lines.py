@@ -38,6 +38,7 @@ PARTS = {
     "blur": 0.05,
     "noise": 0.2,
     "erase": 5,
+    "rules": 1.0,
 }
 SHADES = ("gamma", "contrast", "blur", "noise")
 
@@ -282,3 +283,18 @@ def test_views_of_a_line_share_its_geometry_and_differ_in_strokes_and_shades() -
     for index in range(10):
         first, second = (bent(image, seed=1, epoch=2, index=index, view=view) for view in (0, 1))
         np.testing.assert_array_equal(first, second)
+
+
+def test_rules_are_printed_under_the_writing_across_the_whole_line() -> None:
+    image, squared = written(width=800), 0
+    for index in range(30):
+        printed = only("rules")(image, seed=0, epoch=0, index=index)
+        assert printed.shape == image.shape
+        assert (printed <= image).all()
+        paper = np.where(image == 255, printed, 255)
+        assert paper.min() >= 255 * 0.16  # two rules at most cross: lighter than a pen
+        level, upright = (paper < 253).any(axis=0).mean(), (paper < 253).any(axis=1).mean()
+        assert level > 0.5 or upright > 0.5
+        squared += int(upright > 0.95 and level > 0.5)
+    assert 5 <= squared <= 25
+    assert strokes(np.where(image == 60, printed, 255).astype(np.uint8)) == strokes(image)
