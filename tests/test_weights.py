@@ -1,4 +1,6 @@
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from mxnet.gluon import nn
 
-from hwr import weights
+from hwr import networks, weights
 from hwr.errors import InputError
 from hwr.files import sha256
 from hwr.networks import arrays, read_params
@@ -74,7 +76,7 @@ def test_weights_come_back_when_a_folder_is_filled_in(tmp_path: Path) -> None:
     assert as_lists(network) == as_lists(reader(seed=1))
 
 
-@pytest.mark.parametrize(("form", "share", "error"), [("half", 0.7, 0.001), ("int8", 0.6, 0.005)])
+@pytest.mark.parametrize(("form", "share", "error"), [("half", 0.7, 0.001), ("int8", 0.4, 0.009)])
 def test_fewer_bytes_give_nearly_the_same_network(
     tmp_path: Path, form: str, share: float, error: float
 ) -> None:
@@ -103,6 +105,30 @@ def test_parameter_that_is_no_number_is_refused(tmp_path: Path, form: str, value
     with pytest.raises(InputError, match="is too large or no number"):
         weights.copy_smaller(whole, tmp_path / "small", form)
     assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.parametrize("change", [
+    lambda data: data[:-1],
+    lambda data: data[: len(data) // 2] + b"xx" + data[len(data) // 2 + 2 :],
+    lambda data: data + b"more",
+    lambda data: data[:2],
+    lambda data: gzip.compress(b"no parameters"),
+])  # fmt: skip
+def test_damaged_compressed_parameters_are_refused(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    small = weights.copy_smaller(saved(tmp_path / "w"), tmp_path / "small", "int8")
+    file = small.folder / weights.PARAMS
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(ValueError, match=r".+"):
+        read_params(file)
+
+
+def test_compressed_parameters_that_fill_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = weights.copy_smaller(saved(tmp_path / "w"), tmp_path / "small", "int8")
+    monkeypatch.setattr(networks, "_LARGEST", 100)
+    with pytest.raises(InputError, match="holds no parameters"):
+        weights.fill(reader(), small)
 
 
 def test_row_of_zeros_stays_zeros_in_int8(tmp_path: Path) -> None:

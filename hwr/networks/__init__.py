@@ -6,6 +6,7 @@ step in px, and `width_multiple`: if W is a multiple of it, T = W / stride.
 
 import math
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ Arrays = dict[str, NDArray[Any]]
 
 # MXNet 1.9, src/ndarray/ndarray.cc: a list of arrays, then their names; all numbers little-endian.
 _LIST, _DENSE = 0x112, (0xF993FAC9, 0xF993FACA)
+GZIP = b"\x1f\x8b"  # how a compressed file begins
+_LARGEST = 1 << 30  # bytes that a compressed file may hold
 _TYPES = dict(enumerate(("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")))
 
 
@@ -83,11 +86,13 @@ def resnet34_layers(stages: int) -> list[Any]:
 def read_params(path: Path) -> Arrays:
     """Return the arrays of a file that Gluon's `save_parameters` wrote, by name; they are not copied.
 
-    MXNet's own reader trusts the sizes in a file, and hangs or dies of a damaged one. Raises ValueError for
-    a file that is damaged or of another kind.
+    The file may be compressed with gzip. MXNet's own reader trusts the sizes in a file, and hangs or dies of
+    a damaged one. Raises ValueError for a file that is damaged or of another kind.
     """
     data = path.read_bytes()
     try:
+        if data.startswith(GZIP):
+            data = _unpacked(data)
         magic, _, count = struct.unpack_from("<QQQ", data)
         values, names, at = list[NDArray[Any]](), list[str](), 24
         while magic == _LIST and len(values) < count:
@@ -100,9 +105,18 @@ def read_params(path: Path) -> Arrays:
             at += 8 + length
         if at != len(data) or len(set(names)) != len(values):
             raise ValueError("not a list of named arrays")
-    except (struct.error, LookupError, OverflowError) as error:
+    except (struct.error, zlib.error, LookupError, OverflowError) as error:
         raise ValueError(str(error)) from None
     return dict(zip(names, values, strict=True))
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Return what gzip compressed; raise ValueError where that is damaged or too large."""
+    unpacking = zlib.decompressobj(wbits=31)  # with gzip's header
+    found = unpacking.decompress(data, _LARGEST)
+    if not unpacking.eof or unpacking.unused_data:
+        raise ValueError("not compressed parameters")
+    return found
 
 
 def _read_array(data: bytes, at: int) -> tuple[NDArray[Any], int]:
