@@ -28,7 +28,7 @@ FILES = {PARAMS, CONFIG, ALPHABET}  # that a manifest has digests of
 FORMAT = 1
 _INNER = ("weights", "weights/best", "best")  # where a run, an adaptation or a publication keeps them
 STEP = ".step"  # ends the name of what the int8 rows of a parameter are multiples of
-STEPS = 63  # to the largest number of a row: 127 take a sixth more bytes, and lines are read no better
+STEPS = 47  # to the largest number of a row: 127 take a fifth more bytes, and lines are read no better
 
 
 @dataclass(frozen=True)

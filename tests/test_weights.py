@@ -76,7 +76,7 @@ def test_weights_come_back_when_a_folder_is_filled_in(tmp_path: Path) -> None:
     assert as_lists(network) == as_lists(reader(seed=1))
 
 
-@pytest.mark.parametrize(("form", "share", "error"), [("half", 0.7, 0.001), ("int8", 0.4, 0.009)])
+@pytest.mark.parametrize(("form", "share", "error"), [("half", 0.7, 0.001), ("int8", 0.4, 0.011)])
 def test_fewer_bytes_give_nearly_the_same_network(
     tmp_path: Path, form: str, share: float, error: float
 ) -> None:
