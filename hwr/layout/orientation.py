@@ -58,8 +58,11 @@ def is_upside_down(given: Legibility, flipped: Legibility) -> bool:
 
 
 def may_lie_aside(*read: Legibility) -> bool:
-    """Tell whether lines, read either way up, are so illegible that the page may lie on its side."""
-    return any(one.texts for one in read) and all(one.score < _ASIDE for one in read)
+    """Tell whether lines, read either way up, are so illegible that the page may lie on its side.
+
+    Of a page that lies aside and is tilted as well, no line may have been found.
+    """
+    return all(one.score < _ASIDE for one in read)
 
 
 def lies_aside(given: Legibility, aside: Legibility) -> bool:

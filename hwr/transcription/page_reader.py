@@ -133,29 +133,31 @@ class PageReader:
         lines = tuple(line for line in read if line.text)
         return Found((area or union(line.box for line in lines)) if lines else None, lines)
 
-    def find_all(self, page: GreyImage) -> tuple[Box, list[LineCut]]:
-        """Return the area and the outlines of the lines, on a double page those of its left page first."""
+    def find_all(self, page: GreyImage, *, levelled: int = 0) -> tuple[Box, list[LineCut]]:
+        """Return the area and the outlines of the lines, on a double page those of its left page first.
+
+        Of a tilted page they are those that are found when it is level; `levelled` says how often it was.
+        """
         gutter = find_gutter(page)
         if gutter is None:
-            return self._find_in(page)
+            return self._find_in(page, levelled)
         areas, lines, width = [], list[LineCut](), page.shape[1]
         for left, right in pairwise((0, round(gutter * width), width)):
             part = page[:, left:right]
-            ((x1, y1, x2, y2), own), strip = self._find_in(part), (left / width, right / width)
+            ((x1, y1, x2, y2), own), strip = self._find_in(part, levelled), (left / width, right / width)
             if own:
                 areas.append((along(x1, strip), y1, along(x2, strip), y2))
                 lines += [line.in_strip(strip) for line in own]
         return union(areas) if areas else _WHOLE, lines
 
-    def _find_in(self, page: GreyImage, *, levelled: int = 0) -> tuple[Box, list[LineCut]]:
-        """Return area and lines of a single page; of a tilted one, those that are found when it is level."""
+    def _find_in(self, page: GreyImage, levelled: int) -> tuple[Box, list[LineCut]]:
         area = self.find_area(page)
         boxes = self.find_boxes(page, area)
         tilt = find_tilt(page, boxes) if levelled < _MOST_LEVELLED else 0.0
         if abs(tilt) < _LEAST_TILT:
             return area, self._cut_out(page, boxes)
         level = LevelPage.of(page, tilt)
-        area, lines = self._find_in(level.image, levelled=levelled + 1)
+        area, lines = self.find_all(level.image, levelled=levelled + 1)  # it may be a double page
         return level.box_to_page(area), [line.turned_back(level) for line in lines]
 
     def find_turn(self, page: GreyImage, found: Found) -> int:

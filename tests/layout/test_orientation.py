@@ -91,10 +91,15 @@ def test_few_lines_tell_that_a_legible_page_is_upright(
     assert is_upright(given, flipped) is upright
 
 
-def test_page_that_is_read_or_has_no_line_is_not_turned_aside() -> None:
+def test_page_that_is_read_either_way_up_does_not_lie_aside() -> None:
     assert may_lie_aside(read(0.5), read(0.4))
     assert not may_lie_aside(read(0.5), read(0.7))
-    assert not may_lie_aside(read(), read())
+    assert may_lie_aside(read(), read())  # no line was found
+
+
+def test_page_without_lines_is_not_turned_aside_for_none() -> None:
+    assert not lies_aside(read(), read())
+    assert lies_aside(read(), read(0.9, 0.8))
 
 
 @pytest.mark.parametrize("slope", [-0.25, -0.05, 0.03, 0.2])

@@ -205,6 +205,20 @@ def test_level_page_is_looked_at_once() -> None:
     assert len(detector.seen) == 1
 
 
+def test_gutter_of_a_tilted_double_page_is_found_on_the_level_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    tilts, gutters = iter([0.1, 0.0, 0.0]), iter([None, 0.5])
+    monkeypatch.setattr(page_reader, "find_tilt", lambda image, boxes: next(tilts))
+    monkeypatch.setattr(page_reader, "find_gutter", lambda image: next(gutters))
+    detector = Detector((0.1, 0.4, 0.9, 0.6))
+    made = reader(detector, decoder=lambda probs: evenly("a"), fit=PageFit(size=(100, 100), normalise=False))
+    left, right = made(tilted(0.1)).lines
+    assert len(detector.seen) == 3
+    assert left.box[2] < right.box[2]
+    for line in (left, right):  # along the tilt
+        (x1, y1), (x2, y2) = line.baseline[0], line.baseline[-1]
+        assert (y2 - y1) / (x2 - x1) == pytest.approx(0.1, abs=0.01)
+
+
 def test_lines_whose_slope_is_not_found_are_not_looked_for_endlessly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_reader, "find_tilt", lambda image, boxes: 0.2)
     detector = Detector((0.15, 0.13, 0.85, 0.23))
@@ -242,6 +256,26 @@ def test_page_is_turned_to_where_it_is_read_surely_and_an_upright_one_read_once(
     given = turned_image(image, -turn)
     assert made.find_turn(given, made(given)) == turn
     assert own.read == lines
+
+
+def test_page_on_which_no_line_is_found_is_looked_at_aside() -> None:
+    image = np.full((200, 200), 200, np.uint8)
+    for _, y1, _, y2 in ROWS:
+        image[round(y1 * 200) : round(y2 * 200), 20:60] = 10
+
+    class Upright(Detector):
+        """Finds lines only where one begins dark."""
+
+        def find(self, page: GreyImage, area: Box) -> NDArray[np.float64]:
+            return super().find(page, area) if page[20, 30] < 100 else np.zeros((0, 4))
+
+    made = reader(Upright(*ROWS), decoder=surely_where_dark, fit=PageFit(size=(200, 200), normalise=False))
+    made = replace(made, text=replace(made.text, reader=Starts()))
+    for turn in (0, 90):
+        given = turned_image(image, -turn)
+        assert made.find_turn(given, made(given)) == turn
+    empty = np.full((200, 200), 200, np.uint8)
+    assert made.find_turn(empty, made(empty)) == 0
 
 
 # The area
