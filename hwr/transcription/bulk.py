@@ -243,7 +243,7 @@ class PartReader:
             except InputError as error:
                 yield _outcome(str(error))
             else:
-                yield Outcome(read=1)
+                yield Outcome(read=1, lines=[*files.doubts(page[0], _shown(str(row["path"])))])
         yield Outcome(skipped=dict(+there))
 
     def _contents(self, page: PageOfFile, read: ReadFile, names: Sequence[str]) -> dict[str, bytes]:

@@ -486,6 +486,15 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def doubts(page: PageOfFile, name: str) -> Iterator[str]:
+    """Yield what a user should look at: EXIF that may turn the page wrongly, pictures that are not read."""
+    if doubt := page_files.orientation_doubt(page.file, page.number):
+        yield f"{name}: {doubt}, often wrongly; look whether it was read upright"
+    if others := page_files.unread_pictures(page.file):
+        remedy = "save the others as files of their own, or as a TIFF"
+        yield f"{name}: one of {others + 1} pictures is read; {remedy}"
+
+
 def _read_page(
     reader: PageReader, config: TranscribeConfig, task: Task, record: OutputRecord,
     done: Callable[[Outcome], object],
@@ -493,11 +502,7 @@ def _read_page(
     """Read a page and write its outputs, and hand what became of it to `done` before a signal may end it."""
     page, lines = task.page, list[str]()
     try:
-        if doubt := page_files.orientation_doubt(page.file, page.number):
-            lines.append(f"{page.file}: {doubt}, often wrongly; look whether it was read upright")
-        if others := page_files.unread_pictures(page.file):
-            unread = f"one of {others + 1} pictures is read"
-            lines.append(f"{page.file}: {unread}; save the others as files of their own, or as a TIFF")
+        lines += doubts(page, str(page.file))
         read = finished(page_steps(reader, config, page), reader.read_lines)
         contents = {
             path: read.output(kind, overlay_width=config.overlay_width) for kind, path in task.todo.items()

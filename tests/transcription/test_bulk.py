@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from hwr.config.compose import Composed, composed
 from hwr.config.roots import BulkConfig, TranscribeConfig
@@ -167,6 +168,16 @@ def test_what_is_there_is_skipped_and_counted(
     assert capsys.readouterr().err == "2 pages read, 2 skipped (2 page(s) whose outputs exist)\n"
     assert contents(tmp_path / "out") == before
     assert reader.pages == 4 + 2
+
+
+def test_pictures_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, *others = (Image.new("L", (40, 60), shade) for shade in (150, 120, 90))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others)
+    written(tmp_path / "b.png")
+    assert run(tmp_path / "a.gif", tmp_path / "b.png", output=tmp_path / "out") == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "pictures" in line]
+    remedy = "save the others as files of their own, or as a TIFF"
+    assert told == [f"{tmp_path / 'a.gif'}: one of 3 pictures is read; {remedy}"]
 
 
 def test_file_of_somebody_else_is_kept(tmp_path: Path) -> None:
