@@ -120,15 +120,13 @@ def find_tilt(page: GreyImage, boxes: FloatArray) -> float:
     if not len(boxes):
         return 0.0
     ink = _thin(extract_ink(page, np.asarray(boxes, dtype=np.float64)).ink)
-    count = int(np.clip(ink.shape[1] // _TILT_PX, 1, 128))
-    profile = np.asarray(cv2.resize(ink, (count, ink.shape[0]), interpolation=cv2.INTER_AREA), np.float64)
-    xs = ((np.arange(count) + 0.5) / count - 0.5) * ink.shape[1]
-    beyond = _TILT * ink.shape[1] / 2  # rows that cross the page's upper or lower edge
-    rows = np.arange(-beyond, len(profile) + beyond, 2.0)
+    count = max(1, ink.shape[1] // _TILT_PX)
+    profile = np.asarray(cv2.resize(ink, (count, ink.shape[0]), interpolation=cv2.INTER_AREA), np.float32)
+    columns = np.ascontiguousarray(profile.T)
     best, reach = 0.0, _TILT
     for step in _TILT_STEPS:
         slopes = best + step * np.arange(-round(reach / step), round(reach / step) + 1)
-        energy = (_sheared(profile, rows, slopes, xs) ** 2).sum(axis=1)
+        energy = np.array([_row_energy(columns, slope * ink.shape[1] / count) for slope in slopes])
         if not energy.any():
             return 0.0
         best = float(slopes[np.argmax(energy * (1 - _TILT_BIAS * (slopes / _TILT) ** 2))])
@@ -167,6 +165,16 @@ def _ink(depth: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ink = np.asarray(cv2.LUT(depth, levels), dtype=np.uint8)
     crossing = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((6, 1), np.uint8))
     return np.asarray(np.where(_rules(depth, _RULE_INK * full), crossing, ink), dtype=np.uint8)
+
+
+def _row_energy(columns: NDArray[np.float32], fall: float) -> float:
+    """Return the energy of the sums of ink (C, R) along rows that fall by `fall` from column to column."""
+    count, height = columns.shape
+    shifts = np.rint(fall * (np.arange(count) - count / 2)).astype(int)
+    sums = np.zeros(height + np.ptp(shifts), np.float32)
+    for column, start in zip(columns, (shifts.max() - shifts).tolist(), strict=True):
+        sums[start : start + height] += column
+    return float(sums @ sums)
 
 
 def _thin(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
