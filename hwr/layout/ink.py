@@ -39,6 +39,14 @@ _WOBBLE_BIAS = 0.4  # share of its evidence that a stretch must win at the farth
 _STIFF = np.array([0.1, 0.1, 0.5])  # how much evidence a shift, a turn and a bend of the line must overcome
 _DOUBT = 0.05  # of the height off the curve at which a stretch counts half
 
+# Of squared paper.
+_GLANCE_PX = 1000  # of the longer side of the reduced page on which it is seen
+_LEAST_RULES = 16  # that cross a page each way; tables have up to eleven upright ones
+_LEAST_DEPTH = 12  # grey levels of a rule
+_RULE_SHARE = 25  # of the page's longer side a rule runs without a gap: farther than a letter's stem
+_RULE_SLACK = 5  # px that a rule may stray on that way
+_DARKEST_RULE = 0.8  # of the paper's brightness that a rule takes away at most
+
 # Of tilted pages.
 _TILT, _TILT_STEPS = 0.3, (0.02, 0.005)  # the largest slope that is looked for, coarsely, then finely
 _TILT_BIAS = 0.25  # how much more the rows must differ at the largest tilt than level
@@ -134,6 +142,25 @@ def find_tilt(page: GreyImage, boxes: FloatArray) -> float:
     return best
 
 
+def without_squares(page: GreyImage) -> GreyImage:
+    """Return a page (H, W) without the rules of squared paper; the page itself where it has none.
+
+    Rules that only run one way stay: recognisers learn from ruled paper.
+    """
+    scale = min(1.0, _GLANCE_PX / max(page.shape))
+    size = max(1, round(page.shape[1] * scale)), max(1, round(page.shape[0] * scale))
+    small = paper_depth(np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
+    for side in (small.T, small):
+        if _rule_count(_long_rules(np.ascontiguousarray(side), 3)) < _LEAST_RULES:
+            return page
+    depth = paper_depth(page)
+    upright = _long_rules(np.ascontiguousarray(depth.T), _RULE_SLACK).T
+    rules = np.maximum(_long_rules(depth, _RULE_SLACK), upright).astype(np.float32)
+    paper = cv2.add(page, depth).astype(np.float32)
+    light = 1 - np.minimum(rules / np.maximum(paper, 1), np.float32(_DARKEST_RULE))  # that rules let through
+    return np.asarray(np.minimum(page / light, paper).round(), dtype=np.uint8)
+
+
 def find_gutter(page: GreyImage) -> float | None:
     """Return where a double page (H, W) is to be parted, as a fraction of its width; None for other pages."""
     height, width = page.shape
@@ -165,6 +192,21 @@ def _ink(depth: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ink = np.asarray(cv2.LUT(depth, levels), dtype=np.uint8)
     crossing = cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((6, 1), np.uint8))
     return np.asarray(np.where(_rules(depth, _RULE_INK * full), crossing, ink), dtype=np.uint8)
+
+
+def _long_rules(depth: NDArray[np.uint8], slack: int) -> NDArray[np.uint8]:
+    """Return the depth (H, W) of what is dark along a level stretch, wherever it is crossed; else 0."""
+    tall = cv2.dilate(depth, np.ones((slack, 1), np.uint8))
+    length = max(depth.shape) // _RULE_SHARE + 1
+    return np.asarray(cv2.morphologyEx(tall, cv2.MORPH_OPEN, np.ones((1, length), np.uint8)), dtype=np.uint8)
+
+
+def _rule_count(rules: NDArray[np.uint8]) -> float:
+    """Return how many level rules (H, W) cross a page from top to bottom, at the median of several places."""
+    places = np.linspace(0.2, 0.8, 9) * rules.shape[1]
+    least = _LEAST_DEPTH + 2 * float(np.median(rules))  # between rules there is nothing but noise
+    ruled = (rules[:, places.astype(int)] > least).astype(np.int8)
+    return float(np.median((np.diff(ruled, axis=0) == 1).sum(axis=0)))
 
 
 def _row_energy(columns: NDArray[np.float32], fall: float) -> float:

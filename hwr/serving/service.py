@@ -24,6 +24,7 @@ from hwr.files import scratch_folder
 from hwr.images import page_files
 from hwr.images.boxes import Box
 from hwr.layout.cut import LineCut
+from hwr.layout.ink import without_squares
 from hwr.layout.orientation import turned_image
 from hwr.serving.adaptation import Adaptation
 from hwr.serving.answers import CLOSE, Metrics, Refused
@@ -134,7 +135,7 @@ class Service:
     def _box_steps(self, file: Path, boxes: Sequence[Box], turn: int) -> Steps[list[ReadLine]]:
         if (count := page_files.count_pages(file)) > 1:
             raise InputError(f"{file.name}: holds {count} pages; send each as an image of its own")
-        page = turned_image(page_files.load_page(file, self.config.loading), turn)
+        page = without_squares(turned_image(page_files.load_page(file, self.config.loading), turn))
         cut = self.reader.cut(page, np.array(boxes)) if boxes else [LineCut(WHOLE, (), ())]
         read = yield [LineOnPage(page, line) for line in cut]
         return list(read)

@@ -14,7 +14,7 @@ from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretch
 from hwr.images.load import GreyImage
 from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
-from hwr.layout.ink import find_gutter, find_tilt
+from hwr.layout.ink import find_gutter, find_tilt, without_squares
 from hwr.layout.orientation import Legibility, LevelPage, turned_image
 from hwr.layout.reading_order import line_order, words_into_lines
 from hwr.stages.build import alphabet_of, model_of
@@ -126,6 +126,7 @@ class PageReader:
 
     def steps(self, page: GreyImage, given: Given = Given()) -> Steps[Found]:
         """Read a page whose lines are read by whoever drives this, together with those of other pages."""
+        page = without_squares(page)
         area, outlines = given.area, given.lines
         if outlines is None:
             area, outlines = self.find_all(page) if area is None else (area, self.find_lines(page, area))
@@ -167,6 +168,7 @@ class PageReader:
         """
         if _legibility(found.lines).score >= orientation.SURE:
             return 0
+        page = without_squares(page)
         lines = sorted(found.lines, key=lambda line: -len(line.text))[: orientation.LINES]
         few, rest = lines[: orientation.LINES_FIRST], lines[orientation.LINES_FIRST :]
         given, flipped = _legibility(lines), self._read_flipped(page, few)
