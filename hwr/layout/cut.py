@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.images.boxes import Box, FloatArray, Point, corners
+from hwr.images.boxes import Box, FloatArray, Point, around, clip, corners
 from hwr.images.load import GreyImage
 from hwr.layout.ink import Baselines, InkSheet, extract_ink, find_baselines
 from hwr.layout.orientation import LevelPage
@@ -55,7 +55,7 @@ class LineCut:
         x1, y1, x2, y2 = self.box
         baseline = self.baseline or ((x1, (y1 + y2) / 2), (x2, (y1 + y2) / 2))
         polygon = level.to_page(self.polygon or corners(self.box))
-        return LineCut(level.box_to_page(self.box), polygon, level.to_page(baseline))
+        return LineCut(clip(around(polygon)), polygon, level.to_page(baseline))
 
 
 def along(x: float, strip: tuple[float, float]) -> float:
