@@ -2,8 +2,9 @@
 
     python benchmarks/photos.py --pages 10 data=alto data.root=DIR split=valid [--only tilt,paper]
 
-Pages of a data set are changed as photos and paper change them, found and read as `hwr transcribe` does, and
-their whole texts compared: the errors are those of characters and line ends, in reading order.
+Pages of a data set are changed as photos and paper change them and read as `hwr evaluate target=page` reads
+them, greedily unless `decoder=languages` is given. Their whole texts are compared: the errors are those of
+characters and line ends, in reading order.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Ink of a page, without ruled lines: what line boxes cover, baselines, tilt, the gutter of a double page.
+"""Ink of a page, without ruled lines: what line boxes cover, its baselines, the gutter of a double page.
 
 A baseline is the boundary between ink above and paper below.
 """
@@ -46,12 +46,6 @@ _LEAST_DEPTH = 12  # grey levels of a rule
 _RULE_SHARE = 25  # of the page's longer side a rule runs without a gap: farther than a letter's stem
 _RULE_SLACK = 5  # px that a rule may stray on that way
 _DARKEST_RULE = 0.8  # of the paper's brightness that a rule takes away at most
-
-# Of tilted pages.
-_TILT, _TILT_STEPS = 0.3, (0.02, 0.005)  # the largest slope that is looked for, coarsely, then finely
-_TILT_BIAS = 0.25  # how much more the rows must differ at the largest tilt than level
-_TILT_PX = 8  # between the places at which rows are followed: tilted boxes are higher than their lines
-_THICK = HEIGHT // 4  # px: no stroke of a line is so thick
 
 # Of double pages.
 _WIDER = 1.1  # than high: two pages side by side are, a single one seldom
@@ -120,28 +114,6 @@ def find_baselines(sheet: InkSheet) -> Baselines:
     return Baselines(sheet.boxes, _level_heights(sheet.boxes, curves[:, 1]), curves)
 
 
-def find_tilt(page: GreyImage, boxes: FloatArray) -> float:
-    """Return the slope of the lines of a page (H, W), found as `boxes` (N, 4); 0 where there is none.
-
-    It is that of the rows that differ most in ink (Postl 1986), and bears boxes that hold several lines.
-    """
-    if not len(boxes):
-        return 0.0
-    ink = _thin(extract_ink(page, np.asarray(boxes, dtype=np.float64)).ink)
-    count = max(1, ink.shape[1] // _TILT_PX)
-    profile = np.asarray(cv2.resize(ink, (count, ink.shape[0]), interpolation=cv2.INTER_AREA), np.float32)
-    columns = np.ascontiguousarray(profile.T)
-    best, reach = 0.0, _TILT
-    for step in _TILT_STEPS:
-        slopes = best + step * np.arange(-round(reach / step), round(reach / step) + 1)
-        energy = np.array([_row_energy(columns, slope * ink.shape[1] / count) for slope in slopes])
-        if not energy.any():
-            return 0.0
-        best = float(slopes[np.argmax(energy * (1 - _TILT_BIAS * (slopes / _TILT) ** 2))])
-        reach = step
-    return best
-
-
 def without_squares(page: GreyImage) -> GreyImage:
     """Return a page (H, W) without the rules of squared paper; the page itself where it has none.
 
@@ -150,12 +122,13 @@ def without_squares(page: GreyImage) -> GreyImage:
     scale = min(1.0, _GLANCE_PX / max(page.shape))
     size = max(1, round(page.shape[1] * scale)), max(1, round(page.shape[0] * scale))
     small = paper_depth(np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
+    length = max(small.shape) // _RULE_SHARE + 1
     for side in (small.T, small):
-        if _rule_count(_long_rules(np.ascontiguousarray(side), 3)) < _LEAST_RULES:
+        if _rule_count(_level_runs(np.ascontiguousarray(side), length, slack=3)) < _LEAST_RULES:
             return page
-    depth = paper_depth(page)
-    upright = _long_rules(np.ascontiguousarray(depth.T), _RULE_SLACK).T
-    rules = np.maximum(_long_rules(depth, _RULE_SLACK), upright).astype(np.float32)
+    depth, length = paper_depth(page), max(page.shape) // _RULE_SHARE + 1
+    upright = _level_runs(np.ascontiguousarray(depth.T), length, slack=_RULE_SLACK).T
+    rules = np.maximum(_level_runs(depth, length, slack=_RULE_SLACK), upright).astype(np.float32)
     paper = cv2.add(page, depth).astype(np.float32)
     light = 1 - np.minimum(rules / np.maximum(paper, 1), np.float32(_DARKEST_RULE))  # that rules let through
     return np.asarray(np.minimum(page / light, paper).round(), dtype=np.uint8)
@@ -194,13 +167,6 @@ def _ink(depth: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(np.where(_rules(depth, _RULE_INK * full), crossing, ink), dtype=np.uint8)
 
 
-def _long_rules(depth: NDArray[np.uint8], slack: int) -> NDArray[np.uint8]:
-    """Return the depth (H, W) of what is dark along a level stretch, wherever it is crossed; else 0."""
-    tall = cv2.dilate(depth, np.ones((slack, 1), np.uint8))
-    length = max(depth.shape) // _RULE_SHARE + 1
-    return np.asarray(cv2.morphologyEx(tall, cv2.MORPH_OPEN, np.ones((1, length), np.uint8)), dtype=np.uint8)
-
-
 def _rule_count(rules: NDArray[np.uint8]) -> float:
     """Return how many level rules (H, W) cross a page from top to bottom, at the median of several places."""
     places = np.linspace(0.2, 0.8, 9) * rules.shape[1]
@@ -209,33 +175,20 @@ def _rule_count(rules: NDArray[np.uint8]) -> float:
     return float(np.median((np.diff(ruled, axis=0) == 1).sum(axis=0)))
 
 
-def _row_energy(columns: NDArray[np.float32], fall: float) -> float:
-    """Return the energy of the sums of ink (C, R) along rows that fall by `fall` from column to column."""
-    count, height = columns.shape
-    shifts = np.rint(fall * (np.arange(count) - count / 2)).astype(int)
-    sums = np.zeros(height + np.ptp(shifts), np.float32)
-    for column, start in zip(columns, (shifts.max() - shifts).tolist(), strict=True):
-        sums[start : start + height] += column
-    return float(sums @ sums)
-
-
-def _thin(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return ink (H, W) without what is thicker than strokes: the table beside a photographed page."""
-    thick = cv2.morphologyEx((ink > 0).astype(np.uint8), cv2.MORPH_OPEN, np.ones((_THICK, _THICK), np.uint8))
-    return np.asarray(
-        np.where(cv2.dilate(thick, np.ones((_THICK, _THICK), np.uint8)), 0, ink), dtype=np.uint8
-    )
-
-
 def _rules(depth: NDArray[np.uint8], least: float) -> NDArray[np.bool_]:
     """Return where (H, W) the paper is ruled: ink that is long, thin and nearly level."""
-    tall = cv2.dilate(depth, np.ones((3, 1), np.uint8))  # a sloped rule is a stair: this joins its steps
-    runs = cv2.morphologyEx(tall, cv2.MORPH_OPEN, np.ones((1, _RULE_RUN), np.uint8)) > least
+    runs = _level_runs(depth, _RULE_RUN, slack=3) > least
     _, labels, stats, _ = cv2.connectedComponentsWithStats(runs.astype(np.uint8))
     widths, areas = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_AREA]
     ruled = (widths > _RULE_LENGTH) & (areas < _RULE_THICKNESS * widths)
     ruled[0] = False  # the paper
     return np.asarray(ruled[labels], dtype=np.bool_)
+
+
+def _level_runs(depth: NDArray[np.uint8], length: int, *, slack: int) -> NDArray[np.uint8]:
+    """Return how deep (H, W) level stretches of `length` px are throughout, whatever crosses them; else 0."""
+    tall = cv2.dilate(depth, np.ones((slack, 1), np.uint8))  # a sloped rule is a stair: this joins its steps
+    return np.asarray(cv2.morphologyEx(tall, cv2.MORPH_OPEN, np.ones((1, length), np.uint8)), dtype=np.uint8)
 
 
 def _level_heights(boxes: FloatArray, slopes: FloatArray) -> FloatArray:

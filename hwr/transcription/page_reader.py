@@ -14,8 +14,8 @@ from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretch
 from hwr.images.load import GreyImage
 from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
-from hwr.layout.ink import find_gutter, find_tilt, without_squares
-from hwr.layout.orientation import Legibility, LevelPage, turned_image
+from hwr.layout.ink import find_gutter, without_squares
+from hwr.layout.orientation import Legibility, LevelPage, find_tilt, turned_image
 from hwr.layout.reading_order import line_order, words_into_lines
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.engine import Engine, EngineSettings
@@ -129,7 +129,7 @@ class PageReader:
         page = without_squares(page)
         area, outlines = given.area, given.lines
         if outlines is None:
-            area, outlines = self.find_all(page) if area is None else (area, self.find_lines(page, area))
+            area, outlines = self.find_all(page) if area is None else self._find_in(page, area)
         read = yield [LineOnPage(page, outline) for outline in outlines]
         lines = tuple(line for line in read if line.text)
         return Found((area or union(line.box for line in lines)) if lines else None, lines)
@@ -141,25 +141,33 @@ class PageReader:
         """
         gutter = find_gutter(page)
         if gutter is None:
-            return self._find_in(page, levelled)
+            return self._find_in(page, levelled=levelled)
         areas, lines, width = [], list[LineCut](), page.shape[1]
         for left, right in pairwise((0, round(gutter * width), width)):
             part = page[:, left:right]
-            ((x1, y1, x2, y2), own), strip = self._find_in(part, levelled), (left / width, right / width)
+            (x1, y1, x2, y2), own = self._find_in(part, levelled=levelled)
+            strip = (left / width, right / width)
             if own:
                 areas.append((along(x1, strip), y1, along(x2, strip), y2))
                 lines += [line.in_strip(strip) for line in own]
         return union(areas) if areas else _WHOLE, lines
 
-    def _find_in(self, page: GreyImage, levelled: int) -> tuple[Box, list[LineCut]]:
-        area = self.find_area(page)
+    def _find_in(
+        self, page: GreyImage, given: Box | None = None, *, levelled: int = 0
+    ) -> tuple[Box, list[LineCut]]:
+        area = given or self.find_area(page)
         boxes = self.find_boxes(page, area)
         tilt = find_tilt(page, boxes) if levelled < _MOST_LEVELLED else 0.0
         if abs(tilt) < _LEAST_TILT:
-            return area, self._cut_out(page, boxes)
-        level = LevelPage.of(page, tilt)
-        area, lines = self.find_all(level.image, levelled=levelled + 1)  # it may be a double page
-        return level.box_to_page(area), [line.turned_back(level) for line in lines]
+            wider = widened(boxes, self.lines.widen, aspect=page.shape[0] / page.shape[1])
+            return area, self.cut(page, wider)
+        level, levelled = LevelPage.of(page, tilt), levelled + 1
+        if given:
+            _, lines = self._find_in(level.image, level.box_of_page(given), levelled=levelled)
+        else:
+            area, lines = self.find_all(level.image, levelled=levelled)  # it may be a double page
+            area = level.box_to_page(area)
+        return area, [line.turned_back(level) for line in lines]
 
     def find_turn(self, page: GreyImage, found: Found) -> int:
         """Return by how many degrees clockwise a page, read as `found`, is to be turned to stand upright.
@@ -200,13 +208,6 @@ class PageReader:
             rows = words_into_lines(boxes, aspect=aspect)
             boxes = np.array([union(map(tuple, boxes[row])) for row in rows]).reshape(-1, 4)
         return np.asarray(boxes[line_order(boxes, aspect=aspect)]).reshape(-1, 4)
-
-    def find_lines(self, page: GreyImage, area: Box) -> list[LineCut]:
-        """Return the outlines of the lines in `area`, in reading order."""
-        return self._cut_out(page, self.find_boxes(page, area))
-
-    def _cut_out(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
-        return self.cut(page, widened(boxes, self.lines.widen, aspect=page.shape[0] / page.shape[1]))
 
     def cut(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
         """Return the lines cut out of the page for line boxes (N, 4), in their order."""

@@ -132,3 +132,8 @@ def test_box_of_a_level_page_stays_on_the_page_and_holds_what_it_held() -> None:
         x1 - 1e-9 <= x <= x2 + 1e-9 and y1 - 1e-9 <= y <= y2 + 1e-9 for x, y in level.to_page(corners(inner))
     )
     assert level.box_to_page((0.0, 0.0, 1.0, 1.0)) == (0.0, 0.0, 1.0, 1.0)
+    x1, y1, x2, y2 = level.box_of_page((x1, y1, x2, y2))  # there, too, it holds all
+    assert x1 < inner[0]
+    assert y1 < inner[1]
+    assert x2 > inner[2]
+    assert y2 > inner[3]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
-from hwr.layout.ink import find_tilt
+from hwr.layout.orientation import find_tilt
 
 HEIGHT, WIDTH, LINES = 1200, 900, 16
 TOPS = np.linspace(0.15, 0.85, LINES) * HEIGHT

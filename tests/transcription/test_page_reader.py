@@ -199,6 +199,17 @@ def test_lines_of_a_tilted_page_are_found_on_a_level_one_and_cut_out_along_their
         assert top < middle[1] < bottom
 
 
+def test_lines_of_a_tilted_page_are_found_in_a_given_area_on_a_level_one() -> None:
+    detector, area = Detector((0.05, 0.1, 0.95, 0.2)), (0.1, 0.1, 0.9, 0.95)
+    canvas = PageFit(size=(400, 400), normalise=False)
+    made = reader(detector, finder=Nobody(), decoder=lambda probs: evenly("a"), fit=canvas)
+    found = made(tilted(0.1), Given(area=area))
+    assert found.area == area
+    assert len(detector.seen) == 2
+    (x1, y1), (x2, y2) = found.lines[0].baseline[0], found.lines[0].baseline[-1]
+    assert (y2 - y1) / (x2 - x1) == pytest.approx(0.1, abs=0.02)
+
+
 def test_level_page_is_looked_at_once() -> None:
     detector = Detector((0.15, 0.13, 0.85, 0.23))
     reader(detector, fit=PageFit(size=(400, 400), normalise=False))(tilted(0.01))
