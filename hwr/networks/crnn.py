@@ -26,7 +26,8 @@ from hwr.ranges import Amount, Count, Counts, Share
 GATES = 4  # of an LSTM; its parameters hold them one after the other
 FIRST = 2  # blocks of the trunk before the residual stages: the stem and its pooling
 TILE = 32  # channels: where all are multiples of it, a network learns fast in bfloat16 with AMX, else slowly
-TILED_PX = 4 * 352  # widest images that oneDNN 2.4 learns from with AMX; gradients of wider ones are wrong
+TILED_COLUMNS = (224, 352)  # most that oneDNN 2.4 learns right from with AMX: of any rows, of a power of two
+TILED_PLACES = 49  # fewest rows times columns that it projects right, without writing beyond its memory
 ROWS = 16  # most feature rows: line images of 256 px with the three stages of conf/network
 
 
@@ -50,6 +51,7 @@ class Crnn(nn.HybridBlock):
         if len(channels) != len(blocks):
             counts = f"network.channels names {len(channels)} stages, network.blocks {len(blocks)}"
             raise InputError(f"{counts}; give as many")
+        self.stages = len(channels)
         with self.name_scope():
             self.trunk = nn.HybridSequential(prefix="trunk_")
             with self.trunk.name_scope():
@@ -75,6 +77,12 @@ class Crnn(nn.HybridBlock):
     def gains_from_tiles(channels: Sequence[int]) -> bool:
         """Tell whether a network with these channels learns faster in bfloat16 with AMX."""
         return all(count % TILE == 0 for count in channels)
+
+    def right_in_tiles(self, height: int, width: int) -> bool:
+        """Tell whether oneDNN 2.4 computes a step right with AMX for images of this size (decision 22)."""
+        rows, columns = (height + 1) // 4, width // self.stride
+        last = rows >> (self.stages - 1)
+        return last * columns >= TILED_PLACES and columns <= TILED_COLUMNS[rows & (rows - 1) == 0]
 
     def widened(self, stored: Arrays) -> Arrays:
         """Return parameters for this network that compute what `stored`, of a narrower one, does.

@@ -157,15 +157,14 @@ class ModelRecipe(Generic[S]):
         Zeros of the shapes `inputs` show each layer its own; `given` is what an alphabet tells (classes).
         """
         network = make(self.maker, self.node, "network", **given)
-        if self.precision == "bfloat16":
-            network.compute_in_bfloat16()
         draw_parameters(network, *inputs, seed=self.seed, context=context)
         return network
 
-    def exact_twin(self, network: Any, **given: Any) -> Any:
-        """Return a network that computes in float32 with the parameters of `network`, which stay shared."""
+    def in_bfloat16(self, network: Any, **given: Any) -> Any:
+        """Return a network that computes in bfloat16 with the parameters of `network`, which stay shared."""
         shared = {"params": network.collect_params(), "prefix": network.prefix}
         twin = make(self.maker, self.node, "network", **shared, **given)
+        twin.compute_in_bfloat16()
         twin.hybridize()
         return twin
 

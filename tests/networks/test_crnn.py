@@ -141,6 +141,18 @@ def test_parameters_that_no_wider_network_can_take_come_back_as_they_are() -> No
         np.testing.assert_array_equal(given[name], value)
 
 
+@pytest.mark.parametrize(
+    ("height", "narrowest", "widest"), [(64, 64, 1408), (48, 96, 896), (32, 100, 1408), (128, 32, 1408)]
+)
+def test_images_that_onednn_learns_wrong_from_with_amx_are_told(
+    height: int, narrowest: int, widest: int
+) -> None:
+    made = network(channels=[8, 8, 8], blocks=[1, 1, 1])
+    found = [width for width in range(4, 2400, 4) if made.right_in_tiles(height, width)]
+    assert [*range(narrowest, widest + 4, 4)] == [width for width in found if width >= narrowest]
+    assert min(found) > narrowest - 32  # widths are multiples of 32
+
+
 @pytest.mark.skipif(not computes_bfloat16(), reason="this processor does not compute in bfloat16")
 @pytest.mark.parametrize("hybrid", [False, True])
 def test_bfloat16_gives_the_logits_and_gradients_of_float32_nearly(hybrid: bool) -> None:

@@ -20,7 +20,6 @@ from hwr.decoding import Decoder, Reading, build_decoder
 from hwr.errors import InputError
 from hwr.images.page_files import Loading
 from hwr.losses import CtcLoss
-from hwr.networks.crnn import TILED_PX
 from hwr.runtime import uses_tiles
 from hwr.scoring import edits
 from hwr.stages.build import with_images
@@ -53,17 +52,17 @@ class LineTask:
 class LineStage:
     """Train and validate a line network; `phase.name` picks loss and augmentation.
 
-    `exact` shares the parameters of the network, and learns from the images that the network cannot.
+    `fast` shares the network's parameters, and learns in bfloat16 from the images that it computes right.
     """
 
     metrics: Sequence[str] = METRICS
 
     def __init__(
         self, reader: LineReader, task: LineTask, decoder: Decoder, *, batch_size: int, seed: int,
-        exact: Any = None,
+        fast: Any = None,
     ) -> None:  # fmt: skip
         self.network, self.reader, self.task, self.decoder = reader.network, reader, task, decoder
-        self.exact = exact
+        self.fast = fast
         self.batch_size, self.seed = batch_size, seed
         self.draws = Draws(task.train.datasets, task.train.texts, task.drawing, seed=seed)
 
@@ -89,8 +88,8 @@ class LineStage:
     def loss(self, phase: Phase, batch: LineBatch) -> Any:
         """Return the CTC loss of every line, (N,)."""
         height, width = batch.images.shape[2:]
-        wide = self.exact is not None and width > TILED_PX
-        network = self.exact if wide else self.network
+        fast = self.fast is not None and (not uses_tiles() or self.fast.right_in_tiles(height, width))
+        network = self.fast if fast else self.network
         images = mx.nd.array(batch.images.reshape(-1, 1, height, width))
         logits, shortcut = network(images)  # (T, N * views, C) each
         return self.task.losses[phase.name](logits, shortcut, mx.nd.array(batch.labels))
@@ -119,9 +118,9 @@ def build_line(recipe: Recipe[LineSettings], pages: Sequence[Page], progress: bo
     network = line_network(recipe.model, task.alphabet, recipe.context)
     reader = LineReader(network, batch_size=recipe.batch_size, context=recipe.context)
     decoder = build_decoder(recipe.decoder, task.alphabet)
-    tiled = recipe.model.precision == "bfloat16" and uses_tiles()
-    exact = recipe.model.exact_twin(network, classes=len(task.alphabet)) if tiled else None
-    stage = LineStage(reader, task, decoder, batch_size=recipe.batch_size, seed=recipe.seed, exact=exact)
+    bfloat16 = recipe.model.precision == "bfloat16"
+    fast = recipe.model.in_bfloat16(network, classes=len(task.alphabet)) if bfloat16 else None
+    stage = LineStage(reader, task, decoder, batch_size=recipe.batch_size, seed=recipe.seed, fast=fast)
     first = recipe.plan.phases[0].name
     return Built(
         stage=stage,

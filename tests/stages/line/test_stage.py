@@ -17,8 +17,7 @@ from hwr.data.batches.lines import Image, LineBatch, LineSet
 from hwr.decoding import Reading
 from hwr.decoding.greedy import GreedyDecoder
 from hwr.losses import CtcLoss
-from hwr.networks.crnn import TILED_PX
-from hwr.stages.line import LineReader
+from hwr.stages.line import LineReader, training
 from hwr.stages.line.training import LineStage, LineTask
 from tests.stages.line.lines import ALPHABET, HEIGHT, line, network
 from tests.stages.small import phase
@@ -107,44 +106,67 @@ def test_validate_gives_ratios_of_counts_over_all_lines() -> None:
     }
 
 
-def test_lines_too_wide_for_the_network_are_learnt_from_with_its_twin() -> None:
+@pytest.mark.parametrize("tiles", [True, False])
+def test_lines_are_learnt_from_in_bfloat16_where_that_is_right(
+    tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Twin:
+        def right_in_tiles(self, height: int, width: int) -> bool:
+            return height == HEIGHT and width < 100
+
+        def __call__(self, images: Any) -> Any:
+            told.append(images.shape[3])
+            return made.network(images)
+
+    monkeypatch.setattr(training, "uses_tiles", lambda: tiles)
     made, told = stage(), list[int]()
-    made.exact = lambda images: told.append(images.shape[3]) or made.network(images)
-    for width in (TILED_PX, TILED_PX + 4):
+    made.fast = Twin()
+    for width in (96, 100):
         made.loss(PHASE, LineBatch(["a"], np.zeros((1, 1, HEIGHT, width), np.float32), np.zeros((1, 3))))
-    assert told == [TILED_PX + 4]
+    assert told == ([96] if tiles else [96, 100])
+    made.validate()
+    assert len(told) == (1 if tiles else 2)  # validation lines are read in float32
 
 
 GRADIENTS = """
+import sys
 from hwr import runtime
 import mxnet as mx, numpy as np
-from hwr.networks.crnn import TILED_PX
 from tests.stages.test_recipe import smoke
 
+height, *widths = map(int, sys.argv[1:])
 model = smoke("precision=bfloat16", "network.channels=[32,64,128]", "network.dropout=0").model
-narrow = model.draw((1, 1, 64, 64), context=mx.cpu(), classes=5)
-exact = model.exact_twin(narrow, classes=5)
+runtime.use_tiles()
+network = model.draw((1, 1, height, 64), context=mx.cpu(), classes=5)
+fast = model.in_bfloat16(network, classes=5)
 print(runtime.instruction_set())
-for width, networks in ((TILED_PX, (narrow, exact)), (TILED_PX + 32, (exact, narrow))):
-    images, found = mx.nd.random.uniform(shape=(2, 1, 64, width)), []
-    for network in networks:
+for width in widths:
+    images, found = mx.nd.random.uniform(shape=(2, 1, height, width)), []
+    for own in (network, fast):
         with mx.autograd.record():
-            loss = (network(images)[1] ** 2).mean()
+            loss = (own(images)[1] ** 2).mean()
         loss.backward()
-        weights = narrow.trunk.collect_params(".*conv.*weight").values()
-        found.append(np.concatenate([own.grad().asnumpy().ravel() for own in weights]).astype(float))
-    one, other = found
-    print((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other))
+        weights = network.trunk.collect_params(".*conv.*weight").values()
+        found.append([own.grad().asnumpy().ravel().astype(float) for own in weights])
+    cosines = [(a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(*found)]
+    print(fast.right_in_tiles(height, width), min(cosines), flush=True)
 """
 
 
-@pytest.mark.skipif(not runtime.has_tiles(), reason="this processor has no AMX")
-def test_gradients_of_lines_as_wide_as_allowed_are_right_with_amx() -> None:
+def with_amx(height: int, *widths: int) -> list[tuple[bool, float]]:
+    """Return whether `right_in_tiles` allows each width, and the least cosine of a gradient to float32's."""
     environment = {name: value for name, value in os.environ.items() if name != runtime.LIMIT}
-    done = subprocess.run(
-        [sys.executable, "-c", GRADIENTS], env=environment, capture_output=True, text=True, check=True
-    )
-    instructions, allowed, wider = done.stdout.split()
+    command = [sys.executable, "-c", GRADIENTS, str(height), *map(str, widths)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    instructions, *rows = done.stdout.splitlines()
     assert instructions == runtime.TILES
-    assert float(allowed) > 0.95
-    assert not float(wider) > 0.9, "oneDNN is right now: TILED_PX is not needed"
+    return [(allowed == "True", float(cosine)) for allowed, cosine in map(str.split, rows)]
+
+
+@pytest.mark.skipif(not runtime.has_tiles(), reason="this processor has no AMX")
+@pytest.mark.parametrize(("height", "widest"), [(64, 1408), (48, 896)])
+def test_gradients_of_lines_as_wide_as_allowed_are_right_with_amx(height: int, widest: int) -> None:
+    *right, (allowed, wider) = with_amx(height, 96, widest - 32, widest, widest + 32)
+    assert all(own and cosine > 0.95 for own, cosine in right)
+    assert not allowed
+    assert not wider > 0.9, "oneDNN is right now: TILED_COLUMNS is not needed"
