@@ -1,11 +1,12 @@
 """Measure lines a second of the line recogniser: loading, training, reading by engine; beside it PyTorch.
 
     .venv/bin/python benchmarks/line.py [--rounds 5] [--network crnn] [--channels 64 96 128]
-        [--output FILE.json]
+        [--height 64] [--output FILE.json]
 
 Each side runs in a process of its own, the sides take turns, and the medians over the rounds are printed.
 All get the same batches: drawn lines of the widths that real pages give. Processors with AMX learn fast only
-if all channels are multiples of 32, which those of `crnn` are not and those of `line/latin` (64 96 128) are.
+if all channels are multiples of 32, which those of `crnn` are not and those of `line/latin` (64 96 128) are;
+`mxnet, bfloat16` then learns as `hwr train` does, and does not read, as `hwr` reads without AMX.
 PyTorch is measured where it is installed (`pip install torch`): as it comes, with the allocator settings of
 `hwr`, and in addition with images in channels_last, and with that and automatic bfloat16, its best on a
 processor.
@@ -27,7 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BATCH = 16
 BATCHES = 24  # a round, after as many to warm up
 CLASSES = 137
-HEIGHT = 48
 SIDES: dict[str, dict[str, str]] = {
     "loading": {},
     "mxnet": {},
@@ -51,19 +51,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--network", default="crnn", help="a name in conf/network")
     parser.add_argument("--channels", nargs="+", type=int, help="in place of those of the network")
+    parser.add_argument("--height", type=int, default=64, help="of the lines, px")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--sides", nargs="+", choices=SIDES, help="only these; mxnet must be among them")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    network = {"name": asked.network, "channels": asked.channels}
     if asked.side:
-        print(json.dumps(_measure(asked.side, _settings(**network))))
+        print(json.dumps(_measure(asked.side, _settings(asked.network, asked.channels), asked.height)))
         return
+    network = ["--network", asked.network, "--height", str(asked.height)]
+    if asked.channels:
+        network += ["--channels", *map(str, asked.channels)]
     sides = [side for side in SIDES if side in asked.sides] if asked.sides else [*filter(_installed, SIDES)]
     rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for _ in range(asked.rounds):
         for side in sides:
-            rounds[side].append(_in_process(side, **network))
+            rounds[side].append(_in_process(side, network))
     medians = {
         side: {what: statistics.median(one[what] for one in found) for what in found[0]}
         for side, found in rounds.items()
@@ -80,10 +83,8 @@ def _installed(side: str) -> bool:
     return package == "loading" or importlib.util.find_spec(PACKAGES.get(package, package)) is not None
 
 
-def _in_process(side: str, name: str, channels: list[int] | None) -> dict[str, float]:
-    command = [sys.executable, __file__, "--side", side, "--network", name]
-    if channels:
-        command += ["--channels", *map(str, channels)]
+def _in_process(side: str, network: list[str]) -> dict[str, float]:
+    command = [sys.executable, __file__, "--side", side, *network]
     environment = {**os.environ, **SIDES[side], "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -103,23 +104,25 @@ def _table(medians: dict[str, dict[str, float]]) -> str:
     ours = [side for side in medians if not side.startswith(("torch", "loading"))]
     for side in (side for side in medians if side.startswith("torch")):
         found = medians[side]
-        read = ", ".join(f"{engine} {medians[engine]['read'] / found['read']:.2f}" for engine in ours)
-        train = ", ".join(
-            f"{engine} {medians[engine]['train'] / found['train']:.2f}"
-            for engine in ours if "train" in medians[engine]
-        )  # fmt: skip
+        train, read = (
+            ", ".join(f"{own} {medians[own][what] / found[what]:.2f}" for own in ours if what in medians[own])
+            for what in ("train", "read")
+        )
         rows.append(f"ours / {side}: training {train}; reading {read}")
     return "\n".join(rows)
 
 
-def _measure(side: str, settings: dict[str, Any]) -> dict[str, float]:
+def _measure(side: str, settings: dict[str, Any], height: int) -> dict[str, float]:
     if side == "loading":
-        return _loading()
-    batches = list(_batches())
+        return _loading(height)
+    batches = list(_batches(height))
     if side.startswith(("onnx", "openvino")):
-        return {"read": _rate(_engine(side, settings), batches)}
-    train, read = (_mxnet if side.startswith("mxnet") else _torch)(side, settings)
-    return {"train": _rate(train, batches), "read": _rate(read, batches)}
+        return {"read": _rate(_engine(side, settings, height), batches)}
+    if side.startswith("mxnet"):
+        steps = _mxnet(settings, height, bfloat16="bfloat16" in side)
+    else:
+        steps = _torch(side, settings)
+    return {what: _rate(step, batches) for what, step in steps.items()}
 
 
 def _rate(step: Callable[[Any], None], batches: list[Any]) -> float:
@@ -131,14 +134,14 @@ def _rate(step: Callable[[Any], None], batches: list[Any]) -> float:
     return sum(len(batch.ids) for batch in batches) / (time.perf_counter() - start)
 
 
-def _loading() -> dict[str, float]:
-    list(_batches(3))  # imports, first use of each transform
+def _loading(height: int) -> dict[str, float]:
+    list(_batches(height, 3))  # imports, first use of each transform
     start = time.perf_counter()
-    lines = sum(len(batch.ids) for batch in _batches())
+    lines = sum(len(batch.ids) for batch in _batches(height))
     return {"load": lines / (time.perf_counter() - start)}
 
 
-def _batches(count: int = BATCHES) -> Iterator[Any]:
+def _batches(height: int, count: int = BATCHES) -> Iterator[Any]:
     """Yield training batches of drawn lines, 400 to 1,100 px wide before the default augmentation."""
     import numpy as np
     from omegaconf import OmegaConf
@@ -149,7 +152,7 @@ def _batches(count: int = BATCHES) -> Iterator[Any]:
 
     draw = np.random.default_rng(0)
     widths = draw.integers(400, 1100, count * BATCH)
-    images = [_drawn_line(draw, int(width)) for width in widths]
+    images = [_drawn_line(draw, height, int(width)) for width in widths]
     texts = ["".join(chr(33 + c) for c in draw.integers(0, 90, width // 17)) for width in widths]
     settings: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/augmentation/line.yaml"))
     augment = LineAugmentation(**settings)
@@ -163,13 +166,13 @@ def _batches(count: int = BATCHES) -> Iterator[Any]:
     )
 
 
-def _drawn_line(draw: Any, width: int) -> Any:
+def _drawn_line(draw: Any, height: int, width: int) -> Any:
     import cv2
     import numpy as np
 
-    image: Any = np.full((HEIGHT, width), 255, np.uint8)
+    image: Any = np.full((height, width), 255, np.uint8)
     for x in range(8, width - 16, 17):
-        points = np.stack([x + draw.integers(0, 14, 4), draw.integers(10, HEIGHT - 8, 4)], axis=1).astype(
+        points = np.stack([x + draw.integers(0, 14, 4), draw.integers(10, height - 8, 4)], axis=1).astype(
             np.int32
         )
         cv2.polylines(image, [points], False, (int(draw.integers(0, 90)),), 2, cv2.LINE_AA)
@@ -184,56 +187,60 @@ def _settings(name: str, channels: list[int] | None) -> dict[str, Any]:
     return {**settings, "channels": channels or settings["channels"]}
 
 
-def _mxnet(side: str, settings: dict[str, Any]) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
+def _mxnet(settings: dict[str, Any], height: int, *, bfloat16: bool) -> dict[str, Callable[[Any], None]]:
     import hwr  # noqa: F401  (prepares the process)
 
     import mxnet as mx  # isort: skip
     from mxnet import autograd, gluon  # isort: skip
 
     from hwr.losses import CtcLoss
+    from hwr.networks.crnn import Crnn
+    from hwr.runtime import use_tiles, uses_tiles
 
-    network = _network(settings, bfloat16="bfloat16" in side)
+    if bfloat16 and Crnn.gains_from_tiles(settings["channels"]):
+        use_tiles()
+    network = _network(settings, height)
+    fast = Crnn(CLASSES, params=network.collect_params(), prefix=network.prefix, **settings)
+    fast.compute_in_bfloat16()
+    fast.hybridize()
     loss = CtcLoss(shortcut_weight=0.1)
     trainer = gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 1e-3}, kvstore=None)
 
     def train(batch: Any) -> None:
+        allowed = not uses_tiles() or network.right_in_tiles(*batch.images.shape[2:])
+        learning = fast if bfloat16 and allowed else network
         with autograd.record():
-            values = loss(*network(mx.nd.array(batch.images)), mx.nd.array(batch.labels))
+            values = loss(*learning(mx.nd.array(batch.images)), mx.nd.array(batch.labels))
         values.backward()
         trainer.step(len(batch.ids))
         values.asnumpy()
 
     def read(batch: Any) -> None:
-        network(mx.nd.array(batch.images))[0].asnumpy()
+        (fast if bfloat16 else network)(mx.nd.array(batch.images))[0].asnumpy()
 
-    return train, read
+    return {"train": train} if uses_tiles() else {"train": train, "read": read}
 
 
-def _network(settings: dict[str, Any], *, bfloat16: bool = False) -> Any:
+def _network(settings: dict[str, Any], height: int) -> Any:
     import hwr  # noqa: F401  (prepares the process)
 
     import mxnet as mx  # isort: skip
 
     from hwr.networks.crnn import Crnn
-    from hwr.runtime import use_tiles
     from hwr.stages.kind import draw_parameters
 
     network = Crnn(CLASSES, **settings)
-    if bfloat16:
-        network.compute_in_bfloat16()
-        if Crnn.gains_from_tiles(settings["channels"]):
-            use_tiles()
-    draw_parameters(network, (1, 1, HEIGHT, HEIGHT), seed=0, context=mx.cpu())
+    draw_parameters(network, (1, 1, height, height), seed=0, context=mx.cpu())
     return network
 
 
-def _engine(side: str, settings: dict[str, Any]) -> Callable[[Any], None]:
-    network = _network(settings)
+def _engine(side: str, settings: dict[str, Any], height: int) -> Callable[[Any], None]:
+    network = _network(settings, height)
     from hwr.stages.engine import Engine
     from hwr.stages.line import INFERENCE
 
     engine, _, precision = side.partition(", ")
-    run = Engine(engine, precision or "float32").start(network, INFERENCE, (HEIGHT, "W"), None)
+    run = Engine(engine, precision or "float32").start(network, INFERENCE, (height, "W"), None)
 
     def read(batch: Any) -> None:
         run(batch.images)
@@ -241,7 +248,7 @@ def _engine(side: str, settings: dict[str, Any]) -> Callable[[Any], None]:
     return read
 
 
-def _torch(side: str, settings: dict[str, Any]) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
+def _torch(side: str, settings: dict[str, Any]) -> dict[str, Callable[[Any], None]]:
     import torch
     from torch_crnn import Crnn, ctc
 
@@ -267,7 +274,7 @@ def _torch(side: str, settings: dict[str, Any]) -> tuple[Callable[[Any], None], 
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             network(torch.from_numpy(batch.images).contiguous(memory_format=order))
 
-    return train, read
+    return {"train": train, "read": read}
 
 
 if __name__ == "__main__":
