@@ -44,17 +44,19 @@ class Weights:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What fine-tuning took over: layers, output rows of shared characters; and what it could not take."""
+    """What fine-tuning took over: layers, output rows of shared characters; and what stays as drawn."""
 
     layers: tuple[str, ...]
     characters: str
-    left: tuple[str, ...]
+    other_layers: tuple[str, ...] = ()
+    other_characters: str = ""
 
     def __str__(self) -> str:
         """Say it in one line."""
         rows = f", output rows of {len(self.characters)} characters" if self.characters else ""
-        left = f"; not taken: {', '.join(self.left)}" if self.left else ""
-        return f"took {len(self.layers)} layers{rows}{left}"
+        others = [f"characters {self.other_characters!r}"] if self.other_characters else []
+        left = ", ".join([*self.other_layers, *others])
+        return f"took {len(self.layers)} layers{rows}" + (f"; not taken: {left}" if left else "")
 
 
 def save(
@@ -164,8 +166,7 @@ def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads
         wanted[name].set_data(mx.nd.array(value, dtype=value.dtype))
     read = shared if any(classes[name] for name in taken) else ""
     missing = "".join(s for s in alphabet.symbols if s not in read) if alphabet else ""
-    left = [*sorted(unfit), *([f"characters {missing!r}"] if missing else [])]
-    return Transfer(tuple(dict.fromkeys(map(_layer, taken))), read, tuple(left))
+    return Transfer(tuple(dict.fromkeys(map(_layer, taken))), read, tuple(sorted(unfit)), missing)
 
 
 @contextlib.contextmanager

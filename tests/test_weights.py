@@ -294,7 +294,7 @@ def test_transfer_takes_the_rows_of_shared_characters(tmp_path: Path) -> None:
     ):  # rows b, x, a, blank from a, b, c, blank
         rows = [old[name][1], fresh[name][1], old[name][0], old[name][3]]
         assert now[name].tolist() == np.array(rows).tolist()
-    assert (said.characters, said.left) == ("ba", ("characters 'x'",))
+    assert (said.characters, said.other_layers, said.other_characters) == ("ba", (), "x")
     assert str(said) == "took 3 layers, output rows of 2 characters; not taken: characters 'x'"
 
 
@@ -302,7 +302,7 @@ def test_transfer_says_what_has_another_shape(tmp_path: Path) -> None:
     network = reader(units=5, seed=2)
     before = as_lists(network)
     said = weights.transfer(network, saved(tmp_path / "w"), AB, heads=("output", "shortcut"))
-    assert said == weights.Transfer((), "", ("output", "shortcut", "trunk", "characters 'ab'"))
+    assert said == weights.Transfer((), "", ("output", "shortcut", "trunk"), "ab")
     assert as_lists(network) == before
 
 
@@ -310,14 +310,14 @@ def test_transfer_takes_everything_when_nothing_differs(tmp_path: Path) -> None:
     network = reader(seed=2)
     said = weights.transfer(network, saved(tmp_path / "w"), AB, heads=("output", "shortcut"))
     assert as_lists(network) == as_lists(reader(seed=1))
-    assert said == weights.Transfer(("trunk", "output", "shortcut"), "ab", ())
+    assert said == weights.Transfer(("trunk", "output", "shortcut"), "ab")
 
 
 def test_transfer_between_networks_that_read_no_text_takes_whole_layers(tmp_path: Path) -> None:
     network = finder(seed=2)
     said = weights.transfer(network, saved_finder(tmp_path / "w"), None, heads=())
     assert as_lists(network) == as_lists(finder(seed=1))
-    assert said == weights.Transfer(("0", "1"), "", ())
+    assert said == weights.Transfer(("0", "1"), "")
     assert str(said) == "took 2 layers"
 
 

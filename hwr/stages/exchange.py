@@ -91,10 +91,10 @@ def averaged(loaded: Weights, others: Sequence[Weights], folder: Path) -> Weight
     for other in others:
         set_arrays(reader.network, own)
         taken = weights.transfer(reader.network, other, loaded.alphabet, heads=kind.heads)
-        if unlike := [layer for layer in taken.left if not layer.startswith("characters ")]:
+        if taken.other_layers:
             raise InputError(
                 f"average: weights {other.folder} are of another network than {loaded.folder} "
-                f"({unlike[0]}); choose weights that were trained with its settings"
+                f"({taken.other_layers[0]}); choose weights that were trained with its settings"
             )
         total = {name: total[name] + value for name, value in arrays(reader.network).items()}
     count = len(others) + 1
