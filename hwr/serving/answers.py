@@ -105,11 +105,15 @@ async def known_keys(request: Request) -> None:
             raise Refused(422, f"{key[:80]}: no such key{suggestion(key[:80], known)}; {remedy}")
 
 
-def answer(made: Mapping[str, bytes], format: str, stem: str) -> Response:
-    """Return outputs by page; JSON and text hold all pages of a file, of others several are a ZIP archive."""
+def answer(made: Mapping[str, bytes], format: str, stem: str, doubts: Sequence[str]) -> Response:
+    """Return outputs by page; JSON and text hold all pages of a file, of others several are a ZIP archive.
+
+    JSON also has the `doubts` about the file where there are any.
+    """
     media, contents = MEDIA[format][0], list(made.values())
     if format == "json":
-        pages = {"pages": [json.loads(text) for text in contents]}
+        pages: dict[str, Any] = {"pages": [json.loads(text) for text in contents]}
+        pages |= {"doubts": list(doubts)} if doubts else {}
         return Response(json.dumps(pages, ensure_ascii=False, indent=1) + "\n", media_type=media)
     if format == "txt" or len(contents) == 1:
         return Response(b"\f".join(contents), media_type=media)

@@ -136,7 +136,8 @@ def _programs(service: Service) -> APIRouter:
             async for read in service.read_file(file, page):
                 output = partial(read.output, chosen, overlay_width=service.config.overlay_width)
                 made[read.stored.name] = await asyncio.to_thread(output)
-        return answer(made, chosen, file.stem)
+            doubts = await asyncio.to_thread(service.doubts, file, file.name, page)
+        return answer(made, chosen, file.stem, doubts)
 
     @router.post("/v1/lines", responses=_OUTPUTS, openapi_extra=_FILE)
     async def read_lines(
@@ -190,8 +191,9 @@ def _pages(service: Service) -> APIRouter:
         """Put a file into the folder; its pages are read one after the other."""
         async with service.upload(request, name) as file:
             names = await asyncio.to_thread(folder.add, file, name, service.config.max_pages)
+            doubts = await asyncio.to_thread(service.doubts, file, name)
         service.look()
-        return {"pages": names}
+        return {"pages": names, "doubts": doubts}
 
     @router.get(".zip", openapi_extra={"responses": {"200": {"content": {"application/zip": {}}}}})
     def download_all(format: Format = "alto") -> Response:

@@ -30,7 +30,7 @@ from hwr.serving.adaptation import Adaptation
 from hwr.serving.answers import CLOSE, Metrics, Refused
 from hwr.serving.page_folder import PageFolder, safe_name
 from hwr.transcription import ReadLine
-from hwr.transcription.files import PageOfFile, ReadFile, page_reader, page_steps
+from hwr.transcription.files import PageOfFile, ReadFile, doubts, page_reader, page_steps
 from hwr.transcription.page_reader import LineOnPage, PageReader, Steps
 
 T = TypeVar("T")
@@ -124,6 +124,12 @@ class Service:
             yield await self.run(page_steps(self.reader, self.config, PageOfFile(file, one, count)))
             self.metrics.count("hwr_pages_total")
         self._timed(begun)
+
+    def doubts(self, file: Path, name: str, number: int | None = None) -> list[str]:
+        """Return what a user should look at in a file, or on one of its pages, that was sent under a name."""
+        count = page_files.count_pages(file)
+        wanted = range(1, count + 1) if number is None else range(number, number + 1)
+        return [line for one in wanted for line in doubts(PageOfFile(file, one, count), name)]
 
     async def read_boxes(self, file: Path, boxes: Sequence[Box], turn: int = 0) -> list[ReadLine]:
         """Read lines of an image that is turned clockwise; without boxes the whole image is one."""

@@ -83,6 +83,17 @@ def test_file_of_several_pages_is_answered_whole_or_by_page(client: Client) -> N
     assert archive.namelist() == ["b-001.alto.xml", "b-002.alto.xml"]
 
 
+def test_pictures_of_a_file_that_are_not_read_are_told(client: Client) -> None:
+    made = io.BytesIO()
+    first, second = (Image.fromarray(own) for own in (TWO, page((UPPER, 30))))
+    first.save(made, "WEBP", save_all=True, append_images=[second], lossless=True)
+    said = ["a.webp: one of 2 pictures is read; save the others as files of their own, or as a TIFF"]
+    answer = client("POST", "/v1/pages?name=a.webp", made.getvalue()).json
+    assert (len(answer["pages"]), answer["doubts"]) == (1, said)
+    assert client("POST", "/v1/work?name=a.webp", made.getvalue()).json["doubts"] == said
+    assert "doubts" not in client("POST", "/v1/pages", PAGE).json
+
+
 def test_line_is_read_whole_or_in_boxes(client: Client) -> None:
     assert client("POST", "/v1/lines?format=txt", shades(77)[0]).body == b"77\n"
     boxes = "&".join("box=" + ",".join(map(str, box)) for box in (LOWER, UPPER))
@@ -281,7 +292,7 @@ def test_nothing_is_told_without_the_token(tmp_path: Path) -> None:
 
 def test_page_is_read_corrected_and_opened_as_it_was_left(tmp_path: Path) -> None:
     with serving(tmp_path) as client:
-        assert client("POST", "/v1/work?name=C:%5Cx%5Ca%20b.png", PAGE).json == {"pages": ["a b"]}
+        assert client("POST", "/v1/work?name=C:%5Cx%5Ca%20b.png", PAGE).json["pages"] == ["a b"]
         found = client.until("/v1/work/a%20b", "state", "read")
         assert [line["text"] for line in found["lines"]] == ["10", "20"]
         change = json.dumps({"text": "one  and\ttwo", "was": "10"})
@@ -353,8 +364,8 @@ def test_what_lies_in_the_folder_is_read_and_what_cannot_be_read_is_named(tmp_pa
 
 def test_pages_of_a_dropped_file_are_kept_as_png(tmp_path: Path) -> None:
     with serving(tmp_path) as client:
-        assert client("POST", "/v1/work?name=c.tif", file_of(TWO, TWO)).json == {"pages": ["c-001", "c-002"]}
-        assert client("POST", "/v1/work?name=c-001.png", PAGE).json == {"pages": ["c-001-2"]}
+        assert client("POST", "/v1/work?name=c.tif", file_of(TWO, TWO)).json["pages"] == ["c-001", "c-002"]
+        assert client("POST", "/v1/work?name=c-001.png", PAGE).json["pages"] == ["c-001-2"]
         client.until("/v1/work/c-002", "state", "read")
 
 

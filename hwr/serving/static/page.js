@@ -478,8 +478,8 @@ async function send(files) {
     try {
       for (;;) {
         try {
-          const { pages } = await ask(`/v1/work?name=${encodeURIComponent(file.name)}`, "POST", file, "application/octet-stream");
-          tell(`${file.name}: ${pages.length} page${pages.length > 1 ? "s" : ""} added.`);
+          const { pages, doubts } = await ask(`/v1/work?name=${encodeURIComponent(file.name)}`, "POST", file, "application/octet-stream");
+          tell([`${file.name}: ${pages.length} page${pages.length > 1 ? "s" : ""} added.`, ...doubts].join(" – "), doubts.length > 0);
           await look();
           if (file === files[0]) await show(pages[0]);
           break;
