@@ -207,8 +207,8 @@ def _mxnet(settings: dict[str, Any], height: int, *, bfloat16: bool) -> dict[str
     trainer = gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 1e-3}, kvstore=None)
 
     def train(batch: Any) -> None:
-        allowed = not uses_tiles() or network.right_in_tiles(*batch.images.shape[2:])
-        learning = fast if bfloat16 and allowed else network
+        right = fast.right_in_bfloat16(*batch.images.shape[2:], tiled=uses_tiles())
+        learning = fast if bfloat16 and right else network
         with autograd.record():
             values = loss(*learning(mx.nd.array(batch.images)), mx.nd.array(batch.labels))
         values.backward()

@@ -26,8 +26,9 @@ from hwr.ranges import Amount, Count, Counts, Share
 GATES = 4  # of an LSTM; its parameters hold them one after the other
 FIRST = 2  # blocks of the trunk before the residual stages: the stem and its pooling
 TILE = 32  # channels: where all are multiples of it, a network learns fast in bfloat16 with AMX, else slowly
-TILED_COLUMNS = (224, 352)  # most that oneDNN 2.4 learns right from with AMX: of any rows, of a power of two
-TILED_PLACES = 49  # fewest rows times columns that it projects right, without writing beyond its memory
+TILED_COLUMNS = 224  # most that oneDNN 2.4 learns right from with AMX
+TILED_COLUMNS_POWER_OF_TWO = 352  # the same where the rows of the first stage are a power of two
+TILED_PLACES = 49  # fewest rows times columns that it projects right with AMX, not writing beyond its memory
 ROWS = 16  # most feature rows: line images of 256 px with the three stages of conf/network
 
 
@@ -78,11 +79,15 @@ class Crnn(nn.HybridBlock):
         """Tell whether a network with these channels learns faster in bfloat16 with AMX."""
         return all(count % TILE == 0 for count in channels)
 
-    def right_in_tiles(self, height: int, width: int) -> bool:
-        """Tell whether oneDNN 2.4 computes a step right with AMX for images of this size (decision 22)."""
+    def right_in_bfloat16(self, height: int, width: int, *, tiled: bool) -> bool:
+        """Tell whether oneDNN 2.4 computes a step right in bfloat16 for images of this size (decision 22).
+
+        `tiled` says that it computes in AMX's tiles; without them, every size is right.
+        """
         rows, columns = (height + 1) // 4, width // self.stride
         last = rows >> (self.stages - 1)
-        return last * columns >= TILED_PLACES and columns <= TILED_COLUMNS[rows & (rows - 1) == 0]
+        most = TILED_COLUMNS if rows & (rows - 1) else TILED_COLUMNS_POWER_OF_TWO
+        return not tiled or (last * columns >= TILED_PLACES and columns <= most)
 
     def widened(self, stored: Arrays) -> Arrays:
         """Return parameters for this network that compute what `stored`, of a narrower one, does.

@@ -148,9 +148,10 @@ def test_images_that_onednn_learns_wrong_from_with_amx_are_told(
     height: int, narrowest: int, widest: int
 ) -> None:
     made = network(channels=[8, 8, 8], blocks=[1, 1, 1])
-    found = [width for width in range(4, 2400, 4) if made.right_in_tiles(height, width)]
+    found = [width for width in range(4, 2400, 4) if made.right_in_bfloat16(height, width, tiled=True)]
     assert [*range(narrowest, widest + 4, 4)] == [width for width in found if width >= narrowest]
     assert min(found) > narrowest - 32  # widths are multiples of 32
+    assert made.right_in_bfloat16(height, 4000, tiled=False)
 
 
 @pytest.mark.skipif(not computes_bfloat16(), reason="this processor does not compute in bfloat16")

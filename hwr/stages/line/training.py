@@ -88,7 +88,7 @@ class LineStage:
     def loss(self, phase: Phase, batch: LineBatch) -> Any:
         """Return the CTC loss of every line, (N,)."""
         height, width = batch.images.shape[2:]
-        fast = self.fast is not None and (not uses_tiles() or self.fast.right_in_tiles(height, width))
+        fast = self.fast is not None and self.fast.right_in_bfloat16(height, width, tiled=uses_tiles())
         network = self.fast if fast else self.network
         images = mx.nd.array(batch.images.reshape(-1, 1, height, width))
         logits, shortcut = network(images)  # (T, N * views, C) each
