@@ -1,13 +1,18 @@
 """Training losses; each names its formula and source, takes NDArrays and returns one value a sample."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from mxnet import autograd, gluon, nd
+from numpy.typing import NDArray
 
+from hwr.images.boxes import FloatArray, iou
 from hwr.ranges import NonNegative, Positive, Probability
 
 # units of the MultiBox offsets, of centre x y and of log width, height; as in Caffe's SSD
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
+_NO_OVERLAP = 1e-6  # IoU
 
 
 class CtcLoss(gluon.Block):
@@ -114,9 +119,9 @@ class MultiBoxLoss(gluon.Block):
 
     loss = (sum over positives and mined negatives of -log p(class) + box_weight * sum over positives of
     smooth_l1(offset - target)) / number of positives (Liu et al., "SSD", ECCV 2016, equations 1 to 3).
-    Targets are those of MXNet's MultiBoxTarget: an anchor is positive if its IoU with a box is at least
-    `overlap`, or if it is the best anchor of a box; for each positive, the `negatives` hardest others are
-    negatives. An image without boxes has loss 0 and no gradient.
+    An anchor is positive if its IoU with a box is above `overlap`, or if it is the best anchor of a box; for
+    each positive, the `negatives` hardest others are negatives. An image without boxes has loss 0 and no
+    gradient. All this is as in MXNet's MultiBoxTarget, which takes most of a step's time for it.
 
     Inputs: anchors (1, A, 4), scores (N, 2, A), offsets (N, 4 A), boxes (N, K, 4) padded with -1.
     Output: (N,).
@@ -130,24 +135,66 @@ class MultiBoxLoss(gluon.Block):
 
     def forward(self, anchors: Any, scores: Any, offsets: Any, boxes: Any) -> Any:
         """Return the loss of every image."""
-        with autograd.pause():
-            labels = nd.concat(-(boxes[:, :, :1] < 0), boxes, dim=2)  # (N, K, 5): class 0, or -1 for padding
-            targets, mask, classes = nd.contrib.MultiBoxTarget(
-                anchors,
-                labels,
-                scores,
-                overlap_threshold=self._overlap,
-                ignore_label=-1,
-                negative_mining_ratio=self._negatives,
-                negative_mining_thresh=self._overlap,
-                variances=VARIANCES,
-            )
-            counted = classes >= 0  # (N, A)
-            positives = nd.maximum(nd.sum(classes > 0, axis=1), 1)  # (N,)
-        chosen = nd.pick(nd.log_softmax(scores, axis=1), nd.maximum(classes, 0), axis=1)  # (N, A)
-        wrong = -nd.sum(chosen * counted, axis=1)
-        away = nd.sum(nd.smooth_l1((offsets - targets) * mask, scalar=1.0), axis=1)
-        return (wrong + self._box_weight * away) / positives
+        grid, surplus = anchors[0].asnumpy().astype(np.float64), scores.asnumpy()
+        drawn = zip(boxes.asnumpy().astype(np.float64), surplus[:, 1] - surplus[:, 0], strict=True)
+        settings = self._overlap, self._negatives
+        made = [box_targets(grid, own[own[:, 0] >= 0], hardness, *settings) for own, hardness in drawn]
+        classes, wanted = (nd.array(np.stack(part), ctx=scores.context) for part in zip(*made, strict=True))
+        positive = classes > 0  # (N, A)
+        chosen = nd.pick(nd.log_softmax(scores, axis=1), nd.maximum(classes, 0), axis=1)
+        wrong = -nd.sum(chosen * (classes >= 0), axis=1)
+        mask = nd.expand_dims(positive, axis=2)  # (N, A, 1)
+        away = nd.smooth_l1((offsets.reshape((0, -1, 4)) - wanted) * mask, scalar=1.0)
+        lost = wrong + self._box_weight * nd.sum(away, axis=(1, 2))
+        return lost / nd.maximum(nd.sum(positive, axis=1), 1)
+
+
+def box_targets(
+    anchors: FloatArray, boxes: FloatArray, hardness: NDArray[np.float32], overlap: float, negatives: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what anchors (A, 4) are to say of boxes (K, 4): classes (A,) and offsets (A, 4).
+
+    A class is 1 for a box, 0 for the ground, -1 where neither counts. The ground is the hardest anchors, of
+    the largest `hardness` (A,), `negatives` of them for each with a box.
+    """
+    classes = np.full(len(anchors), -1, dtype=np.float32)
+    offsets = np.zeros((len(anchors), 4), dtype=np.float32)
+    if not len(boxes):
+        return classes, offsets
+    overlaps = iou(boxes, anchors)  # (K, A)
+    owner, most = overlaps.argmax(axis=0), overlaps.max(axis=0)
+    positive = most > overlap
+    for box, anchor in _best_anchors(overlaps):
+        owner[anchor], positive[anchor] = box, True
+    others = np.flatnonzero(~positive & (most < overlap))
+    hardest = others[np.argsort(-hardness[others], kind="stable")]
+    classes[hardest[: int(negatives * positive.sum())]] = 0
+    classes[positive] = 1
+    offsets[positive] = _offsets(boxes[owner[positive]], anchors[positive])
+    return classes, offsets
+
+
+def _best_anchors(overlaps: FloatArray) -> Iterator[tuple[int, int]]:
+    """Yield pairs of one box and one anchor, (K, A) by descending IoU, each in one pair at most."""
+    best, left = overlaps.argmax(axis=1), list(range(len(overlaps)))
+    taken = np.zeros(overlaps.shape[1], dtype=np.bool_)
+    while left:
+        box = max(left, key=lambda one: (overlaps[one, best[one]], -best[one]))
+        if taken[best[box]]:  # by a box nearer to it
+            best[box] = np.where(taken, 0.0, overlaps[box]).argmax()
+            continue
+        if overlaps[box, best[box]] <= _NO_OVERLAP:
+            return
+        yield box, int(best[box])
+        taken[best[box]] = True
+        left.remove(box)
+
+
+def _offsets(boxes: FloatArray, anchors: FloatArray) -> FloatArray:
+    """Return the offsets (N, 4) of boxes (N, 4) from their anchors: of centres, and of the logs of sides."""
+    sides, own = boxes[:, 2:] - boxes[:, :2], anchors[:, 2:] - anchors[:, :2]
+    centres = (boxes[:, :2] + boxes[:, 2:] - anchors[:, :2] - anchors[:, 2:]) / 2
+    return np.hstack([centres / own, np.log(sides / own)]) / VARIANCES
 
 
 def _ctc(logits: Any, labels: Any) -> Any:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hwr.images import boxes
 from hwr.images.boxes import Box
-from hwr.losses import CtcLoss, IouLoss, MseLoss, MultiBoxLoss, TextLoss
+from hwr.losses import VARIANCES, CtcLoss, IouLoss, MseLoss, MultiBoxLoss, TextLoss, box_targets
+from hwr.networks.ssd import anchor_grid
 
 QUICK = settings(max_examples=50, deadline=None)
 PLACES = st.integers(0, 64).map(lambda place: place / 64)  # exact in float32
@@ -335,6 +336,39 @@ def test_multibox_wants_the_offsets_of_a_box_from_its_anchor() -> None:
     box = (0.22 - wide / 2, 0.16 - high / 2, 0.22 + wide / 2, 0.16 + high / 2)
     found = multibox([[box]], offsets=moved(0, 1.0, -2.0, 1.0, -0.5))
     assert found == pytest.approx([4 * LOG2], abs=1e-5)
+
+
+def test_multibox_chooses_its_targets_as_mxnet_does() -> None:
+    draw = np.random.default_rng(0)
+    sizes = [(0.12, 0.04), (0.4, 0.04), (0.85, 0.04), (0.12, 0.075), (0.4, 0.075), (0.85, 0.075)]
+    anchors = anchor_grid([(20, 8)], [sizes]).astype(np.float32)
+    centres, sides = draw.random((2, 30, 2)), draw.uniform((0.13, 0.041), (0.9, 0.09), (2, 30, 2))
+    found = np.concatenate([centres - sides / 2, centres + sides / 2], axis=2).clip(0, 1).astype(np.float32)
+    found[1, 3:] = -1
+    scores = draw.normal(size=(2, 2, len(anchors))).astype(np.float32)
+    labels = np.concatenate([np.where(found[..., :1] < 0, -1, 0), found], axis=2)
+    given = map(mx.nd.array, (anchors[None], labels, scores))
+    theirs = mx.nd.contrib.MultiBoxTarget(
+        *given, overlap_threshold=0.5, ignore_label=-1, negative_mining_ratio=3.0, negative_mining_thresh=0.5,
+        variances=VARIANCES,
+    )  # fmt: skip
+    targets, _, classes = (part.asnumpy().reshape(2, len(anchors), -1) for part in theirs)
+    for image in range(2):
+        boxes = found[image][found[image, :, 0] >= 0].astype(np.float64)
+        own = box_targets(anchors.astype(np.float64), boxes, scores[image, 1] - scores[image, 0], 0.5, 3.0)
+        np.testing.assert_array_equal(own[0], classes[image, :, 0])
+        np.testing.assert_allclose(own[1][own[0] > 0], targets[image][own[0] > 0], atol=1e-4)
+        assert (own[0] > 0).sum() >= len(boxes)
+
+
+def test_two_boxes_with_one_best_anchor_get_an_anchor_each() -> None:
+    near, nearest = (0.1, 0.1, 0.32, 0.3), (0.1, 0.1, 0.3, 0.3)  # both best at the first anchor
+    spare = (0.1, 0.1, 0.4, 0.3)
+    anchors, both = np.array([LEFT, spare, LOW_RIGHT]), np.array([near, nearest])
+    classes, offsets = box_targets(anchors, both, np.zeros(3, np.float32), 0.95, 1.0)
+    assert classes.tolist() == [1, 1, 0]
+    assert offsets[0] == pytest.approx(np.zeros(4), abs=1e-6)  # the nearest box itself
+    assert offsets[1, 2] == pytest.approx(math.log(0.22 / 0.3) / 0.2)  # the other one's width
 
 
 def test_multibox_leaves_offsets_alone_where_there_is_no_box() -> None:

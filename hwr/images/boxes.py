@@ -76,7 +76,8 @@ def corners(box: Box) -> tuple[Point, ...]:
 
 def box_areas(boxes: FloatArray) -> FloatArray:
     """Return the areas (N,) of boxes (N, 4); 0 of those that end before they begin."""
-    return np.asarray(np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None), axis=1))
+    sides = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
+    return np.asarray(sides[:, 0] * sides[:, 1])
 
 
 def iou(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -87,9 +88,12 @@ def iou(first: FloatArray, second: FloatArray) -> FloatArray:
 
 def shared_areas(first: FloatArray, second: FloatArray) -> FloatArray:
     """Return the area that every pair has in common: (N, 4) and (M, 4) give (N, M)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    return np.asarray(np.prod(np.clip(high - low, 0.0, None), axis=2))
+    across, down = (
+        np.minimum.outer(first[:, 2 + axis], second[:, 2 + axis])
+        - np.maximum.outer(first[:, axis], second[:, axis])
+        for axis in (0, 1)
+    )
+    return np.asarray(np.clip(across, 0.0, None) * np.clip(down, 0.0, None))
 
 
 def share_of(part: FloatArray, whole: FloatArray) -> FloatArray:
