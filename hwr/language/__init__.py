@@ -6,6 +6,7 @@ A model made from the lines that it helps to read has memorised them. So its rec
 lines, and every evaluation refuses a decoder whose models were made from the lines to be read.
 """
 
+import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -110,7 +111,7 @@ def write_record(path: Path, origin: Origin, *, unit: str, order: int, symbols: 
     record = TextRecord(path, sha256(path), unit, order, symbols, origin)
     own = {"sha256": record.sha256, "unit": unit, "order": order, "symbols": symbols}
     sources = [asdict(source) for source in origin.sources]
-    said = own | {"sources": sources, "lines": sorted(origin.lines), "texts": sorted(origin.texts)}
+    said = own | {"sources": sources, "lines": _packed(origin.lines), "texts": _packed(origin.texts)}
     write_json(path.with_suffix(".json"), said)
     return record
 
@@ -157,7 +158,23 @@ def _record(path: Path, found: Mapping[str, Any]) -> TextRecord:
     own = {name: found[name] for name in ("sha256", "unit", "order", "symbols")}
     if [type(value) for value in own.values()] != [str, str, int, str]:
         raise ValueError("not a record")
-    return TextRecord(path, **own, origin=TypeAdapter(Origin).validate_python(found))
+    hashes = {name: _unpacked(found[name]) for name in ("lines", "texts")}
+    return TextRecord(path, **own, origin=TypeAdapter(Origin).validate_python({**found, **hashes}))
+
+
+def _packed(hashes: Iterable[str]) -> str:
+    """Return hashes as one string, a third of the length of a list of them."""
+    return base64.b64encode(bytes.fromhex("".join(sorted(hashes)))).decode()
+
+
+def _unpacked(found: Any) -> Any:
+    """Return the hashes of a string, or of an older record's list; raise ValueError for a damaged string."""
+    if not isinstance(found, str):
+        return found
+    digits = base64.b64decode(found, validate=True).hex()
+    if len(digits) % _DIGITS:
+        raise ValueError("not all of the hashes")
+    return [digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS)]
 
 
 def _long(texts: Iterable[str]) -> list[str]:

@@ -57,6 +57,16 @@ def test_record_is_read_back_as_it_was_written(model: Path) -> None:
     assert recorded(model, origin) == TextRecord.load(model)
 
 
+def test_older_record_lists_its_hashes(model: Path) -> None:
+    written = recorded(model, Origin.of_data(DATA, TRAINED) + Origin.of_file(FILE, [LONG]))
+    beside = model.with_suffix(".json")
+    lists = {"lines": sorted(written.origin.lines), "texts": sorted(written.origin.texts)}
+    said = json.loads(beside.read_text(encoding="utf-8"))
+    assert all(len(said[name]) < len(json.dumps(lists[name])) for name in lists)
+    beside.write_text(json.dumps(said | lists), encoding="utf-8")
+    assert TextRecord.load(model) == written
+
+
 def test_record_holds_no_text(model: Path) -> None:
     recorded(model, Origin.of_data(DATA, TRAINED) + Origin.of_file(FILE, [LONG]))
     written = model.with_suffix(".json").read_text(encoding="utf-8")
@@ -157,7 +167,18 @@ def test_record_is_refused_when_it_is_damaged(model: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("sha256", 1), ("unit", None), ("order", "6"), ("symbols", ["a"]), ("sources", [{}]), ("lines", 3)],
+    [
+        ("sha256", 1),
+        ("unit", None),
+        ("order", "6"),
+        ("symbols", ["a"]),
+        ("sources", [{}]),
+        ("lines", 3),
+        ("lines", "cut"),
+        ("texts", "AAAA"),
+        ("texts", "ä"),
+        ("texts", [1]),
+    ],
 )
 def test_record_is_refused_when_a_value_is_of_another_kind(model: Path, key: str, value: object) -> None:
     recorded(model, Origin.of_data(DATA, TRAINED))
