@@ -231,7 +231,7 @@ def _cut_page(page: Page, work: _Work) -> Sequence[Cut]:
     try:
         if page.flaw:
             raise InputError(page.flaw)
-        image = load_page(page.image, work.loading)
+        image = load_page(page.image, work.loading, page.number)
     except InputError as error:
         return [(name, str(error)) for name in ids]
     return work.cutter.cut(page, image)

@@ -59,7 +59,7 @@ def inspect_pages(dataset: Dataset, limits: Limits, *, full: bool = False) -> Re
         "unreadable_image": unreadable,
         "other_shape": _noted(readable, lambda page: _other_shape(page.size, sizes[page.id])),
         "exif_turn": {name: doubt for name, (_, _, doubt, _) in headers.items() if doubt},
-        "more_pages": {name: f"{count} pages" for name, (_, _, _, count) in headers.items() if count > 1},
+        "more_pages": _noted(readable, lambda page: _place_in_file(page.number, headers[page.id][3])),
         "duplicate_image": _duplicates(readable),
         "region_text": _noted(pages, lambda page: f"{page.unlined} characters" if page.unlined else ""),
         "no_sample": _noted(readable, limits.sample_flaw),
@@ -134,10 +134,10 @@ def _image_headers(
         try:
             if page.flaw:
                 raise InputError(page.flaw)
-            height, width, *_ = header = image_header(page.image)
+            height, width, *_ = header = image_header(page.image, page.number)
             check_size(page.image, (width, height), loading.max_pixels)
             if full:
-                load_page(page.image, loading)
+                load_page(page.image, loading, page.number)
             headers[page.id] = header
         except InputError as error:
             unreadable[page.id] = str(error)
@@ -165,6 +165,10 @@ def _line_aspects(
 def _noted(records: Iterable[Any], note: Callable[[Any], str]) -> _Notes:
     """Return the ids of pages or lines that have a note."""
     return {record.id: text for record in records if (text := note(record))}
+
+
+def _place_in_file(number: int, count: int) -> str:
+    return f"page {number} of {count}" if count > 1 else ""
 
 
 def _other_shape(described: tuple[int, int], size: tuple[int, int]) -> str:

@@ -57,7 +57,8 @@ class Page:
     """A scanned page (IAM: form) of `size` (height, width) pixels; `split` is train, valid, test or empty.
 
     `flaw` says why it has no image: `image` is then the file that describes it. `unlined` are the characters
-    that stand in its regions alone, in no line. A `part` of a page has some of its lines, others the rest.
+    that stand in its regions alone, in no line. A `part` of a page has some of its lines, others the rest. Of
+    a file with several pages it is the one of this `number`, from 1.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Page:
     unlined: int = 0
     dataset: str = ""
     part: bool = False
+    number: int = 1
 
 
 @dataclass(frozen=True)
@@ -200,11 +202,12 @@ def _by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
 
 
 def image_sha256(page: Page) -> str:
-    """Return the SHA-256 of a page's image file in hexadecimal, or `unreadable`."""
+    """Return the SHA-256 of a page's image file in hexadecimal, or `unreadable`; with its number after 1."""
     try:
-        return "unreadable" if page.flaw else str(remembered("sha256", page.image, sha256))
+        found = "unreadable" if page.flaw else str(remembered("sha256", page.image, sha256))
     except InputError:
-        return "unreadable"
+        found = "unreadable"
+    return found if page.number == 1 else f"{found}/{page.number}"
 
 
 def _page(values: dict[str, Any], folder: Path) -> Page:

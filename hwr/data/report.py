@@ -38,7 +38,9 @@ KINDS = {
         "look whether outlines fit the image as shown; if not, remove the orientation from the file",
     ),
     "more_pages": FindingKind(
-        "page", "whose image file holds more pages, of which the first is read", "save each page as a file"
+        "page",
+        "whose image file holds several, of which the one is read whose number its description gives, or 1",
+        "where that is another one, save each page as a file",
     ),
     "duplicate_image": FindingKind("page", "with the image of another page", "remove one of the two"),
     "region_text": FindingKind(

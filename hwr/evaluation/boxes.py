@@ -92,7 +92,8 @@ def _found(
     for place, name in enumerate(samples.ids):
         if tile_grid(boxes[place]) != (1, 1):
             page, spot = by_id[name], samples.placements[place]
-            found = finder.find(load_page(page.image, config.loading), area_of(page))
+            image = load_page(page.image, config.loading, page.number)
+            found = finder.find(image, area_of(page))
             boxes[place] = spot.to_canvas(found)
     reasons = dict(samples.problems)
     unread = {name: reasons[name] for name in samples.missed}

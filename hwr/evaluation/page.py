@@ -94,7 +94,7 @@ def _read(reader: PageReader, page: Page, scored: Collection[str], config: Evalu
     try:
         if page.flaw:
             raise InputError(page.flaw)
-        image = load_page(page.image, config.loading)
+        image = load_page(page.image, config.loading, page.number)
     except InputError as error:
         return _unread(page, true, str(error))
     size = (image.shape[0], image.shape[1])

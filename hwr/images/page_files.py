@@ -89,16 +89,17 @@ def upright_size(path: Path, number: int = 1, *, pdf_dpi: int | None = None) -> 
         return _shown_size(image)
 
 
-def page_header(path: Path) -> tuple[int, int, str, int]:
-    """Return `upright_size`, `orientation_doubt` and `count_pages` of an image file, opened once.
+def page_header(path: Path, number: int = 1) -> tuple[int, int, str, int]:
+    """Return `upright_size` and `orientation_doubt` of a page, and `count_pages`, of a file opened once.
 
-    The first two are those of its first page. Raise InputError as they do, and for a PDF.
+    Raise InputError as they do, and for a PDF.
     """
     if _is_pdf(path):
         upright_size(path)  # which refuses it
     with _picture(path) as image:
         frames = _frames(image)
-        image.seek(frames[0])
+        _check_number(path, number, len(frames))
+        image.seek(frames[number - 1])
         return *_shown_size(image), doubtful_orientation(image), len(frames)
 
 

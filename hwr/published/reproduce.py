@@ -19,7 +19,7 @@ from hwr.config.compose import UNFILLED, Composed, composed, stored
 from hwr.config.roots import DecodersConfig, EvaluateConfig, TrainConfig
 from hwr.errors import InputError
 from hwr.evaluation import RECORDS, decoders, evaluate, publish
-from hwr.files import as_input_error, parse_json
+from hwr.files import as_input_error, check_output_file, parse_json
 from hwr.runs.train import train_stage
 from hwr.runtime import PINNED
 from hwr.tables import text_table
@@ -87,9 +87,9 @@ def reproduce_result(
     """
     name = experiment_name(names[0])
     if record is not None:
+        check_output_file(Path(record), "--record")
         figures = record_training(name, overrides, config_dir=config_dir)
         with as_input_error(f"--record {record}", "choose another file"):
-            Path(record).parent.mkdir(parents=True, exist_ok=True)
             Path(record).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(f"\n{name}: written to {record}")
         return 0

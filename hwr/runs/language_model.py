@@ -1,7 +1,6 @@
 """The command language-model: make an n-gram model and a lexicon from data and text files."""
 
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from hwr.config.roots import LanguageModelConfig
 from hwr.data import split_keys
 from hwr.data.records import Page, fingerprint
 from hwr.errors import InputError
-from hwr.files import as_input_error, read_text, sha256
+from hwr.files import as_input_error, check_output_file, read_text, sha256
 from hwr.language import Origin, TextSource, arpa, ngrams, shared_texts, write_record
 from hwr.language.lexicon import Lexicon
 from hwr.language.ngrams import Ngrams
@@ -59,18 +58,11 @@ def check_language_model(config: LanguageModelConfig, outputs: Mapping[str, Path
         raise InputError("split=test: a model of the test lines knows them by heart; use split=train")
     taken: set[Path] = set()
     for name, path in outputs.items():
-        _check_output(path, name)
+        check_output_file(path, name)
         files = {path.absolute(), path.with_suffix(".json").absolute()}
         if len(files) < 2 or files & taken:
             raise InputError(f"{name} {path}: its record {path.stem}.json has that name; choose another")
         taken |= files
-
-
-def _check_output(path: Path, name: str) -> None:
-    with as_input_error(f"{name} {path}", "choose another"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.name or path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"{name} {path}: no file can be written there; choose another")
 
 
 def _alphabet(config: LanguageModelConfig) -> str:

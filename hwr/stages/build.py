@@ -20,7 +20,7 @@ from hwr.data.records import LeftOut, Page, fingerprint
 from hwr.data.remembered import one_look
 from hwr.data.report import Report
 from hwr.errors import InputError
-from hwr.files import as_input_error
+from hwr.files import as_input_error, check_output_file
 from hwr.stages.kind import Built, Model, ModelRecipe, Recipe, S
 from hwr.stages.recipe import parse_model, parse_recipe
 from hwr.text import Alphabet
@@ -74,6 +74,8 @@ def inspect_data(recipe: Recipe[Any], *, full: bool) -> tuple[Report, list[Page]
 def report_data(composed: Composed) -> None:
     """Print the report on a data set, and write it as JSON where asked."""
     config: InspectConfig = composed.root
+    if config.output not in (None, "-"):
+        check_output_file(Path(config.output), "output")
     report, _ = inspect_data(parse_recipe(config), full=config.full)
     text = json.dumps(report.as_dict(), indent=1, ensure_ascii=False) + "\n"
     if config.output == "-":

@@ -114,6 +114,8 @@ def to_pagexml(read: ReadPage, *, created: datetime | None = None) -> str:
     height, width = read.size
     image = PurePath(read.image).name
     page = add_child(root, "Page", imageFilename=image, imageWidth=width, imageHeight=height)
+    if read.number > 1:  # PAGE knows no place for it
+        page.set("custom", f"imageFile {{page:{read.number};}}")
     if read.turn:
         page.set("orientation", str(read.turn if read.turn <= 180 else read.turn - 360))
     place = read.extent

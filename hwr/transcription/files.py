@@ -202,19 +202,25 @@ def transcribe_files(
 
 def asked_formats(given: Sequence[str]) -> list[str]:
     """Return the formats that --format names, `txt` where it names none."""
-    return list(dict.fromkeys(name for names in given for name in names.split(","))) or ["txt"]
+    names = [name for text in given for name in text.split(",")]
+    if "" in names:
+        raise InputError(f"--format {','.join(given)}: one of the names is empty; leave it out")
+    return list(dict.fromkeys(names)) or ["txt"]
 
 
 def expand(arguments: Sequence[str]) -> tuple[list[Path], Counter[str]]:
     """Return the files that arguments name, and how many others folders hold, by kind.
 
-    They name files, folders (their images and PDFs) and patterns. Raise InputError where one names nothing.
+    They name files, folders (their images and PDFs) and patterns; what several name is there once. Raise
+    InputError where one names nothing.
     """
     files: list[Path] = []
     passed: Counter[str] = Counter()
     records = cache(OutputRecord)
     for argument in arguments:
         path, others = Path(argument), Counter[str]()
+        if "://" in argument and not os.path.lexists(argument):
+            raise InputError(f"{argument}: a URL; download it, or read it with hwr bulk")
         if os.path.isdir(argument):  # noqa: PTH112  # False for a name that is too long, too
             own, others = _in_folder(path, records)
         elif has_magic(argument) and not os.path.lexists(path):
@@ -229,7 +235,10 @@ def expand(arguments: Sequence[str]) -> tuple[list[Path], Counter[str]]:
             raise InputError(f"{argument}: no image or PDF there{held}; give files, folders or patterns")
         files += own
         passed += others
-    return list(dict.fromkeys(files)), passed
+    folder_of, once = cache(os.path.realpath), dict[tuple[str, str], Path]()
+    for file in files:
+        once.setdefault((folder_of(file.parent), file.name), file)
+    return list(once.values()), passed
 
 
 def transcribe_pages(job: Job, config: TranscribeConfig, passed: Counter[str] | None = None) -> int:

@@ -56,6 +56,18 @@ def test_line_images_are_the_crops_of_all_lines_in_order(tmp_path: Path) -> None
     assert all(np.array_equal(one, other) for one, other in zip(images.images, expected, strict=True))
 
 
+def test_line_images_are_cut_from_the_page_of_their_number(tmp_path: Path) -> None:
+    one, other, _ = drawn(tmp_path)
+    sheets = [Image.open(page.image) for page in (other, one)]
+    file = tmp_path / "book.tif"
+    sheets[0].save(file, save_all=True, append_images=sheets[1:])
+    found = built([replace(one, image=file, number=2), replace(other, image=file)], tmp_path / "cache")
+    wanted = built([one, other], tmp_path / "cache")
+    assert found.ids == wanted.ids
+    for ours, theirs in zip(found.images, wanted.images, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_line_images_are_views_of_a_read_only_memory_map(tmp_path: Path) -> None:
     image = built(drawn(tmp_path), tmp_path / "cache").images[0]
     base = image
@@ -112,9 +124,7 @@ def test_line_images_cut_again_only_what_changed(
     pages = drawn(tmp_path)
     built(pages, tmp_path / "cache")
     loaded: list[Path] = []
-    monkeypatch.setattr(
-        cache, "load_page", lambda path, loading: loaded.append(path) or load_page(path, loading)
-    )
+    monkeypatch.setattr(cache, "load_page", lambda path, *rest: loaded.append(path) or load_page(path, *rest))
     pages[1] = replace(pages[1], lines=(change(pages[1].lines[0]), pages[1].lines[1]))
     images = built(pages, tmp_path / "cache")
     assert loaded == [pages[1].image] * loads
@@ -153,9 +163,9 @@ def test_line_images_report_lines_without_area_and_pages_that_cannot_be_read(tmp
 def test_line_images_load_every_page_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[Path] = []
 
-    def counted(path: Path, loading: Loading) -> np.ndarray:
+    def counted(path: Path, loading: Loading, number: int) -> np.ndarray:
         loaded.append(path)
-        return load_page(path, loading)
+        return load_page(path, loading, number)
 
     monkeypatch.setattr(cache, "load_page", counted)
     pages = drawn(tmp_path)
@@ -234,11 +244,11 @@ class Trap:
 def slow_build(pages: list[Page], folder: Path, log: Path, pause_s: float) -> None:
     """Build in a process of its own, noting every page that is cut, and taking `pause_s` over each."""
 
-    def slow(path: Path, loading: Loading) -> np.ndarray:
+    def slow(path: Path, loading: Loading, number: int) -> np.ndarray:
         with log.open("a") as file:
             file.write(f"{path.name}\n")
         time.sleep(pause_s)
-        return load_page(path, loading)
+        return load_page(path, loading, number)
 
     cache.load_page = slow  # type: ignore[attr-defined]
     built(pages, folder)

@@ -213,7 +213,8 @@ def test_image_file_of_several_pages_is_found_and_kept(tmp_path: Path) -> None:
     first = Image.open(several.image)
     several = replace(several, image=tmp_path / "a.tif")
     first.save(several.image, save_all=True, append_images=[first, first])
-    assert inspected(several, alone).findings["more_pages"] == {"a": "3 pages"}
+    assert inspected(several, alone).findings["more_pages"] == {"a": "page 1 of 3"}
+    assert inspected(replace(several, number=3)).findings["more_pages"] == {"a": "page 3 of 3"}
     assert applied(several, alone) == ([several, alone], [])
 
 

@@ -200,6 +200,31 @@ def test_page_that_would_be_written_over_another_fails(
     assert (tmp_path / "a-002.txt").read_text(encoding="utf-8") == "shade 220\n"
 
 
+def test_page_that_two_arguments_name_is_read_once(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "one" / "a.png", 210)
+    written(tmp_path / "one" / "b.png", 220)
+    monkeypatch.chdir(tmp_path)
+    names = ("one/b.png", "one", str(tmp_path / "one" / "a.png"), "one/../one/b.png")
+    paths, _ = transcribing.expand(names)
+    assert paths == [Path("one/b.png"), Path("one/a.png")]
+    assert run(*paths, output=tmp_path / "texts") == 0
+    assert capsys.readouterr().err.splitlines() == ["2 pages read"]
+
+
+def test_url_is_told_apart_from_a_file_that_is_missing() -> None:
+    with pytest.raises(
+        InputError, match=r"^https://example\.org/a\.png: a URL; download it, or read it with"
+    ):
+        transcribing.expand(["https://example.org/a.png"])
+
+
+def test_empty_name_of_a_format_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^--format txt,,alto: one of the names is empty"):
+        transcribing.asked_formats(["txt,,alto"])
+
+
 @pytest.mark.parametrize("names_of", [("a.png", "a.jpg"), ("one/a.png", "two/a.png")])
 def test_second_of_two_pages_with_one_name_fails_alone(
     tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str], names_of: tuple[str, str]

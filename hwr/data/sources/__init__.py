@@ -10,7 +10,7 @@ import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
@@ -207,17 +207,30 @@ def images_beside(root: Path, pages: Iterable[Page], what: str) -> dict[str, str
     return notes
 
 
-def size_or_flaw(image: Path) -> tuple[tuple[int, int], str]:
-    """Return the (height, width) of an image as shown, or a pixel and why it cannot be read."""
+def size_or_flaw(image: Path, number: int = 1) -> tuple[tuple[int, int], str]:
+    """Return the (height, width) of a page of an image as shown, or a pixel and why it cannot be read."""
     try:
-        return image_header(image)[:2], ""
+        return image_header(image, number)[:2], ""
     except InputError as error:
         return (1, 1), str(error)
 
 
-def image_header(image: Path) -> tuple[int, int, str, int]:
+def number_in_file(image: Path, stated: str | None) -> int:
+    """Return which page of an image file is meant, from 1: the stated one if the file has as many, else 1.
+
+    A file of one page may be stated to be the hundredth of its volume.
+    """
+    number = int(stated) if stated and stated.isascii() and stated.isdigit() else 1
+    try:
+        return number if 1 < number <= image_header(image)[3] else 1
+    except InputError:
+        return 1
+
+
+def image_header(image: Path, number: int = 1) -> tuple[int, int, str, int]:
     """Return what `page_header` does, from memory where the image has not changed."""
-    height, width, doubt, pages = remembered("header", image, page_header)
+    what = "header" if number == 1 else f"header {number}"
+    height, width, doubt, pages = remembered(what, image, partial(page_header, number=number))
     return height, width, doubt, pages
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import NOWHERE, Dataset, LeftOut, Line, Page, Word
-from hwr.data.sources import PageImages, size_or_flaw
+from hwr.data.sources import PageImages, number_in_file, size_or_flaw
 from hwr.data.sources.xml import Sheet, local_name, locate, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Box, Point, around, clip, union
@@ -37,20 +37,23 @@ def alto_page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
         raise InputError(f"{path}: holds {len(elements)} <Page> elements; export one file a page")
     named = _text(tree, "{*}Description/{*}sourceImageInformation/{*}fileName")
     image, flaw = images.find_or_flaw(path, named)
+    number = number_in_file(image, elements[0].get("PHYSICAL_IMG_NR"))
     unit = _text(tree, "{*}Description/{*}MeasurementUnit") or "pixel"
     height, width = (parse_number(elements[0].get(key) or "0", path) for key in ("HEIGHT", "WIDTH"))
     own = (height, width) if height >= 1 and width >= 1 else None
     if own is None and unit != "pixel":
         raise InputError(f"{path}: <Page> lacks WIDTH and HEIGHT, the scale of its {unit}; export it again")
     if own is None or unit != "pixel":
-        size_px, unread = size_or_flaw(image)
+        size_px, unread = size_or_flaw(image, number)
         flaw = flaw or unread
     else:
         size_px = round(own[0]), round(own[1])
     labels = {tag.get("ID", ""): tag.get("LABEL", "") for tag in tree.iterfind("{*}Tags/*")}
     sheet = _Sheet(name, path, own or size_px, labels)
     lines = (_line(line, n, sheet) for n, line in enumerate(_ordered_lines(tree, elements[0]), start=1))
-    return Page(id=name, writer="", split="", image=image, size=size_px, lines=tuple(lines), flaw=flaw)
+    return Page(
+        id=name, writer="", split="", image=image, size=size_px, lines=tuple(lines), flaw=flaw, number=number
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hwr.data.records import NOWHERE, Dataset, Line, Page, Word
-from hwr.data.sources import PageImages, size_or_flaw
+from hwr.data.sources import PageImages, number_in_file, size_or_flaw
 from hwr.data.sources.xml import Sheet, locate, parse_number, read_pages
 from hwr.errors import InputError
 from hwr.images.boxes import Point, around
@@ -16,6 +16,7 @@ from hwr.text import nfc
 # custom="readingOrder {index:NUMBER;} structure {type:NAME;}"
 _STRUCTURE = re.compile(r"structure\s*\{[^}]*?type\s*:\s*([^;}]+)")
 _POSITION = re.compile(r"readingOrder\s*\{[^}]*?index\s*:\s*(\d{1,9})")
+_NUMBER = re.compile(r"\bimageFile\s*{[^}]*\bpage:\s*(\d+)")  # as hwr writes it: which page of its file
 
 
 def read_pagexml(root: str | Path, *, splits: str | None, shares: Sequence[float], seed: int) -> Dataset:
@@ -29,17 +30,19 @@ def _page(name: str, path: Path, tree: Element, images: PageImages) -> Page:
         raise InputError(f"{path}: holds {len(elements) or 'no'} <Page>; export one file a page")
     element = elements[0]
     image, flaw = images.find_or_flaw(path, element.get("imageFilename", "").strip())
+    stated = _NUMBER.search(element.get("custom", ""))
+    number = number_in_file(image, stated[1] if stated else None)
     height, width = (parse_number(element.get(key) or "0", path) for key in ("imageHeight", "imageWidth"))
     if height >= 1 and width >= 1:
         size = round(height), round(width)
     else:
-        size, unread = size_or_flaw(image)
+        size, unread = size_or_flaw(image, number)
         flaw = flaw or unread
     sheet = Sheet(name, path, size)
     lines = (_line(line, position, sheet) for position, line in enumerate(_ordered_lines(element), start=1))
     return Page(
         id=name, writer="", split="", image=image, size=size, lines=tuple(lines), flaw=flaw,
-        unlined=sum(map(_unlined, filter(_is_region, element.iter()))),
+        unlined=sum(map(_unlined, filter(_is_region, element.iter()))), number=number,
     )  # fmt: skip
 
 

@@ -121,18 +121,20 @@ def read_documents(
 ) -> tuple[list[T], dict[str, dict[str, str]]]:
     """Return what `read` makes of the id, path and root element of XML files under `folder`, and findings.
 
-    It reads those whose root element is `name`. The id is the file's stem, or its path from `folder` where
-    two files share the stem. Files that are damaged or refused, by `read` too, and those of other formats
-    (METS, metadata, macOS) are passed over: the findings tell why. Raise InputError when no file is left.
+    It reads those whose root element is `name`. The id is the page's name, `p` for p.xml, p.alto.xml and
+    p.page.xml, or the file's path from `folder` where two have that name. Files that are damaged or refused,
+    by `read` too, and those of other formats (METS, metadata, macOS) are passed over: the findings tell why.
+    Raise InputError when no file is left.
     """
     paths = sorted(path for path in existing_folder(folder).rglob("*") if path.suffix.lower() == ".xml")
-    named = {path: path.relative_to(folder).with_suffix("").as_posix() for path in paths}
     roots, damaged = tried(paths, lambda path: _root(folder, path))
-    found = [path for path, root in roots.items() if root == f"<{name}>"]
-    stems = Counter(path.stem for path in found)
+    found = {path: _page_name(path.stem) for path, root in roots.items() if root == f"<{name}>"}
+    shared = Counter(found.values())
 
     def document(path: Path) -> T:
-        return read(path.stem if stems[path.stem] == 1 else named[path], path, parse_xml(path))
+        stem = found[path]
+        place = path.relative_to(folder).with_suffix("").as_posix()
+        return read(stem if shared[stem] == 1 else place, path, parse_xml(path))
 
     documents, broken = tried(found, document)
     damaged = dict(sorted({**damaged, **broken}.items()))
@@ -144,6 +146,10 @@ def read_documents(
         finding: {path.relative_to(folder).as_posix(): note for path, note in notes.items()}
         for finding, notes in passed_over.items()
     }
+
+
+def _page_name(stem: str) -> str:
+    return stem.removesuffix(".alto").removesuffix(".page")
 
 
 def parse_number(text: str, path: Path) -> float:

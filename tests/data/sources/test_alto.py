@@ -112,6 +112,30 @@ def test_read_takes_a_baseline_as_height_or_points(tmp_path: Path, baseline: str
     assert line.baseline == ((0.1, 0.3), (0.6, 0.3))
 
 
+@pytest.mark.parametrize(("stated", "number"), [(1, 1), (2, 2), (3, 1), (40, 1)])
+def test_read_takes_the_page_of_a_file_whose_number_is_stated(
+    tmp_path: Path, stated: int, number: int
+) -> None:
+    write(tmp_path, page='WIDTH="" HEIGHT=""')
+    first, second = (Image.new("L", size, 255) for size in ((200, 100), (60, 90)))
+    first.save(tmp_path / "p.tif", save_all=True, append_images=[second])
+    (tmp_path / "p.png").unlink()
+    file = tmp_path / "p.xml"
+    text = file.read_text(encoding="utf-8").replace('IMG_NR="1"', f'IMG_NR="{stated}"')
+    file.write_text(text, encoding="utf-8")
+    page = read_page(tmp_path)
+    assert (page.image.name, page.number) == ("p.tif", number)
+    assert page.size == ((90, 60) if number == 2 else (100, 200))
+
+
+def test_number_of_a_page_in_its_volume_is_none_in_its_file(tmp_path: Path) -> None:
+    write(tmp_path)
+    file = tmp_path / "p.xml"
+    text = file.read_text(encoding="utf-8").replace('IMG_NR="1"', 'IMG_NR="117"')
+    file.write_text(text, encoding="utf-8")
+    assert read_page(tmp_path).number == 1
+
+
 def test_read_names_the_line_type_by_the_label_of_its_tag(tmp_path: Path) -> None:
     tags = '<LayoutTag ID="X1" LABEL="Main"/><OtherTag ID="LT7" LABEL="consent" DESCRIPTION="line type"/>'
     assert (

@@ -158,6 +158,12 @@ def test_documents_of_one_stem_are_told_apart_by_their_folders(tmp_path: Path) -
     assert documents(tmp_path)[0] == ["book1/p1", "book2/p1", "p2"]
 
 
+def test_documents_have_the_name_of_their_page(tmp_path: Path) -> None:
+    for name in ("p1.alto", "p2.page", "p3", "both", "both.alto"):
+        write(tmp_path / f"{name}.xml", "<alto/>")
+    assert documents(tmp_path)[0] == ["both.alto", "both", "p1", "p2", "p3"]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from PIL import Image
 
 from hwr.data import source_reader
 from hwr.data.records import Page
@@ -49,6 +50,21 @@ def test_page_reads_back_with_its_picture_and_size(tmp_path: Path, source: str) 
     found = read_back(tmp_path, source, page(line("Hello")))
     assert found.image == tmp_path / "p.png"
     assert found.size == (100, 200)
+
+
+def test_page_of_a_file_with_several_reads_back_with_its_number(tmp_path: Path, source: str) -> None:
+    kind = "alto" if source == "alto" else "page"
+    sheets = [Image.new("L", (200, 100), shade) for shade in (0, 255, 255)]
+    sheets[0].save(tmp_path / "book.tif", save_all=True, append_images=sheets[1:])
+    for number in (1, 2, 3):
+        read = replace(page(line("Hello")), name=f"book-{number:03}", image="book.tif", number=number)
+        text = WRITERS[source](read)
+        assert faults(text, kind) == []
+        write(tmp_path, f"book-{number:03}.{kind}.xml", text)
+    found = source_reader(source)(tmp_path, **SPLITTING).pages
+    assert [(own.id, own.image.name, own.number) for own in found] == [
+        (f"book-{number:03}", "book.tif", number) for number in (1, 2, 3)
+    ]
 
 
 def test_line_reads_back_as_it_was_read(tmp_path: Path, source: str) -> None:
