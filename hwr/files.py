@@ -152,12 +152,14 @@ def make_folder(folder: Path) -> None:
             pass
 
 
-def check_output_file(path: Path, name: str) -> None:
-    """Create the folder of a file that is written in the end; InputError where none can be, named `name`."""
-    with as_input_error(f"{name} {path}", "choose another"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.name or path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"{name} {path}: no file can be written there; choose another")
+def check_output_file(path: Path, said: str) -> None:
+    """Create the folder of a file that is written in the end; InputError, with what was `said`, for none."""
+    folder = path.parent
+    if not path_exists(folder):
+        with as_input_error(said, "choose another"):
+            folder.mkdir(parents=True, exist_ok=True)
+    if not path.name or path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{said}: no file can be written there; choose another")
 
 
 def path_exists(path: Path | str) -> bool:

@@ -33,7 +33,7 @@ ONLY_ROOMS = {
     "errors": set[str](),
     "runtime": {"errors"},
     "ranges": set[str](),
-    "losses": {"ranges"},
+    "losses": {"images", "ranges"},  # of images the geometry of boxes
     "networks": {"errors", "images", "ranges"},
     "training": {"errors", "files", "networks", "ranges"},  # no stage, no data, no tracking
 }

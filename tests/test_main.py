@@ -276,7 +276,12 @@ def test_report_is_refused_when_it_cannot_be_written(
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "report.json"
     said = refused(capsys, lambda: main(["inspect", *data, f"output={path}"]))
-    assert said == f"output={path}: cannot be written (Not a directory); choose another file"
+    assert said == f"output={path}: no file can be written there; choose another"
+
+
+def test_report_is_written_to_a_new_folder(data: list[str], tmp_path: Path) -> None:
+    main(["inspect", *data, f"output={tmp_path / 'new' / 'report.json'}"])
+    assert (tmp_path / "new" / "report.json").stat().st_size
 
 
 # anchors

@@ -87,7 +87,7 @@ def reproduce_result(
     """
     name = experiment_name(names[0])
     if record is not None:
-        check_output_file(Path(record), "--record")
+        check_output_file(Path(record), f"--record {record}")
         figures = record_training(name, overrides, config_dir=config_dir)
         with as_input_error(f"--record {record}", "choose another file"):
             Path(record).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

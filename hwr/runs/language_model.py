@@ -58,7 +58,7 @@ def check_language_model(config: LanguageModelConfig, outputs: Mapping[str, Path
         raise InputError("split=test: a model of the test lines knows them by heart; use split=train")
     taken: set[Path] = set()
     for name, path in outputs.items():
-        check_output_file(path, name)
+        check_output_file(path, f"{name} {path}")
         files = {path.absolute(), path.with_suffix(".json").absolute()}
         if len(files) < 2 or files & taken:
             raise InputError(f"{name} {path}: its record {path.stem}.json has that name; choose another")

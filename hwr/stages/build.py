@@ -75,7 +75,7 @@ def report_data(composed: Composed) -> None:
     """Print the report on a data set, and write it as JSON where asked."""
     config: InspectConfig = composed.root
     if config.output not in (None, "-"):
-        check_output_file(Path(config.output), "output")
+        check_output_file(Path(config.output), f"output={config.output}")
     report, _ = inspect_data(parse_recipe(config), full=config.full)
     text = json.dumps(report.as_dict(), indent=1, ensure_ascii=False) + "\n"
     if config.output == "-":

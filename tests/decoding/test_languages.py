@@ -47,7 +47,7 @@ def models(tmp_path: Path) -> dict[str, str]:
         path.parent.mkdir()
         model = ngrams.estimate_ngrams([name] * 20, unit="character", order=2, min_count=2, symbols="abc")
         arpa.write_arpa(path, model)
-        origin = Origin(frozenset(), frozenset({name}), frozenset())
+        origin = Origin((), frozenset({6 * name}), frozenset())  # 12 digits
         write_record(path, origin, unit="character", order=2, symbols="abc")
         paths[name] = str(path.parent)
     return paths
@@ -59,7 +59,7 @@ def decoder(models: dict[str, str], **settings: Any) -> LanguageDecoder:
 
 def test_line_is_read_with_the_model_under_which_it_scores_highest(models: dict[str, str]) -> None:
     assert [reading.text for reading in decoder(models).read([DOUBTFUL, OTHER])] == ["ac", "ba"]
-    assert {lines for own in decoder(models).records for lines in own.origin.lines} == {"ac", "ba"}
+    assert {lines for own in decoder(models).records for lines in own.origin.lines} == {6 * "ac", 6 * "ba"}
 
 
 def test_page_is_read_with_the_model_under_which_its_lines_score_highest(models: dict[str, str]) -> None:

@@ -183,9 +183,9 @@ def test_text_is_refused_when_there_is_none_to_learn(
 @pytest.mark.parametrize(
     ("output", "words", "said"),
     [
-        ("file/model.arpa", "w", "--output DIR/file/model.arpa: cannot be written (File exists)"),
+        ("file/model.arpa", "w", "--output DIR/file/model.arpa: no file can be written there"),
         (".", "w", "--output DIR: no file can be written there; choose another"),
-        ("m", "file/w", "--words DIR/file/w: cannot be written (File exists)"),
+        ("m", "file/w", "--words DIR/file/w: no file can be written there"),
         ("m.json", "w", "--output DIR/m.json: its record m.json has that name; choose another"),
         ("m.arpa", "m.tsv", "--words DIR/m.tsv: its record m.json has that name; choose another"),
         ("m", "m", "--words DIR/m: its record m.json has that name; choose another"),

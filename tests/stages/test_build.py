@@ -76,7 +76,7 @@ def test_second_start_reads_changed_images_alone(tmp_path: Path, monkeypatch: py
     for number in range(4):
         Image.new("L", (90 + number, 20), 255).save(root / f"{number}.png")
     header = sources.page_header
-    monkeypatch.setattr(sources, "page_header", lambda path: opened.append(path.name) or header(path))
+    monkeypatch.setattr(sources, "page_header", lambda path, number: opened.append(path.name) or header(path))
     words = ("data=line_list", f"data.root={root}", f"folder={tmp_path / 'outputs'}")
 
     def start() -> tuple[list[str], list[tuple[int, int]]]:
