@@ -121,7 +121,7 @@ class MultiBoxLoss(gluon.Block):
     smooth_l1(offset - target)) / number of positives (Liu et al., "SSD", ECCV 2016, equations 1 to 3).
     An anchor is positive if its IoU with a box is above `overlap`, or if it is the best anchor of a box; for
     each positive, the `negatives` hardest others are negatives. An image without boxes has loss 0 and no
-    gradient. All this is as in MXNet's MultiBoxTarget, which takes most of a step's time for it.
+    gradient. These are the rules of MXNet's MultiBoxTarget, whose time grows with the square of the boxes.
 
     Inputs: anchors (1, A, 4), scores (N, 2, A), offsets (N, 4 A), boxes (N, K, 4) padded with -1.
     Output: (N,).

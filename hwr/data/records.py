@@ -202,7 +202,7 @@ def _by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
 
 
 def image_sha256(page: Page) -> str:
-    """Return the SHA-256 of a page's image file in hexadecimal, or `unreadable`; with its number after 1."""
+    """Return the SHA-256 of a page's image file, or `unreadable`; of page 2 and later with `/number`."""
     try:
         found = "unreadable" if page.flaw else str(remembered("sha256", page.image, sha256))
     except InputError:

@@ -39,7 +39,7 @@ KINDS = {
     ),
     "more_pages": FindingKind(
         "page",
-        "whose image file holds several, of which the one is read whose number its description gives, or 1",
+        "whose image file holds several; the one is read whose number the description gives, else the first",
         "where that is another one, save each page as a file",
     ),
     "duplicate_image": FindingKind("page", "with the image of another page", "remove one of the two"),

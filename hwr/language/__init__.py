@@ -163,7 +163,7 @@ def _record(path: Path, found: Mapping[str, Any]) -> TextRecord:
 
 
 def _packed(hashes: Iterable[str]) -> str:
-    """Return hashes as one string, a third of the length of a list of them."""
+    """Return hashes as one string: in JSON, less than half the length of a list of them."""
     return base64.b64encode(bytes.fromhex("".join(sorted(hashes)))).decode()
 
 

@@ -211,7 +211,7 @@ def asked_formats(given: Sequence[str]) -> list[str]:
 def expand(arguments: Sequence[str]) -> tuple[list[Path], Counter[str]]:
     """Return the files that arguments name, and how many others folders hold, by kind.
 
-    They name files, folders (their images and PDFs) and patterns; what several name is there once. Raise
+    They name files, folders (their images and PDFs) and patterns; a file named twice is returned once. Raise
     InputError where one names nothing.
     """
     files: list[Path] = []
