@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hwr.data.records import Page, image_sha256
+from hwr.data.records import Page, image_sha256, page_image
 from hwr.errors import InputError
 from hwr.files import as_input_error, built, parse_json
 from hwr.images.line_crop import LineCrop, crop_line
 from hwr.images.load import GreyImage
-from hwr.images.page_files import Loading, load_page
+from hwr.images.page_files import Loading
 
 _VERSION = 3  # raise it whenever hwr.images loads pages or cuts lines differently
 _DONORS = 8  # newest caches with the same settings that pages are looked for in
@@ -229,9 +229,7 @@ def _cut_page(page: Page, work: _Work) -> Sequence[Cut]:
     if not ids:
         return []
     try:
-        if page.flaw:
-            raise InputError(page.flaw)
-        image = load_page(page.image, work.loading, page.number)
+        image = page_image(page, work.loading)
     except InputError as error:
         return [(name, str(error)) for name in ids]
     return work.cutter.cut(page, image)

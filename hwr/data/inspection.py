@@ -9,14 +9,14 @@ from unicodedata import bidirectional
 
 import numpy as np
 
-from hwr.data.records import SPLITS, Dataset, Findings, LeftOut, Line, Page, image_sha256
+from hwr.data.records import SPLITS, Dataset, Findings, LeftOut, Line, Page, image_sha256, page_image
 from hwr.data.remembered import length
 from hwr.data.report import KINDS, Report, SplitSize, split_name, visible
 from hwr.data.sources import image_header
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, image_width
 from hwr.images.load import check_size
-from hwr.images.page_files import Loading, load_page, reduced_size
+from hwr.images.page_files import Loading, reduced_size
 
 POLICIES = ("keep", "drop", "drop_train", "refuse")
 SAME_SHAPE = 0.02  # a page may differ this much in aspect: files round their sizes
@@ -137,7 +137,7 @@ def _image_headers(
             height, width, *_ = header = image_header(page.image, page.number)
             check_size(page.image, (width, height), loading.max_pixels)
             if full:
-                load_page(page.image, loading, page.number)
+                page_image(page, loading)
             headers[page.id] = header
         except InputError as error:
             unreadable[page.id] = str(error)

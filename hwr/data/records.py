@@ -12,6 +12,8 @@ from hwr.data.remembered import remembered
 from hwr.errors import InputError
 from hwr.files import parse_json, read_text, sha256
 from hwr.images.boxes import Box, Point
+from hwr.images.load import GreyImage
+from hwr.images.page_files import Loading, load_page
 
 SPLITS = ("train", "valid", "test")
 NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)  # box of a line whose place is not known
@@ -199,6 +201,13 @@ def _by_split(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
         found.setdefault(split, []).append(name)
     known = [split for split in SPLITS if split in found]
     return {split: tuple(found[split]) for split in dict.fromkeys([*known, *found])}
+
+
+def page_image(page: Page, loading: Loading) -> GreyImage:
+    """Return a page's image as `load_page` does; InputError as it does, and where the page has a flaw."""
+    if page.flaw:
+        raise InputError(page.flaw)
+    return load_page(page.image, loading, page.number)
 
 
 def image_sha256(page: Page) -> str:

@@ -9,11 +9,10 @@ import numpy as np
 from hwr import pictures
 from hwr.data import inspection
 from hwr.data.batches.boxes import BoxSet, area_of
-from hwr.data.records import LeftOut, fingerprint
+from hwr.data.records import LeftOut, fingerprint, page_image
 from hwr.errors import optional
 from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Scored, Target
 from hwr.images.boxes import FloatArray
-from hwr.images.page_files import load_page
 from hwr.scoring.detection import Detection, count_boxes
 from hwr.stages import boxes as box_stages
 from hwr.stages.boxes import PREDICTED, TRUE, PageSettings
@@ -92,7 +91,7 @@ def _found(
     for place, name in enumerate(samples.ids):
         if tile_grid(boxes[place]) != (1, 1):
             page, spot = by_id[name], samples.placements[place]
-            image = load_page(page.image, config.loading, page.number)
+            image = page_image(page, config.loading)
             found = finder.find(image, area_of(page))
             boxes[place] = spot.to_canvas(found)
     reasons = dict(samples.problems)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from hwr import pictures
 from hwr.config.roots import EvaluateConfig
 from hwr.data.batches.boxes import area_of
-from hwr.data.records import LeftOut, Page, fingerprint
+from hwr.data.records import LeftOut, Page, fingerprint, page_image
 from hwr.data.report import nothing_left
 from hwr.errors import InputError, optional
 from hwr.evaluation import lines
@@ -23,7 +23,6 @@ from hwr.files import write_json
 from hwr.images.boxes import FloatArray, box_areas
 from hwr.images.line_crop import cut_flaw
 from hwr.images.load import WHITE, GreyImage
-from hwr.images.page_files import load_page
 from hwr.language import refuse_seen
 from hwr.scoring import detection, edits
 from hwr.scoring import page as page_scoring
@@ -92,9 +91,7 @@ def score_pages(evaluation: Evaluation) -> Outcome:
 def _read(reader: PageReader, page: Page, scored: Collection[str], config: EvaluateConfig) -> _Result:
     true = [TrueLine(own.id, own.text, own.box, own.id in scored) for own in page.lines]
     try:
-        if page.flaw:
-            raise InputError(page.flaw)
-        image = load_page(page.image, config.loading, page.number)
+        image = page_image(page, config.loading)
     except InputError as error:
         return _unread(page, true, str(error))
     size = (image.shape[0], image.shape[1])

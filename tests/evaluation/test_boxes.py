@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hwr.evaluation import boxes as targets_boxes
 from hwr.images.boxes import Box
 from hwr.tracking import Store
-from tests.evaluation.tiny import Place, write_pages, write_weights
+from tests.evaluation.tiny import Place, move_into_tiff, write_pages, write_weights
 from tests.refusal import refused
 
 AREA = np.array([20 / 120, 20 / 160, 100 / 120, 80 / 160])  # of a page, which fills its canvas
@@ -82,8 +82,10 @@ def test_areas_with_low_lines_are_looked_at_more_closely(
     class Closer(Finds):
         def find(self, page: NDArray[np.uint8], area: Box) -> NDArray[np.float64]:
             assert page.shape == (160, 120)
+            assert page.min() == 0  # not the blank first page of the TIFF
             return np.array([[area[0], area[1], area[2], area[1] + (area[3] - area[1]) / 3]])
 
+    move_into_tiff(write_pages(place.folder / "data"), "p1")
     low = [0.0, 0.0, 1.0, 0.05]
     for least_px, recall in ((0, 0.0), (16, 0.5)):  # one of two lines
         weights = write_weights(

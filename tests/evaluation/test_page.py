@@ -15,7 +15,7 @@ from hwr.layout.cut import LineCut
 from hwr.tracking import Store
 from hwr.transcription import ReadLine
 from hwr.transcription.page_reader import Found, Given
-from tests.evaluation.tiny import ALPHABET, LOWER, SIZE, UPPER, Place, write_pages
+from tests.evaluation.tiny import ALPHABET, LOWER, SIZE, UPPER, Place, move_into_tiff, write_pages
 from tests.refusal import refused
 
 BELOW = (20, 120, 100, 140)  # px; where nothing is written
@@ -36,7 +36,11 @@ class Reader:
 
     text = SimpleNamespace(decoder=GreedyDecoder(ALPHABET), crop=CROP)
 
+    def __init__(self) -> None:
+        self.pages: list[GreyImage] = []
+
     def __call__(self, page: GreyImage, given: Given | None = None) -> Found:
+        self.pages.append(page)
         if given is None:  # one wrong character, a line missed, one too much
             return Found(None, (at("ab bb", UPPER), at("a", BELOW)))
         if given.area is not None:
@@ -73,6 +77,12 @@ def test_pages_are_read_with_the_weights_of_three_steps(
 def test_boxes_are_cut_plainly_where_asked(place: Place) -> None:
     place.evaluate("page", "seams=false")
     assert place.scores["pages"] == 2
+
+
+def test_page_of_a_file_with_several_is_read(place: Place, reader: Reader) -> None:
+    move_into_tiff(write_pages(place.folder / "data"), "p1")
+    place.evaluate("page")
+    assert [page.min() for page in reader.pages] == [0] * 8  # the first page of the TIFF is blank
 
 
 def test_errors_are_those_of_the_automatic_reading(place: Place, reader: Reader) -> None:

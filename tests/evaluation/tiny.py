@@ -64,6 +64,17 @@ def write_pages(root: Path, *texts: tuple[str, str], split: str = "test") -> Pat
     return root
 
 
+def move_into_tiff(root: Path, name: str) -> None:
+    """Make the image of a page that `write_pages` wrote the second of a TIFF; the first is blank."""
+    blank = Image.new("L", SIZE[::-1], 255)
+    with Image.open(root / f"{name}.png") as image:
+        blank.save(root / f"{name}.tif", save_all=True, append_images=[image])
+    (root / f"{name}.png").unlink()
+    path = root / f"{name}.xml"
+    page = path.read_text(encoding="utf-8").replace(f"{name}.png", f"{name}.tif")
+    path.write_text(page.replace('PHYSICAL_IMG_NR="1"', 'PHYSICAL_IMG_NR="2"'), encoding="utf-8")
+
+
 def write_weights(root: Path, *kinds: str, data: Sequence[str] = ()) -> list[str]:
     """Write weights of these stages, or of each, not trained; return them as overrides of an evaluation."""
     kinds = kinds or ("paragraph", "segmentation", "line")
