@@ -16,10 +16,10 @@ from PIL import Image
 
 import hwr.data.cache as cache
 from hwr.data.cache import CutImages, line_images
-from hwr.data.records import Line, Page
+from hwr.data.records import Line, Page, page_image
 from hwr.errors import InputError
 from hwr.images.line_crop import LineCrop, crop_line
-from hwr.images.page_files import Loading, load_page
+from hwr.images.page_files import Loading
 
 LOADING = Loading(max_pixels=10**6, working_pixels=10**6)
 CROP = LineCrop(height=16, max_width=500, margin=0.0, mask=False, deskew=False, normalise=False)
@@ -40,6 +40,18 @@ def drawn(folder: Path, count: int = 3) -> list[Page]:
     return pages
 
 
+def counted_loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return a list that every image is added to when the cache loads its page."""
+    loaded: list[Path] = []
+
+    def counted(page: Page, loading: Loading) -> np.ndarray:
+        loaded.append(page.image)
+        return page_image(page, loading)
+
+    monkeypatch.setattr(cache, "page_image", counted)
+    return loaded
+
+
 def built(pages: list[Page], folder: Path, crop: LineCrop = CROP) -> CutImages:
     return line_images(pages, crop, folder=folder, loading=LOADING, progress=False)
 
@@ -50,9 +62,7 @@ def test_line_images_are_the_crops_of_all_lines_in_order(tmp_path: Path) -> None
     assert images.ids == ("p0/0", "p0/1", "p1/0", "p1/1", "p2/0", "p2/1")
     assert images.widths.tolist() == [160, 80] * 3
     assert len(images) == 6
-    expected = [
-        crop_line(load_page(page.image, LOADING), line, CROP) for page in pages for line in page.lines
-    ]
+    expected = [crop_line(page_image(page, LOADING), line, CROP) for page in pages for line in page.lines]
     assert all(np.array_equal(one, other) for one, other in zip(images.images, expected, strict=True))
 
 
@@ -123,8 +133,7 @@ def test_line_images_cut_again_only_what_changed(
 ) -> None:
     pages = drawn(tmp_path)
     built(pages, tmp_path / "cache")
-    loaded: list[Path] = []
-    monkeypatch.setattr(cache, "load_page", lambda path, *rest: loaded.append(path) or load_page(path, *rest))
+    loaded = counted_loads(monkeypatch)
     pages[1] = replace(pages[1], lines=(change(pages[1].lines[0]), pages[1].lines[1]))
     images = built(pages, tmp_path / "cache")
     assert loaded == [pages[1].image] * loads
@@ -161,13 +170,7 @@ def test_line_images_report_lines_without_area_and_pages_that_cannot_be_read(tmp
 
 
 def test_line_images_load_every_page_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[Path] = []
-
-    def counted(path: Path, loading: Loading, number: int) -> np.ndarray:
-        loaded.append(path)
-        return load_page(path, loading, number)
-
-    monkeypatch.setattr(cache, "load_page", counted)
+    loaded = counted_loads(monkeypatch)
     pages = drawn(tmp_path)
     built(pages, tmp_path / "cache")
     assert sorted(loaded) == [page.image for page in pages]
@@ -244,13 +247,13 @@ class Trap:
 def slow_build(pages: list[Page], folder: Path, log: Path, pause_s: float) -> None:
     """Build in a process of its own, noting every page that is cut, and taking `pause_s` over each."""
 
-    def slow(path: Path, loading: Loading, number: int) -> np.ndarray:
+    def slow(page: Page, loading: Loading) -> np.ndarray:
         with log.open("a") as file:
-            file.write(f"{path.name}\n")
+            file.write(f"{page.image.name}\n")
         time.sleep(pause_s)
-        return load_page(path, loading, number)
+        return page_image(page, loading)
 
-    cache.load_page = slow  # type: ignore[attr-defined]
+    cache.page_image = slow  # type: ignore[attr-defined]
     built(pages, folder)
 
 
