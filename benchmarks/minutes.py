@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.tracking.store import open_store
+from hwr.tracking.store import client_of, embedded
 
 AFTER = (5, 10, 15, 20, 30, 45, 60)  # minutes
 Curve = NDArray[np.float64]  # (epochs, 2): minutes, and the lowest error until then in percent
@@ -31,9 +31,9 @@ def main(folder: str, *named: str) -> None:
 
 def curve(folder: Path, run: str) -> Curve:
     """Return the curve of a run."""
-    store = open_store(None, folder, "hwr")
+    client = client_of(embedded(folder))
     minutes, errors = (
-        {own.step: own.value for own in store.client.get_metric_history(run, metric)}
+        {own.step: own.value for own in client.get_metric_history(run, metric)}
         for metric in ("time/minutes", "valid/cer")
     )
     epochs = sorted(minutes.keys() & errors.keys())
@@ -42,7 +42,7 @@ def curve(folder: Path, run: str) -> Curve:
 
 
 def lowest(own: Curve, minutes: float) -> str:
-    """Return the lowest error after so many minutes; "" before the first epoch ends, and after the last."""
+    """Return the lowest error after so many minutes; "" before the first epoch ends, and after the run."""
     done = own[own[:, 0] <= minutes]
     over = minutes > own[-1, 0] + 1
     return "" if over or not len(done) else f"{done[-1, 1]:.1f}"

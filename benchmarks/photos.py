@@ -33,8 +33,8 @@ def main() -> None:
     runtime.start()
     from hwr.config.compose import composed
     from hwr.config.roots import EvaluateConfig
+    from hwr.data.records import page_image
     from hwr.evaluation.task import open_task
-    from hwr.images.page_files import load_page
     from hwr.scoring.edits import character_edits
     from hwr.transcription.page_reader import STEPS, build_page_reader
 
@@ -42,7 +42,7 @@ def main() -> None:
     reader = build_page_reader({step: task.weights(step) for step in STEPS}, task.config)
     pages = task.dataset(whole=True).pages
     chosen = np.unique(np.linspace(0, len(pages) - 1, min(asked.pages, len(pages))).astype(int))
-    read = [(load_page(pages[i].image, task.config.loading), pages[i].lines) for i in chosen]
+    read = [(page_image(pages[i], task.config.loading), pages[i].lines) for i in chosen]
     print(f"{len(read)} pages, {sum(len(lines) for _, lines in read)} lines", flush=True)
     for name, change in CHANGES.items():
         if not name.startswith(tuple(asked.only.split(","))):

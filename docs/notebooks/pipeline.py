@@ -16,11 +16,11 @@ from PIL import Image, ImageDraw
 from hwr.config.compose import composed
 from hwr.config.roots import InspectConfig, TranscribeConfig
 from hwr.data import load_pages
+from hwr.data.records import page_image
 from hwr.data.synthetic.texts import Bigrams
 from hwr.decoding import build_decoder
 from hwr.images.canvas import fit_to_canvas
 from hwr.images.line_crop import crop_line
-from hwr.images.page_files import load_page
 from hwr.pictures import LineCard, ReadText, boxed, readings
 from hwr.scoring.edits import levenshtein
 from hwr.transcription.export import draw_overlay, to_alto
@@ -53,7 +53,7 @@ config = composed(
     "transcribe", [f"weights.{step}={name}" for step, name in weights.items()], TranscribeConfig
 ).root
 reader = page_reader(config)
-page = load_page(drawn.image, config.loading)  # (H, W) grey levels
+page = page_image(drawn, config.loading)  # (H, W) grey levels
 Image.fromarray(page).reduce(2)
 
 # %% [markdown]

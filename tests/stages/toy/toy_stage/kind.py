@@ -7,10 +7,9 @@ import numpy as np
 from toy_stage.stage import METRICS, Images, ToyStage
 
 from hwr import pictures
-from hwr.data.records import Page
+from hwr.data.records import Page, page_image
 from hwr.errors import InputError
 from hwr.images.canvas import PageFit, fit_to_canvas
-from hwr.images.page_files import load_page
 from hwr.losses import MseLoss
 from hwr.networks.paragraph import Extent
 from hwr.stages import boxes
@@ -39,7 +38,7 @@ def build_toy(recipe: Recipe[ToySettings], pages: Sequence[Page], progress: bool
 
     def image(page: Page) -> Images:
         canvas, _ = fit_to_canvas(
-            load_page(page.image, recipe.loading),
+            page_image(page, recipe.loading),
             (0.0, 0.0, 1.0, 1.0),
             PageFit(size=(side, side), normalise=False),
         )
