@@ -16,9 +16,22 @@ _LEAST_LEFT = (0.2, 0.5)  # shares of width and height of a box
 _EDGE = 0.02  # share of a tile's side within which a box touches its edge
 _SAME_ROW = 0.5  # IoU of the heights of two pieces of one line
 _INSIDE = 0.6  # share of a box in another from which on both are one line
+_TALL, _WIDE = (
+    2.4,
+    16.0,
+)  # times as high or wide for its other side as the canvas: it shows no more of an area
 _LONG = 0.5  # share of the width of all boxes: lines longer than this go through columns of tiles
 
 _LEFT, _RIGHT = 0, 2  # sides of a box
+
+
+def section_grid(size: tuple[float, float], canvas: tuple[int, int]) -> tuple[int, int]:
+    """Return into how many rows and columns a far longer area than its canvas is cut before boxes are found.
+
+    Both sizes are (height, width). (1, 1) where the canvas shows what is in the area: on every usual page.
+    """
+    stretch = (size[0] / size[1]) / (canvas[0] / canvas[1])
+    return max(1, int(np.ceil(stretch / _TALL))), max(1, int(np.ceil(1 / stretch / _WIDE)))
 
 
 def tile_grid(boxes: FloatArray, height_px: int, least_px: float) -> tuple[int, int]:

@@ -243,7 +243,9 @@ class PartReader:
             except InputError as error:
                 yield _outcome(str(error))
             else:
-                yield Outcome(read=1, lines=[*files.doubts(page[0], _shown(str(row["path"])))])
+                name = _shown(str(row["path"]))
+                doubts = *files.doubts(page[0], name), *files.nothing_read(page[0], name, page[1])
+                yield Outcome(read=1, lines=[*doubts])
         yield Outcome(skipped=dict(+there))
 
     def _contents(self, page: PageOfFile, read: ReadFile, names: Sequence[str]) -> dict[str, bytes]:

@@ -495,6 +495,13 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def nothing_read(page: PageOfFile, name: str, read: ReadFile) -> Iterator[str]:
+    """Yield what a user should look at where no text was found on a page: it may not be blank."""
+    if not read.stored.lines:
+        number = f", page {page.number}" * (page.count > 1)
+        yield f"{name}{number}: no text found; look whether the page is blank"
+
+
 def doubts(page: PageOfFile, name: str) -> Iterator[str]:
     """Yield what a user should look at: EXIF that may turn the page wrongly, pictures that are not read."""
     if doubt := page_files.orientation_doubt(page.file, page.number):
@@ -513,6 +520,7 @@ def _read_page(
     try:
         lines += doubts(page, str(page.file))
         read = finished(page_steps(reader, config, page), reader.read_lines)
+        lines += nothing_read(page, str(page.file), read)
         contents = {
             path: read.output(kind, overlay_width=config.overlay_width) for kind, path in task.todo.items()
         }

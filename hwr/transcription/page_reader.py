@@ -8,10 +8,11 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from hwr.decoding import Decoder, Reading, build_decoder, rewrite_reading
-from hwr.images.boxes import Box, FloatArray, clip, union, widened
+from hwr.images.boxes import Box, FloatArray, around, clip, union, widened
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
 from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretches
 from hwr.images.load import GreyImage
+from hwr.images.tiles import section_grid, tiles
 from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
 from hwr.layout.ink import find_gutter, without_squares
@@ -135,7 +136,7 @@ class PageReader:
         return Found((area or union(line.box for line in lines)) if lines else None, lines)
 
     def find_all(self, page: GreyImage, *, levelled: int = 0) -> tuple[Box, list[LineCut]]:
-        """Return the area and the outlines of the lines, on a double page those of its left page first.
+        """Return the area and the outlines of the lines, of pages side by side those of the left one first.
 
         Of a tilted page they are those that are found when it is level; `levelled` says how often it was.
         """
@@ -145,7 +146,7 @@ class PageReader:
         areas, lines, width = [], list[LineCut](), page.shape[1]
         for left, right in pairwise((0, round(gutter * width), width)):
             part = page[:, left:right]
-            (x1, y1, x2, y2), own = self._find_in(part, levelled=levelled)
+            (x1, y1, x2, y2), own = self.find_all(part, levelled=levelled)
             strip = (left / width, right / width)
             if own:
                 areas.append((along(x1, strip), y1, along(x2, strip), y2))
@@ -194,9 +195,11 @@ class PageReader:
 
     def find_area(self, page: GreyImage) -> Box:
         """Return the box around the handwriting, grown as configured."""
-        canvas, placement = fit_to_canvas(page, _WHOLE, self.area.fit)
-        ((x1, y1, x2, y2),) = placement.to_page(self.area.finder.boxes([canvas])).tolist()
-        return grown(clip((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))), self.area.growth)
+        sections = tiles(_WHOLE, *section_grid(_size(page), self.area.fit.size))
+        fitted = [fit_to_canvas(page, part, self.area.fit) for row in sections for part in row]
+        found = self.area.finder.boxes([canvas for canvas, _ in fitted])
+        ends = np.array([spot.to_page(box[None]) for (_, spot), box in zip(fitted, found, strict=True)])
+        return grown(clip(around(ends.reshape(-1, 2).tolist())), self.area.growth)
 
     def find_boxes(self, page: GreyImage, area: Box) -> FloatArray:
         """Return the boxes of the lines in `area`, in reading order, (N, 4)."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hwr.images.boxes import Box, FloatArray, union
-from hwr.images.tiles import joined, pieces, tile_grid, tiles
+from hwr.images.tiles import joined, pieces, section_grid, tile_grid, tiles
 
 AREA: Box = (0.0, 0.0, 1.0, 1.0)
 RIGHT, LEFT = 1 / 1.65, 0.65 / 1.65  # end of the first and start of the second of two tiles in a row
@@ -48,6 +48,17 @@ def test_as_many_tiles_as_make_the_median_line_high_enough_and_no_columns_for_lo
 
 def test_an_area_without_boxes_is_not_cut() -> None:
     assert tile_grid(np.zeros((0, 4)), 1000, 20.0) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "grid"),
+    [((100, 50), (1, 1)), ((240, 50), (1, 1)), ((241, 50), (2, 1)), ((1000, 50), (5, 1)),
+     ((50, 400), (1, 1)), ((50, 401), (1, 2)), ((50, 801), (1, 3)), ((0.5, 0.01), (11, 1))],
+)  # fmt: skip
+def test_areas_far_longer_than_the_canvas_are_cut_into_sections(
+    size: tuple[float, float], grid: tuple[int, int]
+) -> None:
+    assert section_grid(size, (200, 100)) == grid
 
 
 def test_lines_that_a_tile_cuts_are_in_it_unless_they_hardly_begin_there() -> None:

@@ -213,6 +213,24 @@ def test_page_that_two_arguments_name_is_read_once(
     assert capsys.readouterr().err.splitlines() == ["2 pages read"]
 
 
+def test_pages_without_text_are_named(
+    tmp_path: Path, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = (
+        written(tmp_path / "a.png", 210),
+        written(tmp_path / "b.tif", 255, 220),
+        written(tmp_path / "c.png", 255),
+    )
+    assert run(*files) == 0
+    said = f"{files[1]}, page 1: no text found; look whether the page is blank"
+    assert capsys.readouterr().err.splitlines() == [
+        said,
+        said.replace("b.tif, page 1", "c.png"),
+        "4 pages read",
+    ]
+    assert (tmp_path / "c.txt").read_text(encoding="utf-8") == ""
+
+
 def test_url_is_told_apart_from_a_file_that_is_missing() -> None:
     with pytest.raises(
         InputError, match=r"^https://example\.org/a\.png: a URL; download it, or read it with"

@@ -150,7 +150,7 @@ def test_words_side_by_side_are_one_line() -> None:
 
 
 def test_left_page_of_a_double_page_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_reader, "find_gutter", lambda image: 0.5)
+    monkeypatch.setattr(page_reader, "find_gutter", lambda image: 0.5 if image.shape == SIZE else None)
     strips = [((x, y, x + 0.4, y + 0.1), shade) for shade, (x, y) in enumerate(
         [(0.05, 0.2), (0.05, 0.6), (0.55, 0.2), (0.55, 0.6)], start=1
     )]  # fmt: skip
@@ -161,6 +161,26 @@ def test_left_page_of_a_double_page_is_read_first(monkeypatch: pytest.MonkeyPatc
         assert line.box == pytest.approx(box)
         assert all(box[0] - 0.02 <= x <= box[2] + 0.02 for x, _ in (*line.polygon, *line.baseline))
     assert found.area == pytest.approx(WHOLE)
+
+
+def test_pages_side_by_side_are_read_from_left_to_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    gutters = {SIZE: 0.5, (100, 100): 0.5}  # of the whole page, of its halves
+    monkeypatch.setattr(page_reader, "find_gutter", lambda image: gutters.get(image.shape))
+    strips = [((x, y, x + 0.2, y + 0.1), 10 * n) for n, (x, y) in enumerate(
+        [(x, y) for x in (0.025, 0.275, 0.525, 0.775) for y in (0.2, 0.6)], start=1
+    )]  # fmt: skip
+    quarter = Detector((0.1, 0.2, 0.9, 0.3), (0.1, 0.6, 0.9, 0.7))
+    found = reader(quarter, fit=PageFit(size=(100, 50), normalise=False))(page(*strips))
+    assert texts(found) == [str(10 * n) for n in range(1, 9)]
+    assert [line.box for line in found.lines] == [pytest.approx(box) for box, _ in strips]
+
+
+def test_area_of_a_page_far_longer_than_the_canvas_holds_that_of_each_part() -> None:
+    made = reader(
+        Detector(), finder=Finder((0.4, 0.4, 0.6, 0.9)), fit=PageFit(size=(54, 54), normalise=False)
+    )
+    area = made.find_area(np.full((200, 50), 255, np.uint8))  # two parts of 108 px
+    assert area == pytest.approx((0.304, 0.4 * 108 / 200, 0.736, (92 + 0.9 * 108) / 200), abs=0.01)
 
 
 # Tilted pages
@@ -217,7 +237,7 @@ def test_level_page_is_looked_at_once() -> None:
 
 
 def test_gutter_of_a_tilted_double_page_is_found_on_the_level_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    tilts, gutters = iter([0.1, 0.0, 0.0]), iter([None, 0.5])
+    tilts, gutters = iter([0.1, 0.0, 0.0]), iter([None, 0.5, None, None])
     monkeypatch.setattr(page_reader, "find_tilt", lambda image, boxes: next(tilts))
     monkeypatch.setattr(page_reader, "find_gutter", lambda image: next(gutters))
     detector = Detector((0.1, 0.4, 0.9, 0.6))

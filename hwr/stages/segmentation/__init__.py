@@ -17,7 +17,7 @@ from hwr.data.records import Page
 from hwr.images.boxes import Box, FloatArray
 from hwr.images.canvas import fit_to_canvas, grown
 from hwr.images.load import GreyImage
-from hwr.images.tiles import joined, tile_grid, tiles
+from hwr.images.tiles import joined, section_grid, tile_grid, tiles
 from hwr.losses import VARIANCES
 from hwr.networks.original import OriginalWords
 from hwr.networks.ssd import anchor_grid, compact, ssd_resnet34
@@ -34,7 +34,8 @@ Inside = Annotated[float, Field(gt=0, lt=1)]
 class DetectionSettings(PageSettings):
     """Settings of stage `segmentation`: what is detected, and which detections are kept.
 
-    Areas whose lines are lower on the canvas than `least_px` (median) are looked at in tiles.
+    Areas whose lines are lower on the canvas than `least_px` (median) are looked at in tiles, and so are
+    areas that are far longer than the canvas.
 
     Of two that overlap with an IoU above `overlap_thres` the better one stays; what is dropped so takes no
     place among the `topk`.
@@ -78,12 +79,14 @@ class BoxDetector:
     def find(self, page: GreyImage, area: Box) -> FloatArray:
         """Return the boxes (K, 4) in an area of a page (H, W), best first; both in fractions of the page."""
         keep, region = self.keep, grown(area, self.keep.growth)
-        canvas, spot = fit_to_canvas(page, region, keep.fit)
-        (boxes,) = self.boxes([canvas])
-        grid = keep.tile_grid(boxes)
-        if grid == (1, 1):
-            return spot.to_page(boxes)
-        parts = tiles(region, *grid)
+        size = (region[3] - region[1]) * page.shape[0], (region[2] - region[0]) * page.shape[1]
+        sections = section_grid(size, keep.fit.size)
+        fitted = [fit_to_canvas(page, part, keep.fit) for row in tiles(region, *sections) for part in row]
+        own = self.boxes([canvas for canvas, _ in fitted])
+        grid = keep.tile_grid(np.concatenate(own))
+        if grid == sections == (1, 1):
+            return fitted[0][1].to_page(own[0])
+        parts = tiles(region, *np.multiply(sections, grid).tolist())
         found = [self._found(page, row) for row in parts]
         return joined(found, parts, keep.overlap_thres)[:, 1:]
 

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hwr.images.boxes import Box
+from hwr.images.canvas import fit_to_canvas
 from hwr.images.tiles import tiles
 from hwr.losses import MultiBoxLoss
 from hwr.stages.segmentation import box_detector, load_box_detector
@@ -78,6 +79,15 @@ def test_an_area_with_low_and_long_lines_is_looked_at_in_rows() -> None:
     (first,), (second,) = tiles(WHOLE, 2, 1)
     expected = [within(first, around(0, 1)), within(second, around(3, 1))]
     assert found == pytest.approx(np.array(expected), abs=0.01)
+
+
+def test_an_area_far_longer_than_the_canvas_is_looked_at_in_sections() -> None:
+    page = np.full((256, 64), 255, np.uint8)  # four times as high as wide: two sections
+    made = detector(Answers({7: 0.8}, offsets={7: (-0.25 / 0.024, 0.0, 0.0, 0.0)}))  # to the middle
+    box = np.array([(0.38, 0.65, 0.62, 0.85)])  # of each canvas
+    sections = [fit_to_canvas(page, part, made.keep.fit)[1] for (part,) in tiles(WHOLE, 2, 1)]
+    expected = np.concatenate([section.to_page(box) for section in sections])
+    assert made.find(page, WHOLE) == pytest.approx(expected, abs=0.01)
 
 
 def within(tile: Box, box: tuple[float, ...]) -> list[float]:
