@@ -8,18 +8,15 @@ from numpy.typing import NDArray
 from hwr.images.boxes import Box, FloatArray, box_areas, iou, share_of, shared_areas, union
 
 _MOST = 3  # rows and columns of tiles
-_ACROSS, _DOWN = (
-    0.35,
-    0.15,
-)  # shares of a tile that its neighbours have too: the width of a cell, the height of a line
+_ACROSS = 0.35  # share of a tile that its neighbour beside it has too: the width of a cell
+_DOWN = 0.15  # and that below it: the height of a line
 _LEAST_LEFT = (0.2, 0.5)  # shares of width and height of a box
 _EDGE = 0.02  # share of a tile's side within which a box touches its edge
 _SAME_ROW = 0.5  # IoU of the heights of two pieces of one line
 _INSIDE = 0.6  # share of a box in another from which on both are one line
-_TALL, _WIDE = (
-    2.4,
-    16.0,
-)  # times as high or wide for its other side as the canvas: it shows no more of an area
+_TALL = 2.4  # times as high for its width as the canvas: it shows no more of an area
+_WIDE = 16.0  # times as wide for its height
+_MOST_SECTIONS = 20  # of a page some sixty times as high as wide: more are strips without text
 _LONG = 0.5  # share of the width of all boxes: lines longer than this go through columns of tiles
 
 _LEFT, _RIGHT = 0, 2  # sides of a box
@@ -31,7 +28,8 @@ def section_grid(size: tuple[float, float], canvas: tuple[int, int]) -> tuple[in
     Both sizes are (height, width). (1, 1) where the canvas shows what is in the area: on every usual page.
     """
     stretch = (size[0] / size[1]) / (canvas[0] / canvas[1])
-    return max(1, int(np.ceil(stretch / _TALL))), max(1, int(np.ceil(1 / stretch / _WIDE)))
+    rows, columns = np.clip(np.ceil([stretch / _TALL, 1 / stretch / _WIDE]), 1, _MOST_SECTIONS).astype(int)
+    return int(rows), int(columns)
 
 
 def tile_grid(boxes: FloatArray, height_px: int, least_px: float) -> tuple[int, int]:

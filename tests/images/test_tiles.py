@@ -53,7 +53,8 @@ def test_an_area_without_boxes_is_not_cut() -> None:
 @pytest.mark.parametrize(
     ("size", "grid"),
     [((100, 50), (1, 1)), ((240, 50), (1, 1)), ((241, 50), (2, 1)), ((1000, 50), (5, 1)),
-     ((50, 400), (1, 1)), ((50, 401), (1, 2)), ((50, 801), (1, 3)), ((0.5, 0.01), (11, 1))],
+     ((50, 400), (1, 1)), ((50, 401), (1, 2)), ((50, 801), (1, 3)), ((0.5, 0.01), (11, 1)),
+     ((9000, 2), (20, 1))],
 )  # fmt: skip
 def test_areas_far_longer_than_the_canvas_are_cut_into_sections(
     size: tuple[float, float], grid: tuple[int, int]
