@@ -1,6 +1,6 @@
 """Targets `paragraph` and `segmentation`: score found boxes against true ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,21 +9,22 @@ import numpy as np
 from hwr import pictures
 from hwr.data import inspection
 from hwr.data.batches.boxes import BoxSet, area_of
-from hwr.data.records import LeftOut, fingerprint, page_image
+from hwr.data.records import LeftOut, Page, fingerprint, page_image
 from hwr.errors import optional
 from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Scored, Target
-from hwr.images.boxes import FloatArray
+from hwr.images.boxes import WHOLE, FloatArray
+from hwr.images.load import GreyImage
 from hwr.scoring.detection import Detection, count_boxes
 from hwr.stages import boxes as box_stages
 from hwr.stages.boxes import PREDICTED, TRUE, PageSettings
 from hwr.stages.build import model_of
 from hwr.stages.engine import Engine
 from hwr.stages.paragraph import MODEL as PARAGRAPH_MODEL
-from hwr.stages.paragraph import load_area_finder
+from hwr.stages.paragraph import AreaFinder, load_area_finder
 from hwr.stages.paragraph.training import overlaps
 from hwr.stages.recipe import device_context
 from hwr.stages.segmentation import MODEL as SEGMENTATION_MODEL
-from hwr.stages.segmentation import load_box_detector
+from hwr.stages.segmentation import BoxDetector, load_box_detector
 
 NO_BOXES = np.zeros((0, 4))
 
@@ -40,7 +41,7 @@ class _Found:
 def score_areas(evaluation: Evaluation) -> Outcome:
     """Find the handwritten areas, and write scores and a picture of the worst."""
     settings = model_of(evaluation.loaded[0], PARAGRAPH_MODEL).settings
-    found = _found(evaluation, settings, load_area_finder)
+    found = _found(evaluation, settings, load_area_finder, _areas)
     quality = overlaps(found.boxes, found.samples.boxes)
     ious = np.concatenate([quality, np.zeros(len(found.samples.missed))])
     ids = [*found.samples.ids, *found.samples.missed]
@@ -56,7 +57,7 @@ def score_areas(evaluation: Evaluation) -> Outcome:
 def score_boxes(evaluation: Evaluation) -> Outcome:
     """Find lines or words in the true areas, and write scores and a picture of the worst."""
     settings = model_of(evaluation.loaded[0], SEGMENTATION_MODEL).settings
-    found = _found(evaluation, replace(settings, least_px=0.0), load_box_detector, settings.tile_grid)
+    found = _found(evaluation, replace(settings, least_px=0.0), load_box_detector, _lines)
     samples = found.samples
     pairs = zip(found.boxes, samples.boxes, strict=True)
     counts = [count_boxes(*pair, NO_BOXES) for pair in pairs]
@@ -70,13 +71,22 @@ def score_boxes(evaluation: Evaluation) -> Outcome:
     return _outcome(evaluation, found, values, [own.mean_iou for own in counts])
 
 
+def _areas(finder: AreaFinder, samples: BoxSet, images: Iterable[tuple[Page, GreyImage]]) -> FloatArray:
+    return finder.boxes(samples.images)
+
+
+def _lines(
+    finder: BoxDetector, samples: BoxSet, images: Iterable[tuple[Page, GreyImage]]
+) -> list[FloatArray]:
+    """Find lines or words in the true area of each page, as they are found when it is read."""
+    found = (finder.find(image, area_of(page) or WHOLE) for page, image in images)
+    return [spot.to_canvas(boxes) for spot, boxes in zip(samples.placements, found, strict=True)]
+
+
 def _found(
-    evaluation: Evaluation,
-    settings: PageSettings,
-    load: Callable[..., Any],
-    tile_grid: Callable[[FloatArray], tuple[int, int]] = lambda boxes: (1, 1),
+    evaluation: Evaluation, settings: PageSettings, load: Callable[..., Any], find: Callable[..., Any]
 ) -> _Found:
-    """Find boxes on the canvas of each page, and on its image where its boxes ask for more than one tile."""
+    """Return what `find` finds with loaded weights: in samples, or in the images of their pages."""
     (own,), task, config = evaluation.loaded, evaluation.task, evaluation.config
     dataset = task.dataset(whole=True)
     findings = inspection.inspect_pages(dataset, box_stages.limits(config)).findings
@@ -86,14 +96,9 @@ def _found(
     samples = box_stages.box_samples(pages, settings, config.split, **reading)
     context, engine = device_context(config.device), Engine.of(config)
     finder = load(own, batch_size=config.batch_size, context=context, engine=engine)
-    boxes = list(finder.boxes(samples.images))
     by_id = {page.id: page for page in pages}
-    for place, name in enumerate(samples.ids):
-        if tile_grid(boxes[place]) != (1, 1):
-            page, spot = by_id[name], samples.placements[place]
-            image = page_image(page, config.loading)
-            found = finder.find(image, area_of(page))
-            boxes[place] = spot.to_canvas(found)
+    images = ((by_id[name], page_image(by_id[name], config.loading)) for name in samples.ids)
+    boxes = find(finder, samples, images)
     reasons = dict(samples.problems)
     unread = {name: reasons[name] for name in samples.missed}
     useless = LeftOut.of("no_sample", pages=[(config.split, name) for name in reasons if name not in unread])

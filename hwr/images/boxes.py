@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 FloatArray = NDArray[np.float64]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)  # the box of the whole image
 
 
 def around(points: Iterable[Point]) -> Box:

@@ -1,4 +1,4 @@
-"""Overlapping parts of an area, and boxes found in them, joined to those of the whole."""
+"""Overlapping parts and several views of an area, and boxes found in them, joined to those of the whole."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,6 +13,7 @@ _DOWN = 0.15  # and that below it: the height of a line
 _LEAST_LEFT = (0.2, 0.5)  # shares of width and height of a box
 _EDGE = 0.02  # share of a tile's side within which a box touches its edge
 _SAME_ROW = 0.5  # IoU of the heights of two pieces of one line
+_SAME_LINE = 0.5  # IoU of what two views show of one line
 _INSIDE = 0.6  # share of a box in another from which on both are one line
 _TALL = 2.4  # times as high for its width as the canvas: it shows no more of an area
 _WIDE = 16.0  # times as wide for its height
@@ -77,6 +78,30 @@ def joined(
     cut = np.concatenate([_is_cut(rows, tile, area) for rows, tile in own])
     rows = np.concatenate([rows for rows, _ in own])
     return _best(rows[np.lexsort((-rows[:, 0], cut))], overlap)
+
+
+def agreed(views: Sequence[FloatArray], least: float, overlap: float) -> FloatArray:
+    """Return what several views of an area show of its lines, probability and box (K, 5) in each: (N, 5).
+
+    A line has the likeliest of its boxes, and the mean of its probabilities: 0 where a view lacks it. It is
+    dropped where that is below `least`, or as in `joined`.
+    """
+    rows, view = np.concatenate(views), np.repeat(np.arange(len(views)), [len(own) for own in views])
+    alike, left = iou(rows[:, 1:], rows[:, 1:]), np.ones(len(rows), dtype=bool)
+    lines: list[FloatArray] = []
+    for first in np.argsort(-rows[:, 0], kind="stable"):
+        if not left[first]:
+            continue
+        seen = [first]
+        for other in set(range(len(views))) - {view[first]}:
+            near = np.where(left & (view == other), alike[first], 0.0)
+            if near.max() > _SAME_LINE:
+                seen.append(near.argmax())
+        left[seen] = False
+        lines.append(np.array([rows[seen, 0].sum() / len(views), *rows[first, 1:]]))
+    found = np.array(lines).reshape(-1, 5)
+    found = found[found[:, 0] >= least]
+    return _best(found[np.argsort(-found[:, 0], kind="stable")], overlap)
 
 
 def _stretches(low: float, high: float, count: int, overlap: float) -> list[tuple[float, float]]:

@@ -22,7 +22,7 @@ from hwr.config.roots import ServeConfig
 from hwr.errors import InputError, optional, tell
 from hwr.files import scratch_folder
 from hwr.images import page_files
-from hwr.images.boxes import Box
+from hwr.images.boxes import WHOLE, Box
 from hwr.layout.cut import LineCut
 from hwr.layout.ink import without_squares
 from hwr.layout.orientation import turned_image
@@ -35,7 +35,6 @@ from hwr.transcription.page_reader import LineOnPage, PageReader, Steps
 
 T = TypeVar("T")
 Read = Callable[[Sequence[LineOnPage]], Sequence[ReadLine]]
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _GREEDY = {"_target_": "hwr.decoding.greedy.GreedyDecoder"}
 _RETRY_S = 60  # at most that long a client is told to wait
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from hwr.decoding import Decoder, Reading, build_decoder, rewrite_reading
-from hwr.images.boxes import Box, FloatArray, around, clip, union, widened
+from hwr.images.boxes import WHOLE, Box, FloatArray, around, clip, union, widened
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
 from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretches
 from hwr.images.load import GreyImage
@@ -34,7 +34,6 @@ STEPS = ("paragraph", "segmentation", "line")  # the stages of the pipeline, in 
 
 Orientation = Literal["auto", 0, 90, 180, 270]
 T = TypeVar("T")
-_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _LEAST_PX = 2.0  # sides of a box that is read: in less there is nothing to see
 _LEAST_TILT = 0.03  # slope from which the lines of a page are looked for when it is level
 _MOST_LEVELLED = 2  # times: on a steep page few lines are found at first, and their slope is not quite right
@@ -151,7 +150,7 @@ class PageReader:
             if own:
                 areas.append((along(x1, strip), y1, along(x2, strip), y2))
                 lines += [line.in_strip(strip) for line in own]
-        return union(areas) if areas else _WHOLE, lines
+        return union(areas) if areas else WHOLE, lines
 
     def _find_in(
         self, page: GreyImage, given: Box | None = None, *, levelled: int = 0
@@ -195,7 +194,7 @@ class PageReader:
 
     def find_area(self, page: GreyImage) -> Box:
         """Return the box around the handwriting, grown as configured."""
-        sections = tiles(_WHOLE, *section_grid(_size(page), self.area.fit.size))
+        sections = tiles(WHOLE, *section_grid(_size(page), self.area.fit.size))
         fitted = [fit_to_canvas(page, part, self.area.fit) for row in sections for part in row]
         found = self.area.finder.boxes([canvas for canvas, _ in fitted])
         ends = np.array([spot.to_page(box[None]) for (_, spot), box in zip(fitted, found, strict=True)])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hwr.evaluation import boxes as targets_boxes
 from hwr.images.boxes import Box
 from hwr.tracking import Store
-from tests.evaluation.tiny import Place, move_into_tiff, write_pages, write_weights
+from tests.evaluation.tiny import Place, move_into_tiff, write_pages
 from tests.refusal import refused
 
 AREA = np.array([20 / 120, 20 / 160, 100 / 120, 80 / 160])  # of a page, which fills its canvas
@@ -23,13 +23,22 @@ ABOUT = {
 
 
 class Finds:
-    """Finds the given boxes, those of one image after the other."""
+    """Finds the given boxes, those of one image, or in one area, after the other."""
 
     def __init__(self, *found: Any) -> None:
-        self.found = found
+        self.found, self.next = found, iter(found)
+
+    def find(self, page: NDArray[np.uint8], area: Box) -> Any:
+        return on_page(next(self.next), area)
 
     def boxes(self, images: list[NDArray[np.uint8]]) -> Any:
         return list(self.found)
+
+
+def on_page(boxes: NDArray[np.float64], area: Box) -> NDArray[np.float64]:
+    """Take boxes (N, 4) from an area to its page."""
+    x1, y1, x2, y2 = area
+    return boxes * np.tile((x2 - x1, y2 - y1), 2) + np.tile((x1, y1), 2)
 
 
 def found_areas(monkeypatch: pytest.MonkeyPatch, *boxes: NDArray[np.float64]) -> None:
@@ -76,25 +85,21 @@ def test_area_scores_are_those_of_the_pages(place: Place, monkeypatch: pytest.Mo
     assert scores["iou_by_page"] == {"p0": 1.0, "p1": 0.5}
 
 
-def test_areas_with_low_lines_are_looked_at_more_closely(
+def test_lines_are_looked_for_in_the_true_areas_of_the_pages(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Closer(Finds):
-        def find(self, page: NDArray[np.uint8], area: Box) -> NDArray[np.float64]:
+    class Looks(Finds):
+        def find(self, page: NDArray[np.uint8], area: Box) -> Any:
             assert page.shape == (160, 120)
             assert page.min() == 0  # not the blank first page of the TIFF
-            return np.array([[area[0], area[1], area[2], area[1] + (area[3] - area[1]) / 3]])
+            assert area == pytest.approx(tuple(AREA))
+            return super().find(page, area)
 
     move_into_tiff(write_pages(place.folder / "data"), "p1")
-    low = [0.0, 0.0, 1.0, 0.05]
-    for least_px, recall in ((0, 0.0), (16, 0.5)):  # one of two lines
-        weights = write_weights(
-            place.folder / f"{least_px}", "segmentation", data=[f"stage.least_px={least_px}"]
-        )
-        finder = Closer(np.array([low]), np.array([low]))
-        monkeypatch.setattr(targets_boxes, "load_box_detector", lambda weights, own=finder, **settings: own)
-        place.evaluate("segmentation", *weights)
-        assert place.scores["recall_50"] == recall
+    finder = Looks(np.array([UPPER]), np.array([UPPER]))
+    monkeypatch.setattr(targets_boxes, "load_box_detector", lambda weights, **settings: finder)
+    place.evaluate("segmentation")
+    assert place.scores["recall_50"] == 0.5  # one of two lines
 
 
 def test_pages_that_cannot_be_read_count_as_missed(
@@ -123,7 +128,7 @@ def test_what_has_no_box_to_find_is_left_out_and_told(
         for line in lines:
             text = text.replace(f'<TextLine ID="{line}" HPOS="20"', f'<TextLine ID="{line}"')
         (root / f"{name}.xml").write_text(text, encoding="utf-8")
-    found_lines(monkeypatch, [[0.0, 1 / 3, 1.0, 2 / 3]])  # 80 x 20 px in the middle of the canvas
+    found_lines(monkeypatch, [[0.0, 0.0, 1.0, 1.0]])  # the line is the area
     place.evaluate("segmentation")
     scores = place.scores
     assert (scores["true"], scores["recall_50"], scores["unread"]) == (1, 1.0, {})

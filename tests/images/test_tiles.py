@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hwr.images.boxes import Box, FloatArray, union
-from hwr.images.tiles import joined, pieces, section_grid, tile_grid, tiles
+from hwr.images.tiles import agreed, joined, pieces, section_grid, tile_grid, tiles
 
 AREA: Box = (0.0, 0.0, 1.0, 1.0)
 RIGHT, LEFT = 1 / 1.65, 0.65 / 1.65  # end of the first and start of the second of two tiles in a row
@@ -108,3 +108,26 @@ def test_a_line_at_the_edge_of_the_area_is_not_cut_by_it() -> None:
 
 def test_nothing_found_is_nothing() -> None:
     assert of_two(found(), found()).shape == (0, 5)
+
+
+# Several views
+
+
+def test_a_line_that_all_views_show_is_one_with_the_mean_of_its_probabilities() -> None:
+    one = found((0.9, 0.1, 0.1, 0.9, 0.2), (0.5, 0.1, 0.5, 0.9, 0.6))
+    other = found((0.7, 0.12, 0.5, 0.9, 0.6), (0.6, 0.1, 0.11, 0.9, 0.2))
+    expected = found((0.75, 0.1, 0.1, 0.9, 0.2), (0.6, 0.12, 0.5, 0.9, 0.6))
+    assert agreed([one, other], 0.4, 0.3) == pytest.approx(expected)
+    assert agreed([other, one], 0.4, 0.3) == pytest.approx(expected)
+
+
+def test_a_line_that_one_view_lacks_has_to_be_surer() -> None:
+    sure, unsure = (0.9, 0.1, 0.1, 0.9, 0.2), (0.7, 0.1, 0.5, 0.9, 0.6)
+    assert agreed([found(sure, unsure), found()], 0.4, 0.3) == pytest.approx(found((0.45, *sure[1:])))
+    assert agreed([found(), found()], 0.4, 0.3).shape == (0, 5)
+
+
+def test_of_two_boxes_for_a_line_in_one_view_the_better_counts() -> None:
+    best, worse = (0.8, 0.1, 0.1, 0.9, 0.2), (0.6, 0.1, 0.12, 0.9, 0.22)  # IoU 0.67
+    once = found((0.7, 0.1, 0.1, 0.9, 0.2))
+    assert agreed([found(best, worse), once], 0.2, 0.3) == pytest.approx(found((0.75, *best[1:])))

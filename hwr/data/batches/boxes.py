@@ -13,7 +13,7 @@ from hwr.data.batches.lines import stack_images
 from hwr.data.cache import Cut, cached
 from hwr.data.records import Page
 from hwr.errors import InputError
-from hwr.images.boxes import Box, FloatArray, clip, union
+from hwr.images.boxes import WHOLE, Box, FloatArray, clip, union
 from hwr.images.canvas import PageFit, Placement, fit_to_canvas, grown, placement, visible_boxes
 from hwr.images.load import GreyImage
 from hwr.images.page_files import Loading
@@ -22,7 +22,6 @@ from hwr.images.tiles import pieces, tile_grid, tiles
 Unit = Literal["line", "word"]
 
 _VERSION = 1  # raise it whenever hwr.images.canvas brings pages to the canvas differently
-_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _SAME_ASPECT = 0.02  # relative: a scan scaled by whole pixels stays within
 
 
@@ -199,7 +198,7 @@ def _samples(
     if unit == "word" and without is not None:
         raise InputError(f"line {without} has no words with boxes; add them, or train on lines")
     whole = grown((x1, y1, x2, y2), growth)
-    region = _WHOLE if unit is None else whole
+    region = WHOLE if unit is None else whole
     found = {
         None: [whole],
         "line": [line.box for line in page.lines],

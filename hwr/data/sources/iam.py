@@ -15,13 +15,12 @@ from hwr.data.sources import PageImages, existing_folder, size_or_flaw
 from hwr.data.sources.splits import read_lists, warn_of_missing
 from hwr.data.sources.xml import locate, parse_number, read_documents
 from hwr.errors import InputError
-from hwr.images.boxes import Box, clip, union
+from hwr.images.boxes import WHOLE, Box, clip, union
 from hwr.images.load import IMAGE_SUFFIXES
 from hwr.text import nfc
 
 _ENTITY = re.compile(r"&(?:quot|amp|lt|gt|apos|#\d+);")
 _DAMAGED = frozenset({"a01-117-05-02", "r06-022-03-05"})  # words whose pictures are broken as distributed
-_WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _Chosen = list[tuple[Line, str]]  # with the split of each
 
 
@@ -104,7 +103,7 @@ class _Pictures:
         """Return the page of a line, or a word, that has an image of its own."""
         image, flaw = self.of(line.id)
         size, unread = size_or_flaw(image)
-        alone = Line(line.id, line.text, _WHOLE, segmented=line.segmented)
+        alone = Line(line.id, line.text, WHOLE, segmented=line.segmented)
         return Page(line.id, form.writer, split, image, size, (alone,), flaw=flaw or unread)
 
 

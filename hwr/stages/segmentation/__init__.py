@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from hwr import weights
-from hwr.config.roots import Count
+from hwr.config.roots import Count, Probability
 from hwr.data.batches.boxes import BoxSet, Unit, page_reading_batches, page_samples, sample_flaw
 from hwr.data.records import Page
 from hwr.images.boxes import Box, FloatArray
-from hwr.images.canvas import fit_to_canvas, grown
+from hwr.images.canvas import Placement, fit_to_canvas, grown
 from hwr.images.load import GreyImage
-from hwr.images.tiles import joined, section_grid, tile_grid, tiles
+from hwr.images.tiles import agreed, joined, section_grid, tile_grid, tiles
 from hwr.losses import VARIANCES
 from hwr.networks.original import OriginalWords
 from hwr.networks.ssd import anchor_grid, compact, ssd_resnet34
@@ -28,6 +28,7 @@ from hwr.stages.kind import Model, ModelRecipe
 from hwr.weights import Weights
 
 Inside = Annotated[float, Field(gt=0, lt=1)]
+_LEAST_SURE = 0.75  # of `min_c`, from which on a view's detections take part in the mean of several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class DetectionSettings(PageSettings):
     overlap_thres: Inside
     topk: Count
     least_px: Annotated[float, Field(ge=0)] = 0.0  # of weights that learnt without tiles
+    views: Sequence[Probability] = ()
 
     def samples(self, pages: Sequence[Page], **reading: Any) -> BoxSet:
         """Return the areas of pages with the boxes of their lines or words."""
@@ -78,35 +80,45 @@ class BoxDetector:
 
     def find(self, page: GreyImage, area: Box) -> FloatArray:
         """Return the boxes (K, 4) in an area of a page (H, W), best first; both in fractions of the page."""
-        keep, region = self.keep, grown(area, self.keep.growth)
+        keep = self.keep
+        if not keep.views:
+            return self._seen(page, grown(area, keep.growth), keep.min_c)[:, 1:]
+        views = [self._seen(page, grown(area, growth), _LEAST_SURE * keep.min_c) for growth in keep.views]
+        return agreed(views, keep.min_c, keep.overlap_thres)[:, 1:]
+
+    def _seen(self, page: GreyImage, region: Box, least: float) -> FloatArray:
+        """Return probability and box (K, 5) of what one view of a page shows, in fractions of the page."""
+        keep = self.keep
         size = (region[3] - region[1]) * page.shape[0], (region[2] - region[0]) * page.shape[1]
         sections = section_grid(size, keep.fit.size)
         fitted = [fit_to_canvas(page, part, keep.fit) for row in tiles(region, *sections) for part in row]
-        own = self.boxes([canvas for canvas, _ in fitted])
-        grid = keep.tile_grid(np.concatenate(own))
+        found = self.detections([canvas for canvas, _ in fitted], least)
+        grid = keep.tile_grid(np.concatenate(found)[:, 1:])
         if grid == sections == (1, 1):
-            return fitted[0][1].to_page(own[0])
+            return _on_page(found[0], fitted[0][1])
         parts = tiles(region, *np.multiply(sections, grid).tolist())
-        found = [self._found(page, row) for row in parts]
-        return joined(found, parts, keep.overlap_thres)[:, 1:]
+        return joined([self._found(page, row, least) for row in parts], parts, keep.overlap_thres)
 
-    def _found(self, page: GreyImage, parts: Sequence[Box]) -> list[FloatArray]:
+    def _found(self, page: GreyImage, parts: Sequence[Box], least: float) -> list[FloatArray]:
         """Return probability and box (K, 5) of what is in each part of a page, in fractions of the page."""
         fitted = [fit_to_canvas(page, part, self.keep.fit) for part in parts]
-        rows = self.detections([canvas for canvas, _ in fitted])
-        spots = [spot for _, spot in fitted]
-        return [
-            np.hstack([own[:, :1], spot.to_page(own[:, 1:])]) for own, spot in zip(rows, spots, strict=True)
-        ]
+        rows = self.detections([canvas for canvas, _ in fitted], least)
+        return [_on_page(own, spot) for own, (_, spot) in zip(rows, fitted, strict=True)]
 
-    def detections(self, images: Sequence[GreyImage]) -> list[NDArray[np.float64]]:
-        """Return probability x1 y1 x2 y2 of every box found, best first: (K, 5) each."""
+    def detections(
+        self, images: Sequence[GreyImage], least: float | None = None
+    ) -> list[NDArray[np.float64]]:
+        """Return probability x1 y1 x2 y2 of every box found, best first: (K, 5) each.
+
+        `least` is the least probability, `min_c` without it.
+        """
+        least = self.keep.min_c if least is None else least
         kept: dict[int, NDArray[np.float64]] = {}
         for indices, batch in page_reading_batches(images, self.batch_size):
             rows = mx.nd.contrib.MultiBoxDetection(
                 *(mx.nd.array(own, ctx=self.context) for own in self._run(batch)),
                 self.anchors,
-                threshold=self.keep.min_c,
+                threshold=least,
                 nms_threshold=self.keep.overlap_thres,
                 nms_topk=-1,  # of all: on a CPU, MXNet's choice among them loses boxes and keeps worse ones
                 variances=VARIANCES,
@@ -132,6 +144,11 @@ def load_box_detector(
     weights.fill(network, loaded)
     run = engine.start(network, INFERENCE, model.settings.fit.size, context)
     return BoxDetector(network, model.settings, batch_size=batch_size, context=context, run=run)
+
+
+def _on_page(rows: FloatArray, spot: Placement) -> FloatArray:
+    """Take the boxes of rows (K, 5) from a canvas to its page."""
+    return np.hstack([rows[:, :1], spot.to_page(rows[:, 1:])])
 
 
 def _kept(rows: NDArray[np.float32], most: int) -> NDArray[np.float64]:

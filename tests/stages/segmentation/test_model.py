@@ -90,6 +90,16 @@ def test_an_area_far_longer_than_the_canvas_is_looked_at_in_sections() -> None:
     assert made.find(page, WHOLE) == pytest.approx(expected, abs=0.01)
 
 
+def test_views_of_an_area_are_averaged() -> None:
+    page = np.full((80, 80), 255, np.uint8)
+    made = detector(Answers({0: 0.9}), views=(0.0, 0.0))
+    assert made.find(page, AREA) == pytest.approx(halved(around(0)), abs=1e-6)
+    spread = detector(Answers({0: 0.9}), views=(0.0, 0.5))  # the box lies elsewhere in the larger view
+    assert len(spread.find(page, AREA)) == 0  # 0.45 each
+    surer = detector(Answers({0: 0.9}), views=(0.0, 0.5), min_c=0.4)
+    assert len(surer.find(page, AREA)) == 2
+
+
 def within(tile: Box, box: tuple[float, ...]) -> list[float]:
     """Return a box of a tile as one of the page."""
     sides = tile[2] - tile[0], tile[3] - tile[1]
