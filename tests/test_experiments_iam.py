@@ -80,7 +80,7 @@ def test_recipe_for_words_holds_the_original_values() -> None:
     assert (values["lr"], values["batch_size"], values["clip"], values["average"]) == (1e-4, 32, None, None)
     assert values["stage"] == {
         "kind": "segmentation", "unit": "word", "size": [350, 350], "normalise": False, "growth": 0.05,
-        "min_c": 0.01, "overlap_thres": 0.1, "topk": 150, "least_px": 0,
+        "min_c": 0.01, "overlap_thres": 0.1, "topk": 150, "least_px": 0, "views": [],
     }  # fmt: skip
     assert values["optimizer"]["name"] == "adam"
     assert nonzero(values["augmentation"]) == {
