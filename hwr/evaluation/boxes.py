@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from hwr import pictures
 from hwr.data import inspection
@@ -12,7 +13,7 @@ from hwr.data.batches.boxes import BoxSet, area_of
 from hwr.data.records import LeftOut, Page, fingerprint, page_image
 from hwr.errors import optional
 from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Scored, Target
-from hwr.images.boxes import WHOLE, FloatArray
+from hwr.images.boxes import WHOLE, FloatArray, clip
 from hwr.images.load import GreyImage
 from hwr.scoring.detection import Detection, count_boxes
 from hwr.stages import boxes as box_stages
@@ -79,8 +80,10 @@ def _lines(
     finder: BoxDetector, samples: BoxSet, images: Iterable[tuple[Page, GreyImage]]
 ) -> list[FloatArray]:
     """Find lines or words in the true area of each page, as they are found when it is read."""
-    found = (finder.find(image, area_of(page) or WHOLE) for page, image in images)
-    return [spot.to_canvas(boxes) for spot, boxes in zip(samples.placements, found, strict=True)]
+    bar = tqdm(images, desc="pages", unit="page", disable=None, total=len(samples.ids))
+    found = (finder.find(image, clip(area_of(page) or WHOLE)) for page, image in bar)
+    placed = (spot.to_canvas(boxes) for spot, boxes in zip(samples.placements, found, strict=True))
+    return [np.clip(boxes, 0.0, 1.0) for boxes in placed]
 
 
 def _found(

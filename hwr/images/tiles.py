@@ -13,7 +13,6 @@ _DOWN = 0.15  # and that below it: the height of a line
 _LEAST_LEFT = (0.2, 0.5)  # shares of width and height of a box
 _EDGE = 0.02  # share of a tile's side within which a box touches its edge
 _SAME_ROW = 0.5  # IoU of the heights of two pieces of one line
-_SAME_LINE = 0.5  # IoU of what two views show of one line
 _INSIDE = 0.6  # share of a box in another from which on both are one line
 _TALL = 2.4  # times as high for its width as the canvas: it shows no more of an area
 _WIDE = 16.0  # times as wide for its height
@@ -26,9 +25,10 @@ _LEFT, _RIGHT = 0, 2  # sides of a box
 def section_grid(size: tuple[float, float], canvas: tuple[int, int]) -> tuple[int, int]:
     """Return into how many rows and columns a far longer area than its canvas is cut before boxes are found.
 
-    Both sizes are (height, width). (1, 1) where the canvas shows what is in the area: on every usual page.
+    Both sizes are (height, width) in px. (1, 1) where the canvas shows what is in the area: on usual pages.
     """
-    stretch = (size[0] / size[1]) / (canvas[0] / canvas[1])
+    height, width = (max(side, 1.0) for side in size)  # a flat area is looked at as a pixel high or wide
+    stretch = (height / width) / (canvas[0] / canvas[1])
     rows, columns = np.clip(np.ceil([stretch / _TALL, 1 / stretch / _WIDE]), 1, _MOST_SECTIONS).astype(int)
     return int(rows), int(columns)
 
@@ -83,8 +83,9 @@ def joined(
 def agreed(views: Sequence[FloatArray], least: float, overlap: float) -> FloatArray:
     """Return what several views of an area show of its lines, probability and box (K, 5) in each: (N, 5).
 
-    A line has the likeliest of its boxes, and the mean of its probabilities: 0 where a view lacks it. It is
-    dropped where that is below `least`, or as in `joined`.
+    Boxes of two views that overlap with an IoU above `overlap` are one line. It has the likeliest box, and
+    the mean of the probabilities: 0 where a view lacks it. It is dropped where that is below `least`, where
+    it overlaps a better line by more than `overlap`, and where it lies in one, as in `joined`.
     """
     rows, view = np.concatenate(views), np.repeat(np.arange(len(views)), [len(own) for own in views])
     alike, left = iou(rows[:, 1:], rows[:, 1:]), np.ones(len(rows), dtype=bool)
@@ -95,7 +96,7 @@ def agreed(views: Sequence[FloatArray], least: float, overlap: float) -> FloatAr
         seen = [first]
         for other in set(range(len(views))) - {view[first]}:
             near = np.where(left & (view == other), alike[first], 0.0)
-            if near.max() > _SAME_LINE:
+            if near.max() > overlap:
                 seen.append(near.argmax())
         left[seen] = False
         lines.append(np.array([rows[seen, 0].sum() / len(views), *rows[first, 1:]]))

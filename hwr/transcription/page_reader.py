@@ -198,7 +198,9 @@ class PageReader:
         fitted = [fit_to_canvas(page, part, self.area.fit) for row in sections for part in row]
         found = self.area.finder.boxes([canvas for canvas, _ in fitted])
         ends = np.array([spot.to_page(box[None]) for (_, spot), box in zip(fitted, found, strict=True)])
-        return grown(clip(around(ends.reshape(-1, 2).tolist())), self.area.growth)
+        proper = ends[(ends[:, 0, 2:] > ends[:, 0, :2]).all(axis=1)]  # blank parts have inverted boxes
+        boxes = proper if len(proper) else ends
+        return grown(clip(around(boxes.reshape(-1, 2).tolist())), self.area.growth)
 
     def find_boxes(self, page: GreyImage, area: Box) -> FloatArray:
         """Return the boxes of the lines in `area`, in reading order, (N, 4)."""

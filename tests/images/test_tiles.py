@@ -53,8 +53,8 @@ def test_an_area_without_boxes_is_not_cut() -> None:
 @pytest.mark.parametrize(
     ("size", "grid"),
     [((100, 50), (1, 1)), ((240, 50), (1, 1)), ((241, 50), (2, 1)), ((1000, 50), (5, 1)),
-     ((50, 400), (1, 1)), ((50, 401), (1, 2)), ((50, 801), (1, 3)), ((0.5, 0.01), (11, 1)),
-     ((9000, 2), (20, 1))],
+     ((50, 400), (1, 1)), ((50, 401), (1, 2)), ((50, 801), (1, 3)), ((0, 10), (1, 2)), ((10, 0), (3, 1)),
+     ((0, 0), (1, 1)), ((9000, 2), (20, 1))],
 )  # fmt: skip
 def test_areas_far_longer_than_the_canvas_are_cut_into_sections(
     size: tuple[float, float], grid: tuple[int, int]
@@ -125,6 +125,12 @@ def test_a_line_that_one_view_lacks_has_to_be_surer() -> None:
     sure, unsure = (0.9, 0.1, 0.1, 0.9, 0.2), (0.7, 0.1, 0.5, 0.9, 0.6)
     assert agreed([found(sure, unsure), found()], 0.4, 0.3) == pytest.approx(found((0.45, *sure[1:])))
     assert agreed([found(), found()], 0.4, 0.3).shape == (0, 5)
+
+
+def test_boxes_of_two_views_are_one_line_from_the_overlap_on_that_repetitions_have() -> None:
+    one, other = found((0.7, 0.1, 0.1, 0.9, 0.2)), found((0.7, 0.1, 0.135, 0.9, 0.235))  # IoU 0.48
+    assert agreed([one, other], 0.4, 0.4) == pytest.approx(one)
+    assert len(agreed([one, other], 0.4, 0.5)) == 0  # two lines, each in one view alone
 
 
 def test_of_two_boxes_for_a_line_in_one_view_the_better_counts() -> None:

@@ -183,6 +183,16 @@ def test_area_of_a_page_far_longer_than_the_canvas_holds_that_of_each_part() -> 
     assert area == pytest.approx((0.304, 0.4 * 108 / 200, 0.736, (92 + 0.9 * 108) / 200), abs=0.01)
 
 
+def test_blank_parts_of_a_long_page_do_not_count_for_its_area() -> None:
+    class Lower:
+        def boxes(self, images: list[GreyImage]) -> NDArray[np.float64]:
+            return np.array([(0.9, 0.9, 0.1, 0.1), (0.4, 0.4, 0.6, 0.9)])  # blank above
+
+    made = reader(Detector(), finder=Lower(), fit=PageFit(size=(54, 54), normalise=False))
+    area = made.find_area(np.full((200, 50), 255, np.uint8))
+    assert area == pytest.approx((0.304, (92 + 0.4 * 108) / 200, 0.736, (92 + 0.9 * 108) / 200), abs=0.01)
+
+
 # Tilted pages
 
 

@@ -28,7 +28,7 @@ from hwr.stages.kind import Model, ModelRecipe
 from hwr.weights import Weights
 
 Inside = Annotated[float, Field(gt=0, lt=1)]
-_LEAST_SURE = 0.75  # of `min_c`, from which on a view's detections take part in the mean of several
+_LEAST_SURE = 0.75  # of `min_c`: what a view shows with a lower probability counts as not shown there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,9 @@ class DetectionSettings(PageSettings):
     """Settings of stage `segmentation`: what is detected, and which detections are kept.
 
     Areas whose lines are lower on the canvas than `least_px` (median) are looked at in tiles, and so are
-    areas that are far longer than the canvas.
+    areas that are far longer than the canvas. With `views` an area is looked at once for each, grown by that
+    share; a line has the mean of its probabilities (`hwr.images.tiles.agreed`). A training validates on its
+    samples, grown by `growth` and seen once.
 
     Of two that overlap with an IoU above `overlap_thres` the better one stays; what is dropped so takes no
     place among the `topk`.
@@ -91,19 +93,22 @@ class BoxDetector:
         keep = self.keep
         size = (region[3] - region[1]) * page.shape[0], (region[2] - region[0]) * page.shape[1]
         sections = section_grid(size, keep.fit.size)
-        fitted = [fit_to_canvas(page, part, keep.fit) for row in tiles(region, *sections) for part in row]
-        found = self.detections([canvas for canvas, _ in fitted], least)
-        grid = keep.tile_grid(np.concatenate(found)[:, 1:])
-        if grid == sections == (1, 1):
-            return _on_page(found[0], fitted[0][1])
-        parts = tiles(region, *np.multiply(sections, grid).tolist())
-        return joined([self._found(page, row, least) for row in parts], parts, keep.overlap_thres)
+        parts = tiles(region, *sections)
+        shown = self._shown(page, parts, least)
+        grid = keep.tile_grid(np.concatenate([rows[:, 1:] for row in shown for rows, _ in row]))
+        if grid != (1, 1):
+            parts = tiles(region, *np.multiply(sections, grid).tolist())
+            shown = self._shown(page, parts, least)
+        found = [[_on_page(rows, spot) for rows, spot in row] for row in shown]
+        return found[0][0] if grid == sections == (1, 1) else joined(found, parts, keep.overlap_thres)
 
-    def _found(self, page: GreyImage, parts: Sequence[Box], least: float) -> list[FloatArray]:
-        """Return probability and box (K, 5) of what is in each part of a page, in fractions of the page."""
-        fitted = [fit_to_canvas(page, part, self.keep.fit) for part in parts]
-        rows = self.detections([canvas for canvas, _ in fitted], least)
-        return [_on_page(own, spot) for own, (_, spot) in zip(rows, fitted, strict=True)]
+    def _shown(
+        self, page: GreyImage, parts: Sequence[Sequence[Box]], least: float
+    ) -> list[list[tuple[FloatArray, Placement]]]:
+        """Return what is found on a canvas for each part of a page, and where the part lies on it."""
+        fitted = [[fit_to_canvas(page, part, self.keep.fit) for part in row] for row in parts]
+        found = iter(self.detections([canvas for row in fitted for canvas, _ in row], least))
+        return [[(next(found), spot) for _, spot in row] for row in fitted]
 
     def detections(
         self, images: Sequence[GreyImage], least: float | None = None

@@ -36,9 +36,10 @@ def test_detector_has_the_anchors_of_its_map() -> None:
 
 
 def test_detector_of_weights_keeps_what_their_configuration_says(tmp_path: Path) -> None:
-    kept = ("stage.topk=3", "stage.min_c=0.25", "stage.overlap_thres=0.5")
+    kept = ("stage.topk=3", "stage.min_c=0.25", "stage.overlap_thres=0.5", "stage.views=[0.02,0.08]")
     made = load_box_detector(save(tmp_path / "w", "segmentation", *kept), batch_size=1, context=CPU)
     assert (made.keep.min_c, made.keep.overlap_thres, made.keep.topk) == (0.25, 0.5, 3)
+    assert list(made.keep.views) == [0.02, 0.08]
 
 
 AREA = (0.25, 0.25, 0.75, 0.75)
@@ -88,6 +89,13 @@ def test_an_area_far_longer_than_the_canvas_is_looked_at_in_sections() -> None:
     sections = [fit_to_canvas(page, part, made.keep.fit)[1] for (part,) in tiles(WHOLE, 2, 1)]
     expected = np.concatenate([section.to_page(box) for section in sections])
     assert made.find(page, WHOLE) == pytest.approx(expected, abs=0.01)
+    assert made.network.seen == 2
+
+
+@pytest.mark.parametrize("flat", [(0.2, 0.5, 0.8, 0.5), (0.5, 0.2, 0.5, 0.8), (0.5, 0.5, 0.5, 0.5)])
+def test_an_area_without_a_side_is_looked_at(flat: Box) -> None:
+    found = detector(Answers({0: 0.9})).find(np.full((80, 80), 255, np.uint8), flat)
+    assert found.shape[1] == 4
 
 
 def test_views_of_an_area_are_averaged() -> None:
