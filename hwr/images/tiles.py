@@ -15,22 +15,21 @@ _EDGE = 0.02  # share of a tile's side within which a box touches its edge
 _SAME_ROW = 0.5  # IoU of the heights of two pieces of one line
 _INSIDE = 0.6  # share of a box in another from which on both are one line
 _TALL = 2.4  # times as high for its width as the canvas: it shows no more of an area
-_WIDE = 16.0  # times as wide for its height
 _MOST_SECTIONS = 20  # of a page some sixty times as high as wide: more are strips without text
 _LONG = 0.5  # share of the width of all boxes: lines longer than this go through columns of tiles
 
 _LEFT, _RIGHT = 0, 2  # sides of a box
 
 
-def section_grid(size: tuple[float, float], canvas: tuple[int, int]) -> tuple[int, int]:
-    """Return into how many rows and columns a far longer area than its canvas is cut before boxes are found.
+def section_count(size: tuple[float, float], canvas: tuple[int, int]) -> int:
+    """Return into how many rows an area far higher than its canvas is cut before boxes are found.
 
-    Both sizes are (height, width) in px. (1, 1) where the canvas shows what is in the area: on usual pages.
+    Both sizes are (height, width) in px. 1 where the canvas shows what is in the area: on usual pages, and on
+    strips, whose few lines a canvas shows however long they are.
     """
     height, width = (max(side, 1.0) for side in size)  # a flat area is looked at as a pixel high or wide
     stretch = (height / width) / (canvas[0] / canvas[1])
-    rows, columns = np.clip(np.ceil([stretch / _TALL, 1 / stretch / _WIDE]), 1, _MOST_SECTIONS).astype(int)
-    return int(rows), int(columns)
+    return int(np.clip(np.ceil(stretch / _TALL), 1, _MOST_SECTIONS))
 
 
 def tile_grid(boxes: FloatArray, height_px: int, least_px: float) -> tuple[int, int]:

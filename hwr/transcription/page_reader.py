@@ -12,7 +12,7 @@ from hwr.images.boxes import WHOLE, Box, FloatArray, around, clip, union, widene
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
 from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretches
 from hwr.images.load import GreyImage
-from hwr.images.tiles import section_grid, tiles
+from hwr.images.tiles import section_count, tiles
 from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
 from hwr.layout.ink import find_gutter, without_squares
@@ -194,7 +194,7 @@ class PageReader:
 
     def find_area(self, page: GreyImage) -> Box:
         """Return the box around the handwriting, grown as configured."""
-        sections = tiles(WHOLE, *section_grid(_size(page), self.area.fit.size))
+        sections = tiles(WHOLE, section_count(_size(page), self.area.fit.size), 1)
         fitted = [fit_to_canvas(page, part, self.area.fit) for row in sections for part in row]
         found = self.area.finder.boxes([canvas for canvas, _ in fitted])
         ends = np.array([spot.to_page(box[None]) for (_, spot), box in zip(fitted, found, strict=True)])

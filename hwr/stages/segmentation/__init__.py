@@ -17,7 +17,7 @@ from hwr.data.records import Page
 from hwr.images.boxes import Box, FloatArray
 from hwr.images.canvas import Placement, fit_to_canvas, grown
 from hwr.images.load import GreyImage
-from hwr.images.tiles import agreed, joined, section_grid, tile_grid, tiles
+from hwr.images.tiles import agreed, joined, section_count, tile_grid, tiles
 from hwr.losses import VARIANCES
 from hwr.networks.original import OriginalWords
 from hwr.networks.ssd import anchor_grid, compact, ssd_resnet34
@@ -36,7 +36,7 @@ class DetectionSettings(PageSettings):
     """Settings of stage `segmentation`: what is detected, and which detections are kept.
 
     Areas whose lines are lower on the canvas than `least_px` (median) are looked at in tiles, and so are
-    areas that are far longer than the canvas. With `views` an area is looked at once for each, grown by that
+    areas that are far higher than the canvas. With `views` an area is looked at once for each, grown by that
     share; a line has the mean of its probabilities (`hwr.images.tiles.agreed`). A training validates on its
     samples, grown by `growth` and seen once.
 
@@ -92,15 +92,15 @@ class BoxDetector:
         """Return probability and box (K, 5) of what one view of a page shows, in fractions of the page."""
         keep = self.keep
         size = (region[3] - region[1]) * page.shape[0], (region[2] - region[0]) * page.shape[1]
-        sections = section_grid(size, keep.fit.size)
-        parts = tiles(region, *sections)
+        sections = section_count(size, keep.fit.size)
+        parts = tiles(region, sections, 1)
         shown = self._shown(page, parts, least)
         grid = keep.tile_grid(np.concatenate([rows[:, 1:] for row in shown for rows, _ in row]))
         if grid != (1, 1):
-            parts = tiles(region, *np.multiply(sections, grid).tolist())
+            parts = tiles(region, sections * grid[0], grid[1])
             shown = self._shown(page, parts, least)
         found = [[_on_page(rows, spot) for rows, spot in row] for row in shown]
-        return found[0][0] if grid == sections == (1, 1) else joined(found, parts, keep.overlap_thres)
+        return found[0][0] if (sections, *grid) == (1, 1, 1) else joined(found, parts, keep.overlap_thres)
 
     def _shown(
         self, page: GreyImage, parts: Sequence[Sequence[Box]], least: float
