@@ -197,10 +197,18 @@ def test_settings_of_areas_are_what_is_detected_and_kept() -> None:
         "stage.topk=9",
         "stage.unit=word",
         "stage.growth=1",
+        "stage.views=[0,0.5]",
     )
     settings = recipe("stage=segmentation", "stage.size=[90,70]", "stage.normalise=true", *kept).settings
     assert settings == DetectionSettings(
-        unit="word", size=[90, 70], normalise=True, growth=1.0, min_c=0.25, overlap_thres=0.125, topk=9
+        unit="word",
+        size=[90, 70],
+        normalise=True,
+        growth=1.0,
+        min_c=0.25,
+        overlap_thres=0.125,
+        topk=9,
+        views=[0.0, 0.5],
     )
     assert settings.fit == PageFit(size=(90, 70), normalise=True)
 

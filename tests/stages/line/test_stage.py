@@ -166,7 +166,10 @@ def with_amx(height: int, *widths: int) -> list[tuple[bool, float]]:
 @pytest.mark.skipif(not runtime.has_tiles(), reason="this processor has no AMX")
 @pytest.mark.parametrize(("height", "widest"), [(64, 1408), (48, 896)])
 def test_gradients_of_lines_as_wide_as_allowed_are_right_with_amx(height: int, widest: int) -> None:
-    *right, (allowed, wider) = with_amx(height, 96, widest - 32, widest, widest + 32)
-    assert all(own and cosine > 0.95 for own, cosine in right)
-    assert not allowed
-    assert not wider > 0.9, "oneDNN is right now: TILED_COLUMNS is not needed"
+    allowed = (96, widest - 32, widest)
+    wider = [widest + 32 * step for step in (1, 2, 3, 4)]  # one alone happens to be right, seldom
+    found = with_amx(height, *allowed, *wider)
+    assert all(own and cosine > 0.95 for own, cosine in found[: len(allowed)])
+    refused = found[len(allowed) :]
+    assert not any(own for own, _ in refused)
+    assert not min(cosine for _, cosine in refused) > 0.9, "oneDNN is right now: TILED_COLUMNS is not needed"
