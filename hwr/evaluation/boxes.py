@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -13,7 +13,7 @@ from hwr.data.batches.boxes import BoxSet, area_of
 from hwr.data.records import LeftOut, Page, fingerprint, page_image
 from hwr.errors import optional
 from hwr.evaluation.task import Evaluation, Outcome, Record, Result, Scored, Target
-from hwr.images.boxes import WHOLE, FloatArray, clip
+from hwr.images.boxes import Box, FloatArray, clip
 from hwr.images.load import GreyImage
 from hwr.scoring.detection import Detection, count_boxes
 from hwr.stages import boxes as box_stages
@@ -79,9 +79,9 @@ def _areas(finder: AreaFinder, samples: BoxSet, images: Iterable[tuple[Page, Gre
 def _lines(
     finder: BoxDetector, samples: BoxSet, images: Iterable[tuple[Page, GreyImage]]
 ) -> list[FloatArray]:
-    """Find lines or words in the true area of each page, as they are found when it is read."""
+    """Find lines or words in the true area of each page, which a sample has, as when the page is read."""
     bar = tqdm(images, desc="pages", unit="page", disable=None, total=len(samples.ids))
-    found = (finder.find(image, clip(area_of(page) or WHOLE)) for page, image in bar)
+    found = (finder.find(image, clip(cast(Box, area_of(page)))) for page, image in bar)
     placed = (spot.to_canvas(boxes) for spot, boxes in zip(samples.placements, found, strict=True))
     return [np.clip(boxes, 0.0, 1.0) for boxes in placed]
 

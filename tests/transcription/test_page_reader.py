@@ -175,7 +175,7 @@ def test_pages_side_by_side_are_read_from_left_to_right(monkeypatch: pytest.Monk
     assert [line.box for line in found.lines] == [pytest.approx(box) for box, _ in strips]
 
 
-def test_area_of_a_page_far_longer_than_the_canvas_holds_that_of_each_part() -> None:
+def test_area_of_a_page_far_higher_than_the_canvas_holds_that_of_each_part() -> None:
     made = reader(
         Detector(), finder=Finder((0.4, 0.4, 0.6, 0.9)), fit=PageFit(size=(54, 54), normalise=False)
     )
@@ -183,7 +183,7 @@ def test_area_of_a_page_far_longer_than_the_canvas_holds_that_of_each_part() -> 
     assert area == pytest.approx((0.304, 0.4 * 108 / 200, 0.736, (92 + 0.9 * 108) / 200), abs=0.01)
 
 
-def test_blank_parts_of_a_long_page_do_not_count_for_its_area() -> None:
+def test_blank_parts_of_a_high_page_do_not_count_for_its_area() -> None:
     class Lower:
         def boxes(self, images: list[GreyImage]) -> NDArray[np.float64]:
             return np.array([(0.9, 0.9, 0.1, 0.1), (0.4, 0.4, 0.6, 0.9)])  # blank above

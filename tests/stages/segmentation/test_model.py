@@ -82,7 +82,7 @@ def test_an_area_with_low_and_long_lines_is_looked_at_in_rows() -> None:
     assert found == pytest.approx(np.array(expected), abs=0.01)
 
 
-def test_an_area_far_longer_than_the_canvas_is_looked_at_in_sections() -> None:
+def test_an_area_far_higher_than_the_canvas_is_looked_at_in_sections() -> None:
     page = np.full((256, 64), 255, np.uint8)  # four times as high as wide: two sections
     made = detector(Answers({7: 0.8}, offsets={7: (-0.25 / 0.024, 0.0, 0.0, 0.0)}))  # to the middle
     box = np.array([(0.38, 0.65, 0.62, 0.85)])  # of each canvas
