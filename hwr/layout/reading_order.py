@@ -20,6 +20,9 @@ _SKEWS_RAD = np.deg2rad(sorted(np.linspace(-7, 7, 57), key=abs))  # every quarte
 _GUTTER_SLOPES = np.tan(np.deg2rad(sorted(np.linspace(-6, 6, 9), key=abs)))  # margins drift, too
 _STEEPEST = np.tan(np.deg2rad(6))
 _MIN_ROWS = 4  # fewer rows side by side are labels, broken lines or rivers of white, not columns
+_STRIP = 2.5  # times as wide as high
+_HIGH = 0.2  # of a strip's height a line is at least, where it may also be pages side by side
+_PIECE, _EDGE = 0.5, 0.03  # of the highest line, and of a strip's height: a line that its edge cuts
 _BREAK, _GUTTER = 1.75, 2.5  # in spaces between words: a gap that may be a gutter, and what a gutter is wide
 
 
@@ -55,6 +58,32 @@ def line_order(lines: FloatArray, *, aspect: float) -> list[int]:
     pitch = _pitch(boxes)
     blocks = map(np.sort, _blocks(boxes, pitch, 0.0))
     return [int(n) for inside in blocks for row in _rows(boxes[inside], pitch) for n in order[inside[row]]]
+
+
+def is_strip(size: tuple[int, int]) -> bool:
+    """Tell whether an image of `size` (height, width) is a line, or a few, cut out of a page."""
+    return size[1] > _STRIP * size[0]
+
+
+def are_few(boxes: FloatArray) -> bool:
+    """Tell whether the lines of an image, found at (N, 4), are as high for it as those of a strip."""
+    return len(boxes) > 0 and float(np.median(boxes[:, 3] - boxes[:, 1])) > _HIGH
+
+
+def lines_of_strip(boxes: FloatArray) -> FloatArray:
+    """Return the line boxes (M, 4) of a strip from those found there (N, 4), in their order.
+
+    A strip with less than two lines is a line as wide as it is, and as high but for pieces of the lines above
+    and below. Such strips are cut out by hand or by a program, closer than a page's lines are found.
+    """
+    heights = boxes[:, 3] - boxes[:, 1]
+    outer = (boxes[:, 1] < _EDGE) | (boxes[:, 3] > 1 - _EDGE)
+    pieces = outer & (heights < _PIECE * heights.max(initial=0.0))
+    whole = boxes[~pieces]
+    if len(whole) and np.ptp(_centres(whole)[:, 1]) >= heights.max() / 2:
+        return boxes
+    top, bottom = (whole[:, 1].min(), whole[:, 3].max()) if pieces.any() else (0.0, 1.0)
+    return np.array([[0.0, top, 1.0, bottom]])
 
 
 def _sorted(boxes: FloatArray, aspect: float) -> tuple[IntArray, FloatArray]:

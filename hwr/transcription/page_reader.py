@@ -17,7 +17,7 @@ from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
 from hwr.layout.ink import find_gutter, without_squares
 from hwr.layout.orientation import Legibility, LevelPage, find_tilt, turned_image
-from hwr.layout.reading_order import line_order, words_into_lines
+from hwr.layout.reading_order import are_few, is_strip, line_order, lines_of_strip, words_into_lines
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.engine import Engine, EngineSettings
 from hwr.stages.line import LineReader, line_crop, load_line_reader
@@ -36,6 +36,7 @@ Orientation = Literal["auto", 0, 90, 180, 270]
 T = TypeVar("T")
 _LEAST_PX = 2.0  # sides of a box that is read: in less there is nothing to see
 _LEAST_TILT = 0.03  # slope from which the lines of a page are looked for when it is level
+_LEAST_SURE = 0.15  # confidence of a line of a strip, found or not: noise is read with less than 0.1
 _MOST_LEVELLED = 2  # times: on a steep page few lines are found at first, and their slope is not quite right
 
 
@@ -128,10 +129,11 @@ class PageReader:
         """Read a page whose lines are read by whoever drives this, together with those of other pages."""
         page = without_squares(page)
         area, outlines = given.area, given.lines
+        least = _LEAST_SURE if area is None and outlines is None and is_strip(_size(page)) else 0.0
         if outlines is None:
             area, outlines = self.find_all(page) if area is None else self._find_in(page, area)
         read = yield [LineOnPage(page, outline) for outline in outlines]
-        lines = tuple(line for line in read if line.text)
+        lines = tuple(line for line in read if line.text and line.confidence >= least)
         return Found((area or union(line.box for line in lines)) if lines else None, lines)
 
     def find_all(self, page: GreyImage, *, levelled: int = 0) -> tuple[Box, list[LineCut]]:
@@ -140,6 +142,10 @@ class PageReader:
         Of a tilted page they are those that are found when it is level; `levelled` says how often it was.
         """
         gutter = find_gutter(page)
+        if is_strip(_size(page)):
+            boxes = self.find_boxes(page, WHOLE)
+            if gutter is None or are_few(boxes):
+                return WHOLE, self._cut_wider(page, lines_of_strip(boxes))
         if gutter is None:
             return self._find_in(page, levelled=levelled)
         areas, lines, width = [], list[LineCut](), page.shape[1]
@@ -159,8 +165,7 @@ class PageReader:
         boxes = self.find_boxes(page, area)
         tilt = find_tilt(page, boxes) if levelled < _MOST_LEVELLED else 0.0
         if abs(tilt) < _LEAST_TILT:
-            wider = widened(boxes, self.lines.widen, aspect=page.shape[0] / page.shape[1])
-            return area, self.cut(page, wider)
+            return area, self._cut_wider(page, boxes)
         level, levelled = LevelPage.of(page, tilt), levelled + 1
         if given:
             _, lines = self._find_in(level.image, level.box_of_page(given), levelled=levelled)
@@ -240,6 +245,9 @@ class PageReader:
             else ReadLine("", line.outline.box, line.outline.polygon, line.outline.baseline, 0.0, ())
             for position, line in enumerate(lines)
         ]
+
+    def _cut_wider(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
+        return self.cut(page, widened(boxes, self.lines.widen, aspect=page.shape[0] / page.shape[1]))
 
     def _longest(self, page: GreyImage, count: int) -> list[LineCut]:
         """Return the outlines of the lines that are longest for their height."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwr.images.boxes import Box, FloatArray, union
-from hwr.layout.reading_order import line_order, words_into_lines
+from hwr.layout.reading_order import are_few, is_strip, line_order, lines_of_strip, words_into_lines
 
 WIDTH, HEIGHT, PITCH = 1000, 1414, 52  # px
 ASPECT = HEIGHT / WIDTH
@@ -220,3 +220,47 @@ def test_equal_boxes_keep_their_order() -> None:
     boxes = np.tile([0.1, 0.2, 0.5, 0.3], (3, 1))
     assert words_into_lines(boxes, aspect=1.0) == [[0], [1], [2]]
     assert line_order(boxes, aspect=1.0) == [0, 1, 2]
+
+
+# Strips: lines cut out of a page
+
+
+@pytest.mark.parametrize(("size", "strip"), [((40, 100), False), ((40, 101), True), ((1, 3), True)])
+def test_strip_is_wider_than_pages_are(size: tuple[int, int], strip: bool) -> None:
+    assert is_strip(size) == strip
+
+
+def test_lines_of_a_strip_are_high_and_those_of_pages_side_by_side_are_low() -> None:
+    assert are_few(np.array([(0.0, 0.1, 1.0, 0.4), (0.0, 0.6, 1.0, 0.9)]))
+    assert not are_few(np.array([(0.1, y, 0.2, y + 0.07) for y in (0.1, 0.2, 0.3)]))
+    assert not are_few(NONE)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        NONE,
+        np.array([(0.1, 0.2, 0.9, 0.8)]),
+        np.array([(0.1, 0.2, 0.4, 0.8), (0.5, 0.3, 0.9, 0.9)]),
+    ],
+    ids=["nothing", "line", "halves"],
+)
+def test_strip_without_two_lines_is_one_line(found: FloatArray) -> None:
+    assert lines_of_strip(found).tolist() == [[0.0, 0.0, 1.0, 1.0]]
+
+
+def test_line_of_a_strip_is_cut_off_from_pieces_of_its_neighbours() -> None:
+    found = np.array([(0.0, 0.0, 0.3, 0.2), (0.1, 0.15, 0.9, 0.8), (0.2, 0.85, 0.6, 1.0)])
+    assert lines_of_strip(found).tolist() == [[0.0, 0.15, 1.0, 0.8]]
+
+
+def test_two_lines_of_a_strip_are_where_they_are_found() -> None:
+    found = np.array([(0.0, 0.0, 0.9, 0.5), (0.1, 0.45, 1.0, 1.0)])
+    assert lines_of_strip(found).tolist() == found.tolist()
+
+
+@given(BOXES)
+def test_lines_of_any_strip_are_on_it(boxes: FloatArray) -> None:
+    lines = lines_of_strip(boxes)
+    assert len(lines) >= 1
+    assert (lines[:, :2] <= lines[:, 2:]).all()

@@ -15,6 +15,7 @@ from hwr.images.boxes import Box
 from hwr.images.canvas import PageFit, fit_to_canvas
 from hwr.images.line_crop import LineCrop
 from hwr.images.load import GreyImage
+from hwr.layout.cut import LineCut
 from hwr.layout.orientation import turned_image
 from hwr.transcription import ReadLine, ReadPage, page_reader
 from hwr.transcription.page_reader import AreaStep, Found, Given, LineStep, PageReader, TextStep
@@ -191,6 +192,53 @@ def test_blank_parts_of_a_high_page_do_not_count_for_its_area() -> None:
     made = reader(Detector(), finder=Lower(), fit=PageFit(size=(54, 54), normalise=False))
     area = made.find_area(np.full((200, 50), 255, np.uint8))
     assert area == pytest.approx((0.304, (92 + 0.4 * 108) / 200, 0.736, (92 + 0.9 * 108) / 200), abs=0.01)
+
+
+# Strips: lines cut out of a page
+
+STRIP = np.full((20, 200), 7, np.uint8)
+
+
+def strip_reader(*boxes: Box, decoder: Any = named) -> PageReader:
+    """Return what finds these boxes on a strip, whose area is all of it."""
+    fit = PageFit(size=(20, 200), normalise=False)
+    return reader(Detector(*boxes), finder=Nobody(), fit=fit, decoder=decoder)
+
+
+@pytest.mark.parametrize("boxes", [(), ((0.2, 0.2, 0.8, 0.7),)], ids=["nothing found", "a line found"])
+def test_image_of_one_line_is_read_to_its_edges(boxes: tuple[Box, ...]) -> None:
+    found = strip_reader(*boxes)(STRIP)
+    assert [(line.text, line.box) for line in found.lines] == [("7", pytest.approx(WHOLE))]
+    assert found.area == WHOLE
+
+
+def test_lines_of_a_strip_of_two_are_read_where_they_are_found() -> None:
+    image = STRIP.copy()
+    image[10:] = 8
+    found = strip_reader((0.0, 0.0, 0.9, 0.5), (0.0, 0.5, 1.0, 1.0))(image)
+    assert texts(found) == ["7", "8"]
+
+
+def test_words_far_apart_are_no_pages_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_reader, "find_gutter", lambda image: 0.5)
+    found = strip_reader((0.2, 0.2, 0.8, 0.7))(STRIP)
+    assert [line.box for line in found.lines] == [pytest.approx(WHOLE)]
+
+
+def test_pages_side_by_side_in_a_long_strip_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_reader, "find_gutter", lambda image: 0.5 if image.shape[1] == 300 else None)
+    low = Detector((0.1, 0.3, 0.9, 0.36), (0.1, 0.5, 0.9, 0.56))
+    found = reader(low, fit=PageFit(size=(100, 150), normalise=False))(np.full((100, 300), 7, np.uint8))
+    assert texts(found) == ["7"] * 4
+
+
+def test_strip_of_noise_has_no_text_and_a_page_keeps_what_is_found() -> None:
+    def unsure(probs: NDArray[np.float32]) -> Reading:
+        return replace(evenly("son as"), confidence=0.06)
+
+    assert strip_reader(decoder=unsure)(STRIP).lines == ()
+    assert texts(reader(Detector(UPPER), decoder=unsure)(TWO)) == ["son as"]
+    assert texts(strip_reader(decoder=unsure)(STRIP, Given(lines=[LineCut(WHOLE, (), ())]))) == ["son as"]
 
 
 # Tilted pages
