@@ -20,6 +20,7 @@ _SKEWS_RAD = np.deg2rad(sorted(np.linspace(-7, 7, 57), key=abs))  # every quarte
 _GUTTER_SLOPES = np.tan(np.deg2rad(sorted(np.linspace(-6, 6, 9), key=abs)))  # margins drift, too
 _STEEPEST = np.tan(np.deg2rad(6))
 _MIN_ROWS = 4  # fewer rows side by side are labels, broken lines or rivers of white, not columns
+_APART = 3  # times the pitch between two blocks
 _STRIP = 2.5  # times as wide as high
 _HIGH = 0.2  # of a strip's height a line is at least, where it may also be pages side by side
 _PIECE, _EDGE = 0.5, 0.03  # of the highest line, and of a strip's height: a line that its edge cuts
@@ -58,6 +59,29 @@ def line_order(lines: FloatArray, *, aspect: float) -> list[int]:
     pitch = _pitch(boxes)
     blocks = map(np.sort, _blocks(boxes, pitch, 0.0))
     return [int(n) for inside in blocks for row in _rows(boxes[inside], pitch) for n in order[inside[row]]]
+
+
+def line_blocks(lines: FloatArray, *, aspect: float) -> list[range]:
+    """Return which lines (N, 4), given in reading order, are a block: a column, or what stands apart in it.
+
+    `aspect` is the page's height / width in pixels. What follows a gap of three times the distance between
+    lines stands apart, such as the next entry of a register, or the number of a page.
+    """
+    if not len(lines):
+        return []
+    boxes = lines * (1.0, aspect, 1.0, aspect)
+    boxes = _turned(boxes, _skew_of_lines(boxes))
+    pitch = _pitch(boxes)
+    column = np.empty(len(boxes), np.intp)
+    for number, members in enumerate(_blocks(boxes, pitch, 0.0)):
+        column[members] = number
+    starts, bottom = [0], boxes[0, 3]
+    for line in range(1, len(boxes)):
+        if column[line] != column[line - 1] or boxes[line, 1] - bottom > _APART * pitch:
+            starts.append(line)
+            bottom = boxes[line, 3]
+        bottom = max(bottom, boxes[line, 3])
+    return [range(start, end) for start, end in pairwise([*starts, len(boxes)])]
 
 
 def is_strip(size: tuple[int, int]) -> bool:
@@ -203,16 +227,17 @@ def _best_sides(pieces: FloatArray, pitch: float, gutter: float) -> IntArray:
     """Return on which side of the best gutter pieces lie: -1 left, 1 right, 0 across or out of reach."""
     y = _centres(pieces)[:, 1]
     level = np.abs(y[None] - y[:, None]) <= pitch / 2
-    best = np.zeros(len(pieces), np.intp)
+    best, most = np.zeros(len(pieces), np.intp), 0
     for slope in _GUTTER_SLOPES:
         leaning = pieces - np.outer(slope * y, (1, 0, 1, 0))
         for x in np.unique(leaning[:, 0]):
             sides = _sides(leaning, level, x, pitch / 4)
-            for run in _runs(sides):
-                if not _is_columns(leaning[run], sides[run], level[np.ix_(run, run)], (pitch, gutter)):
-                    sides[run] = 0
-            if np.count_nonzero(sides) > np.count_nonzero(best):
-                best = sides
+            left = np.count_nonzero(sides)
+            for run in _runs(sides) if left > most else ():
+                if not _is_columns(leaning, sides, run, level, (pitch, gutter)):
+                    sides[run], left = 0, left - len(run)
+            if left > most:
+                best, most = sides, left
     return best
 
 
@@ -230,10 +255,14 @@ def _runs(sides: IntArray) -> list[IntArray]:
     return np.split(beside, np.flatnonzero(np.diff(beside) > 1) + 1)
 
 
-def _is_columns(pieces: FloatArray, sides: IntArray, level: BoolArray, least: tuple[float, float]) -> bool:
-    """Whether rows on both sides are enough, wide enough, far enough apart, and beside each other."""
+def _is_columns(
+    leaning: FloatArray, beside: IntArray, run: IntArray, levels: BoolArray, least: tuple[float, float]
+) -> bool:
+    """Whether rows on both sides of a run are enough, far enough apart, and beside each other."""
+    sides = beside[run]
     if min(np.count_nonzero(sides < 0), np.count_nonzero(sides > 0)) < _MIN_ROWS:
         return False
+    pieces, level = leaning[run], levels[np.ix_(run, run)]
     pitch, gutter = least
     x, y = _centres(pieces).T
     inner = level & (sides[None] == sides[:, None]) & ((x[None] - x[:, None]) * -sides[:, None] > 0)

@@ -5,8 +5,11 @@ Its lines are in reading order, with positions (fractions of the page) and confi
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hwr.images.boxes import Box, Point, corners, union
 from hwr.layout.orientation import turned_box, turned_point
+from hwr.layout.reading_order import line_blocks
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ class ReadPage:
         """The smallest box that holds the area and the lines; None where there is neither."""
         held = [*([] if self.area is None else [self.area]), *(line.box for line in self.lines)]
         return union(held) if held else None
+
+    @property
+    def blocks(self) -> list[tuple[ReadLine, ...]]:
+        """The lines by column, and by what stands apart in a column; in reading order."""
+        upright = np.array([turned_box(line.box, self.turn) for line in self.lines]).reshape(-1, 4)
+        height, width = self.size[::-1] if self.turn % 180 else self.size
+        found = line_blocks(upright, aspect=height / width)
+        return [self.lines[block.start : block.stop] for block in found]
 
     def as_read(self) -> "ReadPage":
         """Return a page as it lies in its file upright, as it was read."""

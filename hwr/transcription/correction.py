@@ -16,7 +16,7 @@ from hwr.data.sources.alto import alto_page
 from hwr.data.sources.xml import parse_xml, with_outlines
 from hwr.decoding import Reading, Span, mean_confidence, rewrite_reading
 from hwr.errors import InputError
-from hwr.images.boxes import Box, clip
+from hwr.images.boxes import WHOLE, Box, clip
 from hwr.layout.reading_order import line_order
 from hwr.text import nfc
 from hwr.transcription import ReadLine, ReadPage, ReadWord
@@ -41,8 +41,8 @@ def from_alto(path: Path, images: PageImages) -> ReadPage:
         _read_line(line, elements.get(line.id.rpartition("/")[2]))
         for line in with_outlines(page.lines, page.size)
     )
-    blocks = tree.findall(".//{*}TextBlock")
-    turn = round(_number(blocks[0].get("ROTATION"), 0.0)) % 360 if len(blocks) == 1 else 0
+    turns = {round(_number(block.get("ROTATION"), 0.0)) % 360 for block in tree.iterfind(".//{*}TextBlock")}
+    turn = turns.pop() if len(turns) == 1 else 0
     return ReadPage(path.stem, page.image.name, 1, page.size, _area(tree), lines, 0 if turn % 90 else turn)
 
 
@@ -106,16 +106,21 @@ def _box(left: float, right: float, line: ReadLine) -> Box:
 
 
 def _area(tree: Element) -> Box | None:
-    """Return the place of the one block of a page; None where there are several, or it has no place."""
-    blocks, sheet = tree.findall(".//{*}TextBlock"), tree.find(".//{*}Page")
-    if len(blocks) != 1 or sheet is None:
+    """Return the print space of a page, or the one block in it; None where neither tells the area."""
+    sheet, places = tree.find(".//{*}Page"), tree.findall(".//{*}PrintSpace")
+    blocks = tree.findall(".//{*}TextBlock")
+    if sheet is None:
         return None
-    try:
-        x, y, width, height = (float(blocks[0].attrib[key]) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT"))
-        across, down = float(sheet.attrib["WIDTH"]), float(sheet.attrib["HEIGHT"])
-        return clip((x / across, y / down, (x + width) / across, (y + height) / down))
-    except (KeyError, ValueError, ZeroDivisionError):
-        return None
+    for element in (*places[:1], *(blocks if len(blocks) == 1 else ())):
+        try:
+            x, y, width, height = (float(element.attrib[key]) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT"))
+            across, down = float(sheet.attrib["WIDTH"]), float(sheet.attrib["HEIGHT"])
+            box = clip((x / across, y / down, (x + width) / across, (y + height) / down))
+        except (KeyError, ValueError, ZeroDivisionError):
+            continue
+        if box != WHOLE:
+            return box
+    return None
 
 
 def _read_line(line: Line, element: Element | None) -> ReadLine:

@@ -1,18 +1,20 @@
 """Exports of read pages: ALTO 4.2 and PAGE of 2019-07-15 in pixels, plain text, JSON, and a drawn overlay.
 
-ALTO has one block, a `String` for each word; box, polygon, baseline, words and texts are all kept, and the
-confidences of words (WC) and characters (CC, 0 sure to 9 unsure), not of lines. A line with CS="true" was
-corrected by a person. Schema and meaning: https://www.loc.gov/standards/alto/
+ALTO has the area as print space, a block for each column and for what stands apart in one, and a `String` for
+each word; box, polygon, baseline, words and texts are all kept, and the confidences of words (WC) and
+characters (CC, 0 sure to 9 unsure), not of lines. A line with CS="true" was corrected by a person. Schema and
+meaning: https://www.loc.gov/standards/alto/
 
-PAGE has one region. It keeps one outline for each line: `Coords` holds the polygon, or the box if there is no
-polygon. The box of a line read back is therefore that of its polygon. Schema:
-https://github.com/PRImA-Research-Lab/PAGE-XML
+PAGE has the same print space, and the blocks as regions. It keeps one outline for each line: `Coords` holds
+the polygon, or the box if there is no polygon. The box of a line read back is therefore that of its polygon.
+Schema: https://github.com/PRImA-Research-Lab/PAGE-XML
 """
 
 import json
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import PurePath
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import hwr
-from hwr.images.boxes import Box, Point, box_px, corners, points_px
+from hwr.images.boxes import WHOLE, Box, Point, box_px, corners, points_px, union
 from hwr.images.load import GreyImage
 from hwr.pictures import font, picture_size
 from hwr.transcription import ReadLine, ReadPage, ReadWord
@@ -56,7 +58,8 @@ def to_json(read: ReadPage) -> str:
 
     A box is `[x1, y1, x2, y2]`, a point `[x, y]`, in fractions of the page, so that they fit its picture in
     any size; `width_px` and `height_px` turn them into pixels. They and confidences have six decimals; `area`
-    is null where there is none. `turn` are the degrees clockwise by which the page was turned to be read. Of
+    is null where there is none. `blocks` are the numbers of lines in each block, in the order of the lines.
+    `turn` are the degrees clockwise by which the page was turned to be read. Of
     the names of files, what UTF-8 or XML cannot hold becomes U+FFFD.
     """
     height, width = read.size
@@ -68,6 +71,7 @@ def to_json(read: ReadPage) -> str:
         "height_px": height,
         "turn": read.turn,
         "area": None if read.area is None else _plain(read.area),
+        "blocks": list(map(len, read.blocks)),
         "lines": [line_values(line) for line in read.lines],
     }
     return json.dumps(page, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
@@ -82,24 +86,24 @@ def line_values(line: ReadLine) -> dict[str, Any]:
 def to_alto(read: ReadPage) -> str:
     """Return a page as an ALTO document; characters that XML forbids become U+FFFD.
 
-    A page without area and lines has an empty print space.
+    The print space of a page without area and lines is all of it.
     """
     root = xml_document("alto", _ALTO, _ALTO_SCHEMA)
     root.set("SCHEMAVERSION", "4.2")
     _alto_description(root, read)
-    height, width = read.size
+    (height, width), positions = read.size, count(1)
     layout = add_child(root, "Layout")
     page = add_child(
         layout, "Page", ID=f"page_{read.number}", PHYSICAL_IMG_NR=read.number, WIDTH=width, HEIGHT=height
     )
-    space = add_child(page, "PrintSpace", HPOS=0, VPOS=0, WIDTH=width, HEIGHT=height)
-    place = read.extent
-    if place is not None:
-        block = add_child(space, "TextBlock", ID="block_1", **_place(place, read.size))
+    space = add_child(page, "PrintSpace", **_place(read.extent or WHOLE, read.size))
+    for number, lines in enumerate(read.blocks, start=1):
+        place = union(line.box for line in lines)
+        block = add_child(space, "TextBlock", ID=f"block_{number}", **_place(place, read.size))
         if read.turn:
             block.set("ROTATION", str(read.turn))  # of the text, counterclockwise
-        for position, line in enumerate(read.lines, start=1):
-            _alto_line(block, f"line_{position}", line, read.size)
+        for line in lines:
+            _alto_line(block, f"line_{next(positions)}", line, read.size)
     return xml_text(root)
 
 
@@ -107,7 +111,7 @@ def to_pagexml(read: ReadPage, *, created: datetime | None = None) -> str:
     """Return a page as a PAGE document; characters that XML forbids become U+FFFD.
 
     `created` is the moment it is dated with, the present one by default, local where it has no time
-    zone. A page without area and lines has neither region nor reading order.
+    zone. A page without lines has neither regions nor reading order.
     """
     root = xml_document("PcGts", _PAGE, _PAGE_SCHEMA)
     _date(root, created or datetime.now(timezone.utc))
@@ -118,14 +122,18 @@ def to_pagexml(read: ReadPage, *, created: datetime | None = None) -> str:
         page.set("custom", f"imageFile {{page:{read.number};}}")
     if read.turn:
         page.set("orientation", str(read.turn if read.turn <= 180 else read.turn - 360))
-    place = read.extent
-    if place is not None:
+    if read.extent is not None:
+        _points(add_child(page, "PrintSpace"), "Coords", corners(read.extent), read.size)
+    blocks, positions = read.blocks, count(1)
+    if blocks:
         order = add_child(add_child(page, "ReadingOrder"), "OrderedGroup", id="order")
-        add_child(order, "RegionRefIndexed", index=0, regionRef="region_1")
-        region = add_child(page, "TextRegion", id="region_1")
-        _points(region, "Coords", corners(place), read.size)
-        for position, line in enumerate(read.lines, start=1):
-            _page_line(region, f"line_{position}", line, read.size)
+        for index in range(len(blocks)):
+            add_child(order, "RegionRefIndexed", index=index, regionRef=f"region_{index + 1}")
+    for number, lines in enumerate(blocks, start=1):
+        region = add_child(page, "TextRegion", id=f"region_{number}")
+        _points(region, "Coords", corners(union(line.box for line in lines)), read.size)
+        for line in lines:
+            _page_line(region, f"line_{next(positions)}", line, read.size)
     return xml_text(root)
 
 
@@ -140,9 +148,10 @@ FORMATS: dict[str, Callable[[ReadPage], str]] = {
 def draw_overlay(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.uint8]:
     """Return `page` (H, W) scaled to `width_px` as RGB (H', W', 3), with what was read drawn on it.
 
-    The area is framed in green. Lines are tinted in turn and numbered in reading order at their left end; the
-    text read stands on a line's lower edge, and is left out where it would be too small to read. A page many
-    times as high as wide is drawn narrower: see `picture_size`.
+    The area is framed in green, and so are blocks where there are several. Lines are tinted in turn and
+    numbered in reading order at their left end; the text read stands on a line's lower edge, and is left out
+    where it would be too small to read. A page many times as high as wide is drawn narrower: see
+    `picture_size`.
     """
     width_px, height = picture_size(page, width_px)
     scaled = Image.fromarray(page).resize((width_px, height), Image.Resampling.LANCZOS)
@@ -151,6 +160,9 @@ def draw_overlay(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.u
     if read.area is not None:
         x1, y1, x2, y2 = box_px(read.area, (height, width_px))
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=AREA, width=2)
+    for block in read.blocks if len(read.blocks) > 1 else ():
+        x1, y1, x2, y2 = box_px(union(line.box for line in block), (height, width_px))
+        pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=AREA)
     for position, line in enumerate(read.lines):
         colour = LINES[position % len(LINES)]
         outline = points_px(line.outline, (height, width_px))

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -7,8 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwr.data.sources.alto import read_alto
 from hwr.images.boxes import Box, FloatArray, union
-from hwr.layout.reading_order import are_few, is_strip, line_order, lines_of_strip, words_into_lines
+from hwr.layout.reading_order import (
+    are_few,
+    is_strip,
+    line_blocks,
+    line_order,
+    lines_of_strip,
+    words_into_lines,
+)
 
 WIDTH, HEIGHT, PITCH = 1000, 1414, 52  # px
 ASPECT = HEIGHT / WIDTH
@@ -220,6 +229,49 @@ def test_equal_boxes_keep_their_order() -> None:
     boxes = np.tile([0.1, 0.2, 0.5, 0.3], (3, 1))
     assert words_into_lines(boxes, aspect=1.0) == [[0], [1], [2]]
     assert line_order(boxes, aspect=1.0) == [0, 1, 2]
+
+
+# Blocks
+
+
+@pytest.mark.parametrize("skew_deg", [-5, 0, 5])
+def test_title_and_columns_are_blocks(skew_deg: float) -> None:
+    columns = [[(x, y, x + 350.0, y + 30.0) for y in range(200, 1200, 50)] for x in (100.0, 550.0)]
+    lines = _askew([(150.0, 100.0, 850.0, 130.0), *columns[0], *columns[1]], skew_deg)
+    assert line_blocks(lines, aspect=ASPECT) == [range(0, 1), range(1, 21), range(21, 41)]
+
+
+def test_what_stands_apart_is_a_block_and_a_paragraph_is_none() -> None:
+    tops = [100, 150, 200, 300, 350, 400, 450, 1350]  # px; a line left blank, and the number of the page
+    lines = _askew([(100.0, top, 900.0, top + 30.0) for top in tops], 0)
+    assert line_blocks(lines, aspect=ASPECT) == [range(0, 7), range(7, 8)]
+
+
+def test_page_without_lines_has_no_blocks_and_one_line_is_one() -> None:
+    assert line_blocks(NONE, aspect=1.0) == []
+    assert line_blocks(np.array([(0.1, 0.2, 0.3, 0.4)]), aspect=1.0) == [range(0, 1)]
+
+
+@QUICK
+@given(BOXES)
+def test_blocks_hold_every_line_in_the_order_given(boxes: FloatArray) -> None:
+    blocks = line_blocks(boxes, aspect=1.5)
+    assert [line for block in blocks for line in block] == list(range(len(boxes)))
+    assert all(blocks)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [("1858_PH_1858-538", [8, 3]), ("1858_PH_1858-102", [5, 20])],
+    ids=["two entries", "margin"],
+)
+def test_blocks_of_real_pages(shared: Path, name: str, lines: list[int]) -> None:
+    data = read_alto(shared / "data" / "timeus_fr", splits=None, shares=(0.8, 0.1, 0.1), seed=0)
+    (page,) = (page for page in data.pages if page.id == name)
+    boxes = np.array([line.box for line in page.lines])
+    aspect = page.size[0] / page.size[1]
+    ordered = boxes[line_order(boxes, aspect=aspect)]
+    assert [len(block) for block in line_blocks(ordered, aspect=aspect)] == lines
 
 
 # Strips: lines cut out of a page

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwr.images.boxes import box_px, corners, points_px
-from tests.transcription.export.read_pages import AREA, BASELINE, BOX, POLYGON, bare, line, page
+from tests.transcription.export.read_pages import AREA, BASELINE, BOX, POLYGON, bare, line, page, two_columns
 
 SIDES = st.integers(1, 20_000)
 SHARES = st.floats(0, 1)
@@ -75,3 +75,9 @@ def test_turned_page_is_given_as_its_file_holds_it(turn: int, size: tuple, box: 
     for own, before in zip(again.lines[0].polygon + again.lines[0].baseline, POLYGON + BASELINE, strict=True):
         assert own == pytest.approx(before)
     assert again.lines[0].words[0].box == pytest.approx(line("a").words[0].box)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_blocks_are_those_of_the_upright_page(turn: int) -> None:
+    blocks = two_columns().as_stored(turn).blocks
+    assert ["".join(own.text for own in block) for block in blocks] == ["0123", "4567"]

@@ -37,9 +37,15 @@ def page(*lines: ReadLine, area: Box | None = AREA) -> ReadPage:
     return ReadPage("p", "scans/p.png", 1, SIZE, area, lines)
 
 
-def bare(text: str) -> ReadLine:
+def two_columns() -> ReadPage:
+    """Return a page with two columns of four lines, `0` to `7`."""
+    boxes = [(x, y, x + 0.3, y + 0.1) for x in (0.1, 0.6) for y in (0.1, 0.3, 0.5, 0.7)]
+    return page(*(bare(str(number), box) for number, box in enumerate(boxes)))
+
+
+def bare(text: str, box: Box = BOX) -> ReadLine:
     """Return a line of which only the box is known."""
-    return replace(line(text), polygon=(), baseline=())
+    return replace(line(text, box), polygon=(), baseline=())
 
 
 def write(root: Path, name: str, text: str) -> Path:

@@ -9,7 +9,7 @@ from hwr.data.sources.alto import read_alto
 from hwr.transcription import ReadPage
 from hwr.transcription.correction import from_alto
 from hwr.transcription.export import to_alto
-from tests.transcription.export.read_pages import SPLITTING, line, page, write
+from tests.transcription.export.read_pages import AREA, BOX, SPLITTING, line, page, two_columns, write
 from tests.transcription.export.validation import faults
 
 
@@ -28,6 +28,36 @@ def test_schema_finds_a_fault_when_the_page_has_no_number() -> None:
 def test_confidence_is_written_with_every_word() -> None:
     strings = fromstring(to_alto(page(line("Hello, world")))).findall(".//{*}String")
     assert [string.get("WC") for string in strings] == ["0.7500", "0.7500"]
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+def test_column_is_a_block_in_the_area(turn: int, tmp_path: Path) -> None:
+    text = to_alto(two_columns().as_stored(turn))
+    assert faults(text, "alto") == []
+    root = fromstring(text)
+    blocks = root.findall(".//{*}TextBlock")
+    assert [len(block) for block in blocks] == [4, 4]
+    assert [element.get("ID") for element in root.iterfind(".//{*}TextLine")] == [
+        f"line_{number}" for number in range(1, 9)
+    ]
+    found = opened(tmp_path, text)
+    assert found.turn == turn
+    assert found.as_read().area == pytest.approx(AREA)
+    if not turn:
+        place = [[block.get(key) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")] for block in blocks]
+        assert place == [["20", "10", "60", "70"], ["120", "10", "60", "70"]]
+
+
+def test_area_is_that_of_the_block_where_another_program_gives_the_whole_page_as_print_space(
+    tmp_path: Path,
+) -> None:
+    text = to_alto(page(line("Hello")))
+    whole = text.replace(
+        'HPOS="10" VPOS="5" WIDTH="180" HEIGHT="85"', 'HPOS="0" VPOS="0" WIDTH="200" HEIGHT="100"'
+    )
+    assert whole != text
+    assert opened(tmp_path, whole).area == pytest.approx(BOX)
+    assert opened(tmp_path, whole.replace('ID="block_1"', 'ID="block_1" ROTATION="x"')).turn == 0
 
 
 def test_page_is_opened_as_it_was_written(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from hwr.transcription import ReadLine, export
 from hwr.transcription.export import AREA, draw_overlay
-from tests.transcription.export.read_pages import bare, page
+from tests.transcription.export.read_pages import bare, page, two_columns
 
 WHITE = np.full((100, 200), 255, np.uint8)
 
@@ -36,6 +36,12 @@ def test_area_is_framed() -> None:
     assert tuple(picture[50, 20]) == AREA
     assert tuple(picture[50, 179]) == AREA
     assert tuple(picture[50, 100]) == (255, 255, 255)
+
+
+def test_blocks_are_framed_where_there_are_several() -> None:
+    picture = draw_overlay(WHITE, replace(two_columns(), area=None), 200)
+    assert [tuple(picture[25, x]) for x in (20, 79, 120, 179)] == [AREA] * 4  # between two lines
+    assert (draw_overlay(WHITE, page(at(0.4), area=None), 200) != AREA).any(axis=2).all()
 
 
 def test_line_is_tinted_inside_and_not_outside() -> None:

@@ -2,7 +2,7 @@ from datetime import datetime, timedelta, timezone
 from xml.etree.ElementTree import fromstring
 
 from hwr.transcription.export import to_pagexml
-from tests.transcription.export.read_pages import line, page
+from tests.transcription.export.read_pages import line, page, two_columns
 from tests.transcription.export.validation import faults
 
 
@@ -21,3 +21,22 @@ def test_moment_is_written_in_utc_when_it_has_another_zone() -> None:
 def test_confidences_are_written_with_line_and_words() -> None:
     found = fromstring(to_pagexml(page(line("Hello, world")))).findall(".//{*}TextEquiv")
     assert [entry.get("conf") for entry in found] == ["0.7500", "0.7500", "0.8750"]
+
+
+def test_column_is_a_region_in_reading_order() -> None:
+    text = to_pagexml(two_columns())
+    assert faults(text, "page") == []
+    root = fromstring(text)
+    regions = root.findall(".//{*}TextRegion")
+    assert [entry.get("regionRef") for entry in root.iterfind(".//{*}RegionRefIndexed")] == [
+        region.get("id") for region in regions
+    ]
+    assert [
+        [found.text for found in region.iterfind(".//{*}TextLine/{*}TextEquiv/{*}Unicode")]
+        for region in regions
+    ] == [
+        list("0123"),
+        list("4567"),
+    ]
+    space = root.find(".//{*}PrintSpace/{*}Coords")
+    assert space is not None and space.get("points") == "10,5 190,5 190,90 10,90"

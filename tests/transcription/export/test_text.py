@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 
 from hwr.transcription.export import to_json, to_txt
-from tests.transcription.export.read_pages import ODD, bare, line, page
+from tests.transcription.export.read_pages import ODD, bare, line, page, two_columns
 
 
 def test_txt_has_a_line_for_every_line_also_an_empty_one() -> None:
@@ -31,6 +31,11 @@ def test_json_holds_everything_in_a_fixed_order() -> None:
     assert entry["box"] == [0.1, 0.1, 0.6, 0.35]
     assert entry["polygon"][0] == [0.1, 0.12]
     assert entry["words"] == [{"text": "Hi", "confidence": 0.75, "box": [0.1, 0.1, 0.15, 0.35]}]
+
+
+def test_json_tells_how_many_lines_each_block_has() -> None:
+    assert json.loads(to_json(two_columns()))["blocks"] == [4, 4]
+    assert json.loads(to_json(page()))["blocks"] == []
 
 
 def test_json_holds_null_and_no_lines_when_nothing_was_read() -> None:
