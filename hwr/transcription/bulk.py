@@ -197,10 +197,10 @@ class PartReader:
         """Return what became of the pages of some sources."""
         try:
             if PARQUET in self._job.formats:
-                return [_outcome(row["error"]) for row in self._rows(sources)]
+                return [_of_row(row) for row in self._rows(sources)]
             return [outcome for row in source_rows(sources) for outcome in self._files(row)]
         except InputError as error:  # a table that cannot be read, a folder that cannot be written
-            return [_outcome(str(error)) for _ in sources]
+            return [Outcome.failure(str(error)) for _ in sources]
 
     def _rows(self, sources: Sequence[Source]) -> Iterator[Row]:
         """Yield the rows of the pages of sources; read and write those that no killed process had written.
@@ -236,16 +236,17 @@ class PartReader:
 
         for read, page in self._reader.pages(row, wanted):
             if page is None:
-                yield _outcome(read["error"])
+                yield Outcome.failure(read["error"])
                 continue
             try:
                 self._output.write(self._contents(*page, todo[page[0].name]))
             except InputError as error:
-                yield _outcome(str(error))
+                yield Outcome.failure(str(error))
             else:
                 name = _shown(str(row["path"]))
-                doubts = *files.doubts(page[0], name), *files.nothing_read(page[0], name, page[1])
-                yield Outcome(read=1, lines=[*doubts])
+                (file, found), lines = page, [*files.doubts(page[0], name)]
+                lines += files.nothing_read(file.at(name), found.stored.lines)
+                yield Outcome(read=1, lines=lines)
         yield Outcome(skipped=dict(+there))
 
     def _contents(self, page: PageOfFile, read: ReadFile, names: Sequence[str]) -> dict[str, bytes]:
@@ -375,8 +376,12 @@ def _parquet(rows: list[Row]) -> bytes:
     return sink.getvalue()
 
 
-def _outcome(error: str | None) -> Outcome:
-    return Outcome(read=1) if error is None else Outcome.failure(error)
+def _of_row(row: Row) -> Outcome:
+    """Return what became of the page of a row."""
+    if row["error"] is not None:
+        return Outcome.failure(row["error"])
+    lines = files.nothing_read(f"{row['path']}, page {row['page']}", row["lines"])
+    return Outcome(read=1, lines=tuple(lines))
 
 
 @contextmanager

@@ -74,6 +74,10 @@ class PageOfFile:
         digits = max(3, len(str(self.count)))
         return f"{self.file.stem}-{self.number:0{digits}d}" if self.count > 1 else self.file.stem
 
+    def at(self, name: str) -> str:
+        """Return where it is to a user who knows its file by `name`."""
+        return f"{name}, page {self.number}" if self.count > 1 else name
+
 
 @dataclass(frozen=True)
 class Task:
@@ -495,11 +499,10 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def nothing_read(page: PageOfFile, name: str, read: ReadFile) -> Iterator[str]:
-    """Yield what a user should look at where no text was found on a page: it may not be blank."""
-    if not read.stored.lines:
-        number = f", page {page.number}" * (page.count > 1)
-        yield f"{name}{number}: no text found; look whether the page is blank"
+def nothing_read(place: str, lines: Sequence[object]) -> Iterator[str]:
+    """Yield what a user should look at where a page has no lines with text: it may not be blank."""
+    if not lines:
+        yield f"{place}: no text found; look whether the page is blank"
 
 
 def doubts(page: PageOfFile, name: str) -> Iterator[str]:
@@ -520,7 +523,7 @@ def _read_page(
     try:
         lines += doubts(page, str(page.file))
         read = finished(page_steps(reader, config, page), reader.read_lines)
-        lines += nothing_read(page, str(page.file), read)
+        lines += nothing_read(page.at(str(page.file)), read.stored.lines)
         contents = {
             path: read.output(kind, overlay_width=config.overlay_width) for kind, path in task.todo.items()
         }

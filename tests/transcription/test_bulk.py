@@ -211,6 +211,16 @@ def test_part_files_hold_each_page_once_however_often_it_is_started(
     assert reader.pages == 6
 
 
+@pytest.mark.parametrize("format", ["txt", "parquet"])
+def test_pages_without_text_are_named(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "a.tif", 200, 255)
+    assert run(tmp_path / "a.tif", output=tmp_path / "out", format=format) == 0
+    said = f"{tmp_path / 'a.tif'}, page 2: no text found; look whether the page is blank"
+    assert capsys.readouterr().err.splitlines() == [said, "2 pages read"]
+
+
 def test_file_that_failed_is_read_again(tmp_path: Path) -> None:
     page, url = tmp_path / "scans" / "a.png", f"file://{tmp_path}/out"
     written(tmp_path / "scans" / "b.png")
