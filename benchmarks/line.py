@@ -8,14 +8,15 @@ All get the same batches: drawn lines of the widths that real pages give. Proces
 if all channels are multiples of 32, which those of `crnn` are not and those of `line/latin` (64 96 128) are;
 `mxnet, bfloat16` then learns as `hwr train` does, and does not read, as `hwr` reads without AMX.
 PyTorch is measured where it is installed (`pip install torch`): as it comes, with the allocator settings of
-`hwr`, and in addition with images in channels_last, and with that and automatic bfloat16, its best on a
-processor.
+`hwr`, and in addition with images in channels_last, with that and automatic bfloat16, and with both and
+`torch.compile` where there is a C++ compiler.
 """
 
 import argparse
 import importlib.util
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -39,6 +40,7 @@ SIDES: dict[str, dict[str, str]] = {
     "torch, same allocator": {},
     "torch, channels_last": {},
     "torch, channels_last, bfloat16": {},
+    "torch, channels_last, bfloat16, compiled": {},
 }
 PACKAGES = {"onnx": "onnxruntime"}  # of sides, where their first word is none
 
@@ -80,6 +82,8 @@ def main() -> None:
 
 def _installed(side: str) -> bool:
     package = side.partition(",")[0]
+    if "compiled" in side and shutil.which("g++") is None:
+        return False
     return package == "loading" or importlib.util.find_spec(PACKAGES.get(package, package)) is not None
 
 
@@ -257,6 +261,9 @@ def _torch(side: str, settings: dict[str, Any]) -> dict[str, Callable[[Any], Non
     bfloat16 = "bfloat16" in side
     network = Crnn(CLASSES, **settings).to(memory_format=order)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    if "compiled" in side:
+        torch._dynamo.config.recompile_limit = 64
+        network.trunk.compile(dynamic=True)  # lines of many widths; the network as a whole ends in an error
 
     def train(batch: Any) -> None:
         network.train()
