@@ -36,11 +36,15 @@ _LEAST_UP, _LEAST_DOWN = 0.4, 0.2  # of the height that letters reach from the b
 
 @dataclass(frozen=True)
 class LineCut:
-    """A line cut out of a page, in fractions of the page; the baseline runs from left to right."""
+    """A line cut out of a page, in fractions of the page; the baseline runs from left to right.
+
+    `block` is the number of its block on the page, from 0.
+    """
 
     box: Box
     polygon: tuple[Point, ...]
     baseline: tuple[Point, ...]
+    block: int = 0
 
     def in_strip(self, strip: tuple[float, float]) -> "LineCut":
         """Return the line on a page of which its own is a strip, from and to a fraction of the width."""
@@ -48,14 +52,14 @@ class LineCut:
         polygon, baseline = (
             tuple((along(x, strip), y) for x, y in points) for points in (self.polygon, self.baseline)
         )
-        return LineCut((along(x1, strip), y1, along(x2, strip), y2), polygon, baseline)
+        return LineCut((along(x1, strip), y1, along(x2, strip), y2), polygon, baseline, self.block)
 
     def turned_back(self, level: LevelPage) -> "LineCut":
         """Return the line on the page that `level` shows with level lines; its outline keeps its slope."""
         x1, y1, x2, y2 = self.box
         baseline = self.baseline or ((x1, (y1 + y2) / 2), (x2, (y1 + y2) / 2))
         polygon = level.to_page(self.polygon or corners(self.box))
-        return LineCut(clip(around(polygon)), polygon, level.to_page(baseline))
+        return LineCut(clip(around(polygon)), polygon, level.to_page(baseline), self.block)
 
 
 def along(x: float, strip: tuple[float, float]) -> float:

@@ -48,7 +48,7 @@ _RULE_SLACK = 5  # px that a rule may stray on that way
 _DARKEST_RULE = 0.8  # of the paper's brightness that a rule takes away at most
 
 # Of double pages.
-_WIDER = 1.1, 5.0  # than high: two to six pages side by side; a single page is less, and a strip more
+_WIDER = 1.1  # than high: two pages side by side are, a single one seldom
 _SIDE_PX = 640  # of the reduced page on which it is seen: strokes are a pixel wide
 _WRITTEN = 0.35  # of a deep stroke's depth
 _MIDDLE = (0.3, 0.7)  # of the width, between which the gutter runs
@@ -137,7 +137,7 @@ def without_squares(page: GreyImage) -> GreyImage:
 def find_gutter(page: GreyImage) -> float | None:
     """Return where a double page (H, W) is to be parted, as a fraction of its width; None for other pages."""
     height, width = page.shape
-    if not _WIDER[0] <= width / height <= _WIDER[1]:
+    if width < _WIDER * height:
         return None
     scale = min(1.0, _SIDE_PX / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -30,6 +30,7 @@ _DEVIATIONS = 2.0  # of the mean of the lines' differences, by which they must d
 _TILT, _TILT_STEPS = 0.3, (0.02, 0.005)  # the largest slope that is looked for, coarsely, then finely
 _TILT_BIAS = 0.25  # how much more the rows must differ at the largest tilt than level
 _TILT_PX = 8  # between the places at which rows are followed: tilted boxes are higher than their lines
+_STEPS = 12  # along each side of a box at which it is asked where it lies
 _THICK = HEIGHT // 4  # px: no stroke of a line is so thick
 
 
@@ -138,6 +139,13 @@ class LevelPage:
         linear, start = self.back[:, :2], self.back[:, 2]
         moved = np.linalg.solve(linear, (np.array(corners(box)) - start).T).T
         return clip(around((float(x), float(y)) for x, y in moved))
+
+    def shares_on_page(self, boxes: FloatArray) -> FloatArray:
+        """Return how much of each box (N, 4) on the image shows the page, not the paper around it: (N,)."""
+        steps = (np.arange(_STEPS) + 0.5) / _STEPS
+        x, y = (boxes[:, low, None] + (boxes[:, low + 2] - boxes[:, low])[:, None] * steps for low in (0, 1))
+        grid = np.stack(np.broadcast_arrays(x[:, None, :], y[:, :, None], 1.0), axis=-1) @ self.back.T
+        return np.asarray(((grid >= 0) & (grid <= 1)).all(axis=-1).mean(axis=(1, 2)))
 
     def box_to_page(self, box: Box) -> Box:
         """Return the box on the page around a box of the image."""

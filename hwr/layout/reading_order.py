@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr.images.boxes import FloatArray
+from hwr.images.boxes import WHOLE, Box, FloatArray
 
 IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
@@ -21,7 +21,11 @@ _GUTTER_SLOPES = np.tan(np.deg2rad(sorted(np.linspace(-6, 6, 9), key=abs)))  # m
 _STEEPEST = np.tan(np.deg2rad(6))
 _MIN_ROWS = 4  # fewer rows side by side are labels, broken lines or rivers of white, not columns
 _APART = 3  # times the pitch between two blocks
-_STRIP = 2.5  # times as wide as high
+_STRIP, _LEAST_STRIP_PX = (
+    2.5,
+    8,
+)  # times as wide as high, and how high at least: in less there is nothing to see
+_FULL = 0.5  # of a strip's height from which on a line fills it
 _HIGH = 0.2  # of a strip's height a line is at least, where it may also be pages side by side
 _PIECE, _EDGE = 0.5, 0.03  # of the highest line, and of a strip's height: a line that its edge cuts
 _BREAK, _GUTTER = 1.75, 2.5  # in spaces between words: a gap that may be a gutter, and what a gutter is wide
@@ -52,41 +56,35 @@ def line_order(lines: FloatArray, *, aspect: float) -> list[int]:
     `aspect` is the page's height / width in pixels. A line across columns is read before those below it.
     Boxes side by side that are too few for columns are read as one row.
     """
+    return [line for block in line_blocks(lines, aspect=aspect) for line in block]
+
+
+def line_blocks(lines: FloatArray, *, aspect: float) -> list[list[int]]:
+    """Return the indices of `line_order` by block: a column, or what stands apart in one.
+
+    What follows a gap of three times the distance between lines stands apart, such as the next entry of a
+    register, or the number of a page.
+    """
     if not len(lines):
         return []
     order, boxes = _sorted(lines, aspect)
     boxes = _turned(boxes, _skew_of_lines(boxes))
     pitch = _pitch(boxes)
-    blocks = map(np.sort, _blocks(boxes, pitch, 0.0))
-    return [int(n) for inside in blocks for row in _rows(boxes[inside], pitch) for n in order[inside[row]]]
-
-
-def line_blocks(lines: FloatArray, *, aspect: float) -> list[range]:
-    """Return which lines (N, 4), given in reading order, are a block: a column, or what stands apart in it.
-
-    `aspect` is the page's height / width in pixels. What follows a gap of three times the distance between
-    lines stands apart, such as the next entry of a register, or the number of a page.
-    """
-    if not len(lines):
-        return []
-    boxes = lines * (1.0, aspect, 1.0, aspect)
-    boxes = _turned(boxes, _skew_of_lines(boxes))
-    pitch = _pitch(boxes)
-    column = np.empty(len(boxes), np.intp)
-    for number, members in enumerate(_blocks(boxes, pitch, 0.0)):
-        column[members] = number
-    starts, bottom = [0], boxes[0, 3]
-    for line in range(1, len(boxes)):
-        if column[line] != column[line - 1] or boxes[line, 1] - bottom > _APART * pitch:
-            starts.append(line)
-            bottom = boxes[line, 3]
-        bottom = max(bottom, boxes[line, 3])
-    return [range(start, end) for start, end in pairwise([*starts, len(boxes)])]
+    blocks: list[list[int]] = []
+    for inside in map(np.sort, _blocks(boxes, pitch, 0.0)):
+        bottom = -np.inf
+        for row in _rows(boxes[inside], pitch):
+            members = inside[row]
+            if boxes[members, 1].min() - bottom > _APART * pitch:
+                blocks.append([])
+            blocks[-1] += order[members].tolist()
+            bottom = max(bottom, boxes[members, 3].max())
+    return blocks
 
 
 def is_strip(size: tuple[int, int]) -> bool:
-    """Tell whether an image of `size` (height, width) is a line, or a few, cut out of a page."""
-    return size[1] > _STRIP * size[0]
+    """Tell whether an image of `size` (height, width) in px is a line, or a few, cut out of a page."""
+    return size[0] >= _LEAST_STRIP_PX and size[1] > _STRIP * size[0]
 
 
 def are_few(boxes: FloatArray) -> bool:
@@ -94,20 +92,26 @@ def are_few(boxes: FloatArray) -> bool:
     return len(boxes) > 0 and float(np.median(boxes[:, 3] - boxes[:, 1])) > _HIGH
 
 
-def lines_of_strip(boxes: FloatArray) -> FloatArray:
-    """Return the line boxes (M, 4) of a strip from those found there (N, 4), in their order.
+def lines_of_strip(boxes: FloatArray, strip: Box = WHOLE) -> FloatArray:
+    """Return the line boxes (M, 4) of a strip from those found in it (N, 4), in their order.
 
-    A strip with less than two lines is a line as wide as it is, and as high but for pieces of the lines above
-    and below. Such strips are cut out by hand or by a program, closer than a page's lines are found.
+    A strip with less than two lines is one line as wide as it is. That is as high, too, if it nearly fills
+    the strip, as strips are cut out by hand or by a program, closer than a page's lines are found; pieces of
+    the lines above and below are no lines.
     """
-    heights = boxes[:, 3] - boxes[:, 1]
-    outer = (boxes[:, 1] < _EDGE) | (boxes[:, 3] > 1 - _EDGE)
+    x1, y1, x2, y2 = strip
+    heights, edge = boxes[:, 3] - boxes[:, 1], _EDGE * (y2 - y1)
+    outer = (boxes[:, 1] < y1 + edge) | (boxes[:, 3] > y2 - edge)
     pieces = outer & (heights < _PIECE * heights.max(initial=0.0))
     whole = boxes[~pieces]
-    if len(whole) and np.ptp(_centres(whole)[:, 1]) >= heights.max() / 2:
+    if not len(whole):
+        return np.array([strip])
+    if np.ptp(_centres(whole)[:, 1]) >= heights.max() / 2:
         return boxes
-    top, bottom = (whole[:, 1].min(), whole[:, 3].max()) if pieces.any() else (0.0, 1.0)
-    return np.array([[0.0, top, 1.0, bottom]])
+    top, bottom = whole[:, 1].min(), whole[:, 3].max()
+    if bottom - top > _FULL * (y2 - y1) and not pieces.any():
+        top, bottom = y1, y2
+    return np.array([[x1, top, x2, bottom]])
 
 
 def _sorted(boxes: FloatArray, aspect: float) -> tuple[IntArray, FloatArray]:

@@ -4,12 +4,10 @@ Its lines are in reading order, with positions (fractions of the page) and confi
 """
 
 from dataclasses import dataclass, replace
-
-import numpy as np
+from itertools import groupby
 
 from hwr.images.boxes import Box, Point, corners, union
 from hwr.layout.orientation import turned_box, turned_point
-from hwr.layout.reading_order import line_blocks
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,8 @@ class ReadLine:
 
     `box` holds the whole line as it was found, `polygon` and `baseline` (left to right) what was cut out of
     the page; `confidence` in [0, 1], and `confidences` that of each character of the text, where they are
-    known. `corrected` says that a person wrote or confirmed the text.
+    known. `corrected` says that a person wrote or confirmed the text. `block` is the number of its block on
+    the page, from 0.
     """
 
     text: str
@@ -38,6 +37,7 @@ class ReadLine:
     words: tuple[ReadWord, ...]
     confidences: tuple[float, ...] = ()
     corrected: bool = False
+    block: int = 0
 
     @property
     def outline(self) -> tuple[Point, ...]:
@@ -71,10 +71,7 @@ class ReadPage:
     @property
     def blocks(self) -> list[tuple[ReadLine, ...]]:
         """The lines by column, and by what stands apart in a column; in reading order."""
-        upright = np.array([turned_box(line.box, self.turn) for line in self.lines]).reshape(-1, 4)
-        height, width = self.size[::-1] if self.turn % 180 else self.size
-        found = line_blocks(upright, aspect=height / width)
-        return [self.lines[block.start : block.stop] for block in found]
+        return [tuple(lines) for _, lines in groupby(self.lines, key=lambda line: line.block)]
 
     def as_read(self) -> "ReadPage":
         """Return a page as it lies in its file upright, as it was read."""

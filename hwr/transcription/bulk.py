@@ -197,7 +197,9 @@ class PartReader:
         """Return what became of the pages of some sources."""
         try:
             if PARQUET in self._job.formats:
-                return [_of_row(row) for row in self._rows(sources)]
+                rows = [*self._rows(sources)]
+                counts = Counter(row["path"] for row in rows)
+                return [_of_row(row, counts[row["path"]]) for row in rows]
             return [outcome for row in source_rows(sources) for outcome in self._files(row)]
         except InputError as error:  # a table that cannot be read, a folder that cannot be written
             return [Outcome.failure(str(error)) for _ in sources]
@@ -245,7 +247,9 @@ class PartReader:
             else:
                 name = _shown(str(row["path"]))
                 (file, found), lines = page, [*files.doubts(page[0], name)]
-                lines += files.nothing_read(file.at(name), found.stored.lines)
+                lines += files.nothing_read(
+                    files.page_place(name, file.number, file.count), found.stored.lines
+                )
                 yield Outcome(read=1, lines=lines)
         yield Outcome(skipped=dict(+there))
 
@@ -376,12 +380,12 @@ def _parquet(rows: list[Row]) -> bytes:
     return sink.getvalue()
 
 
-def _of_row(row: Row) -> Outcome:
-    """Return what became of the page of a row."""
+def _of_row(row: Row, count: int) -> Outcome:
+    """Return what became of the page of a row, whose file has `count` pages."""
     if row["error"] is not None:
         return Outcome.failure(row["error"])
-    lines = files.nothing_read(f"{row['path']}, page {row['page']}", row["lines"])
-    return Outcome(read=1, lines=tuple(lines))
+    place = files.page_place(row["path"], row["page"], count)
+    return Outcome(read=1, lines=tuple(files.nothing_read(place, row["lines"])))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from hwr.data.sources.alto import alto_page
 from hwr.data.sources.xml import parse_xml, with_outlines
 from hwr.decoding import Reading, Span, mean_confidence, rewrite_reading
 from hwr.errors import InputError
-from hwr.images.boxes import WHOLE, Box, clip
+from hwr.images.boxes import Box, clip
 from hwr.layout.reading_order import line_order
 from hwr.text import nfc
 from hwr.transcription import ReadLine, ReadPage, ReadWord
@@ -37,9 +37,15 @@ def from_alto(path: Path, images: PageImages) -> ReadPage:
     if flaw:
         raise InputError(flaw)
     elements = {element.get("ID"): element for element in tree.iterfind(".//{*}TextLine")}
+    blocks = {
+        line.get("ID"): number
+        for number, block in enumerate(tree.iterfind(".//{*}TextBlock"))
+        for line in block.iterfind("{*}TextLine")
+    }
     lines = tuple(
-        _read_line(line, elements.get(line.id.rpartition("/")[2]))
+        replace(_read_line(line, elements.get(name)), block=blocks.get(name, 0))
         for line in with_outlines(page.lines, page.size)
+        for name in (line.id.rpartition("/")[2],)
     )
     turns = {round(_number(block.get("ROTATION"), 0.0)) % 360 for block in tree.iterfind(".//{*}TextBlock")}
     turn = turns.pop() if len(turns) == 1 else 0
@@ -70,6 +76,8 @@ def with_line(page: ReadPage, line: ReadLine) -> tuple[ReadPage, int]:
     order = list(line_order(boxes, aspect=page.size[0] / page.size[1]))
     before = order.index(len(page.lines))
     place = int(order[before - 1]) + 1 if before else 0
+    beside = page.lines[max(0, place - 1) : place + 1][:1]
+    line = replace(line, block=beside[0].block if beside else 0)
     return replace(page, lines=(*page.lines[:place], line, *page.lines[place:])), place
 
 
@@ -106,19 +114,17 @@ def _box(left: float, right: float, line: ReadLine) -> Box:
 
 
 def _area(tree: Element) -> Box | None:
-    """Return the print space of a page, or the one block in it; None where neither tells the area."""
-    sheet, places = tree.find(".//{*}Page"), tree.findall(".//{*}PrintSpace")
-    blocks = tree.findall(".//{*}TextBlock")
-    if sheet is None:
-        return None
-    for element in (*places[:1], *(blocks if len(blocks) == 1 else ())):
+    """Return the print space of a page with blocks, else its one block; None where neither has a place."""
+    sheet, blocks = tree.find(".//{*}Page"), tree.findall(".//{*}TextBlock")
+    space = tree.findall(".//{*}PrintSpace")[:1] if blocks else []
+    for element in (*space, *(blocks if len(blocks) == 1 else ())):
         try:
             x, y, width, height = (float(element.attrib[key]) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT"))
-            across, down = float(sheet.attrib["WIDTH"]), float(sheet.attrib["HEIGHT"])
+            across, down = (float(sheet.attrib[key]) for key in ("WIDTH", "HEIGHT"))  # type: ignore[union-attr]
             box = clip((x / across, y / down, (x + width) / across, (y + height) / down))
-        except (KeyError, ValueError, ZeroDivisionError):
+        except (AttributeError, KeyError, ValueError, ZeroDivisionError):
             continue
-        if box != WHOLE:
+        if box[0] < box[2] and box[1] < box[3]:  # false for NaN
             return box
     return None
 

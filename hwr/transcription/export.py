@@ -59,8 +59,8 @@ def to_json(read: ReadPage) -> str:
     A box is `[x1, y1, x2, y2]`, a point `[x, y]`, in fractions of the page, so that they fit its picture in
     any size; `width_px` and `height_px` turn them into pixels. They and confidences have six decimals; `area`
     is null where there is none. `blocks` are the numbers of lines in each block, in the order of the lines.
-    `turn` are the degrees clockwise by which the page was turned to be read. Of
-    the names of files, what UTF-8 or XML cannot hold becomes U+FFFD.
+    `turn` are the degrees clockwise by which the page was turned to be read. Of the names of files, what
+    UTF-8 or XML cannot hold becomes U+FFFD.
     """
     height, width = read.size
     page = {
@@ -86,7 +86,7 @@ def line_values(line: ReadLine) -> dict[str, Any]:
 def to_alto(read: ReadPage) -> str:
     """Return a page as an ALTO document; characters that XML forbids become U+FFFD.
 
-    The print space of a page without area and lines is all of it.
+    The print space of a page without area and lines is all of it, with no block.
     """
     root = xml_document("alto", _ALTO, _ALTO_SCHEMA)
     root.set("SCHEMAVERSION", "4.2")
@@ -97,8 +97,7 @@ def to_alto(read: ReadPage) -> str:
         layout, "Page", ID=f"page_{read.number}", PHYSICAL_IMG_NR=read.number, WIDTH=width, HEIGHT=height
     )
     space = add_child(page, "PrintSpace", **_place(read.extent or WHOLE, read.size))
-    for number, lines in enumerate(read.blocks, start=1):
-        place = union(line.box for line in lines)
+    for number, (place, lines) in enumerate(_placed_blocks(read), start=1):
         block = add_child(space, "TextBlock", ID=f"block_{number}", **_place(place, read.size))
         if read.turn:
             block.set("ROTATION", str(read.turn))  # of the text, counterclockwise
@@ -111,7 +110,7 @@ def to_pagexml(read: ReadPage, *, created: datetime | None = None) -> str:
     """Return a page as a PAGE document; characters that XML forbids become U+FFFD.
 
     `created` is the moment it is dated with, the present one by default, local where it has no time
-    zone. A page without lines has neither regions nor reading order.
+    zone. A page without area and lines has neither region nor reading order.
     """
     root = xml_document("PcGts", _PAGE, _PAGE_SCHEMA)
     _date(root, created or datetime.now(timezone.utc))
@@ -122,16 +121,17 @@ def to_pagexml(read: ReadPage, *, created: datetime | None = None) -> str:
         page.set("custom", f"imageFile {{page:{read.number};}}")
     if read.turn:
         page.set("orientation", str(read.turn if read.turn <= 180 else read.turn - 360))
-    if read.extent is not None:
-        _points(add_child(page, "PrintSpace"), "Coords", corners(read.extent), read.size)
-    blocks, positions = read.blocks, count(1)
+    place = read.extent
+    if place is not None:
+        _points(add_child(page, "PrintSpace"), "Coords", corners(place), read.size)
+    blocks, positions = _placed_blocks(read), count(1)
     if blocks:
         order = add_child(add_child(page, "ReadingOrder"), "OrderedGroup", id="order")
         for index in range(len(blocks)):
             add_child(order, "RegionRefIndexed", index=index, regionRef=f"region_{index + 1}")
-    for number, lines in enumerate(blocks, start=1):
+    for number, (place, lines) in enumerate(blocks, start=1):
         region = add_child(page, "TextRegion", id=f"region_{number}")
-        _points(region, "Coords", corners(union(line.box for line in lines)), read.size)
+        _points(region, "Coords", corners(place), read.size)
         for line in lines:
             _page_line(region, f"line_{next(positions)}", line, read.size)
     return xml_text(root)
@@ -160,8 +160,9 @@ def draw_overlay(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.u
     if read.area is not None:
         x1, y1, x2, y2 = box_px(read.area, (height, width_px))
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=AREA, width=2)
-    for block in read.blocks if len(read.blocks) > 1 else ():
-        x1, y1, x2, y2 = box_px(union(line.box for line in block), (height, width_px))
+    blocks = _placed_blocks(read)
+    for place, _ in blocks if len(blocks) > 1 else ():
+        x1, y1, x2, y2 = box_px(place, (height, width_px))
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=AREA)
     for position, line in enumerate(read.lines):
         colour = LINES[position % len(LINES)]
@@ -213,6 +214,13 @@ def _described(part: ReadLine | ReadWord, keys: Iterable[str]) -> dict[str, Any]
 def _plain(value: Any) -> Any:
     """Return a number with six decimals, or nested tuples of numbers as lists of such."""
     return [_plain(one) for one in value] if isinstance(value, tuple) else round(float(value), 6)
+
+
+def _placed_blocks(read: ReadPage) -> list[tuple[Box, tuple[ReadLine, ...]]]:
+    """Return the place and the lines of each block; an area without lines is an empty one."""
+    if read.area is not None and not read.lines:
+        return [(read.area, ())]
+    return [(union(line.box for line in lines), lines) for lines in read.blocks]
 
 
 def _alto_description(root: Element, read: ReadPage) -> None:

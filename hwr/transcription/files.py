@@ -74,10 +74,6 @@ class PageOfFile:
         digits = max(3, len(str(self.count)))
         return f"{self.file.stem}-{self.number:0{digits}d}" if self.count > 1 else self.file.stem
 
-    def at(self, name: str) -> str:
-        """Return where it is to a user who knows its file by `name`."""
-        return f"{name}, page {self.number}" if self.count > 1 else name
-
 
 @dataclass(frozen=True)
 class Task:
@@ -499,6 +495,11 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def page_place(file: str, number: int, count: int) -> str:
+    """Return how a user is told of page `number` of the `count` pages of a file."""
+    return f"{file}, page {number}" if count > 1 else file
+
+
 def nothing_read(place: str, lines: Sequence[object]) -> Iterator[str]:
     """Yield what a user should look at where a page has no lines with text: it may not be blank."""
     if not lines:
@@ -523,7 +524,7 @@ def _read_page(
     try:
         lines += doubts(page, str(page.file))
         read = finished(page_steps(reader, config, page), reader.read_lines)
-        lines += nothing_read(page.at(str(page.file)), read.stored.lines)
+        lines += nothing_read(page_place(str(page.file), page.number, page.count), read.stored.lines)
         contents = {
             path: read.output(kind, overlay_width=config.overlay_width) for kind, path in task.todo.items()
         }

@@ -1,7 +1,7 @@
 """The pipeline: find area and lines of a page image and read them, with boxes and confidences."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -17,7 +17,7 @@ from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
 from hwr.layout.ink import find_gutter, without_squares
 from hwr.layout.orientation import Legibility, LevelPage, find_tilt, turned_image
-from hwr.layout.reading_order import are_few, is_strip, line_order, lines_of_strip, words_into_lines
+from hwr.layout.reading_order import are_few, is_strip, line_blocks, lines_of_strip, words_into_lines
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.engine import Engine, EngineSettings
 from hwr.stages.line import LineReader, line_crop, load_line_reader
@@ -36,7 +36,9 @@ Orientation = Literal["auto", 0, 90, 180, 270]
 T = TypeVar("T")
 _LEAST_PX = 2.0  # sides of a box that is read: in less there is nothing to see
 _LEAST_TILT = 0.03  # slope from which the lines of a page are looked for when it is level
-_LEAST_SURE = 0.15  # confidence of a line of a strip, found or not: noise is read with less than 0.1
+_LEAST_SURE = 0.15  # confidence of the one line of a strip: noise is read with less than 0.1
+_LEAST_ON_STRIP = 0.85  # share of a line's box that lies on its strip
+_LEAST_PAGE_PX = 400  # height of pages side by side: in less their lines are illegible
 _MOST_LEVELLED = 2  # times: on a steep page few lines are found at first, and their slope is not quite right
 
 
@@ -128,11 +130,15 @@ class PageReader:
     def steps(self, page: GreyImage, given: Given = Given()) -> Steps[Found]:
         """Read a page whose lines are read by whoever drives this, together with those of other pages."""
         page = without_squares(page)
-        area, outlines = given.area, given.lines
-        least = _LEAST_SURE if area is None and outlines is None and is_strip(_size(page)) else 0.0
-        if outlines is None:
-            area, outlines = self.find_all(page) if area is None else self._find_in(page, area)
+        area, found = given.area, list[LineCut]()
+        if given.lines is None:
+            area, found = self.find_all(page) if area is None else self._find_in(page, area)
+        outlines = found if given.lines is None else given.lines
         read = yield [LineOnPage(page, outline) for outline in outlines]
+        if found:
+            read = [replace(line, block=own.block) for line, own in zip(read, found, strict=True)]
+        guessed = given.area is None and len(found) == 1 and is_strip(_size(page))
+        least = _LEAST_SURE if guessed else 0.0
         lines = tuple(line for line in read if line.text and line.confidence >= least)
         return Found((area or union(line.box for line in lines)) if lines else None, lines)
 
@@ -143,9 +149,9 @@ class PageReader:
         """
         gutter = find_gutter(page)
         if is_strip(_size(page)):
-            boxes = self.find_boxes(page, WHOLE)
-            if gutter is None or are_few(boxes):
-                return WHOLE, self._cut_wider(page, lines_of_strip(boxes))
+            boxes = _joined(self.find_boxes(page, WHOLE))
+            if gutter is None or page.shape[0] < _LEAST_PAGE_PX or are_few(boxes):
+                return WHOLE, self._find_in_strip(page, boxes)
         if gutter is None:
             return self._find_in(page, levelled=levelled)
         areas, lines, width = [], list[LineCut](), page.shape[1]
@@ -155,17 +161,18 @@ class PageReader:
             strip = (left / width, right / width)
             if own:
                 areas.append((along(x1, strip), y1, along(x2, strip), y2))
-                lines += [line.in_strip(strip) for line in own]
+                first = lines[-1].block + 1 if lines else 0
+                lines += [replace(line.in_strip(strip), block=first + line.block) for line in own]
         return union(areas) if areas else WHOLE, lines
 
     def _find_in(
         self, page: GreyImage, given: Box | None = None, *, levelled: int = 0
     ) -> tuple[Box, list[LineCut]]:
         area = given or self.find_area(page)
-        boxes = self.find_boxes(page, area)
-        tilt = find_tilt(page, boxes) if levelled < _MOST_LEVELLED else 0.0
+        blocks = self.find_boxes(page, area)
+        tilt = find_tilt(page, _joined(blocks)) if levelled < _MOST_LEVELLED else 0.0
         if abs(tilt) < _LEAST_TILT:
-            return area, self._cut_wider(page, boxes)
+            return area, self._cut_blocks(page, blocks)
         level, levelled = LevelPage.of(page, tilt), levelled + 1
         if given:
             _, lines = self._find_in(level.image, level.box_of_page(given), levelled=levelled)
@@ -173,6 +180,26 @@ class PageReader:
             area, lines = self.find_all(level.image, levelled=levelled)  # it may be a double page
             area = level.box_to_page(area)
         return area, [line.turned_back(level) for line in lines]
+
+    def _find_in_strip(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
+        """Return the outlines of the lines of a strip, on which `boxes` (N, 4) are found as it is."""
+        lines, tilt = lines_of_strip(boxes), find_tilt(page, boxes)
+        if abs(tilt) >= _LEAST_TILT:
+            level = LevelPage.of(page, tilt)
+            strip = level.box_of_page(WHOLE)
+            found = _joined(self.find_boxes(level.image, strip))
+            found = found[level.shares_on_page(found) > _LEAST_ON_STRIP]  # others are pieces of more lines
+            straight = lines_of_strip(found, strip)
+            if len(found) and max(len(lines), len(straight)) > 1:
+                return [line.turned_back(level) for line in self._cut_blocks(level.image, [straight])]
+        return self._cut_blocks(page, [lines])
+
+    def _cut_blocks(self, page: GreyImage, blocks: Sequence[FloatArray]) -> list[LineCut]:
+        """Return the lines cut out of the page for the boxes of each block."""
+        aspect = page.shape[0] / page.shape[1]
+        lines = self.cut(page, widened(_joined(blocks), self.lines.widen, aspect=aspect))
+        numbers = np.repeat(np.arange(len(blocks)), [len(own) for own in blocks]).tolist()
+        return [replace(line, block=number) for line, number in zip(lines, numbers, strict=True)]
 
     def find_turn(self, page: GreyImage, found: Found) -> int:
         """Return by how many degrees clockwise a page, read as `found`, is to be turned to stand upright.
@@ -207,8 +234,8 @@ class PageReader:
         boxes = proper if len(proper) else ends
         return grown(clip(around(boxes.reshape(-1, 2).tolist())), self.area.growth)
 
-    def find_boxes(self, page: GreyImage, area: Box) -> FloatArray:
-        """Return the boxes of the lines in `area`, in reading order, (N, 4)."""
+    def find_boxes(self, page: GreyImage, area: Box) -> list[FloatArray]:
+        """Return the boxes (N, 4) of the lines of each block in `area`, in reading order."""
         boxes = np.clip(self.lines.detector.find(page, area), 0.0, 1.0)
         sides_px = (boxes[:, 2:] - boxes[:, :2]) * page.shape[::-1]
         boxes = boxes[(sides_px >= _LEAST_PX).all(axis=1)]
@@ -216,7 +243,7 @@ class PageReader:
         if self.lines.unit == "word":
             rows = words_into_lines(boxes, aspect=aspect)
             boxes = np.array([union(map(tuple, boxes[row])) for row in rows]).reshape(-1, 4)
-        return np.asarray(boxes[line_order(boxes, aspect=aspect)]).reshape(-1, 4)
+        return [boxes[block] for block in line_blocks(boxes, aspect=aspect)]
 
     def cut(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
         """Return the lines cut out of the page for line boxes (N, 4), in their order."""
@@ -245,9 +272,6 @@ class PageReader:
             else ReadLine("", line.outline.box, line.outline.polygon, line.outline.baseline, 0.0, ())
             for position, line in enumerate(lines)
         ]
-
-    def _cut_wider(self, page: GreyImage, boxes: FloatArray) -> list[LineCut]:
-        return self.cut(page, widened(boxes, self.lines.widen, aspect=page.shape[0] / page.shape[1]))
 
     def _longest(self, page: GreyImage, count: int) -> list[LineCut]:
         """Return the outlines of the lines that are longest for their height."""
@@ -315,6 +339,11 @@ def build_page_reader(loaded: Mapping[str, Weights], config: PipelineSettings) -
             seams=config.seams,
         ),
     )
+
+
+def _joined(blocks: Sequence[FloatArray]) -> FloatArray:
+    """Return the boxes (N, 4) of all blocks."""
+    return np.concatenate([np.empty((0, 4)), *blocks])
 
 
 def _size(page: GreyImage) -> tuple[int, int]:

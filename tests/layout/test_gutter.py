@@ -57,21 +57,10 @@ def test_double_page_is_parted_in_its_middle(page: GreyImage) -> None:
         written(1200, 800, (0.05, 0.15), (0.4, 0.95)),
         written(1200, 800, *TWO, (0.45, 0.55))[:, :],
         written(1200, 200, *TWO),
-        written(4200, 800, *TWO),
         np.full((800, 1200), 255, np.uint8),
         np.zeros((1, 3), np.uint8),
     ],
-    ids=[
-        "one column",
-        "upright",
-        "one side",
-        "margin notes",
-        "across",
-        "two words",
-        "strip",
-        "blank",
-        "tiny",
-    ],
+    ids=["one column", "upright", "one side", "margin notes", "across", "two words", "blank", "tiny"],
 )
 def test_other_page_is_not_parted(page: GreyImage) -> None:
     assert find_gutter(page) is None

@@ -124,6 +124,13 @@ def test_line_that_falls_on_the_page_is_level_on_its_level_page(slope: float) ->
     assert 300 * (y2 - y1) / (200 * (x2 - x1)) == pytest.approx(slope)
 
 
+def test_share_of_a_box_that_shows_the_page_is_known() -> None:
+    level = LevelPage.of(np.zeros((300, 300), np.uint8), 1.0)  # a square on its corner
+    boxes = np.array([(0.4, 0.4, 0.6, 0.6), (0.0, 0.0, 0.2, 0.2), (0.0, 0.0, 1.0, 1.0)])
+    assert level.shares_on_page(boxes) == pytest.approx([1.0, 0.0, 0.5], abs=0.1)
+    assert level.shares_on_page(boxes[:0]).shape == (0,)
+
+
 def test_box_of_a_level_page_stays_on_the_page_and_holds_what_it_held() -> None:
     level = LevelPage.of(np.zeros((300, 200), np.uint8), 0.1)
     inner = (0.3, 0.4, 0.6, 0.5)

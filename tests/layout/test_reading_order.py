@@ -238,46 +238,47 @@ def test_equal_boxes_keep_their_order() -> None:
 def test_title_and_columns_are_blocks(skew_deg: float) -> None:
     columns = [[(x, y, x + 350.0, y + 30.0) for y in range(200, 1200, 50)] for x in (100.0, 550.0)]
     lines = _askew([(150.0, 100.0, 850.0, 130.0), *columns[0], *columns[1]], skew_deg)
-    assert line_blocks(lines, aspect=ASPECT) == [range(0, 1), range(1, 21), range(21, 41)]
+    assert line_blocks(lines, aspect=ASPECT) == [[0], [*range(1, 21)], [*range(21, 41)]]
 
 
 def test_what_stands_apart_is_a_block_and_a_paragraph_is_none() -> None:
     tops = [100, 150, 200, 300, 350, 400, 450, 1350]  # px; a line left blank, and the number of the page
     lines = _askew([(100.0, top, 900.0, top + 30.0) for top in tops], 0)
-    assert line_blocks(lines, aspect=ASPECT) == [range(0, 7), range(7, 8)]
+    assert line_blocks(lines, aspect=ASPECT) == [[*range(7)], [7]]
 
 
 def test_page_without_lines_has_no_blocks_and_one_line_is_one() -> None:
     assert line_blocks(NONE, aspect=1.0) == []
-    assert line_blocks(np.array([(0.1, 0.2, 0.3, 0.4)]), aspect=1.0) == [range(0, 1)]
+    assert line_blocks(np.array([(0.1, 0.2, 0.3, 0.4)]), aspect=1.0) == [[0]]
 
 
 @QUICK
 @given(BOXES)
-def test_blocks_hold_every_line_in_the_order_given(boxes: FloatArray) -> None:
+def test_every_line_is_in_one_block(boxes: FloatArray) -> None:
     blocks = line_blocks(boxes, aspect=1.5)
-    assert [line for block in blocks for line in block] == list(range(len(boxes)))
+    assert sorted(line for block in blocks for line in block) == [*range(len(boxes))]
     assert all(blocks)
 
 
 @pytest.mark.parametrize(
-    ("name", "lines"),
+    ("name", "counts"),
     [("1858_PH_1858-538", [8, 3]), ("1858_PH_1858-102", [5, 20])],
     ids=["two entries", "margin"],
 )
-def test_blocks_of_real_pages(shared: Path, name: str, lines: list[int]) -> None:
+def test_blocks_of_real_pages(shared: Path, name: str, counts: list[int]) -> None:
     data = read_alto(shared / "data" / "timeus_fr", splits=None, shares=(0.8, 0.1, 0.1), seed=0)
     (page,) = (page for page in data.pages if page.id == name)
     boxes = np.array([line.box for line in page.lines])
-    aspect = page.size[0] / page.size[1]
-    ordered = boxes[line_order(boxes, aspect=aspect)]
-    assert [len(block) for block in line_blocks(ordered, aspect=aspect)] == lines
+    blocks = line_blocks(boxes, aspect=page.size[0] / page.size[1])
+    assert [len(block) for block in blocks] == counts
 
 
 # Strips: lines cut out of a page
 
 
-@pytest.mark.parametrize(("size", "strip"), [((40, 100), False), ((40, 101), True), ((1, 3), True)])
+@pytest.mark.parametrize(
+    ("size", "strip"), [((40, 100), False), ((40, 101), True), ((7, 900), False), ((8, 21), True)]
+)
 def test_strip_is_wider_than_pages_are(size: tuple[int, int], strip: bool) -> None:
     assert is_strip(size) == strip
 
@@ -292,7 +293,7 @@ def test_lines_of_a_strip_are_high_and_those_of_pages_side_by_side_are_low() -> 
     "found",
     [
         NONE,
-        np.array([(0.1, 0.2, 0.9, 0.8)]),
+        np.array([(0.1, 0.24, 0.9, 0.76)]),
         np.array([(0.1, 0.2, 0.4, 0.8), (0.5, 0.3, 0.9, 0.9)]),
     ],
     ids=["nothing", "line", "halves"],
@@ -306,6 +307,15 @@ def test_line_of_a_strip_is_cut_off_from_pieces_of_its_neighbours() -> None:
     assert lines_of_strip(found).tolist() == [[0.0, 0.15, 1.0, 0.8]]
 
 
+@pytest.mark.parametrize("strip", [(0.0, 0.0, 1.0, 1.0), (0.0, 0.2, 1.0, 0.6)])
+def test_line_of_a_strip_with_margins_is_as_high_as_it_is_found(strip: Box) -> None:
+    (_, y1, _, y2), height = strip, strip[3] - strip[1]
+    low = (0.1, y1 + 0.3 * height, 0.9, y1 + 0.7 * height)
+    assert lines_of_strip(np.array([low]), strip).tolist() == [[0.0, low[1], 1.0, low[3]]]
+    high = (0.1, y1 + 0.2 * height, 0.9, y1 + 0.8 * height)
+    assert lines_of_strip(np.array([high]), strip).tolist() == [[0.0, y1, 1.0, y2]]
+
+
 def test_two_lines_of_a_strip_are_where_they_are_found() -> None:
     found = np.array([(0.0, 0.0, 0.9, 0.5), (0.1, 0.45, 1.0, 1.0)])
     assert lines_of_strip(found).tolist() == found.tolist()
@@ -316,3 +326,4 @@ def test_lines_of_any_strip_are_on_it(boxes: FloatArray) -> None:
     lines = lines_of_strip(boxes)
     assert len(lines) >= 1
     assert (lines[:, :2] <= lines[:, 2:]).all()
+    assert lines.min() >= 0 and lines.max() <= 1

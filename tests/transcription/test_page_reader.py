@@ -205,7 +205,7 @@ def strip_reader(*boxes: Box, decoder: Any = named) -> PageReader:
     return reader(Detector(*boxes), finder=Nobody(), fit=fit, decoder=decoder)
 
 
-@pytest.mark.parametrize("boxes", [(), ((0.2, 0.2, 0.8, 0.7),)], ids=["nothing found", "a line found"])
+@pytest.mark.parametrize("boxes", [(), ((0.2, 0.2, 0.8, 0.8),)], ids=["nothing found", "a line found"])
 def test_image_of_one_line_is_read_to_its_edges(boxes: tuple[Box, ...]) -> None:
     found = strip_reader(*boxes)(STRIP)
     assert [(line.text, line.box) for line in found.lines] == [("7", pytest.approx(WHOLE))]
@@ -220,16 +220,50 @@ def test_lines_of_a_strip_of_two_are_read_where_they_are_found() -> None:
 
 
 def test_words_far_apart_are_no_pages_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_reader, "find_gutter", lambda image: 0.5)
-    found = strip_reader((0.2, 0.2, 0.8, 0.7))(STRIP)
-    assert [line.box for line in found.lines] == [pytest.approx(WHOLE)]
+    monkeypatch.setattr(page_reader, "find_gutter", lambda image: 0.5 if image.shape[1] >= 200 else None)
+    large = np.full((420, 4200), 7, np.uint8)
+    for image, boxes in ((STRIP, ()), (large, ((0.2, 0.2, 0.8, 0.8),))):
+        found = strip_reader(*boxes)(image)
+        assert [line.box for line in found.lines] == [pytest.approx(WHOLE)]
 
 
 def test_pages_side_by_side_in_a_long_strip_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_reader, "find_gutter", lambda image: 0.5 if image.shape[1] == 300 else None)
+    monkeypatch.setattr(page_reader, "find_gutter", lambda image: 0.5 if image.shape[1] == 1200 else None)
     low = Detector((0.1, 0.3, 0.9, 0.36), (0.1, 0.5, 0.9, 0.56))
-    found = reader(low, fit=PageFit(size=(100, 150), normalise=False))(np.full((100, 300), 7, np.uint8))
+    found = reader(low, fit=PageFit(size=(400, 600), normalise=False))(np.full((400, 1200), 7, np.uint8))
     assert texts(found) == ["7"] * 4
+    assert [line.block for line in found.lines] == [0, 0, 1, 1]
+
+
+def test_lines_of_a_tilted_strip_are_found_when_it_is_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    tilts = iter([0.1, 0.0])
+    monkeypatch.setattr(page_reader, "find_tilt", lambda image, boxes: next(tilts))
+    detector = Detector((0.1, 0.1, 0.9, 0.4), (0.1, 0.6, 0.9, 0.9))
+    fit = PageFit(size=(60, 200), normalise=False)
+    made = reader(detector, finder=Nobody(), decoder=lambda probs: evenly("a"), fit=fit)
+    found = made(np.full((60, 200), 7, np.uint8))
+    assert (len(detector.seen), len(found.lines), found.area) == (2, 2, WHOLE)
+    for line in found.lines:
+        (x1, y1), (x2, y2) = line.baseline[0], line.baseline[-1]
+        assert (y2 - y1) * 60 / ((x2 - x1) * 200) == pytest.approx(0.1, abs=0.01)
+
+
+def test_pieces_of_other_lines_at_the_corners_of_a_tilted_strip_are_no_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page_reader, "find_tilt", lambda image, boxes: 0.1)
+
+    class Corners(Detector):
+        def find(self, page: GreyImage, area: Box) -> NDArray[np.float64]:
+            self.found = np.array([(0.0, 0.1, 1.0, 0.9)] if not self.seen else [(0.0, 0.3, 1.0, 0.7), corner])
+            return super().find(page, area)
+
+    corner = (0.0, 0.0, 0.3, 0.3)  # of the level image, most of it beside the strip
+    detector = Corners()
+    fit = PageFit(size=(20, 200), normalise=False)
+    found = reader(detector, finder=Nobody(), fit=fit)(STRIP)
+    assert len(detector.seen) == 2
+    assert [line.box for line in found.lines] == [pytest.approx(WHOLE)]
 
 
 def test_strip_of_noise_has_no_text_and_a_page_keeps_what_is_found() -> None:

@@ -38,9 +38,9 @@ def page(*lines: ReadLine, area: Box | None = AREA) -> ReadPage:
 
 
 def two_columns() -> ReadPage:
-    """Return a page with two columns of four lines, `0` to `7`."""
+    """Return a page with two columns of four lines, `0` to `7`; each is a block."""
     boxes = [(x, y, x + 0.3, y + 0.1) for x in (0.1, 0.6) for y in (0.1, 0.3, 0.5, 0.7)]
-    return page(*(bare(str(number), box) for number, box in enumerate(boxes)))
+    return page(*(replace(bare(str(n), box), block=n // 4) for n, box in enumerate(boxes)))
 
 
 def bare(text: str, box: Box = BOX) -> ReadLine:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
@@ -48,16 +49,31 @@ def test_column_is_a_block_in_the_area(turn: int, tmp_path: Path) -> None:
         assert place == [["20", "10", "60", "70"], ["120", "10", "60", "70"]]
 
 
-def test_area_is_that_of_the_block_where_another_program_gives_the_whole_page_as_print_space(
-    tmp_path: Path,
-) -> None:
-    text = to_alto(page(line("Hello")))
-    whole = text.replace(
-        'HPOS="10" VPOS="5" WIDTH="180" HEIGHT="85"', 'HPOS="0" VPOS="0" WIDTH="200" HEIGHT="100"'
-    )
-    assert whole != text
-    assert opened(tmp_path, whole).area == pytest.approx(BOX)
-    assert opened(tmp_path, whole.replace('ID="block_1"', 'ID="block_1" ROTATION="x"')).turn == 0
+@pytest.mark.parametrize("place", ['HPOS="NaN"', 'HPOS="200"', 'WIDTH="-5"', 'HEIGHT="0"', 'VPOS="x"'])
+def test_area_is_that_of_the_one_block_where_the_print_space_has_no_place(place: str, tmp_path: Path) -> None:
+    key = place.partition("=")[0]
+    text = re.sub(f'(<PrintSpace[^>]*){key}="[^"]*"', rf"\1{place}", to_alto(page(line("Hello"))))
+    assert place in text
+    assert opened(tmp_path, text).area == pytest.approx(BOX)
+
+
+def test_area_that_is_the_whole_page_is_kept(tmp_path: Path) -> None:
+    whole = (0.0, 0.0, 1.0, 1.0)
+    assert opened(tmp_path, to_alto(page(line("Hello"), area=whole))).area == whole
+    assert opened(tmp_path, to_alto(page(area=None))).area is None
+
+
+def test_turn_of_a_page_whose_last_line_was_removed_is_kept(tmp_path: Path) -> None:
+    text = to_alto(page().as_stored(90))
+    assert faults(text, "alto") == []
+    assert opened(tmp_path, text).turn == 90
+
+
+def test_blocks_of_another_program_are_kept(tmp_path: Path) -> None:
+    text = to_alto(two_columns()).replace('ID="block_', 'ID="theirs_')
+    lines = opened(tmp_path, text).lines
+    assert [own.block for own in lines] == [0] * 4 + [1] * 4
+    assert to_alto(opened(tmp_path, to_alto(opened(tmp_path, text)))) == to_alto(opened(tmp_path, text))
 
 
 def test_page_is_opened_as_it_was_written(tmp_path: Path) -> None:
