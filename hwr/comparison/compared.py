@@ -4,6 +4,7 @@ Of a run these are settings, metrics, environment and evaluation; texts of anoth
 ids and texts, or as a folder of ALTO or PAGE.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 from hwr import pictures, tracking
 from hwr.config.bind import current_targets
 from hwr.config.compose import data_words, stored
-from hwr.config.roots import CompareConfig, TrainConfig
+from hwr.config.roots import CompareConfig, TrackingConfig, TrainConfig
 from hwr.data.records import Dataset
 from hwr.data.sources.alto import alto_page
 from hwr.data.sources.pagexml import read_pagexml
@@ -229,7 +230,10 @@ def _named_run(known: Sequence[Any], name: str, store: Store) -> Any:
     if name == LAST:
         matching = [run for run in known if COMPARED not in run.data.tags][:1]
     if not matching:
-        remedy = "give an id or its beginning, or name the store with folder=… or tracking.uri=…"
+        if other := tracking.experiment_of(store, name):
+            remedy = f"add tracking.experiment={shlex.quote(other)}"
+            raise InputError(f"{name}: a run of experiment {other}; {remedy}")
+        remedy = "give an id or its beginning, or where it is: folder=… tracking.uri=… tracking.experiment=…"
         raise InputError(f"{name}: no such run in {store.uri}; {remedy}")
     if len(matching) > 1:
         shown = ", ".join(run.info.run_id[: len(name) + 4] for run in matching[:4])
@@ -244,6 +248,9 @@ def _remedy(store: Store, run: Any, split: str, folder: Path) -> str:
         return "it holds no weights to evaluate; name a training"
     place = [f"folder={store.folder}"] if store.folder != Path("outputs") else []
     place += [f"tracking.uri={store.uri}"] if store.uri.startswith("http") else []
+    experiment = tracking.experiment_of(store, run_id)
+    usual = os.environ.get("MLFLOW_EXPERIMENT_NAME", TrackingConfig.experiment)
+    place += [f"tracking.experiment={experiment}"] if experiment != usual else []
     words = [f"split={split}", *_data_words(store, run, folder), *place]
     named = {"denoiser": f"decoder=denoise decoder.weights={store.folder}/runs/{run_id}/weights/best"}
     weights = named.get(target, f"weights.{target}=runs:/{run_id}")

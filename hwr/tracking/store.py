@@ -290,6 +290,14 @@ def each_run(store: Store, query: str = "") -> Iterator[Any]:
         token = page.token or ""
 
 
+def experiment_of(store: Store, run_id: str) -> str:
+    """Return the name of the experiment that holds a run, "" where the store knows no run of this id."""
+    try:
+        return str(store.client.get_experiment(store.client.get_run(run_id).info.experiment_id).name)
+    except MlflowException:
+        return ""
+
+
 def storable(text: str, longest: int) -> str:
     """Return at most so many characters of a text, with `�` for NUL, which PostgreSQL refuses."""
     return shortened(text.replace("\0", "�"), longest)

@@ -1,5 +1,6 @@
 """Runs are found and fetched from a tracking store."""
 
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -39,9 +40,24 @@ def test_last_is_the_run_started_last_but_no_comparison(store: Store, runs: list
 
 def test_unknown_run_is_refused(store: Store, runs: list[str]) -> None:
     with pytest.raises(
-        InputError, match=r"zz: no such run in sqlite:.*; give an id or its beginning, or name"
+        InputError, match=r"zz: no such run in sqlite:.*; give an id or its beginning, or where"
     ):
         found(store, "zz")
+
+
+def test_run_of_another_experiment_is_told_from_none(store: Store, runs: list[str], tmp_path: Path) -> None:
+    other = tracking.open_store(store.uri, tmp_path, "recipes 2")
+    remedy = f"{runs[0]}: a run of experiment hwr; add tracking.experiment=hwr"
+    with pytest.raises(InputError, match=re.escape(remedy)):
+        found(other, runs[0])
+
+
+def test_command_that_evaluates_a_run_names_its_experiment(store: Store, tmp_path: Path) -> None:
+    other = tracking.open_store(store.uri, tmp_path, "recipes 2")
+    with tracking.start_run(other, "train", tags={"stage": "line"}) as run:
+        pass
+    with pytest.raises(InputError, match=r"make one: hwr evaluate .* 'tracking.experiment=recipes 2'"):
+        found(other, run.id)
 
 
 def test_beginning_of_several_runs_is_refused(store: Store, runs: list[str]) -> None:
