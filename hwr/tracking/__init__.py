@@ -37,5 +37,6 @@ from hwr.tracking.store import (
 __all__ = [
     "PARENT", "PARENT_VARIABLE", "WEIGHTS_RUN", "Run", "Store", "StoredRun", "SystemMetrics", "Terminated",
     "attach", "await_answer", "describe_pages", "download", "each_run", "experiment_of", "flatten", "forget",
-    "is_stored", "open_store", "parent_run", "refusing", "register", "search_runs", "start_run", "status", "tagged",
+    "is_stored", "open_store", "parent_run", "refusing", "register", "search_runs", "start_run", "status",
+    "tagged",
 ]  # fmt: skip
