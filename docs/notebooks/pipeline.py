@@ -71,10 +71,11 @@ Image.fromarray(boxed(page, {"#16a34a": np.array([area])})).reduce(2)
 # %% [markdown]
 # ## The lines
 #
-# The second network finds a box for each line in the area. Boxes are put into reading order.
+# The second network finds a box for each line in the area. Boxes are put into reading order, by blocks:
+# columns, and what stands apart in them.
 
 # %%
-boxes = reader.find_boxes(page, area)  # (N, 4) in fractions of the page
+boxes = np.concatenate(reader.find_boxes(page, area))  # (N, 4) in fractions of the page
 Image.fromarray(boxed(page, {"#16a34a": np.array([area]), "#2563eb": boxes})).reduce(2)
 
 # %% [markdown]
