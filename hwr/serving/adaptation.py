@@ -55,6 +55,7 @@ class Adaptation:
             _DATA, f"data.root={self.config.pages}", f"weights.line={self.config.weights.line}",
             f"output={self.output}", f"folder={self.config.folder}",
             *([f"tracking.uri={uri}"] if (uri := self.config.tracking.uri) else []),
+            f"tracking.experiment={self.config.tracking.experiment}",
         ]  # fmt: skip
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -108,7 +108,7 @@ async def known_keys(request: Request) -> None:
 def answer(made: Mapping[str, bytes], format: str, stem: str, doubts: Sequence[str]) -> Response:
     """Return outputs by page; JSON and text hold all pages of a file, of others several are a ZIP archive.
 
-    JSON also has the `doubts` about the file where there are any.
+    JSON also has the `doubts` about the file and its pages where there are any.
     """
     media, contents = MEDIA[format][0], list(made.values())
     if format == "json":

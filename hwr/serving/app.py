@@ -40,6 +40,7 @@ from hwr.serving.service import Service
 from hwr.transcription import ReadLine, ReadPage, export
 from hwr.transcription.correction import corrected, with_line
 from hwr.transcription.export import line_values
+from hwr.transcription.files import nothing_read
 
 STATIC = Path(__file__).parent / "static"
 _THREADS = 8  # that answer for the folder at once: each may hold a picture
@@ -131,13 +132,14 @@ def _programs(service: Service) -> APIRouter:
     ) -> Response:
         """Read pages: areas, lines, words, confidences; a ZIP archive where the format holds one page."""
         chosen = asked_format(format, request.headers.get("accept", ""))
-        made: dict[str, bytes] = {}
+        made, empty = dict[str, bytes](), list[str]()
         async with service.upload(request, name) as file:
             async for read in service.read_file(file, page):
                 output = partial(read.output, chosen, overlay_width=service.config.overlay_width)
                 made[read.stored.name] = await asyncio.to_thread(output)
+                empty += nothing_read(read.stored.name, read.stored.lines)
             doubts = await asyncio.to_thread(service.doubts, file, file.name, page)
-        return answer(made, chosen, file.stem, doubts)
+        return answer(made, chosen, file.stem, [*doubts, *empty])
 
     @router.post("/v1/lines", responses=_OUTPUTS, openapi_extra=_FILE)
     async def read_lines(

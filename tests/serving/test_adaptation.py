@@ -48,7 +48,8 @@ def corrected(client: Client, pages: int) -> None:
 def test_training_on_the_corrected_lines_is_started_watched_and_its_weights_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_with: str
 ) -> None:
-    with serving(tmp_path / "scans", f"pages={tmp_path / 'scans'}", f"folder={tmp_path}") as client:
+    place = f"pages={tmp_path / 'scans'}", f"folder={tmp_path}", "tracking.experiment=scans 2"
+    with serving(tmp_path / "scans", *place) as client:
         client.service.adaptation.command = (sys.executable, "-c", PROCESS)
         assert client("GET", "/v1/adapt").json == {"state": "none", "corrected": 0, "fewest": FEWEST}
         assert client("POST", "/v1/adapt").status == 409
@@ -66,6 +67,7 @@ def test_training_on_the_corrected_lines_is_started_watched_and_its_weights_used
         output = tmp_path / "adapted" / "scans"
         given = json.loads((output / "report.json").read_text())["given"]
         assert (given["data.root"], given["weights.line"]) == (str(tmp_path / "scans"), "line/latin")
+        assert given["tracking.experiment"] == "scans 2"
         loaded: list[Any] = []
         made = reader(Detector(UPPER, LOWER))
         monkeypatch.setattr(serving_service, "page_reader", lambda own: loaded.append(own) or made)

@@ -83,6 +83,12 @@ def test_file_of_several_pages_is_answered_whole_or_by_page(client: Client) -> N
     assert archive.namelist() == ["b-001.alto.xml", "b-002.alto.xml"]
 
 
+def test_pages_without_text_are_told(client: Client) -> None:
+    answer = client("POST", "/v1/pages?name=b.tif", file_of(TWO, page())).json
+    assert answer["pages"][1]["lines"] == []
+    assert answer["doubts"] == ["b-002: no text found; look whether the page is blank"]
+
+
 def test_pictures_of_a_file_that_are_not_read_are_told(client: Client) -> None:
     made = io.BytesIO()
     first, second = (Image.fromarray(own) for own in (TWO, page((UPPER, 30))))
