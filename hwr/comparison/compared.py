@@ -250,7 +250,7 @@ def _remedy(store: Store, run: Any, split: str, folder: Path) -> str:
     place += [f"tracking.uri={store.uri}"] if store.uri.startswith("http") else []
     experiment = tracking.experiment_of(store, run_id)
     usual = os.environ.get("MLFLOW_EXPERIMENT_NAME", TrackingConfig.experiment)
-    place += [f"tracking.experiment={experiment}"] if experiment != usual else []
+    place += [f"tracking.experiment={experiment}"] if experiment not in ("", usual) else []
     words = [f"split={split}", *_data_words(store, run, folder), *place]
     named = {"denoiser": f"decoder=denoise decoder.weights={store.folder}/runs/{run_id}/weights/best"}
     weights = named.get(target, f"weights.{target}=runs:/{run_id}")

@@ -20,14 +20,13 @@ _SKEWS_RAD = np.deg2rad(sorted(np.linspace(-7, 7, 57), key=abs))  # every quarte
 _GUTTER_SLOPES = np.tan(np.deg2rad(sorted(np.linspace(-6, 6, 9), key=abs)))  # margins drift, too
 _STEEPEST = np.tan(np.deg2rad(6))
 _MIN_ROWS = 4  # fewer rows side by side are labels, broken lines or rivers of white, not columns
-_APART = 3  # times the pitch between two blocks
-_STRIP, _LEAST_STRIP_PX = (
-    2.5,
-    8,
-)  # times as wide as high, and how high at least: in less there is nothing to see
-_FULL = 0.5  # of a strip's height from which on a line fills it
-_HIGH = 0.2  # of a strip's height a line is at least, where it may also be pages side by side
-_PIECE, _EDGE = 0.5, 0.03  # of the highest line, and of a strip's height: a line that its edge cuts
+_APART = 3  # times the pitch: the least gap between two blocks of a column
+_STRIP = 2.5  # times as wide as high
+_LEAST_STRIP_PX = 8  # height: in less there is nothing to see
+_FULL = 0.5  # of a strip's height, from which on a line fills it
+_HIGH = 0.2  # of a strip's height: lower lines are those of pages side by side
+_EDGE = 0.03  # of a strip's height, within which a line touches its edge
+_PIECE = 0.5  # of the highest line: lower ones at an edge are what it cuts off
 _BREAK, _GUTTER = 1.75, 2.5  # in spaces between words: a gap that may be a gutter, and what a gutter is wide
 
 
@@ -87,8 +86,8 @@ def is_strip(size: tuple[int, int]) -> bool:
     return size[0] >= _LEAST_STRIP_PX and size[1] > _STRIP * size[0]
 
 
-def are_few(boxes: FloatArray) -> bool:
-    """Tell whether the lines of an image, found at (N, 4), are as high for it as those of a strip."""
+def lines_are_high(boxes: FloatArray) -> bool:
+    """Tell whether lines, found at (N, 4), are as high for their image as on a strip, not as on a page."""
     return len(boxes) > 0 and float(np.median(boxes[:, 3] - boxes[:, 1])) > _HIGH
 
 

@@ -76,8 +76,8 @@ def with_line(page: ReadPage, line: ReadLine) -> tuple[ReadPage, int]:
     order = list(line_order(boxes, aspect=page.size[0] / page.size[1]))
     before = order.index(len(page.lines))
     place = int(order[before - 1]) + 1 if before else 0
-    beside = page.lines[max(0, place - 1) : place + 1][:1]
-    line = replace(line, block=beside[0].block if beside else 0)
+    if page.lines:  # in the block of the line before it, or of the first
+        line = replace(line, block=page.lines[max(0, place - 1)].block)
     return replace(page, lines=(*page.lines[:place], line, *page.lines[place:])), place
 
 
@@ -116,17 +116,21 @@ def _box(left: float, right: float, line: ReadLine) -> Box:
 def _area(tree: Element) -> Box | None:
     """Return the print space of a page with blocks, else its one block; None where neither has a place."""
     sheet, blocks = tree.find(".//{*}Page"), tree.findall(".//{*}TextBlock")
-    space = tree.findall(".//{*}PrintSpace")[:1] if blocks else []
-    for element in (*space, *(blocks if len(blocks) == 1 else ())):
-        try:
-            x, y, width, height = (float(element.attrib[key]) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT"))
-            across, down = (float(sheet.attrib[key]) for key in ("WIDTH", "HEIGHT"))  # type: ignore[union-attr]
-            box = clip((x / across, y / down, (x + width) / across, (y + height) / down))
-        except (AttributeError, KeyError, ValueError, ZeroDivisionError):
-            continue
-        if box[0] < box[2] and box[1] < box[3]:  # false for NaN
-            return box
-    return None
+    if sheet is None or not blocks:
+        return None
+    places = [*tree.findall(".//{*}PrintSpace")[:1], *(blocks if len(blocks) == 1 else ())]
+    return next(filter(None, (_placed(element, sheet) for element in places)), None)
+
+
+def _placed(element: Element, sheet: Element) -> Box | None:
+    """Return where an element lies on its page; None where it says so wrongly, or nothing."""
+    try:
+        x, y, width, height = (float(element.attrib[key]) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT"))
+        across, down = float(sheet.attrib["WIDTH"]), float(sheet.attrib["HEIGHT"])
+        box = clip((x / across, y / down, (x + width) / across, (y + height) / down))
+    except (KeyError, ValueError, ZeroDivisionError):
+        return None
+    return box if box[0] < box[2] and box[1] < box[3] else None  # false for NaN, too
 
 
 def _read_line(line: Line, element: Element | None) -> ReadLine:

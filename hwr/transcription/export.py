@@ -157,13 +157,11 @@ def draw_overlay(page: GreyImage, read: ReadPage, width_px: int) -> NDArray[np.u
     scaled = Image.fromarray(page).resize((width_px, height), Image.Resampling.LANCZOS)
     picture = scaled.convert("RGB")
     pen = ImageDraw.Draw(picture, "RGBA")  # blends translucent colours into the picture
-    if read.area is not None:
-        x1, y1, x2, y2 = box_px(read.area, (height, width_px))
-        pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=AREA, width=2)
-    blocks = _placed_blocks(read)
-    for place, _ in blocks if len(blocks) > 1 else ():
+    blocks = [place for place, _ in _placed_blocks(read)]
+    frames = [*([(read.area, 2)] if read.area else []), *((place, 1) for place in blocks if len(blocks) > 1)]
+    for place, wide_px in frames:
         x1, y1, x2, y2 = box_px(place, (height, width_px))
-        pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=AREA)
+        pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=AREA, width=wide_px)
     for position, line in enumerate(read.lines):
         colour = LINES[position % len(LINES)]
         outline = points_px(line.outline, (height, width_px))

@@ -17,7 +17,7 @@ from hwr.layout import orientation
 from hwr.layout.cut import LineCut, along, cut_lines
 from hwr.layout.ink import find_gutter, without_squares
 from hwr.layout.orientation import Legibility, LevelPage, find_tilt, turned_image
-from hwr.layout.reading_order import are_few, is_strip, line_blocks, lines_of_strip, words_into_lines
+from hwr.layout.reading_order import is_strip, line_blocks, lines_are_high, lines_of_strip, words_into_lines
 from hwr.stages.build import alphabet_of, model_of
 from hwr.stages.engine import Engine, EngineSettings
 from hwr.stages.line import LineReader, line_crop, load_line_reader
@@ -150,7 +150,7 @@ class PageReader:
         gutter = find_gutter(page)
         if is_strip(_size(page)):
             boxes = _joined(self.find_boxes(page, WHOLE))
-            if gutter is None or page.shape[0] < _LEAST_PAGE_PX or are_few(boxes):
+            if gutter is None or page.shape[0] < _LEAST_PAGE_PX or lines_are_high(boxes):
                 return WHOLE, self._find_in_strip(page, boxes)
         if gutter is None:
             return self._find_in(page, levelled=levelled)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hwr.data.sources.alto import read_alto
 from hwr.images.boxes import Box, FloatArray, union
 from hwr.layout.reading_order import (
-    are_few,
     is_strip,
     line_blocks,
     line_order,
+    lines_are_high,
     lines_of_strip,
     words_into_lines,
 )
@@ -284,9 +284,9 @@ def test_strip_is_wider_than_pages_are(size: tuple[int, int], strip: bool) -> No
 
 
 def test_lines_of_a_strip_are_high_and_those_of_pages_side_by_side_are_low() -> None:
-    assert are_few(np.array([(0.0, 0.1, 1.0, 0.4), (0.0, 0.6, 1.0, 0.9)]))
-    assert not are_few(np.array([(0.1, y, 0.2, y + 0.07) for y in (0.1, 0.2, 0.3)]))
-    assert not are_few(NONE)
+    assert lines_are_high(np.array([(0.0, 0.1, 1.0, 0.4), (0.0, 0.6, 1.0, 0.9)]))
+    assert not lines_are_high(np.array([(0.1, y, 0.2, y + 0.07) for y in (0.1, 0.2, 0.3)]))
+    assert not lines_are_high(NONE)
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,14 @@ def test_line_that_is_added_takes_its_place() -> None:
         after, where = with_line(page(at(0.1), at(0.4), at(0.6)), at(added))
         assert (where, [own.text for own in after.lines].index(str(added))) == (place, place)
     assert with_line(page(), line("first", BOX))[1] == 0
+
+
+@pytest.mark.parametrize(("y", "block"), [(0.0, 0), (0.25, 0), (0.55, 0), (0.9, 1)])
+def test_line_that_is_added_is_in_the_block_of_the_line_before_it(y: float, block: int) -> None:
+    lines = [
+        replace(line(str(top), (0.1, top, 0.9, top + 0.05)), block=n)
+        for top, n in ((0.1, 0), (0.4, 0), (0.7, 1))
+    ]
+    after, where = with_line(page(*lines), line("new", (0.1, y, 0.9, y + 0.05)))
+    assert after.lines[where].block == block
+    assert [len(own) for own in after.blocks] == ([3, 1], [2, 2])[block]
