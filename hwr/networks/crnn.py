@@ -110,7 +110,7 @@ class Crnn(nn.HybridBlock):
         """Return the columns (T, N, D) that the LSTMs read, of images (N, 1, H, W)."""
         return F.transpose(_highest(F, self._features(F, images)), axes=(2, 0, 1))
 
-    def read_columns(self, columns: Any, steps: Any) -> Any:
+    def read_columns(self, columns: Any, steps: Any, F: Any = mx.nd) -> Any:
         """Return the logits (T, N, C) of columns (T, N, D) of which line n has the first `steps[n]`.
 
         Each is read as if it were alone; what stands behind its end means nothing. One line at a time would
@@ -119,8 +119,8 @@ class Crnn(nn.HybridBlock):
         hidden = columns
         for block in self.lstm:
             if isinstance(block, rnn.LSTM):
-                there, back = (_one_way(block, side, hidden, steps) for side in "lr")
-                hidden = mx.nd.concat(there, back, dim=2)
+                there, back = (_one_way(F, block, side, hidden, steps) for side in "lr")
+                hidden = F.concat(there, back, dim=2)
         return self.output(hidden)
 
     def _features(self, F: Any, images: Any) -> Any:
@@ -212,16 +212,20 @@ def _highest(F: Any, features: Any) -> Any:
     return F.reshape(F.Pooling(features, pool_type="max", **window), shape=(0, 0, -1))
 
 
-def _one_way(block: Any, side: str, hidden: Any, steps: Any) -> Any:
+def _one_way(F: Any, block: Any, side: str, hidden: Any, steps: Any) -> Any:
     """Return what one side of an LSTM, `l` or `r`, makes of (T, N, D): (T, N, hidden)."""
     kinds = ("i2h_weight", "h2h_weight", "i2h_bias", "h2h_bias")
-    own = [getattr(block, f"{side}0_{kind}").data(hidden.context) for kind in kinds]
-    zeros = mx.nd.zeros((1, hidden.shape[1], own[1].shape[1]), ctx=hidden.context)
+    own, units = [getattr(block, f"{side}0_{kind}") for kind in kinds], block.state_info()[0]["shape"][2]
+    if F is mx.sym:
+        values, zeros = [one.var() for one in own], F.zeros((1, 0, units))  # of any number of lines
+    else:
+        values = [one.data(hidden.context) for one in own]
+        zeros = F.zeros((1, hidden.shape[1], units), ctx=hidden.context)
     turn = {"sequence_length": steps, "use_sequence_length": True}
-    given = hidden if side == "l" else mx.nd.SequenceReverse(hidden, **turn)
-    flat, sizes = mx.nd.concat(*(value.reshape(-1) for value in own), dim=0), {"state_size": own[1].shape[1]}
-    found = mx.nd.RNN(given, flat, zeros, zeros, num_layers=1, mode="lstm", **sizes)
-    return found if side == "l" else mx.nd.SequenceReverse(found, **turn)
+    given = hidden if side == "l" else F.SequenceReverse(hidden, **turn)
+    flat = F._internal._rnn_param_concat(*(value.reshape(-1) for value in values), dim=0)
+    found = F.RNN(given, flat, zeros, zeros, num_layers=1, mode="lstm", state_size=units)
+    return found if side == "l" else F.SequenceReverse(found, **turn)
 
 
 def _lstm(width: int, hidden: int, layers: int, dropout: float) -> Any:

@@ -145,8 +145,12 @@ def _dense(graph: _Graph, settings: Any, x: str, weight: Array, bias: Array) -> 
 
 
 def _lstm(graph: _Graph, settings: Any, x: str, parameters: list[Array], *states: None) -> str:
-    """Stack LSTMs (T, N, width) to (T, N, 2 * hidden); `parameters` are all weights, then all biases."""
-    hidden, layers, ways = settings["state_size"], settings["num_layers"], 1 + settings["bidirectional"]
+    """Stack LSTMs (T, N, width) to (T, N, ways * hidden); `parameters` are all weights, then all biases."""
+    hidden, layers, ways = (
+        settings["state_size"],
+        settings["num_layers"],
+        1 + settings.get("bidirectional", False),
+    )
     pairs = [parameters[at : at + 2] for at in range(0, len(parameters), 2)]  # of input, of state
     for layer in range(layers):
         weights, biases = (pairs[(own + layer) * ways :][:ways] for own in (0, layers))
@@ -162,6 +166,12 @@ def _gates(values: Array, hidden: int) -> Array:
     """Order gates as ONNX does, input output forget cell; MXNet's are input forget cell output."""
     values = values.reshape(4, hidden, *values.shape[1:])[[0, 3, 1, 2]]
     return values.reshape(4 * hidden, *values.shape[2:])
+
+
+def _reversed(graph: _Graph, settings: Any, x: str, steps: str) -> str:
+    """Reverse the first `steps[n]` of (T, N, ...); those behind them stay."""
+    lengths = graph.add("Cast", steps, to=TensorProto.INT64)
+    return graph.add("ReverseSequence", x, lengths, time_axis=0, batch_axis=1)
 
 
 def _slice_like(graph: _Graph, settings: Any, x: str, like: str) -> str:
@@ -219,6 +229,7 @@ _OPERATORS: Mapping[str, Callable[..., Any]] = {
         graph.reshape(x, np.atleast_1d(settings["shape"]).tolist()) if isinstance(x, str) else x
     ),
     "transpose": lambda graph, settings, x: graph.add("Transpose", x, perm=settings["axes"]),
+    "SequenceReverse": _reversed,
     "Concat": lambda graph, settings, *parts: graph.add("Concat", *parts, axis=settings["dim"]),
     "softmax": lambda graph, settings, x: graph.add("Softmax", x, axis=settings["axis"]),
     "max": lambda graph, settings, x: graph.add("ReduceMax", x, **_axes(settings)),

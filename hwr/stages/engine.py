@@ -17,9 +17,9 @@ from hwr.runtime.termination import own_signal_stack
 
 Array = NDArray[np.float32]
 Shape = Sequence[int | str]  # a name is an axis of any length
-Run = Callable[[Array], list[Array]]  # images (N, 1, H, W), ink 1 on paper 0, to what is computed of them
+Run = Callable[..., list[Array]]  # arrays, as the inputs of a computation, to what is computed of them
 
-IMAGES = "images"  # the input of an exported network
+IMAGES = "images"  # the input of an exported network: (N, 1, H, W), ink 1 on paper 0
 
 
 class EngineSettings(Protocol):
@@ -31,20 +31,31 @@ class EngineSettings(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inference:
-    """What a network computes in reading, whatever runs it.
+class Computation:
+    """What a network, or a part of it, computes in reading, whatever runs it.
 
     Args:
         outputs: names and axes of what is computed.
-        compute: computes it of images, by the `functions` of arrays (mx.nd) or symbols (mx.sym).
+        compute: computes it of the inputs, by the `functions` of arrays (mx.nd) or symbols (mx.sym).
+        inputs: names and axes of what it is computed of, for images of a size (H, W).
+    """
+
+    outputs: Mapping[str, Shape]
+    compute: Callable[..., Sequence[Any]]
+    inputs: Callable[[Shape], Mapping[str, Shape]] = lambda size: {IMAGES: ("N", 1, *size)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference(Computation):
+    """What a whole network computes of images, and what an exported file holds besides.
+
+    Args:
         load: loads weights as an object that has the `network`.
         size: (H, W) of the images, by the settings of the stage.
         constants: further outputs of an exported file, which no image changes, by what `load` returns.
         about: what a reader of the file has to know besides, by the same.
     """
 
-    outputs: Mapping[str, Shape]
-    compute: Callable[[Any, Any, Any], Sequence[Any]]
     load: Callable[..., Any]
     size: Callable[[Any], Shape]
     constants: Callable[[Any], Mapping[str, Array]] = lambda loaded: {}
@@ -71,8 +82,12 @@ class Engine:
             _imported(package, config.engine)
         return cls(config.engine, config.precision)
 
-    def start(self, network: Any, inference: Inference, size: Shape, context: Any) -> Run:
-        """Return what computes `inference` of images of a size (H, W) with an initialised network.
+    def batch_size(self, most: int) -> int:
+        """Return how many images, at most so many, are computed at once: OpenVINO compiles for each shape."""
+        return 1 if self.name == "openvino" else most
+
+    def start(self, network: Any, computation: Computation, size: Shape, context: Any) -> Run:
+        """Return what computes `computation` for images of a size (H, W) with an initialised network.
 
         MXNet computes in the context, with the parameters as they are at each call; the others with those of
         now. In bfloat16 it computes the networks that can (Crnn), and the others in float32.
@@ -80,47 +95,53 @@ class Engine:
         if self.name == "mxnet":
             if self.precision == "bfloat16" and hasattr(network, "compute_in_bfloat16"):
                 network.compute_in_bfloat16()
-            return lambda images: [
-                own.asnumpy() for own in inference.compute(mx.nd, network, mx.nd.array(images, ctx=context))
+            return lambda *given: [
+                own.asnumpy()
+                for own in computation.compute(mx.nd, network, *(mx.nd.array(x, ctx=context) for x in given))
             ]
-        model = exported_network(network, inference, size).SerializeToString()
-        return _STARTS[self.name](model, list(inference.outputs), self.precision)
+        model = exported_network(network, computation, size).SerializeToString()
+        names = list(computation.inputs(size)), list(computation.outputs)
+        return _STARTS[self.name](model, *names, self.precision)
 
 
 MXNET = Engine()
 
 
 def exported_network(
-    network: Any, inference: Inference, size: Shape, *, constants: Mapping[str, Array] | None = None,
+    network: Any, computation: Computation, size: Shape, *, constants: Mapping[str, Array] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Any:  # fmt: skip
-    """Return a network for images of a size as an ONNX model; InputError where the package is missing."""
+    """Return what a network computes for images of a size as an ONNX model.
+
+    Raises InputError where the package onnx is missing.
+    """
     _imported("onnx", "onnx")
     from hwr.networks.onnx_graph import onnx_model
 
-    symbols = inference.compute(mx.sym, network, mx.sym.var(IMAGES))
+    inputs = computation.inputs(size)
+    symbols = computation.compute(mx.sym, network, *(mx.sym.var(name) for name in inputs))
     parameters = {own.name: own.data().asnumpy() for own in network.collect_params().values()}
-    shapes = {IMAGES: ("N", 1, *size)}, inference.outputs
+    shapes = inputs, computation.outputs
     return onnx_model(symbols, parameters, *shapes, constants=constants or {}, metadata=metadata or {})
 
 
-def _onnx_runtime(model: bytes, outputs: Sequence[str], precision: str) -> Run:
+def _onnx_runtime(model: bytes, inputs: Sequence[str], outputs: Sequence[str], precision: str) -> Run:
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
     options.intra_op_num_threads = _threads()
     options.enable_cpu_mem_arena = False  # it keeps memory for the largest shapes, and gains no time
     session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda images: list(session.run(outputs, {IMAGES: images}))
+    return lambda *given: list(session.run(outputs, dict(zip(inputs, given, strict=True))))
 
 
-def _openvino(model: bytes, outputs: Sequence[str], precision: str) -> Run:
+def _openvino(model: bytes, inputs: Sequence[str], outputs: Sequence[str], precision: str) -> Run:
     _imported("openvino", "openvino")
     with own_signal_stack():
-        return _openvino_run(model, outputs, precision)
+        return _openvino_run(model, inputs, outputs, precision)
 
 
-def _openvino_run(model: bytes, outputs: Sequence[str], precision: str) -> Run:
+def _openvino_run(model: bytes, inputs: Sequence[str], outputs: Sequence[str], precision: str) -> Run:
     from openvino import Core
 
     core = Core()
@@ -130,12 +151,12 @@ def _openvino_run(model: bytes, outputs: Sequence[str], precision: str) -> Run:
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
         "INFERENCE_NUM_THREADS": _threads(),
         "PERFORMANCE_HINT": "LATENCY",
-        "CPU_RUNTIME_CACHE_CAPACITY": 64,  # shapes; it keeps memory for each
+        "CPU_RUNTIME_CACHE_CAPACITY": 512,  # layers, each for a shape: of a line network with 8, 64 widths
     }
     request = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", settings).create_infer_request()
 
-    def run(images: Array) -> list[Array]:
-        found = request.infer({IMAGES: images}, share_inputs=True)
+    def run(*given: Array) -> list[Array]:
+        found = request.infer(dict(zip(inputs, given, strict=True)), share_inputs=True)
         return [np.array(found[name]) for name in outputs]
 
     return run

@@ -103,7 +103,7 @@ def test_exported_line_is_read_by_the_documented_script_without_mxnet(tmp_path: 
 def test_openvino_reports_to_nobody() -> None:
     pytest.importorskip("openvino")
     code = "import sys, hwr; from hwr.stages.engine import _openvino as start\n"
-    code += "try: start(b'', [], 'float32')\nexcept RuntimeError: pass\n"
+    code += "try: start(b'', [], [], 'float32')\nexcept RuntimeError: pass\n"
     code += "assert 'openvino' in sys.modules; print([n for n in sys.modules if 'openvino_telemetry' in n])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.splitlines()[-1] == "[]"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +13,7 @@ from hwr.images.line_crop import LineCrop
 from hwr.networks.crnn import Crnn, ResnetBilstm
 from hwr.networks.original import OriginalLine
 from hwr.stages.build import alphabet_of, model_of
-from hwr.stages.engine import MXNET, Engine, Inference, Run
+from hwr.stages.engine import MXNET, Computation, Engine, Inference, Shape
 from hwr.stages.kind import Model, ModelRecipe
 from hwr.text import Alphabet
 from hwr.weights import Weights
@@ -36,33 +35,37 @@ class LineSettings:
 class LineReader:
     """Reads line images with a network; a line reads the same alone and in any batch.
 
-    `run` computes what the network does; without it MXNet does.
+    `engine` computes what the network does of images of a size (H, W); MXNet needs no size. Where the network
+    can (Crnn), the columns of lines of different widths are read together.
     """
 
-    def __init__(self, network: Any, *, batch_size: int, context: Any, run: Run | None = None) -> None:
-        self.network, self.batch_size, self.context = network, batch_size, context
-        self._run = run or MXNET.start(network, INFERENCE, (), context)
-        self._in_two = run is None and hasattr(network, "read_columns")
+    def __init__(
+        self, network: Any, *, batch_size: int, context: Any, engine: Engine = MXNET, size: Shape = ()
+    ) -> None:
+        self.network, self.batch_size = network, engine.batch_size(batch_size)
+        parts = (_COLUMNS, _OF_COLUMNS) if hasattr(network, "read_columns") else (INFERENCE,)
+        self._runs = [engine.start(network, part, size, context) for part in parts]
 
     def probs(self, images: Sequence[Image]) -> list[NDArray[np.float32]]:
         """Return the class probabilities (T, C) of every line image (H, w) uint8."""
         probs: dict[int, NDArray[np.float32]] = {}
         batches = line_reading_batches(images, self.batch_size, self.network.width_multiple)
-        for indices, rows in self._together(batches) if self._in_two else self._apart(batches):
+        for indices, rows in self._apart(batches) if len(self._runs) == 1 else self._together(batches):
             probs.update(zip(indices, rows, strict=True))
         return [probs[index] for index in range(len(images))]
 
     def _apart(self, batches: Iterable[Batch]) -> Iterator[tuple[list[int], Sequence[Probs]]]:
+        (run,) = self._runs
         for indices, batch in batches:
-            yield indices, list(self._run(batch)[0])  # of (N, T, C)
+            yield indices, list(run(batch)[0])  # of (N, T, C)
 
     def _together(self, batches: Iterable[Batch]) -> Iterator[tuple[list[int], Sequence[Probs]]]:
         """Read columns of lines of different widths together; batches come from narrow to wide."""
+        run, _ = self._runs
         indices, columns = list[int](), list[NDArray[np.float32]]()
         for own, batch in batches:
-            found = self.network.columns(mx.nd.array(batch, ctx=self.context)).asnumpy()  # (T, N, D)
             indices += own
-            columns += list(found.swapaxes(0, 1))
+            columns += list(run(batch)[0].swapaxes(0, 1))  # of (T, N, D)
             while len(columns) >= TOGETHER:
                 yield indices[:TOGETHER], self._read(columns[:TOGETHER])
                 indices, columns = indices[TOGETHER:], columns[TOGETHER:]
@@ -75,8 +78,8 @@ class LineReader:
         stacked = np.zeros((max(steps), len(steps), columns[0].shape[1]), np.float32)
         for place, own in enumerate(columns):
             stacked[: len(own), place] = own
-        given, lengths = mx.nd.array(stacked, ctx=self.context), mx.nd.array(steps, ctx=self.context)
-        found = mx.nd.softmax(self.network.read_columns(given, lengths), axis=2).asnumpy()
+        _, run = self._runs
+        (found,) = run(stacked, np.array(steps, np.float32))  # (T, N, C)
         return [found[:count, place] for place, count in enumerate(steps)]
 
     def padded_width(self, width: int) -> int:
@@ -96,9 +99,8 @@ def load_line_reader(loaded: Weights, *, batch_size: int, context: Any, engine: 
     model = model_of(loaded, MODEL)
     network = line_network(model, alphabet_of(loaded), context)
     weights.fill(network, loaded)
-    run = engine.start(network, INFERENCE, INFERENCE.size(model.settings), context)
-    own = None if engine.name == MXNET.name else run  # of MXNet the reader computes in two halves
-    return LineReader(network, batch_size=batch_size, context=context, run=own)
+    size = INFERENCE.size(model.settings)
+    return LineReader(network, batch_size=batch_size, context=context, engine=engine, size=size)
 
 
 def line_crop(loaded: Weights) -> LineCrop:
@@ -117,6 +119,20 @@ def _probs(functions: Any, network: Any, images: Any) -> list[Any]:
     return [functions.transpose(functions.softmax(logits, axis=2), axes=(1, 0, 2))]
 
 
+def _columns(functions: Any, network: Any, images: Any) -> list[Any]:
+    return [network.columns(images, functions)]
+
+
+def _probs_of_columns(functions: Any, network: Any, columns: Any, steps: Any) -> list[Any]:
+    return [functions.softmax(network.read_columns(columns, steps, functions), axis=2)]
+
+
+_COLUMNS = Computation(outputs={"columns": ("T", "N", "D")}, compute=_columns)
+_OF_COLUMNS = Computation(
+    inputs=lambda size: {"columns": ("T", "N", "D"), "steps": ("N",)},
+    outputs={"probs": ("T", "N", "C")},
+    compute=_probs_of_columns,
+)
 INFERENCE = Inference(
     outputs={"probs": ("N", "T", "C")},
     compute=_probs,
