@@ -1,6 +1,7 @@
 """The pipeline: find area and lines of a page image and read them, with boxes and confidences."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
@@ -8,9 +9,10 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from hwr.decoding import Decoder, Reading, build_decoder, rewrite_reading
+from hwr.errors import InputError
 from hwr.images.boxes import WHOLE, Box, FloatArray, around, clip, union, widened
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
-from hwr.images.line_crop import LineCrop, Outline, crop_line, cut_flaw, stretches
+from hwr.images.line_crop import LineCrop, Outline, crop_line, stretches
 from hwr.images.load import GreyImage
 from hwr.images.tiles import section_count, tiles
 from hwr.layout import orientation
@@ -258,11 +260,10 @@ class PageReader:
 
     def read_lines(self, lines: Sequence[LineOnPage]) -> list[ReadLine]:
         """Return what is written in each line, of one page or several; no text in those without area."""
-        cut = {
-            position: crop_line(line.page, line.outline, self.text.crop)
-            for position, line in enumerate(lines)
-            if not cut_flaw(line.outline, _size(line.page), self.text.crop)
-        }
+        cut: dict[int, GreyImage] = {}
+        for position, line in enumerate(lines):
+            with suppress(InputError):
+                cut[position] = crop_line(line.page, line.outline, self.text.crop)
         pages = [id(lines[position].page) for position in cut]
         readings = self.text.decoder.read(self.text.reader.probs(list(cut.values())), pages)
         read = dict(zip(cut, readings, strict=True))

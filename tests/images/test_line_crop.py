@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwr.errors import InputError
-from hwr.images.line_crop import LineCrop, crop_line, image_width, stretches
+from hwr.images.line_crop import LineCrop, _third_quarter, crop_line, image_width, stretches
 from hwr.images.load import GreyImage
 
 PLAIN = LineCrop(height=48, max_width=2000, margin=0.0, mask=False, deskew=False, normalise=False)
@@ -136,6 +136,12 @@ def test_crop_line_of_an_empty_line_stays_white() -> None:
     noise = np.random.default_rng(0).normal(200, 4, (100, 800)).clip(0, 255).astype(np.uint8)
     crop = crop_line(noise, Outlined((0.1, 0.2, 0.9, 0.7)), FULL)
     assert crop.min() > 220
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 65, 4097])
+def test_paper_is_the_percentile_that_numpy_has(length: int) -> None:
+    for values in np.random.default_rng(length).integers(0, 256, (20, length)).astype(np.uint8):
+        assert _third_quarter(values) == np.percentile(values, 75)
 
 
 def test_crop_line_fills_what_lies_beyond_the_page_with_paper() -> None:
