@@ -241,13 +241,16 @@ def _network(settings: dict[str, Any], height: int) -> Any:
 def _engine(side: str, settings: dict[str, Any], height: int) -> Callable[[Any], None]:
     network = _network(settings, height)
     from hwr.stages.engine import Engine
-    from hwr.stages.line import INFERENCE
+    from hwr.stages.line import LineReader
 
-    engine, _, precision = side.partition(", ")
-    run = Engine(engine, precision or "float32").start(network, INFERENCE, (height, "W"), None)
+    name, _, precision = side.partition(", ")
+    engine = Engine(name, precision or "float32")
+    reader = LineReader(network, batch_size=BATCH, context=None, engine=engine, size=(height, "W"))
 
     def read(batch: Any) -> None:
-        run(batch.images)
+        size = reader.batch_size
+        parts = [batch.images[start : start + size] for start in range(0, len(batch.images), size)]
+        list(reader.read_batches((list(range(len(part))), part) for part in parts))
 
     return read
 

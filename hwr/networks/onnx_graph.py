@@ -169,9 +169,17 @@ def _gates(values: Array, hidden: int) -> Array:
 
 
 def _reversed(graph: _Graph, settings: Any, x: str, steps: str) -> str:
-    """Reverse the first `steps[n]` of (T, N, ...); those behind them stay."""
-    lengths = graph.add("Cast", steps, to=TensorProto.INT64)
-    return graph.add("ReverseSequence", x, lengths, time_axis=0, batch_axis=1)
+    """Reverse the first `steps[n]` of (T, N, D); those behind them stay.
+
+    It gathers rows: OpenVINO takes as long for ONNX's ReverseSequence as for an LSTM.
+    """
+    shape, count = graph.add("Shape", x), graph.add("Cast", steps, to=TensorProto.INT64)
+    length, lines = (graph.add("Gather", shape, axis) for axis in (0, 1))
+    step = graph.add("Unsqueeze", graph.add("Range", 0, length, 1), [1])  # (T, 1)
+    mirrored = graph.add("Sub", graph.add("Sub", count, 1), step)
+    place = graph.add("Where", graph.add("Less", step, count), mirrored, step)  # (T, N)
+    rows = graph.add("Add", graph.add("Mul", place, lines), graph.add("Range", 0, lines, 1))
+    return graph.add("Gather", graph.reshape(x, (-3, -2)), rows)
 
 
 def _slice_like(graph: _Graph, settings: Any, x: str, like: str) -> str:

@@ -130,6 +130,8 @@ def _onnx_runtime(model: bytes, inputs: Sequence[str], outputs: Sequence[str], p
 
     options = SessionOptions()
     options.intra_op_num_threads = _threads()
+    # Threads that wait for work would take the cores from the next network, which has threads of its own.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False  # it keeps memory for the largest shapes, and gains no time
     session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda *given: list(session.run(outputs, dict(zip(inputs, given, strict=True))))

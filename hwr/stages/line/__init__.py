@@ -50,9 +50,13 @@ class LineReader:
         """Return the class probabilities (T, C) of every line image (H, w) uint8."""
         probs: dict[int, NDArray[np.float32]] = {}
         batches = line_reading_batches(images, self.batch_size, self.network.width_multiple)
-        for indices, rows in self._apart(batches) if len(self._runs) == 1 else self._together(batches):
+        for indices, rows in self.read_batches(batches):
             probs.update(zip(indices, rows, strict=True))
         return [probs[index] for index in range(len(images))]
+
+    def read_batches(self, batches: Iterable[Batch]) -> Iterator[tuple[list[int], Sequence[Probs]]]:
+        """Yield indices of lines and their class probabilities (T, C), of batches from narrow to wide."""
+        return self._apart(batches) if len(self._runs) == 1 else self._together(batches)
 
     def _apart(self, batches: Iterable[Batch]) -> Iterator[tuple[list[int], Sequence[Probs]]]:
         (run,) = self._runs
@@ -60,7 +64,7 @@ class LineReader:
             yield indices, list(run(batch)[0])  # of (N, T, C)
 
     def _together(self, batches: Iterable[Batch]) -> Iterator[tuple[list[int], Sequence[Probs]]]:
-        """Read columns of lines of different widths together; batches come from narrow to wide."""
+        """Read columns of lines of different widths together."""
         run, _ = self._runs
         indices, columns = list[int](), list[NDArray[np.float32]]()
         for own, batch in batches:
