@@ -146,11 +146,8 @@ def _dense(graph: _Graph, settings: Any, x: str, weight: Array, bias: Array) -> 
 
 def _lstm(graph: _Graph, settings: Any, x: str, parameters: list[Array], *states: None) -> str:
     """Stack LSTMs (T, N, width) to (T, N, ways * hidden); `parameters` are all weights, then all biases."""
-    hidden, layers, ways = (
-        settings["state_size"],
-        settings["num_layers"],
-        1 + settings.get("bidirectional", False),
-    )
+    hidden, layers = settings["state_size"], settings["num_layers"]
+    ways = 1 + settings.get("bidirectional", False)
     pairs = [parameters[at : at + 2] for at in range(0, len(parameters), 2)]  # of input, of state
     for layer in range(layers):
         weights, biases = (pairs[(own + layer) * ways :][:ways] for own in (0, layers))
