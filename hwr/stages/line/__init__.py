@@ -42,7 +42,8 @@ class LineReader:
     def __init__(
         self, network: Any, *, batch_size: int, context: Any, engine: Engine = MXNET, size: Shape = ()
     ) -> None:
-        self.network, self.batch_size = network, engine.batch_size(batch_size)
+        self.network, self.context = network, context
+        self.batch_size = engine.batch_size(batch_size)
         parts = (_COLUMNS, _OF_COLUMNS) if hasattr(network, "read_columns") else (INFERENCE,)
         self._runs = [engine.start(network, part, size, context) for part in parts]
 
