@@ -248,9 +248,7 @@ def _engine(side: str, settings: dict[str, Any], height: int) -> Callable[[Any],
     reader = LineReader(network, batch_size=BATCH, context=None, engine=engine, size=(height, "W"))
 
     def read(batch: Any) -> None:
-        size = reader.batch_size
-        parts = [batch.images[start : start + size] for start in range(0, len(batch.images), size)]
-        list(reader.read_batches((list(range(len(part))), part) for part in parts))
+        list(reader.read_batches([(batch.ids, batch.images)]))
 
     return read
 

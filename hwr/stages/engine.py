@@ -82,10 +82,6 @@ class Engine:
             _imported(package, config.engine)
         return cls(config.engine, config.precision)
 
-    def batch_size(self, most: int) -> int:
-        """Return how many images, at most so many, are computed at once: OpenVINO compiles for each shape."""
-        return 1 if self.name == "openvino" else most
-
     def start(self, network: Any, computation: Computation, size: Shape, context: Any) -> Run:
         """Return what computes `computation` for images of a size (H, W) with an initialised network.
 
@@ -100,8 +96,10 @@ class Engine:
                 for own in computation.compute(mx.nd, network, *(mx.nd.array(x, ctx=context) for x in given))
             ]
         model = exported_network(network, computation, size).SerializeToString()
-        names = list(computation.inputs(size)), list(computation.outputs)
-        return _STARTS[self.name](model, *names, self.precision)
+        inputs, outputs = list(computation.inputs(size)), computation.outputs
+        run = _STARTS[self.name](model, inputs, list(outputs), self.precision)
+        alone = self.name == "openvino" and inputs == [IMAGES]  # it compiles for each shape
+        return _one_by_one(run, [list(axes).index("N") for axes in outputs.values()]) if alone else run
 
 
 MXNET = Engine()
@@ -123,6 +121,16 @@ def exported_network(
     parameters = {own.name: own.data().asnumpy() for own in network.collect_params().values()}
     shapes = inputs, computation.outputs
     return onnx_model(symbols, parameters, *shapes, constants=constants or {}, metadata=metadata or {})
+
+
+def _one_by_one(run: Run, axes: Sequence[int]) -> Run:
+    """Return what computes images one after the other, and joins each output along its axis of `axes`."""
+
+    def each(images: Array) -> list[Array]:
+        found = zip(*(run(image[None]) for image in images), strict=True)
+        return [np.concatenate(own, axis) for own, axis in zip(found, axes, strict=True)]
+
+    return each
 
 
 def _onnx_runtime(model: bytes, inputs: Sequence[str], outputs: Sequence[str], precision: str) -> Run:
@@ -153,7 +161,7 @@ def _openvino_run(model: bytes, inputs: Sequence[str], outputs: Sequence[str], p
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
         "INFERENCE_NUM_THREADS": _threads(),
         "PERFORMANCE_HINT": "LATENCY",
-        "CPU_RUNTIME_CACHE_CAPACITY": 512,  # layers, each for a shape: of a line network with 8, 64 widths
+        "CPU_RUNTIME_CACHE_CAPACITY": 512,  # compiled layers that are kept, each for a shape
     }
     request = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", settings).create_infer_request()
 

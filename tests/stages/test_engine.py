@@ -48,6 +48,24 @@ def test_lines_are_read_alike_alone_and_in_batches(name: str) -> None:
             np.testing.assert_allclose(own, other, atol=1e-4)
 
 
+def test_openvino_computes_one_image_at_a_time_and_lstms_of_all_lines_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("openvino")
+    start, shapes = engines._STARTS["openvino"], list[tuple[int, ...]]()
+
+    def started(*words: Any) -> Any:
+        run = start(*words)
+        return lambda *given: shapes.append(given[0].shape) or run(*given)
+
+    monkeypatch.setitem(engines._STARTS, "openvino", started)
+    images = [np.repeat(line(width, 1), 2, axis=0)[:48] for width in (200, 200, 64)]
+    reader = load_line_reader(synthetic(), batch_size=4, context=CPU, engine=Engine("openvino"))
+    assert len(reader.probs(images)) == len(images)
+    assert [shape[0] for shape in shapes if len(shape) == 4] == [1, 1, 1]
+    assert [shape[1] for shape in shapes if len(shape) == 3] == [3]
+
+
 @pytest.mark.skipif(not computes_bfloat16(), reason="this processor does not compute in bfloat16")
 def test_lines_are_read_nearly_alike_in_bfloat16() -> None:
     loaded, images = synthetic(), [np.repeat(line(200, seed), 2, axis=0)[:48] for seed in range(4)]

@@ -42,8 +42,7 @@ class LineReader:
     def __init__(
         self, network: Any, *, batch_size: int, context: Any, engine: Engine = MXNET, size: Shape = ()
     ) -> None:
-        self.network, self.context = network, context
-        self.batch_size = engine.batch_size(batch_size)
+        self.network, self.batch_size, self.context = network, batch_size, context
         parts = (_COLUMNS, _OF_COLUMNS) if hasattr(network, "read_columns") else (INFERENCE,)
         self._runs = [engine.start(network, part, size, context) for part in parts]
 

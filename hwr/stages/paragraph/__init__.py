@@ -45,7 +45,7 @@ def load_area_finder(loaded: Weights, *, batch_size: int, context: Any, engine: 
     network = model.draw((1, 1, *model.settings.fit.size), context=context)
     weights.fill(network, loaded)
     run = engine.start(network, INFERENCE, model.settings.fit.size, context)
-    return AreaFinder(network, batch_size=engine.batch_size(batch_size), context=context, run=run)
+    return AreaFinder(network, batch_size=batch_size, context=context, run=run)
 
 
 INFERENCE = Inference(

@@ -148,8 +148,7 @@ def load_box_detector(
     network = model.draw((1, 1, *model.settings.fit.size), context=context)
     weights.fill(network, loaded)
     run = engine.start(network, INFERENCE, model.settings.fit.size, context)
-    size = engine.batch_size(batch_size)
-    return BoxDetector(network, model.settings, batch_size=size, context=context, run=run)
+    return BoxDetector(network, model.settings, batch_size=batch_size, context=context, run=run)
 
 
 def _on_page(rows: FloatArray, spot: Placement) -> FloatArray:
