@@ -47,18 +47,22 @@ _OF_A_SET = re.compile(r"^data\.sets\..+\.(?=[^.]+$)")  # what stands before a k
 
 @dataclass(frozen=True)
 class Composed:
-    """A composed configuration: typed root, YAML text, plain nested values, and what the user overrode.
+    """A composed configuration: typed root, plain nested values, and what the user overrode.
 
     `choices` tells which file each group took (decoder: beam) and `sources` the folders of these files, where
     it was composed of files.
     """
 
     root: Any
-    yaml: str
     values: dict[str, Any]
     overrides: tuple[str, ...]
     choices: dict[str, str] = field(default_factory=dict)
     sources: tuple[Path, ...] = ()
+
+    @property
+    def yaml(self) -> str:
+        """The values as YAML text."""
+        return OmegaConf.to_yaml(OmegaConf.create(self.values))
 
 
 def at_home(value: Any) -> Any:
@@ -84,7 +88,7 @@ def typed(cfg: DictConfig, root: type, overrides: Sequence[str] = ()) -> Compose
     made: Any = parse_root(root, at_home(plain))
     values = asdict(made)
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else overrides
-    return Composed(made, OmegaConf.to_yaml(OmegaConf.create(values)), values, tuple(map(masked, given)))
+    return Composed(made, values, tuple(map(masked, given)))
 
 
 def composed(

@@ -77,10 +77,11 @@ class BeamDecoder:
         if self.closing_space:
             scores = np.concatenate([scores, self._space()])
         found: dict[str, tuple[float, Any]] = {}
-        for hypothesis in self.engine.decode(scores.ctypes.data, *scores.shape):
-            path = np.array(hypothesis.tokens[1:-1])  # (S,): a start and an end are added
-            text = self.alphabet.decode(path[_starts(path)].tolist()).strip()
-            earlier, best = found.get(text, (-np.inf, path))
+        hypotheses = self.engine.decode(scores.ctypes.data, *scores.shape)
+        paths = np.array([own.tokens for own in hypotheses])[:, 1:-1]  # (H, S): a start and an end are added
+        for hypothesis, path, starts in zip(hypotheses, paths, _starts(paths), strict=True):
+            text = self.alphabet.decode(path[starts].tolist()).strip()
+            earlier, best = found.get(text, (-math.inf, path))
             found[text] = (float(np.logaddexp(earlier, hypothesis.score)), best)
         ranked = self._ranked({text: score for text, (score, _) in found.items()})
         if not ranked:
@@ -103,7 +104,7 @@ class BeamDecoder:
         self, ranked: tuple[Alternative, ...], path: NDArray[Any], steps: NDArray[Any], probs: Probs
     ) -> Reading:
         path = path[: len(steps)]
-        starts = _starts(path)
+        starts = np.flatnonzero(_starts(path[None])[0])
         ends = np.append(starts[1:], len(path))
         written = path[starts] != self.alphabet.blank
         whole = self.alphabet.decode(path[starts].tolist())
@@ -263,9 +264,9 @@ def _searched(blank: NDArray[np.float32], skip: float) -> NDArray[np.int64]:
     return np.flatnonzero(~(idle & after))
 
 
-def _starts(path: NDArray[Any]) -> NDArray[np.int64]:
-    """Return where runs of the same class start in a path (S,)."""
-    return np.flatnonzero(np.concatenate([[True], path[1:] != path[:-1]])[: len(path)])
+def _starts(paths: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell where runs of the same class start in paths (H, S)."""
+    return np.asarray(np.diff(paths, axis=1, prepend=-1) != 0)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr import data, runtime
+from hwr import data, runtime, weights
 from hwr.config.bind import STAGES, make
 from hwr.config.roots import StoreConfig
 from hwr.data.batches import Drawing
@@ -27,6 +27,7 @@ from hwr.images.page_files import Loading
 from hwr.stages.engine import Inference
 from hwr.text import Alphabet
 from hwr.training.loop import Plan, Stage
+from hwr.weights import Weights
 
 S = TypeVar("S")  # the settings of a stage, a dataclass
 
@@ -158,6 +159,17 @@ class ModelRecipe(Generic[S]):
         """
         network = make(self.maker, self.node, "network", **given)
         draw_parameters(network, *inputs, seed=self.seed, context=context)
+        return network
+
+    def load(self, loaded: Weights, *, context: Any, **given: Any) -> Any:
+        """Return the network with the parameters of weights; `given` as for `draw`.
+
+        Raises InputError where they are those of another network.
+        """
+        runtime.compute()
+        network = make(self.maker, self.node, "network", **given)
+        weights.initialise(network, loaded, context)
+        network.hybridize()
         return network
 
     def in_bfloat16(self, network: Any, **given: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from hwr.decoding import Decoder, Reading, build_decoder, rewrite_reading
+from hwr.decoding import Decoder, Probs, Reading, build_decoder, rewrite_reading
+from hwr.decoding.greedy import GreedyDecoder
 from hwr.errors import InputError
 from hwr.images.boxes import WHOLE, Box, FloatArray, around, clip, union, widened
 from hwr.images.canvas import PageFit, fit_to_canvas, grown
@@ -67,11 +68,15 @@ class LineStep:
 
 @dataclass(frozen=True, kw_only=True)
 class TextStep:
-    """How lines are read; `seams` cuts each out along seams of least ink, else along its box."""
+    """How lines are read; `seams` cuts each out along seams of least ink, else along its box.
+
+    The first look at lines upside down is `greedy`: a search with models takes long over them.
+    """
 
     reader: LineReader
     crop: LineCrop
     decoder: Decoder
+    greedy: Decoder
     seams: bool
 
 
@@ -213,14 +218,17 @@ class PageReader:
         page = without_squares(page)
         lines = sorted(found.lines, key=lambda line: -len(line.text))[: orientation.LINES]
         few, rest = lines[: orientation.LINES_FIRST], lines[orientation.LINES_FIRST :]
-        given, flipped = _legibility(lines), self._read_flipped(page, few)
+        seen = self._flipped(page, few)
+        if orientation.is_upright(_legibility(few), _legibility(self.text.greedy.read(seen))):
+            return 0
+        given, flipped = _legibility(lines), self._legible(page, seen)
         if orientation.is_upright(_legibility(few), flipped):
             return 0
-        flipped = flipped.with_lines(self._read_flipped(page, rest))
+        flipped = flipped.with_lines(self._legible(page, self._flipped(page, rest)))
         if orientation.may_lie_aside(given, flipped):
             aside = turned_image(page, 90)
             longest = self.read(aside, self._longest(aside, orientation.LINES_ASIDE))
-            ways = {90: _legibility(longest), 270: self._read_flipped(aside, longest)}
+            ways = {90: _legibility(longest), 270: self._legible(aside, self._flipped(aside, longest))}
             turn = max(ways, key=lambda way: ways[way].score)
             if orientation.lies_aside(max(given, flipped, key=lambda read: read.score), ways[turn]):
                 return turn
@@ -280,10 +288,14 @@ class PageReader:
         x1, y1, x2, y2 = np.array([line.box for line in lines]).reshape(-1, 4).T
         return [lines[i] for i in np.argsort((y2 - y1) / (x2 - x1), kind="stable")[:count]]
 
-    def _read_flipped(self, page: GreyImage, lines: Sequence[Outline]) -> Legibility:
-        """Tell how surely lines are read upside down."""
+    def _flipped(self, page: GreyImage, lines: Sequence[Outline]) -> list[Probs]:
+        """Return the class probabilities of lines upside down."""
         images = [np.ascontiguousarray(crop_line(page, line, self.text.crop)[::-1, ::-1]) for line in lines]
-        return _legibility(self.text.decoder.read(self.text.reader.probs(images), [id(page)] * len(images)))
+        return self.text.reader.probs(images)
+
+    def _legible(self, page: GreyImage, lines: Sequence[Probs]) -> Legibility:
+        """Tell how surely lines of a page are read."""
+        return _legibility(self.text.decoder.read(lines, [id(page)] * len(lines)))
 
     def _line(self, outline: Outline, size: tuple[int, int], width: int, reading: Reading) -> ReadLine:
         spans = _word_spans(reading, self.text.reader.padded_width(width) / width)
@@ -321,7 +333,7 @@ def build_page_reader(loaded: Mapping[str, Weights], config: PipelineSettings) -
     context, engine, size = device_context(config.device), Engine.of(config), config.batch_size
     area, lines, text = (loaded[step] for step in STEPS)
     area_settings, line_settings = model_of(area, PARAGRAPH).settings, model_of(lines, SEGMENTATION).settings
-    decoder = build_decoder(config.decoder, alphabet_of(text))
+    alphabet = alphabet_of(text)
     return PageReader(
         AreaStep(
             finder=load_area_finder(area, batch_size=size, context=context, engine=engine),
@@ -336,7 +348,8 @@ def build_page_reader(loaded: Mapping[str, Weights], config: PipelineSettings) -
         TextStep(
             reader=load_line_reader(text, batch_size=size, context=context, engine=engine),
             crop=line_crop(text),
-            decoder=decoder,
+            decoder=build_decoder(config.decoder, alphabet),
+            greedy=GreedyDecoder(alphabet),
             seams=config.seams,
         ),
     )

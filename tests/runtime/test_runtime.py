@@ -116,6 +116,20 @@ def test_engine_greets_when_it_is_not_started_so() -> None:
     assert runtime.GREETING in done.stderr  # else there is nothing to leave out, and `start` can go
 
 
+def test_operators_are_written_when_they_are_first_called() -> None:
+    code = """
+import hwr, mxnet as mx
+written = []
+def write(handle, name, function, write=mx.ndarray.register._generate_ndarray_function_code):
+    written.append(name)
+    return write(handle, name, function)
+mx.ndarray.register._generate_ndarray_function_code = write
+zero = mx.nd.zeros(1)
+print(mx.nd.exp(zero).asscalar(), mx.nd.exp(zero).asscalar(), mx.nd.exp(data=zero).asscalar(), written)
+"""
+    assert python(code).stdout == "1.0 1.0 1.0 ['_zeros', 'exp']\n"
+
+
 def test_engine_starts_without_packages_that_nothing_here_uses() -> None:
     heavy = ("onnx", "scipy", "sklearn", "pandas", "matplotlib")
     code = "import sys; from hwr import runtime; runtime.start(); "

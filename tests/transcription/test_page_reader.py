@@ -111,7 +111,7 @@ def reader(
     return PageReader(
         AreaStep(finder=finder or Finder(), fit=fit, growth=0.0),
         LineStep(detector=detector, unit=unit, widen=widen),
-        TextStep(reader=Shades(), decoder=OneByOne(decoder), **settings),
+        TextStep(reader=Shades(), decoder=OneByOne(decoder), greedy=OneByOne(decoder), **settings),
     )
 
 
@@ -379,6 +379,25 @@ def test_page_is_turned_to_where_it_is_read_surely_and_an_upright_one_read_once(
     given = turned_image(image, -turn)
     assert made.find_turn(given, made(given)) == turn
     assert own.read == lines
+
+
+def test_upright_page_that_is_read_unsurely_upside_down_costs_no_search_with_models() -> None:
+    image = np.full((200, 200), 200, np.uint8)
+    for _, y1, _, y2 in ROWS:
+        image[round(y1 * 200) : round(y2 * 200), 20:60] = 10
+    searched = list[NDArray[np.float32]]()
+
+    def search(probs: NDArray[np.float32]) -> Reading:
+        searched.append(probs)
+        return Reading("word", 0.7, ((0.0, 0.25),) * 4, (0.5,) * 4)
+
+    made = reader(Detector(*ROWS), decoder=search, fit=PageFit(size=(200, 200), normalise=False))
+    made = replace(made, text=replace(made.text, reader=Starts(), greedy=OneByOne(surely_where_dark)))
+    assert made.find_turn(image, made(image)) == 0
+    assert len(searched) == len(ROWS)
+    made = replace(made, text=replace(made.text, greedy=OneByOne(search)))  # as surely upside down
+    assert made.find_turn(image, made(image)) == 0
+    assert len(searched) > 3 * len(ROWS)
 
 
 def test_page_on_which_no_line_is_found_is_looked_at_aside() -> None:

@@ -10,7 +10,6 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr import weights
 from hwr.config.roots import Amount, Count, StoreConfig
 from hwr.data.batches import round_up
 from hwr.data.batches.texts import LENGTH_STEP, Sampling, encode_read, encode_written
@@ -154,9 +153,9 @@ def text_denoiser(
 def load_text_denoiser(loaded: Weights, *, batch_size: int, context: Any) -> TextDenoiser:
     """Return a denoiser of texts with these weights."""
     model, alphabet = model_of(loaded, MODEL), alphabet_of(loaded)
-    denoiser = text_denoiser(model, alphabet, batch_size=batch_size, context=context)
-    weights.fill(denoiser.network, loaded)
-    return denoiser
+    network = model.load(loaded, context=context, classes=len(alphabet))
+    longest = model.settings.longest
+    return TextDenoiser(network, alphabet, longest=longest, batch_size=batch_size, context=context)
 
 
 def denoise_decoder(

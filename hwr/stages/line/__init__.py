@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwr import weights
 from hwr.data.batches.lines import Image, line_reading_batches, padded_width
 from hwr.images.line_crop import LineCrop
 from hwr.networks.crnn import Crnn, ResnetBilstm
@@ -101,8 +100,7 @@ def line_network(model: ModelRecipe[LineSettings], alphabet: Alphabet, context: 
 def load_line_reader(loaded: Weights, *, batch_size: int, context: Any, engine: Engine = MXNET) -> LineReader:
     """Return a reader of line images with these weights."""
     model = model_of(loaded, MODEL)
-    network = line_network(model, alphabet_of(loaded), context)
-    weights.fill(network, loaded)
+    network = model.load(loaded, context=context, classes=len(alphabet_of(loaded)))
     size = INFERENCE.size(model.settings)
     return LineReader(network, batch_size=batch_size, context=context, engine=engine, size=size)
 

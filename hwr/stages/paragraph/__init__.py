@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from hwr import weights
 from hwr.data.batches.boxes import page_reading_batches
 from hwr.images.boxes import FloatArray
 from hwr.images.load import GreyImage
@@ -42,8 +41,7 @@ def area_finder(model: ModelRecipe[PageSettings], *, batch_size: int, context: A
 def load_area_finder(loaded: Weights, *, batch_size: int, context: Any, engine: Engine = MXNET) -> AreaFinder:
     """Return a finder of handwritten areas with these weights."""
     model = model_of(loaded, MODEL)
-    network = model.draw((1, 1, *model.settings.fit.size), context=context)
-    weights.fill(network, loaded)
+    network = model.load(loaded, context=context)
     run = engine.start(network, INFERENCE, model.settings.fit.size, context)
     return AreaFinder(network, batch_size=batch_size, context=context, run=run)
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from hwr import weights
 from hwr.config.roots import Count, Probability
 from hwr.data.batches.boxes import BoxSet, Unit, page_reading_batches, page_samples, sample_flaw
 from hwr.data.records import Page
@@ -145,8 +144,7 @@ def load_box_detector(
 ) -> BoxDetector:
     """Return a detector of lines or words with these weights."""
     model = model_of(loaded, MODEL)
-    network = model.draw((1, 1, *model.settings.fit.size), context=context)
-    weights.fill(network, loaded)
+    network = model.load(loaded, context=context)
     run = engine.start(network, INFERENCE, model.settings.fit.size, context)
     return BoxDetector(network, model.settings, batch_size=batch_size, context=context, run=run)
 
