@@ -120,8 +120,8 @@ def _as_file(unknown: Sequence[str]) -> str:
 
 def _default(flag: Flag, overrides: Sequence[str]) -> str | None:
     """Return what a flag is without being given."""
-    groups = {re.split("[.@=]", override)[0] for override in overrides}
-    return None if groups & {flag.key, *flag.unless} else flag.default
+    instead = (f"{flag.key}=", *flag.unless)
+    return None if any(override.startswith(instead) for override in overrides) else flag.default
 
 
 def run_command(

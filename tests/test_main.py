@@ -222,6 +222,10 @@ def script(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
             "weights.lines: no such key (did you mean line?)",
         ),
         (
+            ["transcribe", "a.png", "weights.line=line/latin", "decoder.language=french"],
+            "decoder.language: no such key here, but with decoder=languages",
+        ),
+        (
             ["transcribe", "batch_size=0", "a.png"],
             "batch_size=0 is not possible; it must be 1 or more",
         ),
@@ -372,7 +376,9 @@ def transcribed(*arguments: str) -> int | str | None:
         (["+model=copiste"], ["+model=copiste"]),
         (["weights.line=mine"], []),
         (["decoder=greedy"], []),
-        (["decoder.width=5"], []),
+        (["decoder@decoder=greedy"], []),
+        (["decoder._target_=mine.decoder"], []),
+        (["decoder.width=5"], ["+model=latin"]),  # a setting of the model's decoder
     ],
 )
 def test_model_is_latin_where_neither_weights_nor_decoder_are_given(

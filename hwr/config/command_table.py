@@ -29,8 +29,8 @@ class Positional:
 class Flag:
     """A flag: with `key` another spelling of KEY=VALUE, else an argument of the command's function.
 
-    `metavar` None makes it a switch; `repeated` gathers values, also with commas. `default` is given where no
-    key of the groups `unless` is.
+    `metavar` None makes it a switch; `repeated` gathers values, also with commas. `default` is given where
+    neither its key is nor anything that begins like one of `unless`.
     """
 
     names: tuple[str, ...]
@@ -107,7 +107,8 @@ CONFIG_DIR = Flag(("--config-dir",), "folder with more configuration files", met
 
 MODEL = Flag(
     ("--model",), "weights and decoder by one name: see hwr models list; latin where neither is given",
-    metavar="NAME", key="+model", default="latin", unless=("weights", "decoder"),
+    metavar="NAME", key="+model", default="latin",
+    unless=("weights.", "weights=", "decoder=", "decoder@", "decoder._target_="),
 )  # fmt: skip
 
 COMMANDS = (

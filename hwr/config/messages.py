@@ -121,8 +121,17 @@ def refusal(
 def no_such_key(key: str, known: Sequence[str]) -> str:
     """Return the line that refuses `key` (a.b.c), with the keys `known` in its node."""
     parent, _, name = key.rpartition(".")
+    choices = " or ".join(f"{parent}={choice}" for choice in _choices_with(parent, name))
+    elsewhere = f" here, but with {choices}" if choices else suggestion(name, known)
     remedy = f"known are {', '.join(known)}" if parent and known else "see --help for all keys"
-    return f"{key}: no such key{suggestion(name, known)}; {remedy}"
+    return f"{key}: no such key{elsewhere}; {remedy}"
+
+
+def _choices_with(group: str, key: str) -> list[str]:
+    """Return the files of a group of conf/ that have a key; none where it is no group."""
+    folders = [folder for folder in CONF.iterdir() if folder.name == group and folder.is_dir()]
+    files = sorted(file for folder in folders for file in folder.glob("*.yaml"))
+    return [file.stem for file in files if f"\n{key}:" in f"\n{file.read_text(encoding='utf-8')}"]
 
 
 def set_by_experiment(experiment: str, chosen: str, meant: str, keys: Sequence[str]) -> str:

@@ -229,7 +229,7 @@ def test_key_that_only_the_experiment_sets_is_told_with_it(
     tells(said, key, "choose another experiment, or leave out what it sets: '~data.", others)
     parse(*re.findall(r"'(~[\w.]+)'", said))
     said = refused(capsys, lambda: parse(f"{key}=1"))
-    tells(said, f"{key}: no such key", "known are root, splits")
+    tells(said, f"{key}: no such key here, but with data=", f"data={source}", "known are root, splits")
 
 
 @pytest.mark.parametrize(
