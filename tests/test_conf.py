@@ -191,7 +191,10 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("train data=latin", "data.sets.csafe_en.shares=1", "data.sets.csafe_en.shares=1 is not a list"),
         ("train data=latin", "+data.sets.csafe_en.shar=1", "data.sets.csafe_en.shar: no such key"),
         ("train data=latin", "+data.sets.csafe_en.exclude.type=a", "csafe_en.exclude.type: no such key"),
-        ("train data=latin", "+data.share=0.5", "no such key here, but with data=alto or .* known are root, sets,"),
+        (
+            "train data=latin", "+data.share=0.5",
+            "data.share: no such key here, but with data=alto or .*; known are root, sets, only",
+        ),
         ("train data=latin", "data.only=[poilus]", r"poilus: no such set \(did you mean poilus_fr\?\)"),
         ("train data=latin", "data.only=[]", "data.sets: no set is left"),
         ("train data=sets", "+data.sets={a/b: {source: alto}}", "data.sets.a/b: use letters, digits"),
