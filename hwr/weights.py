@@ -129,19 +129,6 @@ def load(folder: Path) -> Weights:
     return Weights(folder, config, alphabet, manifest["sha256"][PARAMS], manifest.get("about", {}))
 
 
-def initialise(network: Any, weights: Weights, context: Any) -> None:
-    """Give a network that has no parameters yet those of `weights`, on a device; InputError as `fill`.
-
-    It computes nothing: shapes that it would learn from an input are those of the weights.
-    """
-    stored = _stored(weights)
-    _check(network, stored, f"weights {weights.folder}")
-    for name, parameter in network_parameters(network).items():
-        parameter.shape = stored[name].shape
-    network.initialize(mx.init.Zero(), ctx=context)
-    set_arrays(network, stored)
-
-
 def fill(network: Any, weights: Weights) -> None:
     """Load every parameter of the initialised `network`; raise InputError where a name or shape differs."""
     fill_arrays(network, _stored(weights), f"weights {weights.folder}")
@@ -149,22 +136,17 @@ def fill(network: Any, weights: Weights) -> None:
 
 def fill_arrays(network: Any, stored: Arrays, source: str) -> None:
     """Set every parameter of the initialised `network` to the arrays of a `source`; InputError as `fill`."""
-    _check(network, stored, source)
-    set_arrays(network, stored)
-
-
-def _check(network: Any, stored: Arrays, source: str) -> None:
-    """Raise InputError where the arrays of a `source` are not the parameters of a network."""
     wanted = network_parameters(network)
     for name in {**wanted, **stored}:
         if name not in wanted or name not in stored:
             where = "the network" if name in stored else "the file"
             raise InputError(f"{source}: of another network, {where} has no {name}")
-        if not _fits(stored[name].shape, wanted[name].shape):
-            own, other = (" x ".join(str(n or "any") for n in held[name].shape) for held in (stored, wanted))
+        if stored[name].shape != wanted[name].shape:
+            own, other = (" x ".join(map(str, held[name].shape)) for held in (stored, wanted))
             raise InputError(
                 f"{source}: of another network, {name} has shape {own}, the network wants {other}"
             )
+    set_arrays(network, stored)
 
 
 def transfer(network: Any, weights: Weights, alphabet: Alphabet | None, *, heads: Sequence[str]) -> Transfer:
@@ -233,11 +215,6 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _layer(name: str) -> str:
     return name.rpartition(".")[0]
-
-
-def _fits(stored: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Tell whether a shape is the wanted one, in which 0 stands for what no input has shown yet."""
-    return len(stored) == len(wanted) and all(b in (0, a) for a, b in zip(stored, wanted, strict=True))
 
 
 def _alike(stored: Any, wanted: Any, first: int) -> bool:

@@ -242,6 +242,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ),
         ("evaluate", "target=denoiser", "target=denoiser evaluates the weights of decoder=denoise; add"),
         ("evaluate decoder=denoise", "decoder.width=wide", "decoder.width='wide' is not a whole number"),
+        ("evaluate decoder=beam", "decoder.model_weight=nan", "model_weight=nan is not a finite number"),
         ("evaluate decoder=denoise", "decoder.weights=null", "decoder.weights=None is not a text"),
         ("evaluate", "target=words", "target=words: unknown; use one of paragraph, segmentation, line, "),
         ("transcribe", "device=tpu", "device=tpu: use cpu, gpu or gpu:N"),

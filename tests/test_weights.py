@@ -76,21 +76,6 @@ def test_weights_come_back_when_a_folder_is_filled_in(tmp_path: Path) -> None:
     assert as_lists(network) == as_lists(reader(seed=1))
 
 
-def test_network_without_parameters_takes_those_of_weights_and_the_shapes_that_it_does_not_know(
-    tmp_path: Path,
-) -> None:
-    stored = saved_finder(tmp_path / "w")
-    network = nn.HybridSequential()
-    network.add(nn.Dense(4), nn.Dense(4))  # in_units is what an input shows
-    weights.initialise(network, stored, mx.cpu())
-    images = mx.nd.array([[1, -2, 3]])
-    np.testing.assert_array_equal(network(images).asnumpy(), finder()(images).asnumpy())
-    other = nn.HybridSequential()
-    other.add(nn.Dense(5), nn.Dense(4))
-    with pytest.raises(InputError, match=r"0\.weight has shape 4 x 3, the network wants 5 x any"):
-        weights.initialise(other, stored, mx.cpu())
-
-
 @pytest.mark.parametrize(("form", "share", "error"), [("half", 0.7, 0.001), ("int8", 0.4, 0.011)])
 def test_fewer_bytes_give_nearly_the_same_network(
     tmp_path: Path, form: str, share: float, error: float

@@ -146,7 +146,7 @@ def _signature(maker: Callable[..., Any], given: frozenset[str]) -> tuple[list[s
             hint = dict[str, Any] if _is_node(hint) else hint
             keys[name] = Required[hint] if parameter.default is parameter.empty else NotRequired[hint]
     node = TypedDict("node", keys)  # type: ignore[misc]  # its keys are known at run time alone
-    strict = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+    strict = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
     return list(keys), TypeAdapter(with_config(strict)(node))
 
 

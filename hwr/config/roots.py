@@ -22,7 +22,7 @@ Unknown = Literal["keep", "error"]
 Precision = Literal["float32", "bfloat16"]  # what is computed in
 Node = dict[str, Any]  # settings of a part, bound to what it constructs where that is made
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _node() -> Any:

@@ -78,14 +78,14 @@ class BeamDecoder:
             scores = np.concatenate([scores, self._space()])
         found: dict[str, tuple[float, Any]] = {}
         hypotheses = self.engine.decode(scores.ctypes.data, *scores.shape)
+        if not hypotheses:
+            return Reading("", 0.0)
         paths = np.array([own.tokens for own in hypotheses])[:, 1:-1]  # (H, S): a start and an end are added
         for hypothesis, path, starts in zip(hypotheses, paths, _starts(paths), strict=True):
             text = self.alphabet.decode(path[starts].tolist()).strip()
             earlier, best = found.get(text, (-math.inf, path))
             found[text] = (float(np.logaddexp(earlier, hypothesis.score)), best)
         ranked = self._ranked({text: score for text, (score, _) in found.items()})
-        if not ranked:
-            return Reading("", 0.0)
         return self._reading(ranked, found[ranked[0].text][1], steps, probs)
 
     def _space(self) -> NDArray[np.float32]:

@@ -161,14 +161,16 @@ class ModelRecipe(Generic[S]):
         draw_parameters(network, *inputs, seed=self.seed, context=context)
         return network
 
-    def load(self, loaded: Weights, *, context: Any, **given: Any) -> Any:
-        """Return the network with the parameters of weights; `given` as for `draw`.
+    def load(self, loaded: Weights, *inputs: tuple[int, ...], context: Any, **given: Any) -> Any:
+        """Return the network with the parameters of weights; arguments as those of `draw`.
 
         Raises InputError where they are those of another network.
         """
         runtime.compute()
         network = make(self.maker, self.node, "network", **given)
-        weights.initialise(network, loaded, context)
+        network.infer_shape(*(mx.nd.zeros(shape, ctx=context) for shape in inputs))  # computes nothing
+        network.initialize(mx.init.Zero(), ctx=context)
+        weights.fill(network, loaded)
         network.hybridize()
         return network
 

@@ -1,6 +1,7 @@
 """What holds of every stage: what it refuses, that seeds and weights make it, its batches and errors."""
 
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -14,12 +15,12 @@ from hwr.config.compose import composed
 from hwr.config.roots import TrainConfig
 from hwr.data.records import fingerprint
 from hwr.errors import InputError
-from hwr.networks import Arrays, arrays
+from hwr.networks import Arrays, arrays, read_params
 from hwr.stages.build import Training, alphabet_of, config_of, find_weights
 from hwr.stages.denoiser import TextDenoiser, load_text_denoiser
 from hwr.stages.kind import kind_named
-from hwr.stages.line import LineReader, load_line_reader
-from hwr.stages.paragraph import AreaFinder, load_area_finder
+from hwr.stages.line import LineReader, line_network, load_line_reader
+from hwr.stages.paragraph import AreaFinder, area_finder, load_area_finder
 from hwr.stages.recipe import parse_recipe
 from hwr.stages.segmentation import BoxDetector, load_box_detector
 from tests.stages.small import (
@@ -360,3 +361,43 @@ def test_lines_that_are_excluded_are_left_out_where_texts_are_learnt(stage: str,
     report = training_of(stage, *data, "data.exclude.pattern=tease").report
     assert pages.kind.learns_text == (stage in READING)
     assert report.splits["train"].lines == (4 if stage in READING else 5)
+
+
+def test_parameter_of_another_shape_is_refused(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, load = READERS[stage]
+    loaded = save(tmp_path / "w", stage)
+    whole = read_params(loaded.folder / weights.PARAMS)
+    for name, value in whole.items():
+        for axis in range(value.ndim):  # also those that a network learns from its input
+            longer = np.concatenate([value, value.take([0], axis)], axis)
+            monkeypatch.setattr(weights, "read_params", lambda path, own={name: longer}: {**whole, **own})
+            with pytest.raises(InputError, match=rf"of another network, {re.escape(name)} has shape"):
+                load(loaded, batch_size=1, context=CPU)
+
+
+@pytest.mark.parametrize(
+    ("stage", "network", "size", "other"),
+    [
+        ("line", "resnet_bilstm", "stage.crop.height=48", "stage.crop.height=32"),
+        ("paragraph", "original_area", "stage.size=[64,64]", "stage.size=[64,96]"),
+    ],
+)
+def test_weights_for_images_of_another_size_are_refused(
+    tmp_path: Path, stage: str, network: str, size: str, other: str
+) -> None:
+    alphabet = ABC if stage in READING else None
+    made, changed = (
+        composed("train", [f"stage={stage}", f"network={network}", own], TrainConfig) for own in (size, other)
+    )
+    drawn = (
+        line_network(parse_recipe(made.root).model, ABC, CPU)
+        if stage == "line"
+        else area_finder(parse_recipe(made.root).model, batch_size=1, context=CPU).network
+    )
+    stored = weights.save(tmp_path / "w", drawn, made.yaml, alphabet, about={})
+    _, load = READERS[stage]
+    load(stored, batch_size=1, context=CPU)
+    with pytest.raises(InputError, match=r"of another network, .* has shape"):
+        load(weights.copy(stored, tmp_path / "other", changed.yaml), batch_size=1, context=CPU)

@@ -153,7 +153,7 @@ def text_denoiser(
 def load_text_denoiser(loaded: Weights, *, batch_size: int, context: Any) -> TextDenoiser:
     """Return a denoiser of texts with these weights."""
     model, alphabet = model_of(loaded, MODEL), alphabet_of(loaded)
-    network = model.load(loaded, context=context, classes=len(alphabet))
+    network = model.load(loaded, (1, 1), (1, 1), context=context, classes=len(alphabet))
     longest = model.settings.longest
     return TextDenoiser(network, alphabet, longest=longest, batch_size=batch_size, context=context)
 

@@ -92,17 +92,21 @@ class LineReader:
 
 def line_network(model: ModelRecipe[LineSettings], alphabet: Alphabet, context: Any) -> Any:
     """Return the network of a recipe for the classes of `alphabet`, its parameters drawn from the seed."""
-    height = model.settings.crop.height
-    width = padded_width(height, model.maker.width_multiple)
-    return model.draw((1, 1, height, width), context=context, classes=len(alphabet))
+    return model.draw(_square(model), context=context, classes=len(alphabet))
 
 
 def load_line_reader(loaded: Weights, *, batch_size: int, context: Any, engine: Engine = MXNET) -> LineReader:
     """Return a reader of line images with these weights."""
     model = model_of(loaded, MODEL)
-    network = model.load(loaded, context=context, classes=len(alphabet_of(loaded)))
+    network = model.load(loaded, _square(model), context=context, classes=len(alphabet_of(loaded)))
     size = INFERENCE.size(model.settings)
     return LineReader(network, batch_size=batch_size, context=context, engine=engine, size=size)
+
+
+def _square(model: ModelRecipe[LineSettings]) -> tuple[int, ...]:
+    """Return the shape (1, 1, H, W) of an image about as wide as high."""
+    height = model.settings.crop.height
+    return 1, 1, height, padded_width(height, model.maker.width_multiple)
 
 
 def line_crop(loaded: Weights) -> LineCrop:

@@ -41,7 +41,7 @@ def area_finder(model: ModelRecipe[PageSettings], *, batch_size: int, context: A
 def load_area_finder(loaded: Weights, *, batch_size: int, context: Any, engine: Engine = MXNET) -> AreaFinder:
     """Return a finder of handwritten areas with these weights."""
     model = model_of(loaded, MODEL)
-    network = model.load(loaded, context=context)
+    network = model.load(loaded, (1, 1, *model.settings.fit.size), context=context)
     run = engine.start(network, INFERENCE, model.settings.fit.size, context)
     return AreaFinder(network, batch_size=batch_size, context=context, run=run)
 

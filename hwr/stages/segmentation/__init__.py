@@ -144,7 +144,7 @@ def load_box_detector(
 ) -> BoxDetector:
     """Return a detector of lines or words with these weights."""
     model = model_of(loaded, MODEL)
-    network = model.load(loaded, context=context)
+    network = model.load(loaded, (1, 1, *model.settings.fit.size), context=context)
     run = engine.start(network, INFERENCE, model.settings.fit.size, context)
     return BoxDetector(network, model.settings, batch_size=batch_size, context=context, run=run)
 
