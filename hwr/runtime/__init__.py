@@ -156,7 +156,7 @@ class _MXNetBase(SourceFileLoader):
     """Loads `mxnet.base` so that operators are written when they are first called.
 
     MXNet writes and compiles a Python function for each of its 2,500 operators at import, two thirds of the
-    time that takes; a command calls some fifty.
+    time that takes; reading a page calls 34.
     """
 
     def exec_module(self, module: ModuleType) -> None:
