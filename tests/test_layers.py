@@ -1,6 +1,10 @@
-"""Holds which way imports go: rooms import from rooms below, and each framework has its few importers."""
+"""Holds what the repository consists of, and which way imports go.
+
+Rooms import from rooms below, and each framework has its few importers.
+"""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# What the repository has at its top; anything else was committed by mistake.
+TOP = {
+    ".ci", ".dockerignore", ".gitattributes", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile",
+    "LICENSE", "MANIFEST.in", "Makefile", "README.md", "benchmarks", "compose.postgres.yaml", "compose.yaml",
+    "conf", "docs", "evaluate.py", "experiments", "hwr", "mkdocs.yml", "pyproject.toml", "requirements.lock",
+    "setup.py", "tests", "train.py",
+}  # fmt: skip
+LARGEST = 2_500_000  # bytes of a file in the repository, whose history keeps every version
 
 # Room -> its floor. A room is a folder of hwr/ or a module at its root; its modules import each other freely.
 FLOORS = {
@@ -197,3 +210,12 @@ def _package_allowed(name: str, package: str) -> bool:
     if package in ONLY_IMPORTERS:
         return bool({room, module} & ONLY_IMPORTERS[package])
     return package in sys.stdlib_module_names or package in ONLY_PACKAGES.get(room, {package})
+
+
+def test_repository_holds_what_belongs_to_it_and_no_large_file() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if not (ROOT / ".git").exists() or listed.returncode:
+        pytest.skip(f"no git checkout: {listed.stderr.strip()}")
+    files = [name for name in listed.stdout.split("\0") if name]
+    assert {name.partition("/")[0] for name in files} == TOP
+    assert [name for name in files if (ROOT / name).exists() and (ROOT / name).stat().st_size > LARGEST] == []
