@@ -246,6 +246,7 @@ def test_unknown_key_is_refused_in_every_node(root: str, node: str) -> None:
         ("evaluate decoder=denoise", "decoder.weights=null", "decoder.weights=None is not a text"),
         ("evaluate", "target=words", "target=words: unknown; use one of paragraph, segmentation, line, "),
         ("transcribe", "device=tpu", "device=tpu: use cpu, gpu or gpu:N"),
+        ("transcribe", "widen=inf", "widen=inf is not a finite number"),
         ("transcribe", "seams=maybe", "seams='maybe' is not true or false"),
         ("transcribe", "overlay_width=10", "overlay_width=10 is not possible; it must be 100 or more"),
         ("transcribe", "decoder._target_=os.system", "decoder._target_=os.system: not a part of hwr"),

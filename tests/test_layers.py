@@ -88,6 +88,15 @@ ONLY_PACKAGES = {
 }
 
 
+def test_repository_holds_what_belongs_to_it_and_no_large_file() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if not (ROOT / ".git").exists() or listed.returncode:
+        pytest.skip(f"no git checkout: {listed.stderr.strip()}")
+    files = [name for name in listed.stdout.split("\0") if name]
+    assert {name.partition("/")[0] for name in files} == TOP
+    assert [name for name in files if (ROOT / name).exists() and (ROOT / name).stat().st_size > LARGEST] == []
+
+
 def test_rooms_import_only_what_their_floor_allows() -> None:
     found = [text for file, name in _modules(ROOT) for text in _violations(name, file, _names(ROOT))]
     assert not found, "\n".join(found)
@@ -210,12 +219,3 @@ def _package_allowed(name: str, package: str) -> bool:
     if package in ONLY_IMPORTERS:
         return bool({room, module} & ONLY_IMPORTERS[package])
     return package in sys.stdlib_module_names or package in ONLY_PACKAGES.get(room, {package})
-
-
-def test_repository_holds_what_belongs_to_it_and_no_large_file() -> None:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if not (ROOT / ".git").exists() or listed.returncode:
-        pytest.skip(f"no git checkout: {listed.stderr.strip()}")
-    files = [name for name in listed.stdout.split("\0") if name]
-    assert {name.partition("/")[0] for name in files} == TOP
-    assert [name for name in files if (ROOT / name).exists() and (ROOT / name).stat().st_size > LARGEST] == []

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hwr.__main__ import NAMES, help_text, main, parse
 from hwr.config import CONF, ROOT
-from hwr.config.command_table import COMMANDS, Command
+from hwr.config.command_table import COMMANDS, MODEL, Command
 from hwr.config.keys import file_keys
 from hwr.errors import InputError
 from hwr.transcription import ReadLine, files
@@ -384,9 +384,12 @@ def transcribed(*arguments: str) -> int | str | None:
 def test_model_is_latin_where_neither_weights_nor_decoder_are_given(
     words: list[str], model: list[str]
 ) -> None:
-    (command,) = (own for own in COMMANDS if own.name == "transcribe")
-    overrides, _ = parse(command, ["a.png", *words])
-    assert [word for word in overrides if word.startswith("+model")] == model
+    commands = {command.name: command for command in COMMANDS if MODEL in command.all_flags}
+    assert {*commands} == {"transcribe", "bulk", "serve"}
+    for command in commands.values():
+        required = [word for flag in command.flags if flag.required for word in (flag.names[0], "out")]
+        overrides, _ = parse(command, ["scans", *required, *words])
+        assert [word for word in overrides if word.startswith("+model")] == model
 
 
 def test_transcription_is_a_text_beside_the_page_where_nothing_else_is_asked(page: Path) -> None:

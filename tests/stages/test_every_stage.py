@@ -23,6 +23,7 @@ from hwr.stages.line import LineReader, line_network, load_line_reader
 from hwr.stages.paragraph import AreaFinder, area_finder, load_area_finder
 from hwr.stages.recipe import parse_recipe
 from hwr.stages.segmentation import BoxDetector, load_box_detector
+from hwr.text import Alphabet
 from tests.stages.small import (
     ABC,
     CPU,
@@ -378,26 +379,25 @@ def test_parameter_of_another_shape_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("stage", "network", "size", "other"),
+    ("words", "sizes", "draw", "alphabet"),
     [
-        ("line", "resnet_bilstm", "stage.crop.height=48", "stage.crop.height=32"),
-        ("paragraph", "original_area", "stage.size=[64,64]", "stage.size=[64,96]"),
+        (
+            ["stage=line", "network=resnet_bilstm"], ["stage.crop.height=48", "stage.crop.height=32"],
+            lambda model: line_network(model, ABC, CPU), ABC,
+        ),
+        (
+            ["stage=paragraph", "network=original_area"], ["stage.size=[64,64]", "stage.size=[64,96]"],
+            lambda model: area_finder(model, batch_size=1, context=CPU).network, None,
+        ),
     ],
-)
+)  # fmt: skip
 def test_weights_for_images_of_another_size_are_refused(
-    tmp_path: Path, stage: str, network: str, size: str, other: str
+    tmp_path: Path, words: list[str], sizes: list[str], draw: Callable[[Any], Any], alphabet: Alphabet | None
 ) -> None:
-    alphabet = ABC if stage in READING else None
-    made, changed = (
-        composed("train", [f"stage={stage}", f"network={network}", own], TrainConfig) for own in (size, other)
-    )
-    drawn = (
-        line_network(parse_recipe(made.root).model, ABC, CPU)
-        if stage == "line"
-        else area_finder(parse_recipe(made.root).model, batch_size=1, context=CPU).network
-    )
-    stored = weights.save(tmp_path / "w", drawn, made.yaml, alphabet, about={})
-    _, load = READERS[stage]
+    made, changed = (composed("train", [*words, size], TrainConfig) for size in sizes)
+    network = draw(parse_recipe(made.root).model)
+    stored = weights.save(tmp_path / "w", network, made.yaml, alphabet, about={})
+    load = load_line_reader if alphabet else load_area_finder
     load(stored, batch_size=1, context=CPU)
     with pytest.raises(InputError, match=r"of another network, .* has shape"):
         load(weights.copy(stored, tmp_path / "other", changed.yaml), batch_size=1, context=CPU)
