@@ -11,6 +11,8 @@ SCLITE = $(shell { command -v sclite || ls /usr/lib/sctk/bin/sclite; } 2>/dev/nu
 # wait for servers. One that dies ends the run: pytest-xdist would start another, and may then wait for ever.
 PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n < 4 ? n + 1 : 4)))
 WORKERS ?= --numprocesses=$(PROCESSES) --dist=loadscope --no-loadscope-reorder --max-worker-restart=0
+RESOLVE = $(PY) -m uv pip compile pyproject.toml --extra dev --quiet --universal --python-version 3.10 \
+  --fork-strategy fewest --no-emit-index-url --no-emit-find-links
 HWR_KILLS ?= 20
 HWR_FUZZ ?= 2000
 HWR_OUTAGE_S ?= 30
@@ -49,9 +51,9 @@ docs: setup  ## build the documentation site into site/; warnings fail
 
 lock: setup  ## resolve pyproject.toml anew into requirements.lock
 	$(PY) -m pip install -qq uv
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m uv pip compile pyproject.toml --extra dev --quiet --upgrade \
-	  --universal --python-version 3.10 --fork-strategy fewest --generate-hashes --no-emit-index-url \
-	  --no-emit-find-links --output-file requirements.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(RESOLVE) --upgrade --generate-hashes --output-file requirements.lock
+	$(RESOLVE) --constraints requirements.lock --format pylock.toml --output-file $(VENV)/pylock.toml
+	$(PY) .ci/linux_hashes.py requirements.lock $(VENV)/pylock.toml
 
 clean:  ## remove .venv and the tools' caches; outputs stay
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache *.egg-info
