@@ -1,6 +1,6 @@
 """Drop from a requirements file what Linux on x86_64 does not install: `make lock` calls it.
 
-linux_hashes.py REQUIREMENTS PYLOCK: uv wrote both, and PYLOCK names the file of each hash, but those of older Pythons.
+linux_hashes.py REQUIREMENTS PYLOCK: of uv, both; PYLOCK names the file of each hash, except of older Pythons.
 """
 
 import re
