@@ -14,6 +14,7 @@ from hwr.images.load import WHITE, GreyImage
 
 MIN_WIDTH = 8  # of a line image, px: narrower than that no network has a time step
 MAX_HEIGHT = 1024  # px: far above what a network reads, and lines of it still fit in memory
+MOST_GROWN = 0.25  # of a mask, share of the height: further out lies the next line
 _FARTHEST = 32_766  # px that cv2.remap addresses
 
 
@@ -33,9 +34,10 @@ class LineCrop:
     """How a line is cut out of its page.
 
     `height` of the image in px; `max_width` in px, beyond which a line is squeezed; `margin` added on every
-    side, as a share of the line's height; `mask` replaces what lies outside the polygon by paper; `deskew`
-    makes the baseline straight and level; `normalise` makes paper 255 and ink 0; `canvas` fits the line into
-    `height` x `max_width` px, in the middle, instead of squeezing a long one.
+    side, as a share of the line's height; `mask` replaces what lies outside the polygon by paper, except what
+    is nearer to it than `mask_grow`, a share of the height; `deskew` makes the baseline straight and level;
+    `normalise` makes paper 255 and ink 0; `canvas` fits the line into `height` x `max_width` px, in the middle,
+    instead of squeezing a long one.
     """
 
     height: int
@@ -44,7 +46,8 @@ class LineCrop:
     mask: bool
     deskew: bool
     normalise: bool
-    canvas: bool = False  # older weights lack it
+    canvas: bool = False  # older weights lack this and the next
+    mask_grow: float = 0.03  # outlines touch strokes
 
     def __post_init__(self) -> None:
         if self.height < 8:
@@ -56,9 +59,11 @@ class LineCrop:
         if self.max_width < MIN_WIDTH:
             remedy = f"use {MIN_WIDTH} or more pixels"
             raise InputError(f"line image max_width {self.max_width} is too small; {remedy}")
-        if not 0 <= self.margin <= 1:
-            what = "it is a share of the line's height"
-            raise InputError(f"line image margin {self.margin} is not between 0 and 1; {what}")
+        for name, most in (("margin", 1), ("mask_grow", MOST_GROWN)):
+            share = getattr(self, name)
+            if not 0 <= share <= most:
+                what = "it is a share of the line's height"
+                raise InputError(f"line image {name} {share} is not between 0 and {most}; {what}")
 
 
 def crop_line(page: GreyImage, line: Outline, settings: LineCrop) -> GreyImage:
@@ -71,7 +76,7 @@ def crop_line(page: GreyImage, line: Outline, settings: LineCrop) -> GreyImage:
     crop, written = _resample(page, at, float(window.scale.min()))
     if settings.mask:
         outline = (window.outline - window.low) * window.scale
-        written &= _filled(outline, (settings.height, window.width))
+        written &= _filled(outline, (settings.height, window.width), settings.mask_grow)
     return _on_paper(crop, written, normalise=settings.normalise)
 
 
@@ -282,12 +287,12 @@ def _part(at: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int
     return x1, y1, x2, y2
 
 
-def _filled(polygon: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the inside of a polygon (P, 2) in px, grown by 3 % of the height: outlines touch strokes."""
+def _filled(polygon: NDArray[np.float64], size: tuple[int, int], grow: float) -> NDArray[np.bool_]:
+    """Return the inside of a polygon (P, 2) in px, grown by a share of the height, a pixel at least."""
     mask = np.zeros(size, dtype=np.uint8)
     fixed = np.round((polygon - 0.5) * 16).astype(np.int32)  # cv2's fixed point, 4 bits of fraction
     cv2.fillPoly(mask, [fixed], (1,), shift=4)
-    grown = 2 * max(1, round(0.03 * size[0])) + 1
+    grown = 2 * max(1, round(grow * size[0])) + 1
     return np.asarray(cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grown, grown))) > 0)
 
 

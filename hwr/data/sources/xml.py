@@ -1,8 +1,8 @@
 """XML that describes pages, read safely: files, coordinates, outlines, what ALTO and PAGE have in common.
 
 XML is read in any namespace: use `{*}name` in paths. Document type definitions are refused, hence also
-entity bombs and external entities; nothing is fetched. Lines of which a file holds the baseline alone get an
-outline from the distance to the lines around them.
+entity bombs and external entities; nothing is fetched. Lines of which a file holds the baseline alone, or no
+outline but a strip upon it, get one from the distance to the lines around them.
 """
 
 import codecs
@@ -45,6 +45,9 @@ _LARGEST = 1e9  # coordinate: no page has more px, nor tenths of a millimetre
 # outlines of "Copiste d'un jour".
 ABOVE, BELOW = 0.7, 0.3
 _FLAT = 1.0  # px: an outline that leaves its baseline no further than that holds no writing
+# Share of the distance between baselines. Transkribus lays strips of 12 to 22 px upon those drawn by hand, up
+# to 0.4 of it; outlines of writing begin at 0.5.
+_STRIP = 0.45
 
 _Points = NDArray[np.float64]  # (P, 2) px
 
@@ -172,25 +175,28 @@ def page_fractions(values: Iterable[Point], size: tuple[float, float]) -> tuple[
 
 
 def with_outlines(lines: Sequence[Line], size: tuple[int, int]) -> list[Line]:
-    """Return the lines of a page of `size` (height, width) px; those with a baseline alone get an outline.
+    """Return the lines of a page of `size` (height, width) px; those of which it has none get an outline.
 
-    It reaches to 0.7 of the distance to the baseline above and 0.3 of that to the one below. Where there is
+    These are lines with a baseline alone, or with a strip upon it that is too low for writing. The outline
+    reaches to 0.7 of the distance to the baseline above and to 0.3 of that to the one below. Where there is
     none, or the distance is not between half and twice the median of the page, that median counts. On a page
-    without such distances the place of these lines is not known.
+    without such distances the place of lines with a baseline alone is not known.
     """
-    bare = [_is_bare(line, size) for line in lines]
-    if not any(bare):
+    reaches = [_reach(line, size) for line in lines]
+    if all(math.isinf(above) for above in reaches):
         return list(lines)
     bases = [_base(line, size) for line in lines]
     ends = np.array([(base[0], base[-1]) for base in bases])  # (L, 2, 2)
     gaps = np.array([_gaps(base, ends) for base in bases])  # (L, 2)
-    if not np.isfinite(gaps).any():
+    known = gaps[np.isfinite(gaps)]
+    usual = float(np.median(known)) if len(known) else 0.0
+    bare = [above <= max(_FLAT, _STRIP * usual) for above in reaches]
+    if not len(known):
         flaw = "a baseline alone, and no line beside it that tells its height; draw its outline"
         return [
             replace(line, box=NOWHERE, polygon=(), baseline=(), flaw=flaw) if own else line
             for line, own in zip(lines, bare, strict=True)
         ]
-    usual = np.median(gaps[np.isfinite(gaps)])
     reach = np.where((gaps > usual / 2) & (gaps < usual * 2), gaps, usual) * (ABOVE, BELOW)
     return [
         _outlined(line, base, own, size) if is_bare else line
@@ -262,17 +268,21 @@ def _nothing_found(folder: Path, name: str, others: set[str], damaged: Sequence[
     return f"{folder} holds {held}; set data.root to a folder with <{name}> files"
 
 
-def _is_bare(line: Line, size: tuple[int, int]) -> bool:
-    """Tell whether a line has a baseline, and no outline but what lies on it."""
+def _reach(line: Line, size: tuple[int, int]) -> float:
+    """Return how many px the outline of a line reaches above its baseline; infinity where it is no strip.
+
+    A strip reaches no further than _FLAT below the baseline.
+    """
     if len(line.baseline) < 2:
-        return False
+        return math.inf
     base = _px(line.baseline, size)
     if np.hypot(*(base[-1] - base[0])) < 2:
-        return False
+        return math.inf
     if line.polygon:
-        return bool(np.abs(_below(_turned(_px(line.polygon, size), base), base)).max() <= _FLAT)
-    beyond = np.abs(_px((line.box[:2], line.box[2:]), size) - [base.min(axis=0), base.max(axis=0)])
-    return bool(beyond[:, 1].max() <= _FLAT)
+        below = _below(_turned(_px(line.polygon, size), base), base)
+    else:
+        below = (_px((line.box[:2], line.box[2:]), size) - [base.min(axis=0), base.max(axis=0)])[:, 1]
+    return float(-below.min()) if below.max() <= _FLAT else math.inf
 
 
 def _base(line: Line, size: tuple[int, int]) -> _Points:
