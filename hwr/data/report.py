@@ -48,6 +48,11 @@ KINDS = {
     ),
     "no_sample": FindingKind("page", "that a training on whole pages cannot use", "correct the outlines"),
     "no_area": FindingKind("line", "that cannot be cut out", "correct the outlines"),
+    "made_outline": FindingKind(
+        "line",
+        "with a baseline and no outline, or a strip for one; made from the distance to the next baselines",
+        "draw their outlines",
+    ),
     "odd_shape": FindingKind("line", "too flat or too tall for their text", "correct outlines or text"),
     "empty_text": FindingKind("line", "without text", "transcribe them"),
     "too_long_for_ctc": FindingKind(

@@ -36,8 +36,8 @@ class LineCrop:
     `height` of the image in px; `max_width` in px, beyond which a line is squeezed; `margin` added on every
     side, as a share of the line's height; `mask` replaces what lies outside the polygon by paper, except what
     is nearer to it than `mask_grow`, a share of the height; `deskew` makes the baseline straight and level;
-    `normalise` makes paper 255 and ink 0; `canvas` fits the line into `height` x `max_width` px, in the middle,
-    instead of squeezing a long one.
+    `normalise` makes paper 255 and ink 0; `canvas` fits the line into `height` x `max_width` px, in the
+    middle, instead of squeezing a long one.
     """
 
     height: int

@@ -116,6 +116,15 @@ def test_crop_line_replaces_neighbours_outside_the_polygon_by_paper() -> None:
     assert crop_line(page, line, replace(settings, mask=False))[:10].min() < 50
 
 
+def test_crop_line_keeps_what_is_nearer_to_the_polygon_than_the_mask_grows() -> None:
+    page, line = page_with_bar()
+    page[168:172] = 0  # 4 px above the outline, which is 48 px high
+    crops = [
+        crop_line(page, line, replace(PLAIN, mask=True, margin=0.5, mask_grow=share)) for share in (0.03, 0.2)
+    ]
+    assert [bool(crop[:12].min() < 50) for crop in crops] == [False, True]
+
+
 def test_crop_line_keeps_strokes_that_touch_the_polygon() -> None:
     page = np.full((200, 400), 200, dtype=np.uint8)
     page[60:140, 100:104] = 20  # an upright stroke as high as the outline
@@ -210,7 +219,9 @@ def test_crop_line_leaves_the_page_alone() -> None:
     assert np.array_equal(page, before)
 
 
-@pytest.mark.parametrize("change", [{"height": 0}, {"max_width": 4}, {"margin": -0.1}])
+@pytest.mark.parametrize(
+    "change", [{"height": 0}, {"max_width": 4}, {"margin": -0.1}, {"mask_grow": -0.1}, {"mask_grow": 0.3}]
+)
 def test_line_crop_refuses_values_out_of_range(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
         replace(PLAIN, **change)  # type: ignore[arg-type]

@@ -81,9 +81,15 @@ def read_pages(
     pages, findings = read_documents(root, name, lambda id_, path, tree: page(id_, path, tree, images))
     images.tell()
     unused = findings["unused_file"] | images_beside(root, pages, "an image that no file describes")
-    pages = [replace(page, lines=tuple(with_outlines(page.lines, page.size))) for page in pages]
-    pages = assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
-    return Dataset(tuple(pages), {**findings, "unused_file": unused})
+    outlined = [replace(page, lines=tuple(with_outlines(page.lines, page.size))) for page in pages]
+    made = {
+        line.id: ""
+        for page, own in zip(pages, outlined, strict=True)
+        for line, found in zip(page.lines, own.lines, strict=True)
+        if found.polygon and found.polygon != line.polygon
+    }
+    pages = assign_splits(outlined, root, splits=splits, shares=shares, seed=seed)
+    return Dataset(tuple(pages), {**findings, "unused_file": unused, "made_outline": made})
 
 
 def locate(line: Line, place: Callable[[], Line]) -> Line:

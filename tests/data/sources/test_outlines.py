@@ -114,6 +114,45 @@ def test_an_outline_that_is_one_is_kept(flat: bool) -> None:
     assert (with_outlines([boxed, level("b", 300)], SIZE)[0] == boxed) is not flat
 
 
+@pytest.mark.parametrize(
+    ("above", "below", "kept"),
+    [(15, 0, False), (40, 1, False), (50, 0, True), (40, 5, True), (-20, 30, True)],
+    ids=["strip", "high strip", "writing", "below the line as well", "elsewhere"],
+)
+@pytest.mark.parametrize("boxed", [False, True])
+def test_a_strip_upon_a_baseline_is_no_outline(above: int, below: int, kept: bool, boxed: bool) -> None:
+    polygon = tuple((x / SIZE[1], y / SIZE[0]) for x, y in box(200, above, below))
+    strip = replace(level("a", 200), polygon=() if boxed else polygon, box=around(polygon))
+    found = with_outlines([strip, level("b", 300)], SIZE)[0]
+    assert (found == strip) is kept
+    assert kept or polygons(strip, level("b", 300))[0] == box(200, 70, 30)
+    assert with_outlines([strip], SIZE) == [strip]  # nothing tells how high its line is
+
+
+def test_a_strip_above_a_baseline_that_rises_is_no_outline() -> None:
+    low, high = ([(50, y), (250, y - 10), (450, y - 30)] for y in (200, 185))
+    polygon = tuple((x / SIZE[1], y / SIZE[0]) for x, y in (*low, *high[::-1]))
+    strip = replace(bare("a", *low), polygon=polygon, box=around(polygon))
+    others = [bare(str(down), *((x, y + down) for x, y in low)) for down in (100, 200)]
+    assert polygons(strip, *others)[0] == polygons(bare("a", *low), *others)[0]
+
+
+def test_outlines_that_were_made_are_told(tmp_path: Path) -> None:
+    lines = "".join(
+        f'''<TextLine id="{name}"><Coords points="{outline}"/><Baseline points="10,{y} 90,{y}"/></TextLine>'''
+        for name, y, outline in [
+            ("strip", 40, "10,40 90,40 90,36 10,36"),
+            ("drawn", 60, "10,64 90,64 90,45 10,45"),
+        ]
+    )
+    page = '<Page imageFilename="p.png" imageWidth="100" imageHeight="100">'
+    (tmp_path / "p.xml").write_text(
+        f'<PcGts xmlns="page">{page}<TextRegion>{lines}</TextRegion></Page></PcGts>'
+    )
+    data = load_pages("pagexml", root=tmp_path, splits=None, shares=(1, 0, 0), seed=0)
+    assert data.findings["made_outline"] == {"p/strip": ""}
+
+
 def test_outlines_are_about_those_drawn_by_hand(shared: Path) -> None:
     root = shared / "data" / "letters_fr"
     if not root.is_dir():
