@@ -31,7 +31,6 @@ SETS = {
     "cases/dropped_lines/set": "pagexml",
     "cases/duplicate_ids/set": "pagexml",
     "cases/one_line_without_place/set": "pagexml",
-    "cases/outline_off_page": "pagexml",
     "cases/region_text_only/set": "pagexml",
 }
 SPLITS = ("train", "valid", "test")

@@ -2,7 +2,7 @@
 
 XML is read in any namespace: use `{*}name` in paths. Document type definitions are refused, hence also
 entity bombs and external entities; nothing is fetched. Lines of which a file holds the baseline alone, or no
-outline but a strip upon it, get one from the distance to the lines around them.
+outline but a strip upon it or one elsewhere, get one from the distance to the lines around them.
 """
 
 import codecs
@@ -48,6 +48,8 @@ _FLAT = 1.0  # px: an outline that leaves its baseline no further than that hold
 # Share of the distance between baselines. Transkribus lays strips of 12 to 22 px upon those drawn by hand, up
 # to 0.4 of it; outlines of writing begin at 0.5.
 _STRIP = 0.45
+_SHARED = 0.6  # of a baseline: an outline about less of it belongs elsewhere; from 0.64 on they are right
+_ELSEWHERE = 2 * _FLAT  # px: more than _FLAT, so that the only line of a page keeps its outline
 
 _Points = NDArray[np.float64]  # (P, 2) px
 
@@ -183,10 +185,11 @@ def page_fractions(values: Iterable[Point], size: tuple[float, float]) -> tuple[
 def with_outlines(lines: Sequence[Line], size: tuple[int, int]) -> list[Line]:
     """Return the lines of a page of `size` (height, width) px; those of which it has none get an outline.
 
-    These are lines with a baseline alone, or with a strip upon it that is too low for writing. The outline
-    reaches to 0.7 of the distance to the baseline above and to 0.3 of that to the one below. Where there is
-    none, or the distance is not between half and twice the median of the page, that median counts. On a page
-    without such distances the place of lines with a baseline alone is not known.
+    These are lines with a baseline alone, with a strip upon it that is too low for writing, or with an
+    outline that lies elsewhere. The new one reaches to 0.7 of the distance to the baseline above and to 0.3
+    of that to the one below. Where there is none, or the distance is not between half and twice the median
+    of the page, that median counts. On a page without such distances the place of lines with a baseline
+    alone is not known.
     """
     reaches = [_reach(line, size) for line in lines]
     if all(math.isinf(above) for above in reaches):
@@ -275,19 +278,26 @@ def _nothing_found(folder: Path, name: str, others: set[str], damaged: Sequence[
 
 
 def _reach(line: Line, size: tuple[int, int]) -> float:
-    """Return how many px the outline of a line reaches above its baseline; infinity where it is no strip.
+    """Return how many px an outline that is no more than a strip reaches above its baseline.
 
-    A strip reaches no further than _FLAT below the baseline.
+    A strip reaches no further than _FLAT below it; infinity for what does. An outline that does not lie about
+    its baseline, as one left behind when a page was scaled, counts as a strip of _ELSEWHERE.
     """
     if len(line.baseline) < 2:
         return math.inf
     base = _px(line.baseline, size)
-    if np.hypot(*(base[-1] - base[0])) < 2:
+    length = np.hypot(*(base[-1] - base[0]))
+    if length < 2:
         return math.inf
     if line.polygon:
-        below = _below(_turned(_px(line.polygon, size), base), base)
+        outline = _turned(_px(line.polygon, size), base)
+        shared = min(outline[:, 0].max(), length) - max(outline[:, 0].min(), 0)
+        below = _below(outline, base)
     else:
+        shared = length
         below = (_px((line.box[:2], line.box[2:]), size) - [base.min(axis=0), base.max(axis=0)])[:, 1]
+    if shared < _SHARED * length or below.max() < -_FLAT or below.min() > _FLAT:
+        return _ELSEWHERE
     return float(-below.min()) if below.max() <= _FLAT else math.inf
 
 

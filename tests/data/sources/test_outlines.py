@@ -116,7 +116,7 @@ def test_an_outline_that_is_one_is_kept(flat: bool) -> None:
 
 @pytest.mark.parametrize(
     ("above", "below", "kept"),
-    [(15, 0, False), (40, 1, False), (50, 0, True), (40, 5, True), (-20, 30, True)],
+    [(15, 0, False), (40, 1, False), (50, 0, True), (40, 5, True), (-20, 30, False)],
     ids=["strip", "high strip", "writing", "below the line as well", "elsewhere"],
 )
 @pytest.mark.parametrize("boxed", [False, True])
@@ -127,6 +127,14 @@ def test_a_strip_upon_a_baseline_is_no_outline(above: int, below: int, kept: boo
     assert (found == strip) is kept
     assert kept or polygons(strip, level("b", 300))[0] == box(200, 70, 30)
     assert with_outlines([strip], SIZE) == [strip]  # nothing tells how high its line is
+
+
+@pytest.mark.parametrize(("part", "kept"), [(0.5, False), (0.7, True)])
+def test_an_outline_about_half_of_a_baseline_is_no_outline(part: float, kept: bool) -> None:
+    polygon = tuple((x * part / SIZE[1], y / SIZE[0]) for x, y in box(200, 70, 30, 0, 500))
+    line = replace(level("a", 200, 0, 500), polygon=polygon, box=around(polygon))
+    assert (with_outlines([line, level("b", 300)], SIZE)[0] == line) is kept
+    assert with_outlines([line], SIZE) == [line]
 
 
 def test_a_strip_above_a_baseline_that_rises_is_no_outline() -> None:
@@ -151,6 +159,19 @@ def test_outlines_that_were_made_are_told(tmp_path: Path) -> None:
     )
     data = load_pages("pagexml", root=tmp_path, splits=None, shares=(1, 0, 0), seed=0)
     assert data.findings["made_outline"] == {"p/strip": ""}
+
+
+def test_outlines_of_another_scale_are_made_anew(shared: Path) -> None:
+    root = shared / "cases" / "outline_off_page"
+    if not root.is_dir():
+        pytest.skip(f"no folder {root}: outlines beside their lines are not made anew")
+    data = load_pages("pagexml", root=root, splits=None, shares=(1, 0, 0), seed=0)
+    (page,) = data.pages
+    assert len(data.findings["made_outline"]) > 20
+    for line in page.lines:
+        base = np.array(line.baseline)
+        assert line.box[0] <= base[:, 0].min() + 0.01 and line.box[2] >= base[:, 0].max() - 0.01
+        assert line.box[1] < np.median(base[:, 1]) < line.box[3]
 
 
 def test_outlines_are_about_those_drawn_by_hand(shared: Path) -> None:
