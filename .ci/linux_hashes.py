@@ -1,6 +1,6 @@
 """Drop from a requirements file what Linux on x86_64 does not install: `make lock` calls it.
 
-linux_hashes.py REQUIREMENTS PYLOCK: of uv, both; PYLOCK names the file of each hash, except of older Pythons.
+linux_hashes.py REQUIREMENTS PYLOCK: uv wrote both. Hashes that PYLOCK lacks are of Pythons before 3.10.
 """
 
 import re
@@ -39,7 +39,7 @@ def main(requirements: Path, pylock: Path) -> None:
             kept.append(rest)
         elif "sys_platform == 'win32'" not in entry:
             sys.exit(f"{requirements}: no file for Linux on x86_64 of {entry.splitlines()[0]}")
-    requirements.write_text("\n".join(kept))
+    requirements.write_text("\n".join(kept).rstrip() + "\n")
 
 
 if __name__ == "__main__":

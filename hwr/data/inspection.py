@@ -64,6 +64,7 @@ def inspect_pages(dataset: Dataset, limits: Limits, *, full: bool = False) -> Re
         "region_text": _noted(pages, lambda page: f"{page.unlined} characters" if page.unlined else ""),
         "no_sample": _noted(readable, limits.sample_flaw),
         "no_area": no_area,
+        "made_outline": _noted(lines, lambda line: line.mended),
         "odd_shape": _noted(lines, lambda line: _odd_shape(line, aspects, limits.crop.height)),
         "empty_text": {line.id: "" for line in lines if not line.text},
         "too_long_for_ctc": _too_long(lines, widths, limits.steps),

@@ -39,7 +39,7 @@ class Line:
     `id` is unique in the data set; `text` is NFC; `polygon` and `baseline` are empty where there is none;
     `kind` is the source's line type; `segmented` is False where the source doubts its own segmentation (IAM's
     `err`); `corrected` is True where it says that a person checked the text. `flaw` says why its place is not
-    known: the box is then NOWHERE.
+    known: the box is then NOWHERE. `mended` says why its outline is not that of the source, if so.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Line:
     segmented: bool = True
     flaw: str = ""
     corrected: bool = False
+    mended: str = ""
 
 
 @dataclass(frozen=True, slots=True)

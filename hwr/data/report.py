@@ -50,7 +50,7 @@ KINDS = {
     "no_area": FindingKind("line", "that cannot be cut out", "correct the outlines"),
     "made_outline": FindingKind(
         "line",
-        "whose outline is missing, a strip upon the baseline, or elsewhere; made from the next baselines",
+        "without an outline about their baseline; one was made from the distance between baselines",
         "draw their outlines",
     ),
     "odd_shape": FindingKind("line", "too flat or too tall for their text", "correct outlines or text"),

@@ -44,7 +44,7 @@ def from_alto(path: Path, images: PageImages) -> ReadPage:
     }
     lines = tuple(
         replace(_read_line(line, elements.get(name)), block=blocks.get(name, 0))
-        for line in with_outlines(page.lines, page.size)
+        for line in with_outlines(page.lines, page.size, trust=True)
         for name in (line.id.rpartition("/")[2],)
     )
     turns = {round(_number(block.get("ROTATION"), 0.0)) % 360 for block in tree.iterfind(".//{*}TextBlock")}

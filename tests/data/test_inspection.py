@@ -135,6 +135,13 @@ def test_empty_text_and_empty_outline_are_found(tmp_path: Path) -> None:
     assert findings(replace(whole, lines=lines)) == {"no_area": ["a/2", "a/3"], "empty_text": ["a/1"]}
 
 
+def test_outlines_that_were_made_are_found_with_the_reason(tmp_path: Path) -> None:
+    whole = page(tmp_path, "a", "ab", "abc")
+    lines = whole.lines[0], replace(whole.lines[1], mended="a strip upon its baseline")
+    report = inspected(replace(whole, lines=lines))
+    assert report.findings["made_outline"] == {"a/2": "a strip upon its baseline"}
+
+
 def test_lines_that_cannot_be_cut_are_found_with_the_reason_that_cutting_gives(tmp_path: Path) -> None:
     whole = page(tmp_path, "a", *["ab"] * 6)
     sliver = ((0.5, 0.1), (0.5, 0.4), (0.5, 0.7))

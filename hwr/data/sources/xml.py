@@ -1,8 +1,8 @@
 """XML that describes pages, read safely: files, coordinates, outlines, what ALTO and PAGE have in common.
 
 XML is read in any namespace: use `{*}name` in paths. Document type definitions are refused, hence also
-entity bombs and external entities; nothing is fetched. Lines of which a file holds the baseline alone, or no
-outline but a strip upon it or one elsewhere, get one from the distance to the lines around them.
+entity bombs and external entities; nothing is fetched. Lines of which a file holds the baseline alone, a
+strip upon it, or an outline at another scale, get one from the distance to the lines around them.
 """
 
 import codecs
@@ -46,10 +46,10 @@ _LARGEST = 1e9  # coordinate: no page has more px, nor tenths of a millimetre
 ABOVE, BELOW = 0.7, 0.3
 _FLAT = 1.0  # px: an outline that leaves its baseline no further than that holds no writing
 # Share of the distance between baselines. Transkribus lays strips of 12 to 22 px upon those drawn by hand, up
-# to 0.4 of it; outlines of writing begin at 0.5.
-_STRIP = 0.45
-_SHARED = 0.6  # of a baseline: an outline about less of it belongs elsewhere; from 0.64 on they are right
-_ELSEWHERE = 2 * _FLAT  # px: more than _FLAT, so that the only line of a page keeps its outline
+# to 0.38 of it.
+_STRIP = 0.4
+_ASTRAY = 0.2  # of that distance: an outline that ends this far from its baseline is not of its line
+_FEWEST = 3  # such outlines on a page, and half of all: its outlines are at another scale than its baselines
 
 _Points = NDArray[np.float64]  # (P, 2) px
 
@@ -83,15 +83,9 @@ def read_pages(
     pages, findings = read_documents(root, name, lambda id_, path, tree: page(id_, path, tree, images))
     images.tell()
     unused = findings["unused_file"] | images_beside(root, pages, "an image that no file describes")
-    outlined = [replace(page, lines=tuple(with_outlines(page.lines, page.size))) for page in pages]
-    made = {
-        line.id: ""
-        for page, own in zip(pages, outlined, strict=True)
-        for line, found in zip(page.lines, own.lines, strict=True)
-        if found.polygon and found.polygon != line.polygon
-    }
-    pages = assign_splits(outlined, root, splits=splits, shares=shares, seed=seed)
-    return Dataset(tuple(pages), {**findings, "unused_file": unused, "made_outline": made})
+    pages = [replace(page, lines=tuple(with_outlines(page.lines, page.size))) for page in pages]
+    pages = assign_splits(pages, root, splits=splits, shares=shares, seed=seed)
+    return Dataset(tuple(pages), {**findings, "unused_file": unused})
 
 
 def locate(line: Line, place: Callable[[], Line]) -> Line:
@@ -182,34 +176,40 @@ def page_fractions(values: Iterable[Point], size: tuple[float, float]) -> tuple[
     return tuple([(min(max(x / width, 0.0), 1.0), min(max(y / height, 0.0), 1.0)) for x, y in values])
 
 
-def with_outlines(lines: Sequence[Line], size: tuple[int, int]) -> list[Line]:
+def with_outlines(lines: Sequence[Line], size: tuple[int, int], *, trust: bool = False) -> list[Line]:
     """Return the lines of a page of `size` (height, width) px; those of which it has none get an outline.
 
-    These are lines with a baseline alone, with a strip upon it that is too low for writing, or with an
-    outline that lies elsewhere. The new one reaches to 0.7 of the distance to the baseline above and to 0.3
-    of that to the one below. Where there is none, or the distance is not between half and twice the median
-    of the page, that median counts. On a page without such distances the place of lines with a baseline
+    These are lines with a baseline alone and, without `trust`, those with a strip upon it that is too low for
+    writing, and all of a page whose outlines are at another scale than its baselines; `mended` says which.
+    An outline reaches to 0.7 of the distance to the baseline above and to 0.3 of that to the one below. Where
+    one of the two is twice the other or more, that counts which is between half and twice the median of the
+    page, and that median for the other. On a page without such distances the place of lines with a baseline
     alone is not known.
     """
-    reaches = [_reach(line, size) for line in lines]
-    if all(math.isinf(above) for above in reaches):
+    spans = [_span(line, size) for line in lines]
+    if all(span is None or (span[0] >= 0 and span[1] > _FLAT) for span in spans):
         return list(lines)
     bases = [_base(line, size) for line in lines]
     ends = np.array([(base[0], base[-1]) for base in bases])  # (L, 2, 2)
     gaps = np.array([_gaps(base, ends) for base in bases])  # (L, 2)
     known = gaps[np.isfinite(gaps)]
     usual = float(np.median(known)) if len(known) else 0.0
-    bare = [above <= max(_FLAT, _STRIP * usual) for above in reaches]
+    alike = gaps.max(axis=1) < 2 * gaps.min(axis=1)
+    far = np.where(alike[:, None] | ((gaps > usual / 2) & (gaps < usual * 2)), gaps, usual)
+    astray = not trust and _are_astray(lines, spans, size, usual)
+    why = [
+        _mended(span, 0.0 if trust else distance, astray=astray)
+        for span, distance in zip(spans, far[:, 0], strict=True)
+    ]
     if not len(known):
         flaw = "a baseline alone, and no line beside it that tells its height; draw its outline"
         return [
             replace(line, box=NOWHERE, polygon=(), baseline=(), flaw=flaw) if own else line
-            for line, own in zip(lines, bare, strict=True)
+            for line, own in zip(lines, why, strict=True)
         ]
-    reach = np.where((gaps > usual / 2) & (gaps < usual * 2), gaps, usual) * (ABOVE, BELOW)
     return [
-        _outlined(line, base, own, size) if is_bare else line
-        for line, base, own, is_bare in zip(lines, bases, reach, bare, strict=True)
+        replace(_outlined(line, base, own, size), mended=reason) if reason else line
+        for line, base, own, reason in zip(lines, bases, far * (ABOVE, BELOW), why, strict=True)
     ]
 
 
@@ -277,28 +277,53 @@ def _nothing_found(folder: Path, name: str, others: set[str], damaged: Sequence[
     return f"{folder} holds {held}; set data.root to a folder with <{name}> files"
 
 
-def _reach(line: Line, size: tuple[int, int]) -> float:
-    """Return how many px an outline that is no more than a strip reaches above its baseline.
-
-    A strip reaches no further than _FLAT below it; infinity for what does. An outline that does not lie about
-    its baseline, as one left behind when a page was scaled, counts as a strip of _ELSEWHERE.
-    """
+def _span(line: Line, size: tuple[int, int]) -> tuple[float, float] | None:
+    """Return how many px the outline of a line reaches above and below its baseline; None without one."""
     if len(line.baseline) < 2:
-        return math.inf
+        return None
     base = _px(line.baseline, size)
-    length = np.hypot(*(base[-1] - base[0]))
-    if length < 2:
-        return math.inf
+    x, y = np.abs(base[-1] - base[0])
+    if np.hypot(x, y) < 2:
+        return None
     if line.polygon:
-        outline = _turned(_px(line.polygon, size), base)
-        shared = min(outline[:, 0].max(), length) - max(outline[:, 0].min(), 0)
-        below = _below(outline, base)
-    else:
-        shared = length
-        below = (_px((line.box[:2], line.box[2:]), size) - [base.min(axis=0), base.max(axis=0)])[:, 1]
-    if shared < _SHARED * length or below.max() < -_FLAT or below.min() > _FLAT:
-        return _ELSEWHERE
-    return float(-below.min()) if below.max() <= _FLAT else math.inf
+        below = _below(_turned(_px(line.polygon, size), base), base)
+        return float(-below.min()), float(below.max())
+    across = 1 if x >= y else 0
+    (low, high), own = _px((line.box[:2], line.box[2:]), size)[:, across], base[:, across]
+    return float(own.min() - low), float(high - own.max())
+
+
+def _mended(span: tuple[float, float] | None, distance: float, *, astray: bool) -> str:
+    """Return why a line needs another outline than the one of this `span`; "" where it does not."""
+    if span is None:
+        return ""
+    above, below = span
+    if abs(below) <= _FLAT and abs(above) <= _FLAT:
+        return "a baseline alone"
+    if abs(below) <= _FLAT and 0 <= above <= _STRIP * distance:
+        return "a strip upon its baseline"
+    return "outlines at another scale" if astray else ""
+
+
+def _are_astray(
+    lines: Sequence[Line], spans: Sequence[tuple[float, float] | None], size: tuple[int, int], usual: float
+) -> bool:
+    """Tell whether the outlines of a page are at another scale than its baselines, and those are right.
+
+    Wrong are those that end at the page's edge, cut to it, else those that take up less of the page.
+    """
+    drawn = [(line, span) for line, span in zip(lines, spans, strict=True) if span and line.polygon]
+    least = -_ASTRAY * usual
+    away = [line for line, span in drawn if min(span) < least]
+    if not usual or len(away) < max(_FEWEST, len(drawn) / 2):
+        return False
+    ends = np.array([[np.max(line.polygon, axis=0), np.max(line.baseline, axis=0)] for line in away])
+    ends = ends.swapaxes(0, 1)  # (2, A, 2) fractions: the lower right ends of outlines, and of baselines
+    cut = (ends > 1 - 2 / np.array(size[::-1])).any(axis=2).mean(axis=1)
+    if cut.max() > 0.25:
+        return bool(cut[0] > cut[1])
+    farthest = ends.max(axis=1).sum(axis=1)
+    return bool(farthest[0] < farthest[1])
 
 
 def _base(line: Line, size: tuple[int, int]) -> _Points:

@@ -114,27 +114,53 @@ def test_an_outline_that_is_one_is_kept(flat: bool) -> None:
     assert (with_outlines([boxed, level("b", 300)], SIZE)[0] == boxed) is not flat
 
 
+def outlined(name: str, y: int, outline: list[tuple[int, int]], *, boxed: bool = False) -> Line:
+    polygon = tuple((x / SIZE[1], y / SIZE[0]) for x, y in outline)
+    return replace(level(name, y), polygon=() if boxed else polygon, box=around(polygon))
+
+
 @pytest.mark.parametrize(
     ("above", "below", "kept"),
-    [(15, 0, False), (40, 1, False), (50, 0, True), (40, 5, True), (-20, 30, False)],
-    ids=["strip", "high strip", "writing", "below the line as well", "elsewhere"],
+    [(15, 0, False), (39, 1, False), (42, 0, True), (39, 5, True), (-20, 30, True), (30, -20, True)],
+    ids=["strip", "high strip", "capitals", "below the line as well", "below it", "above it"],
 )
 @pytest.mark.parametrize("boxed", [False, True])
 def test_a_strip_upon_a_baseline_is_no_outline(above: int, below: int, kept: bool, boxed: bool) -> None:
-    polygon = tuple((x / SIZE[1], y / SIZE[0]) for x, y in box(200, above, below))
-    strip = replace(level("a", 200), polygon=() if boxed else polygon, box=around(polygon))
+    strip = outlined("a", 200, box(200, above, below), boxed=boxed)
     found = with_outlines([strip, level("b", 300)], SIZE)[0]
     assert (found == strip) is kept
     assert kept or polygons(strip, level("b", 300))[0] == box(200, 70, 30)
+    assert found.mended == ("" if kept else "a strip upon its baseline")
+    assert with_outlines([strip, level("b", 300)], SIZE, trust=True)[0] == strip
     assert with_outlines([strip], SIZE) == [strip]  # nothing tells how high its line is
 
 
-@pytest.mark.parametrize(("part", "kept"), [(0.5, False), (0.7, True)])
-def test_an_outline_about_half_of_a_baseline_is_no_outline(part: float, kept: bool) -> None:
-    polygon = tuple((x * part / SIZE[1], y / SIZE[0]) for x, y in box(200, 70, 30, 0, 500))
-    line = replace(level("a", 200, 0, 500), polygon=polygon, box=around(polygon))
-    assert (with_outlines([line, level("b", 300)], SIZE)[0] == line) is kept
-    assert with_outlines([line], SIZE) == [line]
+def test_a_strip_is_low_for_the_lines_beside_it_not_for_the_page() -> None:
+    notes = [outlined(str(y), y, box(y, 20, 0, 300, 450)) for y in (200, 230, 260)]
+    text = [level(str(y), y, 50, 250) for y in range(100, 900, 100)]
+    assert with_outlines([*notes, *text], SIZE)[1] == notes[1]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("lines", "baselines", "kept"),
+    [(1.0, 1.0, True), (0.5, 1.0, False), (1.6, 1.0, False), (1.0, 0.5, True), (1.0, 1.6, True)],
+    ids=["right", "outlines halved", "outlines enlarged", "baselines halved", "baselines enlarged"],
+)
+def test_outlines_of_a_page_at_another_scale_are_made_anew(
+    lines: float, baselines: float, kept: bool, reverse: bool
+) -> None:
+    drawn = []
+    for y in range(100, 1000, 100):
+        polygon = tuple((min(x * lines / 500, 1), min(v * lines / 1000, 1)) for x, v in box(y, 70, 30))
+        ends = tuple((min(x * baselines / 500, 1), min(y * baselines / 1000, 1)) for x in (50, 450))
+        line = Line(str(y), "text", around(polygon), polygon, ends[::-1] if reverse else ends)
+        drawn.append(line)
+    found = with_outlines(drawn, SIZE)
+    assert found == drawn if kept else {line.mended for line in found} == {"outlines at another scale"}
+    assert kept or found[4].box == pytest.approx((0.1, 0.43, 0.9, 0.53), abs=0.002)
+    assert with_outlines(drawn, SIZE, trust=True) == drawn
+    assert with_outlines(drawn[:2], SIZE) == drawn[:2]  # two lines may be wrong by themselves
 
 
 def test_a_strip_above_a_baseline_that_rises_is_no_outline() -> None:
@@ -145,29 +171,12 @@ def test_a_strip_above_a_baseline_that_rises_is_no_outline() -> None:
     assert polygons(strip, *others)[0] == polygons(bare("a", *low), *others)[0]
 
 
-def test_outlines_that_were_made_are_told(tmp_path: Path) -> None:
-    lines = "".join(
-        f'''<TextLine id="{name}"><Coords points="{outline}"/><Baseline points="10,{y} 90,{y}"/></TextLine>'''
-        for name, y, outline in [
-            ("strip", 40, "10,40 90,40 90,36 10,36"),
-            ("drawn", 60, "10,64 90,64 90,45 10,45"),
-        ]
-    )
-    page = '<Page imageFilename="p.png" imageWidth="100" imageHeight="100">'
-    (tmp_path / "p.xml").write_text(
-        f'<PcGts xmlns="page">{page}<TextRegion>{lines}</TextRegion></Page></PcGts>'
-    )
-    data = load_pages("pagexml", root=tmp_path, splits=None, shares=(1, 0, 0), seed=0)
-    assert data.findings["made_outline"] == {"p/strip": ""}
-
-
-def test_outlines_of_another_scale_are_made_anew(shared: Path) -> None:
+def test_outlines_of_a_page_that_lies_at_another_scale_in_real_data_are_made_anew(shared: Path) -> None:
     root = shared / "cases" / "outline_off_page"
     if not root.is_dir():
         pytest.skip(f"no folder {root}: outlines beside their lines are not made anew")
-    data = load_pages("pagexml", root=root, splits=None, shares=(1, 0, 0), seed=0)
-    (page,) = data.pages
-    assert len(data.findings["made_outline"]) > 20
+    (page,) = load_pages("pagexml", root=root, splits=None, shares=(1, 0, 0), seed=0).pages
+    assert {line.mended for line in page.lines} == {"outlines at another scale"}
     for line in page.lines:
         base = np.array(line.baseline)
         assert line.box[0] <= base[:, 0].min() + 0.01 and line.box[2] >= base[:, 0].max() - 0.01
