@@ -163,6 +163,30 @@ def test_outlines_of_a_page_at_another_scale_are_made_anew(
     assert with_outlines(drawn[:2], SIZE) == drawn[:2]  # two lines may be wrong by themselves
 
 
+@pytest.mark.parametrize(("off", "mended"), [(45, ""), (60, "outlines at another scale")])
+def test_outlines_count_as_off_their_baselines_from_a_fifth_of_the_distance_on(off: int, mended: str) -> None:
+    # 30 px high and `off` below their baselines, 15 or 30 px clear of them; cut to the page at its foot.
+    drawn = [outlined(str(y), y, box(y, 30 - off, off)) for y in range(100, 1000, 100)]
+    drawn = [replace(line, baseline=tuple((x * 1.1, y) for x, y in line.baseline)) for line in drawn]
+    assert {line.mended for line in with_outlines(drawn, SIZE)} == {mended}
+
+
+def test_boxes_without_outline_say_nothing_of_a_page_s_scale() -> None:
+    boxes = [outlined(str(y), y, box(y // 2, 35, 15), boxed=True) for y in range(200, 1000, 100)]
+    assert with_outlines(boxes, SIZE) == boxes
+
+
+def test_the_box_of_an_upright_line_reaches_across_it() -> None:
+    lines = [bare(str(x), (x, 100), (x, 900)) for x in (300, 200, 100)]
+    boxes = [
+        replace(
+            line, box=around(tuple((x / SIZE[1], y / SIZE[0]) for x, y in ((at - 30, 100), (at + 70, 900))))
+        )
+        for line, at in zip(lines, (300, 200, 100), strict=True)
+    ]
+    assert with_outlines(boxes, SIZE) == boxes
+
+
 def test_a_strip_above_a_baseline_that_rises_is_no_outline() -> None:
     low, high = ([(50, y), (250, y - 10), (450, y - 30)] for y in (200, 185))
     polygon = tuple((x / SIZE[1], y / SIZE[0]) for x, y in (*low, *high[::-1]))
